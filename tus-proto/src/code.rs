@@ -1,0 +1,169 @@
+//! Every way a request can fail: its name, its status, and one sentence for the person who reads it.
+//! The names are those that users of tusd know.
+
+/// Why a request was refused or failed. [`Code::status`] says whose fault it is: 4xx the client's,
+/// 5xx the server's or its environment's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Code {
+    /// `Tus-Resumable` is missing or names another version.
+    UnsupportedVersion,
+    /// The upload is larger than `max_size`.
+    MaxSizeExceeded,
+    /// A PATCH with another `Content-Type`.
+    InvalidContentType,
+    /// `Upload-Length` is missing, malformed or contradicts the upload.
+    InvalidUploadLength,
+    /// `Upload-Offset` is missing or malformed.
+    InvalidOffset,
+    /// No upload has this id.
+    UploadNotFound,
+    /// The upload was there, and its time ran out.
+    UploadExpired,
+    /// Another request holds the upload, or its state can't be told right now.
+    UploadLocked,
+    /// `Upload-Offset` is not the committed offset.
+    MismatchedOffset,
+    /// The body goes past the upload's length.
+    UploadSizeExceeded,
+    /// The body is larger than `max_chunk_size`.
+    ChunkSizeExceeded,
+    /// Bytes were sent to a finished upload.
+    UploadCompleted,
+    /// `Upload-Length` and `Upload-Defer-Length` together.
+    AmbiguousUploadLength,
+    /// `Upload-Defer-Length` is something other than 1.
+    InvalidUploadLengthDefer,
+    /// `Upload-Metadata` is malformed.
+    InvalidMetadata,
+    /// `Upload-Metadata` is larger than its limit.
+    MetadataTooLarge,
+    /// A newer request took the upload over.
+    UploadInterrupted,
+    /// The peer ended its side in the middle of the body.
+    UnexpectedEof,
+    /// The body stalled or came too slowly.
+    ReadTimeout,
+    /// The server is shutting down.
+    ServerShutdown,
+    /// The disk is full.
+    InsufficientStorage,
+    /// The method is unknown, not for this URL, or disabled.
+    MethodNotAllowed,
+    /// The store or another part of the server failed.
+    InternalServerError,
+    /// No such path.
+    NotFound,
+    /// `X-HTTP-Method-Override` names another method, or several.
+    InvalidMethodOverride,
+    /// The head or the framing of the body is malformed.
+    BadRequest,
+    /// The request target alone is larger than the limit of a head.
+    UriTooLong,
+    /// The head is larger than its limit, or has too many fields.
+    HeadTooLarge,
+    /// The head was not complete in time.
+    HeadTimeout,
+    /// `Expect` asks for something other than `100-continue`.
+    ExpectationFailed,
+    /// A transfer coding other than chunked.
+    UnknownCoding,
+    /// The HTTP version is not 1.x.
+    HttpVersion,
+}
+
+impl Code {
+    /// The HTTP status that goes with it.
+    pub const fn status(self) -> u16 {
+        self.row().0
+    }
+
+    /// Its name, as it stands first in the body of the answer.
+    pub const fn name(self) -> &'static str {
+        self.row().1
+    }
+
+    /// One sentence that says what is wrong, without any of the server's internals.
+    pub const fn text(self) -> &'static str {
+        self.row().2
+    }
+
+    const fn row(self) -> (u16, &'static str, &'static str) {
+        match self {
+            Self::UnsupportedVersion => {
+                (412, "ERR_UNSUPPORTED_VERSION", "this server speaks tus 1.0.0: send Tus-Resumable: 1.0.0")
+            }
+            Self::MaxSizeExceeded => {
+                (413, "ERR_MAX_SIZE_EXCEEDED", "the upload is larger than this server allows")
+            }
+            Self::InvalidContentType => {
+                (415, "ERR_INVALID_CONTENT_TYPE", "the Content-Type must be application/offset+octet-stream")
+            }
+            Self::InvalidUploadLength => (
+                400,
+                "ERR_INVALID_UPLOAD_LENGTH",
+                "Upload-Length is missing, malformed, or contradicts what is stored",
+            ),
+            Self::InvalidOffset => (400, "ERR_INVALID_OFFSET", "Upload-Offset is missing or malformed"),
+            Self::UploadNotFound => (404, "ERR_UPLOAD_NOT_FOUND", "there is no such upload"),
+            Self::UploadExpired => (410, "ERR_UPLOAD_EXPIRED", "the upload has expired"),
+            Self::UploadLocked => {
+                (423, "ERR_UPLOAD_LOCKED", "another request is at work on this upload: try again")
+            }
+            Self::MismatchedOffset => {
+                (409, "ERR_MISMATCHED_OFFSET", "Upload-Offset differs from the upload's offset")
+            }
+            Self::UploadSizeExceeded => {
+                (413, "ERR_UPLOAD_SIZE_EXCEEDED", "the body goes past the end of the upload")
+            }
+            Self::ChunkSizeExceeded => {
+                (413, "ERR_CHUNK_SIZE_EXCEEDED", "the body is larger than this server allows for one request")
+            }
+            Self::UploadCompleted => (403, "ERR_UPLOAD_COMPLETED", "the upload is complete already"),
+            Self::AmbiguousUploadLength => (
+                400,
+                "ERR_AMBIGUOUS_UPLOAD_LENGTH",
+                "send either Upload-Length or Upload-Defer-Length, not both",
+            ),
+            Self::InvalidUploadLengthDefer => {
+                (400, "ERR_INVALID_UPLOAD_LENGTH_DEFER", "Upload-Defer-Length must be 1")
+            }
+            Self::InvalidMetadata => (400, "ERR_INVALID_METADATA", "Upload-Metadata is malformed"),
+            Self::MetadataTooLarge => {
+                (400, "ERR_METADATA_TOO_LARGE", "Upload-Metadata is larger than this server allows")
+            }
+            Self::UploadInterrupted => (
+                400,
+                "ERR_UPLOAD_INTERRUPTED",
+                "another request took over this upload: ask for its offset, then go on",
+            ),
+            Self::UnexpectedEof => {
+                (400, "ERR_UNEXPECTED_EOF", "the connection was closed before the body was complete")
+            }
+            Self::ReadTimeout => (500, "ERR_READ_TIMEOUT", "the body came too slowly"),
+            Self::ServerShutdown => (503, "ERR_SERVER_SHUTDOWN", "the server is shutting down: try again"),
+            Self::InsufficientStorage => {
+                (507, "ERR_INSUFFICIENT_STORAGE", "there is no space left for the upload")
+            }
+            Self::MethodNotAllowed => (405, "ERR_METHOD_NOT_ALLOWED", "the method is not allowed here"),
+            Self::InternalServerError => {
+                (500, "ERR_INTERNAL_SERVER_ERROR", "the server could not carry the request out")
+            }
+            Self::NotFound => (404, "ERR_NOT_FOUND", "there is nothing at this address"),
+            Self::InvalidMethodOverride => (
+                400,
+                "ERR_INVALID_METHOD_OVERRIDE",
+                "X-HTTP-Method-Override must be PATCH, DELETE, HEAD or POST",
+            ),
+            Self::BadRequest => (400, "ERR_BAD_REQUEST", "the request is malformed"),
+            Self::UriTooLong => (414, "ERR_URI_TOO_LONG", "the request target is too long"),
+            Self::HeadTooLarge => (431, "ERR_HEAD_TOO_LARGE", "the request's head is too large"),
+            Self::HeadTimeout => (408, "ERR_HEAD_TIMEOUT", "the request's head was not complete in time"),
+            Self::ExpectationFailed => {
+                (417, "ERR_EXPECTATION_FAILED", "the only expectation known here is 100-continue")
+            }
+            Self::UnknownCoding => (501, "ERR_UNKNOWN_CODING", "the transfer coding is not implemented"),
+            Self::HttpVersion => (505, "ERR_HTTP_VERSION", "this server speaks HTTP/1.1"),
+        }
+    }
+}

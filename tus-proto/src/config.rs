@@ -1,0 +1,243 @@
+//! What an operator decides about the protocol. A [`Config`] is valid by construction: whoever holds one
+//! need not check it again.
+
+use alloc::{format, string::String};
+use core::{fmt, time::Duration};
+
+/// The rules the exchanges of a server share. Made by [`Config::builder`].
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub(crate) base_path: String,
+    pub(crate) max_size: u64,
+    pub(crate) max_chunk_size: u64,
+    pub(crate) termination: bool,
+    pub(crate) location: Location,
+    pub(crate) lock_wait: Duration,
+    pub(crate) lock_ttl: Duration,
+    pub(crate) checkpoint_bytes: u64,
+    pub(crate) checkpoint_interval: Duration,
+}
+
+/// How `Location` is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Location {
+    /// `/files/ID`: right behind every proxy that keeps the path.
+    Relative,
+    /// Under this URL, which ends without a slash.
+    Under(String),
+    /// Absolute, from `Forwarded`, `X-Forwarded-*` or `Host`.
+    BehindProxy,
+}
+
+impl Config {
+    /// Starts from the defaults.
+    ///
+    /// ```
+    /// use tus_proto::Config;
+    /// let config = Config::builder().base_path("/uploads/").max_size(10 << 30).build()?;
+    /// assert_eq!(config.base_path(), "/uploads");
+    /// assert!(Config::builder().base_path("uploads").build().is_err());
+    /// # Ok::<(), tus_proto::ConfigError>(())
+    /// ```
+    pub fn builder() -> ConfigBuilder {
+        ConfigBuilder {
+            config: Self {
+                base_path: "/files".into(),
+                max_size: 0,
+                max_chunk_size: 0,
+                termination: true,
+                location: Location::Relative,
+                lock_wait: Duration::from_secs(5),
+                lock_ttl: Duration::from_secs(60),
+                checkpoint_bytes: 32 << 20,
+                checkpoint_interval: Duration::from_secs(2),
+            },
+            location_base_url: None,
+            behind_proxy: false,
+        }
+    }
+
+    /// The path of the collection, without a trailing slash; empty for the root.
+    pub fn base_path(&self) -> &str {
+        &self.base_path
+    }
+
+    /// The largest upload, in bytes; none where there is no limit.
+    pub fn max_size(&self) -> Option<u64> {
+        (self.max_size > 0).then_some(self.max_size)
+    }
+
+    /// The largest body of one request, in bytes; none where there is no limit.
+    pub fn max_chunk_size(&self) -> Option<u64> {
+        (self.max_chunk_size > 0).then_some(self.max_chunk_size)
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::builder().config
+    }
+}
+
+/// Collects what differs from the defaults; [`ConfigBuilder::build`] checks it.
+#[derive(Clone, Debug)]
+pub struct ConfigBuilder {
+    config: Config,
+    location_base_url: Option<String>,
+    behind_proxy: bool,
+}
+
+impl ConfigBuilder {
+    /// The path of the collection: starts with a slash, of unreserved characters and slashes. Default `/files`.
+    pub fn base_path(mut self, path: &str) -> Self {
+        self.config.base_path = path.into();
+        self
+    }
+
+    /// The largest upload, in bytes; 0 (the default) for no limit.
+    pub fn max_size(mut self, bytes: u64) -> Self {
+        self.config.max_size = bytes;
+        self
+    }
+
+    /// The largest body of one request, in bytes; 0 (the default) for no limit.
+    pub fn max_chunk_size(mut self, bytes: u64) -> Self {
+        self.config.max_chunk_size = bytes;
+        self
+    }
+
+    /// Whether clients may delete uploads. Default yes.
+    pub fn termination(mut self, enabled: bool) -> Self {
+        self.config.termination = enabled;
+        self
+    }
+
+    /// Makes `Location` absolute, under this `http` or `https` URL: the collection's, as clients reach it.
+    pub fn location_base_url(mut self, url: &str) -> Self {
+        self.location_base_url = Some(url.into());
+        self
+    }
+
+    /// Makes `Location` absolute, from what a proxy says of the address the client used. Only where a proxy
+    /// sets or removes those headers: otherwise clients choose what they are told.
+    pub fn behind_proxy(mut self, enabled: bool) -> Self {
+        self.behind_proxy = enabled;
+        self
+    }
+
+    /// How long a writer waits for the one before it to yield, before it is told 423. Default 5 s.
+    pub fn lock_wait(mut self, wait: Duration) -> Self {
+        self.config.lock_wait = wait;
+        self
+    }
+
+    /// How long a lock lives without renewal: at least 1 s. Default 60 s.
+    pub fn lock_ttl(mut self, ttl: Duration) -> Self {
+        self.config.lock_ttl = ttl;
+        self
+    }
+
+    /// A long body is committed whenever this many new bytes are staged: at least 1. Default 32 MiB.
+    pub fn checkpoint_bytes(mut self, bytes: u64) -> Self {
+        self.config.checkpoint_bytes = bytes;
+        self
+    }
+
+    /// A long body is committed whenever this time has passed since its first uncommitted byte: at least
+    /// 1 ms. Default 2 s.
+    pub fn checkpoint_interval(mut self, interval: Duration) -> Self {
+        self.config.checkpoint_interval = interval;
+        self
+    }
+
+    /// The configuration, if all of it makes sense. The error is the caller's, and says how to mend it.
+    pub fn build(mut self) -> Result<Config, ConfigError> {
+        let config = &mut self.config;
+        config.base_path = checked_base_path(&config.base_path)?;
+        if self.behind_proxy && self.location_base_url.is_some() {
+            return Err(ConfigError::new("give either a location base URL or behind-proxy, not both"));
+        }
+        if let Some(url) = &self.location_base_url {
+            config.location = Location::Under(checked_url(url)?);
+        } else if self.behind_proxy {
+            config.location = Location::BehindProxy;
+        }
+        if config.lock_ttl < Duration::from_secs(1) {
+            return Err(ConfigError::new("the lock's time to live must be at least 1s"));
+        }
+        if config.checkpoint_bytes == 0 || config.checkpoint_interval < Duration::from_millis(1) {
+            return Err(ConfigError::new("checkpoints need at least 1 byte and 1ms between them"));
+        }
+        Ok(self.config)
+    }
+}
+
+fn checked_base_path(path: &str) -> Result<String, ConfigError> {
+    let trimmed = path.trim_end_matches('/');
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-._~/".contains(&b);
+    let dots = trimmed.split('/').any(|segment| segment == "." || segment == "..");
+    if !path.starts_with('/') || !trimmed.bytes().all(allowed) || trimmed.contains("//") || dots {
+        return Err(ConfigError(format!(
+            "the base path {path:?} must start with / and have only letters, digits and -._~ between slashes, as /files"
+        )));
+    }
+    Ok(trimmed.into())
+}
+
+fn checked_url(url: &str) -> Result<String, ConfigError> {
+    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+    let well_formed = rest.is_some_and(|rest| {
+        !rest.is_empty()
+            && !rest.starts_with('/')
+            && rest.bytes().all(|b| b.is_ascii_graphic() && !b"?#\"<>\\".contains(&b))
+    });
+    if !well_formed {
+        return Err(ConfigError(format!(
+            "the location base URL {url:?} must be an absolute http or https URL without query or fragment, as https://example.org/files"
+        )));
+    }
+    Ok(url.trim_end_matches('/').into())
+}
+
+/// What is wrong with a configuration, and how to put it right. The caller's fault; nothing was done yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError(String);
+
+impl ConfigError {
+    fn new(text: &str) -> Self {
+        Self(text.into())
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl core::error::Error for ConfigError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base_paths_are_normalised_or_refused() {
+        let path = |text: &str| Config::builder().base_path(text).build().map(|c| c.base_path);
+        assert_eq!(path("/"), Ok("".into()));
+        assert_eq!(path("/a/b//"), Ok("/a/b".into()));
+        for bad in ["", "files", "/a b", "/a//b", "/a/../b", "/ä", "/a?b", "/a%20b"] {
+            assert!(path(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn location_base_urls_are_checked_and_exclude_behind_proxy() {
+        let url = |text: &str| Config::builder().location_base_url(text).build().map(|c| c.location);
+        assert_eq!(url("https://h/up/"), Ok(Location::Under("https://h/up".into())));
+        for bad in ["", "h/up", "ftp://h", "https://", "https:///x", "https://h/?q", "https://h/\r\nX: y"] {
+            assert!(url(bad).is_err(), "{bad:?}");
+        }
+        assert!(Config::builder().location_base_url("http://h").behind_proxy(true).build().is_err());
+    }
+}

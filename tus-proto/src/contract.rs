@@ -1,0 +1,94 @@
+//! What goes into an [`Exchange`](crate::Exchange) and what comes out of it: the whole contract with a
+//! runtime. Control goes through the exchange; body bytes go beside it.
+
+use crate::{Command, Completion, Instant, LockCall, LockReply, Response, Trailers};
+
+/// Names one call of an exchange, so that its completion can be told from a late or foreign one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct OpId(pub(crate) u32);
+
+/// What an exchange wants done, first in, first out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Ask the lock service.
+    Lock(OpId, LockCall),
+    /// Ask the store.
+    Store(OpId, Command),
+    /// Nothing but the body can still fail: send `100 Continue` if the client waits for it.
+    Continue,
+    /// Send this. At most once.
+    Respond(Response),
+    /// For metrics only.
+    Notify(Event),
+    /// The exchange is over: it holds nothing and wants nothing. Last, and exactly once.
+    Done,
+}
+
+/// What an exchange is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// A lock call completed.
+    Lock(OpId, LockReply),
+    /// A store command completed.
+    Store(OpId, Completion),
+    /// The open Append has staged this many bytes in all.
+    Staged(OpId, u64),
+    /// The body is complete. Comes after the Append it ended has completed.
+    BodyEnd(Trailers),
+    /// A HEAD asks for the true offset. The runtime first stages what has already arrived on the connection.
+    Checkpoint,
+    /// A newcomer wants the lock: it would write at this offset, or not at all (DELETE).
+    Yield(Option<u64>),
+    /// The body will not be completed, or the exchange must end. Comes after the Append it ended has completed.
+    Abort(Abort),
+    /// The deadline that [`Exchange::deadline`](crate::Exchange::deadline) told has passed.
+    Timeout,
+}
+
+/// Why a body, or a whole request, ends before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Abort {
+    /// The peer reset the connection: nobody is left to answer.
+    PeerGone,
+    /// The peer closed its side; it may still read an answer.
+    HalfClosed,
+    /// The body stalled, or came too slowly.
+    TooSlow,
+    /// The framing of the body is broken.
+    BadFraming,
+    /// The lock service gave the lock to somebody else.
+    LockLost,
+    /// The server is ending.
+    Shutdown,
+}
+
+/// Something worth counting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// An upload was created.
+    Created,
+    /// An upload became complete.
+    Finished,
+    /// An upload was terminated by its client.
+    Terminated,
+    /// Bytes were committed.
+    Received(u64),
+    /// A writer gave way to a newcomer.
+    Yielded,
+    /// An input came that nothing waited for.
+    Stale,
+}
+
+/// What an exchange waits for by the clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// To renew its lock.
+    Renew,
+    /// To commit what has been staged so far.
+    Checkpoint,
+    /// To stop waiting for a writer's checkpoint (HEAD).
+    CheckpointWait,
+}
+
+/// A point in time and what it is for.
+pub type Deadline = (Instant, Reason);

@@ -1,0 +1,28 @@
+//! The tus 1.0.0 resumable upload protocol as a pure state machine.
+//!
+//! One [`Exchange`] is one request, from its head to its response. It reads no clock, opens no file, owns no
+//! thread: [`Input`]s go in, [`Output`]s come out. Control goes through the exchange, body bytes go beside
+//! it: the exchange grants permission ("append at most N bytes at offset O"), and is told what came of it.
+#![no_std]
+
+extern crate alloc;
+
+mod code;
+mod config;
+mod contract;
+mod id;
+mod lock;
+mod request;
+mod response;
+mod store;
+mod time;
+
+pub use code::Code;
+pub use config::{Config, ConfigBuilder, ConfigError};
+pub use contract::{Abort, Deadline, Event, Input, OpId, Output, Reason};
+pub use id::UploadId;
+pub use lock::{Fence, LockCall, LockReply};
+pub use request::{Framing, Head, Trailers};
+pub use response::{Connection, Response};
+pub use store::{AppendEnd, Command, Completion, Failure, Record};
+pub use time::{Instant, Now, WallTime};

@@ -1,0 +1,133 @@
+//! The answer to a request, and the headers that every answer bears. They are added here and nowhere else,
+//! so that no path, an early refusal included, can forget one.
+
+use alloc::{borrow::Cow, string::String};
+use core::fmt::{self, Write as _};
+
+use crate::{Code, WallTime};
+
+/// What becomes of the connection once the answer is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connection {
+    /// The request was read to its end: the next one may follow.
+    KeepAlive,
+    /// The body was not wanted: read and forget a bounded rest of it, then the next request may follow;
+    /// where the rest is too long, as [`Connection::Close`].
+    Drain,
+    /// Answer, shut down the write side, forget a bounded rest of what still arrives, close. A plain close
+    /// would destroy the answer by a reset (RFC 9112 section 9.6).
+    Close,
+}
+
+/// A complete response but for its framing: `Content-Length`, `Connection` and, to a HEAD, the absence of
+/// the body are the runtime's, because they belong to the connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    status: u16,
+    headers: String,
+    body: Cow<'static, str>,
+    /// What becomes of the connection.
+    pub connection: Connection,
+}
+
+impl Response {
+    /// A response without a body, with the headers every response bears.
+    pub fn new(status: u16, wall: WallTime) -> Self {
+        let mut headers = String::with_capacity(256);
+        headers.push_str(
+            "Tus-Resumable: 1.0.0\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n",
+        );
+        let mut response =
+            Self { status, headers, body: Cow::Borrowed(""), connection: Connection::KeepAlive };
+        response.push("Date", wall.imf_fixdate());
+        response
+    }
+
+    /// The response that tells `code`. It closes the connection: whoever knows that the request was read to
+    /// its end says so afterwards.
+    pub fn refusal(code: Code, wall: WallTime) -> Self {
+        let mut response = Self::new(code.status(), wall);
+        response.push("Content-Type", "text/plain; charset=utf-8");
+        if code == Code::UnsupportedVersion {
+            response.push("Tus-Version", "1.0.0");
+        }
+        let mut body = String::new();
+        // Writing to a string can't fail.
+        let _ = writeln!(body, "{}: {}", code.name(), code.text());
+        response.body = Cow::Owned(body);
+        response.connection = Connection::Close;
+        response
+    }
+
+    /// Adds a header. `value` must not contain a line break; every caller's is a number, a date, a constant
+    /// or text checked when it came in, and a stray CR or LF is left out all the same.
+    pub fn push(&mut self, name: &'static str, value: impl fmt::Display) {
+        struct OneLine<'a>(&'a mut String);
+        impl fmt::Write for OneLine<'_> {
+            fn write_str(&mut self, text: &str) -> fmt::Result {
+                self.0.extend(text.chars().filter(|c| !matches!(c, '\r' | '\n')));
+                Ok(())
+            }
+        }
+        self.headers.push_str(name);
+        self.headers.push_str(": ");
+        let _ = write!(OneLine(&mut self.headers), "{value}");
+        self.headers.push_str("\r\n");
+    }
+
+    /// The status code, 200 to 599.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The header section as it goes over the wire: `Name: value` lines, each ended by CR LF, without the
+    /// empty line behind them.
+    pub fn header_section(&self) -> &str {
+        &self.headers
+    }
+
+    /// Names and values, in their order.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.headers.split_terminator("\r\n").filter_map(|line| line.split_once(": "))
+    }
+
+    /// The first value of this name, compared without case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers().find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// The body; empty for most.
+    pub fn body(&self) -> &str {
+        &self.body
+    }
+
+    /// The same response without its body, as a HEAD gets it.
+    pub(crate) fn without_body(mut self) -> Self {
+        self.body = Cow::Borrowed("");
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_its_code_and_bears_the_common_headers() {
+        let response = Response::refusal(Code::UnsupportedVersion, WallTime::default());
+        assert_eq!(response.status(), 412);
+        assert_eq!(response.header("tus-version"), Some("1.0.0"));
+        assert_eq!(response.header("Tus-Resumable"), Some("1.0.0"));
+        assert_eq!(response.header("Date"), Some("Thu, 01 Jan 1970 00:00:00 GMT"));
+        assert!(response.body().starts_with("ERR_UNSUPPORTED_VERSION: "));
+        assert!(response.body().ends_with('\n'));
+    }
+
+    #[test]
+    fn a_value_cannot_start_another_header() {
+        let mut response = Response::new(200, WallTime::default());
+        response.push("Location", "/x\r\nSet-Cookie: y");
+        assert_eq!(response.header("Location"), Some("/xSet-Cookie: y"));
+        assert_eq!(response.header("Set-Cookie"), None);
+    }
+}

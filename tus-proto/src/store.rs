@@ -1,0 +1,163 @@
+//! The contract with the store: what an exchange asks of it, and what it is told. A store is anything that
+//! keeps these promises; what it has completed must survive what it says it survives.
+//!
+//! The invariant that makes recovery trivial: *an upload's bytes are at least as long as its record's
+//! offset, and all past that offset is garbage.* Only a [`Command::Commit`] moves an offset, and the data
+//! reaches the disk before the record does.
+
+use alloc::string::String;
+
+use crate::{Fence, UploadId, WallTime};
+
+/// What is committed about an upload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The upload's id.
+    pub id: UploadId,
+    /// When it was created.
+    pub created: WallTime,
+    /// How many bytes are committed.
+    pub offset: u64,
+    /// How many bytes it will have; none while that is deferred. Never below `offset`.
+    pub length: Option<u64>,
+    /// `Upload-Metadata` as it was sent; empty where there was none.
+    pub metadata: String,
+}
+
+impl Record {
+    /// Whether all bytes are there.
+    pub fn is_complete(&self) -> bool {
+        self.length == Some(self.offset)
+    }
+}
+
+/// What an exchange asks of the store. Each completes exactly once, as the [`Completion`] named with it or
+/// as [`Completion::Failed`]; [`Command::Stop`] alone has no completion of its own.
+///
+/// What concerns a writer carries the fencing number of its lock ([`Fence`]): a store refuses one that is
+/// below the highest it has seen for that upload as a conflict, because that writer lost the lock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Reads the committed state. Completes as `Loaded` or `Missing`.
+    Load {
+        /// Whose.
+        id: UploadId,
+    },
+    /// Makes a record. Completes as `Created`, durable then, or `Exists`.
+    Create {
+        /// The new record, its offset 0.
+        record: Record,
+    },
+    /// A standing grant, at most one open a request: the runtime gives the body's decoded bytes to the
+    /// store, those first that came together with the head, and reports progress as
+    /// [`Input::Staged`](crate::Input::Staged). Staged bytes lie beyond the committed offset, no `Load`
+    /// shows them, and they need not be durable. Completes as `Appended`, and nothing is written after that.
+    Append {
+        /// To which upload.
+        id: UploadId,
+        /// The writer's fencing number.
+        fence: Fence,
+        /// The committed offset, where the first byte goes.
+        at: u64,
+        /// How many bytes are welcome. One more ends the Append as [`AppendEnd::Overflow`]; it is not kept.
+        max: u64,
+        /// The lock's last holder never released it and may still be writing: start a new extent in a new
+        /// file at `at`, where those writes can't reach.
+        fresh: bool,
+    },
+    /// Take no more bytes: the open Append completes. Harmless if it has completed already.
+    Stop,
+    /// Moves the offset, as a compare-and-set: from `from` to `to`, at most what is staged. May run beside an
+    /// open Append. Completes as `Committed`, durable then; as `Conflict` where the offset is another or the
+    /// fence too low; as `Missing` where the upload is gone.
+    Commit {
+        /// Whose.
+        id: UploadId,
+        /// The writer's fencing number.
+        fence: Fence,
+        /// The offset now.
+        from: u64,
+        /// The offset to be.
+        to: u64,
+        /// The upload's length, where this commit makes it known.
+        length: Option<u64>,
+        /// Whether this completes the upload. A store must then answer exactly `to`.
+        finish: bool,
+    },
+    /// Forgets the staged bytes. Harmless if lost: they are garbage until committed. Completes as `Discarded`.
+    Discard {
+        /// Whose.
+        id: UploadId,
+        /// The writer's fencing number.
+        fence: Fence,
+    },
+    /// Removes the upload: its record first, its bytes after. Completes as `Deleted`, durable then, as
+    /// `Missing`, or as `Conflict`.
+    Delete {
+        /// Whose.
+        id: UploadId,
+        /// The writer's fencing number.
+        fence: Fence,
+    },
+}
+
+/// What became of a [`Command`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Completion {
+    /// The committed state.
+    Loaded(Record),
+    /// There is no such upload.
+    Missing,
+    /// The record is made.
+    Created,
+    /// An upload of that id is there, or was.
+    Exists,
+    /// The Append is over.
+    Appended {
+        /// How many bytes it staged.
+        total: u64,
+        /// What ended it.
+        end: AppendEnd,
+    },
+    /// The offset is this. It may be below the asked-for one where a store has part sizes of its own, never
+    /// when the commit finishes the upload.
+    Committed {
+        /// The committed offset.
+        offset: u64,
+    },
+    /// Nothing was changed: the offset is another than expected, or the writer lost its lock.
+    Conflict {
+        /// The committed offset.
+        offset: u64,
+    },
+    /// The staged bytes are forgotten.
+    Discarded,
+    /// The upload is gone.
+    Deleted,
+    /// The command could not be carried out. The bytes under a failed Commit count as lost.
+    Failed(Failure),
+}
+
+/// What ended an Append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AppendEnd {
+    /// The body did.
+    BodyEnd,
+    /// A byte beyond `max` arrived.
+    Overflow,
+    /// [`Command::Stop`], or the body's failure: an [`Input::Abort`](crate::Input::Abort) follows then.
+    Stopped,
+    /// The store could not take a byte more. What was staged before can be committed.
+    Failed(Failure),
+}
+
+/// Why the store could not do it. None of these is the client's fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The disk is full.
+    NoSpace,
+    /// The disk, or what stands for it, failed.
+    Io,
+    /// The store can't be reached now.
+    Unavailable,
+}
