@@ -30,6 +30,10 @@ pub enum Code {
     ChunkSizeExceeded,
     /// Bytes were sent to a finished upload.
     UploadCompleted,
+    /// `Upload-Concat` where concatenation is not available.
+    ConcatenationUnsupported,
+    /// `Upload-Checksum` names an algorithm that is not available.
+    UnsupportedChecksum,
     /// `Upload-Length` and `Upload-Defer-Length` together.
     AmbiguousUploadLength,
     /// `Upload-Defer-Length` is something other than 1.
@@ -120,6 +124,12 @@ impl Code {
                 (413, "ERR_CHUNK_SIZE_EXCEEDED", "the body is larger than this server allows for one request")
             }
             Self::UploadCompleted => (403, "ERR_UPLOAD_COMPLETED", "the upload is complete already"),
+            Self::ConcatenationUnsupported => {
+                (400, "ERR_CONCATENATION_UNSUPPORTED", "this server does not concatenate uploads")
+            }
+            Self::UnsupportedChecksum => {
+                (400, "ERR_UNSUPPORTED_CHECKSUM", "the checksum algorithm is not available here")
+            }
             Self::AmbiguousUploadLength => (
                 400,
                 "ERR_AMBIGUOUS_UPLOAD_LENGTH",

@@ -1,0 +1,149 @@
+//! What a request comes to, and the response that says so.
+
+use alloc::string::String;
+
+use super::checks::Refusal;
+use crate::{
+    Abort, Code, Completion, Config, Connection, Failure, Framing, Record, Response, UploadId, WallTime,
+};
+
+/// The outcome of a request.
+#[derive(Debug)]
+pub(super) enum Answer {
+    Options,
+    /// Refused by the head alone.
+    Refused(Refusal),
+    Failed(Code),
+    /// HEAD: the upload's state.
+    State(Record),
+    /// HEAD: it can't be told.
+    Untold(Code),
+    /// POST: created, and this is the offset.
+    Created {
+        location: String,
+        offset: u64,
+        body_read: bool,
+    },
+    /// POST: created, and then the body failed.
+    CreatedButFailed {
+        location: String,
+        code: Code,
+    },
+    /// PATCH: the bytes are committed up to this offset.
+    Written(u64),
+    /// PATCH: the committed offset is this.
+    Mismatch(u64),
+    Terminated,
+}
+
+impl Answer {
+    pub(super) fn response(self, config: &Config, framing: Framing, wall: WallTime) -> Response {
+        let mut response = match self {
+            Self::Options => options(config, wall),
+            Self::Refused(refusal) => {
+                let mut response = Response::refusal(refusal.code, wall);
+                if !refusal.allow.is_empty() {
+                    response.push("Allow", refusal.allow);
+                }
+                if refusal.to_head { response.without_body() } else { response }
+            }
+            Self::Failed(code) => Response::refusal(code, wall),
+            Self::State(record) => state(&record, wall),
+            Self::Untold(code) => Response::refusal(code, wall).without_body(),
+            Self::Created { location, offset, body_read } => {
+                let mut response = Response::new(201, wall);
+                response.push("Location", location);
+                response.push("Upload-Offset", offset);
+                response.connection = if body_read { Connection::KeepAlive } else { Connection::Drain };
+                return response;
+            }
+            Self::CreatedButFailed { location, code } => {
+                let mut response = Response::refusal(code, wall);
+                response.push("Location", location);
+                response
+            }
+            Self::Written(offset) => {
+                let mut response = Response::new(204, wall);
+                response.push("Upload-Offset", offset);
+                return response;
+            }
+            Self::Mismatch(offset) => {
+                let mut response = Response::refusal(Code::MismatchedOffset, wall);
+                response.push("Upload-Offset", offset);
+                response
+            }
+            Self::Terminated => Response::new(204, wall),
+        };
+        // What is answered here was answered without reading the body.
+        response.connection = match (framing, response.status()) {
+            (Framing::Length(0), _) => Connection::KeepAlive,
+            (_, 200..=299) => Connection::Drain,
+            _ => Connection::Close,
+        };
+        response
+    }
+}
+
+fn options(config: &Config, wall: WallTime) -> Response {
+    let mut response = Response::new(204, wall);
+    response.push("Tus-Version", "1.0.0");
+    let termination = if config.termination { ",termination" } else { "" };
+    response.push(
+        "Tus-Extension",
+        format_args!("creation,creation-with-upload,creation-defer-length{termination}"),
+    );
+    if let Some(bytes) = config.max_size() {
+        response.push("Tus-Max-Size", bytes);
+    }
+    response
+}
+
+fn state(record: &Record, wall: WallTime) -> Response {
+    let mut response = Response::new(200, wall);
+    response.push("Upload-Offset", record.offset);
+    match record.length {
+        Some(length) => response.push("Upload-Length", length),
+        None => response.push("Upload-Defer-Length", 1),
+    }
+    if !record.metadata.is_empty() {
+        response.push("Upload-Metadata", &record.metadata);
+    }
+    response
+}
+
+/// `Location` for an upload.
+pub(super) fn location(mut prefix: String, id: &UploadId) -> String {
+    prefix.push_str(id.as_str());
+    prefix
+}
+
+/// What a body that was cut short is answered; nothing where nobody is left to read it.
+pub(super) fn to_abort(abort: Abort) -> Option<Code> {
+    match abort {
+        Abort::PeerGone => None,
+        Abort::HalfClosed => Some(Code::UnexpectedEof),
+        Abort::TooSlow => Some(Code::ReadTimeout),
+        Abort::BadFraming => Some(Code::BadRequest),
+        Abort::LockLost => Some(Code::UploadInterrupted),
+        Abort::Shutdown => Some(Code::ServerShutdown),
+    }
+}
+
+pub(super) fn to_failure(failure: Failure) -> Code {
+    match failure {
+        Failure::NoSpace => Code::InsufficientStorage,
+        Failure::Io | Failure::Unavailable => Code::InternalServerError,
+    }
+}
+
+/// What a store command is answered that did not do what was hoped for.
+pub(super) fn to_completion(completion: &Completion) -> Code {
+    match completion {
+        Completion::Missing => Code::UploadNotFound,
+        Completion::Failed(failure) => to_failure(*failure),
+        // The writer lost its lock to somebody else.
+        Completion::Conflict { .. } => Code::UploadLocked,
+        // A completion of another command: the store broke the contract.
+        _ => Code::InternalServerError,
+    }
+}

@@ -1,0 +1,211 @@
+//! The checks that need nothing but the head, in their order: path, method override, OPTIONS, version,
+//! method, header syntax, expectation. What passes is a [`Request`] of typed values.
+
+use alloc::{format, string::String};
+
+use crate::{
+    Code, Config, Framing, Head, UploadId,
+    config::Location,
+    header::{external_origin, is_offset_octet_stream, joined_metadata, members, number, single},
+};
+
+/// A request as the rest of the exchange sees it.
+#[derive(Debug)]
+pub(super) enum Request {
+    Options,
+    Create(Creation),
+    Look(UploadId),
+    Write(Patch),
+    Terminate(UploadId),
+}
+
+/// A POST to the collection.
+#[derive(Debug)]
+pub(super) struct Creation {
+    /// The length; none where it is deferred.
+    pub length: Option<u64>,
+    pub metadata: String,
+    /// Whether the body holds the upload's first bytes.
+    pub with_upload: bool,
+    /// What `Location` has before the id.
+    pub location: String,
+}
+
+/// A PATCH.
+#[derive(Debug)]
+pub(super) struct Patch {
+    pub id: UploadId,
+    pub offset: u64,
+    /// `Upload-Length`, where it came with this request.
+    pub length: Option<u64>,
+}
+
+/// A request that is refused by its head alone.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub code: Code,
+    /// The methods to name in `Allow`, with a 405.
+    pub allow: &'static str,
+    /// Whether the answer is to a HEAD, and so has no body.
+    pub to_head: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Method {
+    Options,
+    Head,
+    Get,
+    Post,
+    Patch,
+    Delete,
+    Other,
+}
+
+impl Method {
+    fn named(name: &str) -> Self {
+        match name {
+            "OPTIONS" => Self::Options,
+            "HEAD" => Self::Head,
+            "GET" => Self::Get,
+            "POST" => Self::Post,
+            "PATCH" => Self::Patch,
+            "DELETE" => Self::Delete,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// What a request target names.
+enum Place {
+    /// `*`: the server as a whole.
+    Server,
+    Collection,
+    Upload(UploadId),
+}
+
+/// Reads and checks a head.
+pub(super) fn check(config: &Config, head: &Head<'_>) -> Result<Request, Refusal> {
+    let actual = Method::named(head.method);
+    let refuse = |code, method| Refusal { code, allow: "", to_head: method == Method::Head };
+    let place = place(config, head.target).map_err(|code| refuse(code, actual))?;
+    let method = match actual {
+        Method::Options => Method::Options,
+        _ => overridden(head, actual).map_err(|code| refuse(code, actual))?,
+    };
+    if method == Method::Options {
+        return Ok(Request::Options);
+    }
+    if method != Method::Get && !matches!(single(head, "Tus-Resumable"), Ok(Some(b"1.0.0"))) {
+        return Err(refuse(Code::UnsupportedVersion, method));
+    }
+    let not_allowed = |allow| Refusal { allow, ..refuse(Code::MethodNotAllowed, method) };
+    let typed = match (place, method) {
+        (Place::Collection, Method::Post) => creation(config, head).map(Request::Create),
+        (Place::Upload(id), Method::Head) => Ok(Request::Look(id)),
+        (Place::Upload(id), Method::Patch) => patch(head, id).map(Request::Write),
+        (Place::Upload(id), Method::Delete) if config.termination => Ok(Request::Terminate(id)),
+        (Place::Upload(_), _) if config.termination => {
+            return Err(not_allowed("OPTIONS, HEAD, PATCH, DELETE"));
+        }
+        (Place::Upload(_), _) => return Err(not_allowed("OPTIONS, HEAD, PATCH")),
+        (Place::Collection, _) => return Err(not_allowed("OPTIONS, POST")),
+        (Place::Server, _) => return Err(not_allowed("OPTIONS")),
+    };
+    // RFC 9110 section 10.1.1: what can't be met is said before anything is done.
+    let expected = members(head, "Expect").all(|value| value.eq_ignore_ascii_case(b"100-continue"));
+    let typed = if expected { typed } else { typed.and(Err(Code::ExpectationFailed)) };
+    typed.map_err(|code| refuse(code, method))
+}
+
+/// What the target names. Every form of RFC 9112 section 3.2 is understood; a query is ignored.
+fn place(config: &Config, target: &str) -> Result<Place, Code> {
+    if target == "*" {
+        return Ok(Place::Server);
+    }
+    let path = target.split(['?', '#']).next().unwrap_or_default();
+    let path = match path.split_once("://") {
+        Some((_, rest)) if !path.starts_with('/') => {
+            rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/")
+        }
+        _ => path,
+    };
+    let below = path.strip_prefix(&config.base_path).ok_or(Code::NotFound)?;
+    match below.strip_prefix('/') {
+        None if below.is_empty() => Ok(Place::Collection),
+        None => Err(Code::NotFound),
+        Some("") => Ok(Place::Collection),
+        Some(id) => UploadId::new(id).map(Place::Upload).ok_or(Code::UploadNotFound),
+    }
+}
+
+/// The method after `X-HTTP-Method-Override`: tus asks that the actual method be ignored then. Some clients
+/// write it in other cases of letters.
+fn overridden(head: &Head<'_>, actual: Method) -> Result<Method, Code> {
+    match single(head, "X-HTTP-Method-Override") {
+        Ok(None) => Ok(actual),
+        Ok(Some(name)) => {
+            let known = ["PATCH", "DELETE", "HEAD", "POST"];
+            let name = known.into_iter().find(|known| name.eq_ignore_ascii_case(known.as_bytes()));
+            name.map(Method::named).ok_or(Code::InvalidMethodOverride)
+        }
+        Err(_) => Err(Code::InvalidMethodOverride),
+    }
+}
+
+fn creation(config: &Config, head: &Head<'_>) -> Result<Creation, Code> {
+    if head.values("Upload-Concat").next().is_some() {
+        return Err(Code::ConcatenationUnsupported);
+    }
+    let length = upload_length(head)?;
+    let length = match single(head, "Upload-Defer-Length") {
+        Ok(None) => Some(length.ok_or(Code::InvalidUploadLength)?),
+        Ok(Some(b"1")) if length.is_none() => None,
+        Ok(Some(b"1")) => return Err(Code::AmbiguousUploadLength),
+        _ => return Err(Code::InvalidUploadLengthDefer),
+    };
+    let metadata = joined_metadata(head)?;
+    let with_upload = head.framing != Framing::Length(0) && has_upload_type(head);
+    if with_upload {
+        refuse_checksums(head)?;
+    }
+    let location = location(config, head);
+    Ok(Creation { length, metadata, with_upload, location })
+}
+
+fn patch(head: &Head<'_>, id: UploadId) -> Result<Patch, Code> {
+    if !has_upload_type(head) {
+        return Err(Code::InvalidContentType);
+    }
+    let offset = single(head, "Upload-Offset").ok().flatten().and_then(number).ok_or(Code::InvalidOffset)?;
+    let length = upload_length(head)?;
+    refuse_checksums(head)?;
+    Ok(Patch { id, offset, length })
+}
+
+fn upload_length(head: &Head<'_>) -> Result<Option<u64>, Code> {
+    let value = single(head, "Upload-Length").map_err(|_| Code::InvalidUploadLength)?;
+    value.map(|value| number(value).ok_or(Code::InvalidUploadLength)).transpose()
+}
+
+fn has_upload_type(head: &Head<'_>) -> bool {
+    matches!(single(head, "Content-Type"), Ok(Some(value)) if is_offset_octet_stream(value))
+}
+
+/// A digest that would not be verified must not be accepted.
+fn refuse_checksums(head: &Head<'_>) -> Result<(), Code> {
+    let announced = members(head, "Trailer").any(|name| name.eq_ignore_ascii_case(b"Upload-Checksum"));
+    if announced || head.values("Upload-Checksum").next().is_some() {
+        return Err(Code::UnsupportedChecksum);
+    }
+    Ok(())
+}
+
+fn location(config: &Config, head: &Head<'_>) -> String {
+    match &config.location {
+        Location::Under(url) => format!("{url}/"),
+        Location::Relative => format!("{}/", config.base_path),
+        Location::BehindProxy => {
+            format!("{}{}/", external_origin(head).unwrap_or_default(), config.base_path)
+        }
+    }
+}

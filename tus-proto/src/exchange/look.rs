@@ -1,0 +1,75 @@
+//! HEAD: takes no lock, waits for at most one checkpoint of whoever is writing, and has no 5xx of its own:
+//! some clients begin again at byte 0 on a 5xx of HEAD, and try again on 423.
+
+use core::time::Duration;
+
+use super::{Exchange, State, answer::Answer};
+use crate::{Code, Command, Completion, Deadline, Instant, LockCall, Now, OpId, Output, Reason, UploadId};
+
+/// How long a HEAD waits for the writer's checkpoint before it tells the last one.
+const CHECKPOINT_WAIT: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub(super) enum Look {
+    /// The writer, if there is one, is committing what has arrived.
+    Asking { op: OpId, until: Instant, id: UploadId },
+    /// The store is reading the record.
+    Reading { op: OpId },
+}
+
+impl Look {
+    pub(super) fn deadline(&self) -> Option<Deadline> {
+        match self {
+            Self::Asking { until, .. } => Some((*until, Reason::CheckpointWait)),
+            Self::Reading { .. } => None,
+        }
+    }
+}
+
+impl Exchange {
+    pub(super) fn look(&mut self, now: Now, id: UploadId) {
+        let op = self.op();
+        self.outputs.push_back(Output::Lock(op, LockCall::Checkpoint { key: id.clone() }));
+        let until = now.monotonic.after(CHECKPOINT_WAIT);
+        self.state = State::Looking(Look::Asking { op, until, id });
+    }
+
+    /// The writer has committed, or there is none, or it can't be asked: what is committed is the truth.
+    pub(super) fn on_asked(&mut self, op: OpId, look: Look) {
+        match look {
+            Look::Asking { op: asked, id, .. } if asked == op => self.read(id),
+            other => self.stale(State::Looking(other)),
+        }
+    }
+
+    pub(super) fn on_look_timeout(&mut self, now: Now, look: Look) {
+        match look {
+            Look::Asking { until, id, .. } if until <= now.monotonic => {
+                let op = self.op();
+                // The answer is not waited for: it only takes us off the list of those who asked.
+                self.outputs.push_back(Output::Lock(op, LockCall::Release { key: id.clone() }));
+                self.read(id);
+            }
+            other => self.state = State::Looking(other),
+        }
+    }
+
+    fn read(&mut self, id: UploadId) {
+        let op = self.store(Command::Load { id });
+        self.state = State::Looking(Look::Reading { op });
+    }
+
+    pub(super) fn on_looked(&mut self, now: Now, op: OpId, look: Look, completion: Completion) {
+        match look {
+            Look::Reading { op: reading } if reading == op => {
+                let answer = match completion {
+                    Completion::Loaded(record) => Answer::State(record),
+                    Completion::Missing => Answer::Untold(Code::UploadNotFound),
+                    _ => Answer::Untold(Code::UploadLocked),
+                };
+                self.end(now, Some(answer));
+            }
+            other => self.stale(State::Looking(other)),
+        }
+    }
+}

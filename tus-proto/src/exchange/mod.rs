@@ -1,0 +1,327 @@
+//! One request, from its head to its response.
+//!
+//! ```text
+//!             ┌ OPTIONS, refusals ──────────────────────────────────────────────────────┐
+//!  new ───────┼ HEAD    Asking ── Looking ──────────────────────────────────────────────┤
+//!             ├ POST    Creating ─────────────────────┬─────────────────────────────────┼── Done
+//!             ├ PATCH   Loading ── Locking ── Reloading ─┴─ Receiving ─┐                 │
+//!             └ DELETE  Loading ── Locking ── Deleting ────────────────┴─ Releasing ─────┘
+//! ```
+//! Each state but `Receiving` waits for exactly one completion, which moves the exchange on. `Releasing`
+//! follows the completion of every command of the lock's holder, and the response follows the release: a
+//! client's next request never meets its own lock.
+
+mod answer;
+mod checks;
+mod create;
+mod lease;
+mod look;
+mod receive;
+mod reception;
+mod terminate;
+mod write;
+
+use alloc::{collections::VecDeque, string::String, sync::Arc};
+
+use crate::{
+    Abort, Code, Command, Completion, Config, Deadline, Event, Framing, Head, Input, LockCall, LockReply,
+    Now, OpId, Output, Reason, Response, UploadId, header,
+};
+use answer::Answer;
+use checks::{Patch, Request};
+use lease::Lease;
+use look::Look;
+use reception::Receiving;
+
+/// The state machine of one request.
+///
+/// 1. [`new`](Self::new) when a head has been parsed, with fresh random bytes.
+/// 2. [`poll`](Self::poll) until it gives nothing; carry each [`Output`] out.
+/// 3. [`handle`](Self::handle) with each [`Input`] as it comes, then 2 again.
+/// 4. [`deadline`](Self::deadline) after that; when it has passed, `handle` an [`Input::Timeout`].
+///
+/// [`Output::Done`] is the last output; nothing is owed to the exchange after it. No order of inputs makes it
+/// panic; one that nothing waits for is counted as [`Event::Stale`] and changes nothing.
+#[derive(Debug)]
+pub struct Exchange {
+    config: Arc<Config>,
+    framing: Framing,
+    request_id: Option<String>,
+    state: State,
+    lease: Lease,
+    outputs: VecDeque<Output>,
+    last_op: u32,
+    /// Why the request must end, where that came at a time when no body was being received.
+    abort: Option<Abort>,
+    /// The newcomer that waits behind us, where it came at such a time, and where it would write.
+    newcomer: Option<Option<u64>>,
+}
+
+/// What the exchange waits for. An operation that a state names is the one whose completion moves it on.
+#[derive(Debug)]
+enum State {
+    /// HEAD: for the checkpoint, then for the record.
+    Looking(Look),
+    /// PATCH and DELETE: for the record, before the lock is asked for.
+    Loading(OpId, Purpose),
+    /// For the lock.
+    Locking(OpId, Purpose),
+    /// PATCH: for the record as it is under the lock.
+    Reloading(OpId, Patch),
+    /// POST: for the new record.
+    Creating(OpId, create::Created),
+    /// POST and PATCH: for the body, and for its commits.
+    Receiving(Receiving),
+    /// DELETE: for the store.
+    Deleting(OpId),
+    /// For the lock to be free of us; then the answer, where somebody is left to get it.
+    Releasing(OpId, Option<Answer>),
+    /// For nothing.
+    Over,
+}
+
+/// What a lock is wanted for.
+#[derive(Debug)]
+enum Purpose {
+    Write(Patch),
+    /// To receive the body of an upload this request has just created.
+    Receive(create::Created),
+    Terminate(UploadId),
+}
+
+impl Exchange {
+    /// Takes a request up. `entropy` are fresh random bytes: a new upload's id is made of them.
+    pub fn new(config: Arc<Config>, head: &Head<'_>, entropy: [u8; 10], now: Now) -> Self {
+        let checked = checks::check(&config, head);
+        let mut exchange = Self {
+            config,
+            framing: head.framing,
+            request_id: header::request_id(head),
+            state: State::Over,
+            lease: Lease::None,
+            outputs: VecDeque::new(),
+            last_op: 0,
+            abort: None,
+            newcomer: None,
+        };
+        match checked {
+            Ok(Request::Options) => exchange.answer(now, Answer::Options),
+            Ok(Request::Look(id)) => exchange.look(now, id),
+            Ok(Request::Create(creation)) => exchange.create(now, creation, entropy),
+            Ok(Request::Write(patch)) => exchange.load(Purpose::Write(patch)),
+            Ok(Request::Terminate(id)) => exchange.load(Purpose::Terminate(id)),
+            Err(refusal) => exchange.answer(now, Answer::Refused(refusal)),
+        }
+        exchange
+    }
+
+    /// What is to be done next.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// The next point in time at which the exchange wants an [`Input::Timeout`].
+    pub fn deadline(&self) -> Option<Deadline> {
+        let own = match &self.state {
+            State::Looking(look) => look.deadline(),
+            State::Receiving(receiving) => receiving.deadline(&self.config),
+            _ => None,
+        };
+        let renewal = self.lease.renewal().map(|at| (at, Reason::Renew));
+        own.into_iter().chain(renewal).min_by_key(|(at, _)| *at)
+    }
+
+    /// Takes an input.
+    pub fn handle(&mut self, now: Now, input: Input) {
+        match input {
+            Input::Lock(op, reply) => self.on_lock(now, op, reply),
+            Input::Store(op, completion) => self.on_store(now, op, completion),
+            Input::Abort(abort) => self.on_abort(now, abort),
+            Input::Timeout => self.on_timeout(now),
+            Input::Yield(offset) => self.on_yield(now, offset),
+            Input::Checkpoint => self.on_checkpoint(now),
+            Input::Staged(op, total) => self.on_staged(now, op, total),
+            Input::BodyEnd(_) => self.on_body_end(now),
+        }
+    }
+
+    fn on_lock(&mut self, now: Now, op: OpId, reply: LockReply) {
+        if self.lease.is_renewing(op) {
+            return self.on_renewal(now, reply);
+        }
+        match core::mem::replace(&mut self.state, State::Over) {
+            State::Locking(waited, purpose) if waited == op => self.on_acquired(now, purpose, reply),
+            State::Releasing(waited, answer) if waited == op => self.conclude(now, answer),
+            State::Looking(look) => self.on_asked(op, look),
+            other => self.stale(other),
+        }
+    }
+
+    fn on_acquired(&mut self, now: Now, purpose: Purpose, reply: LockReply) {
+        let LockReply::Granted { fence, fresh } = reply else {
+            let code =
+                if reply == LockReply::TimedOut { Code::UploadLocked } else { Code::InternalServerError };
+            return self.end(now, Some(purpose.refused(code)));
+        };
+        self.lease.granted(now.monotonic, self.config.lock_ttl, fence, fresh);
+        if let Some(abort) = self.abort {
+            return self.end(now, answer::to_abort(abort).map(|code| purpose.refused(code)));
+        }
+        match purpose {
+            Purpose::Write(patch) => {
+                let op = self.store(Command::Load { id: patch.id.clone() });
+                self.state = State::Reloading(op, patch);
+            }
+            Purpose::Receive(created) => self.receive_created(now, created),
+            Purpose::Terminate(id) => self.terminate(id),
+        }
+    }
+
+    fn on_store(&mut self, now: Now, op: OpId, completion: Completion) {
+        match core::mem::replace(&mut self.state, State::Over) {
+            State::Looking(look) => self.on_looked(now, op, look, completion),
+            State::Loading(waited, purpose) if waited == op => self.on_loaded(now, purpose, completion),
+            State::Reloading(waited, patch) if waited == op => self.on_reloaded(now, patch, completion),
+            State::Creating(waited, created) if waited == op => self.on_created(now, created, completion),
+            State::Deleting(waited) if waited == op => self.on_deleted(now, completion),
+            State::Receiving(receiving) => self.on_received(now, receiving, op, completion),
+            other => self.stale(other),
+        }
+    }
+
+    /// PATCH and DELETE look before they ask for the lock: what is not there, or is ahead of the client
+    /// already, is told without disturbing the running writer.
+    fn load(&mut self, purpose: Purpose) {
+        let op = self.store(Command::Load { id: purpose.id().clone() });
+        self.state = State::Loading(op, purpose);
+    }
+
+    fn on_loaded(&mut self, now: Now, purpose: Purpose, completion: Completion) {
+        let record = match completion {
+            Completion::Loaded(record) => record,
+            other => return self.end(now, Some(Answer::Failed(answer::to_completion(&other)))),
+        };
+        match &purpose {
+            Purpose::Write(patch) if patch.offset < record.offset => {
+                self.end(now, Some(Answer::Mismatch(record.offset)));
+            }
+            Purpose::Write(patch) => {
+                let offset = Some(patch.offset);
+                self.lock(now, offset, purpose);
+            }
+            Purpose::Receive(_) | Purpose::Terminate(_) => self.lock(now, None, purpose),
+        }
+    }
+
+    fn lock(&mut self, now: Now, offset: Option<u64>, purpose: Purpose) {
+        if let Some(abort) = self.abort {
+            return self.end(now, answer::to_abort(abort).map(|code| purpose.refused(code)));
+        }
+        let key = purpose.id().clone();
+        self.lease = Lease::Wanted(key.clone());
+        let (wait, ttl) = (self.config.lock_wait, self.config.lock_ttl);
+        let op = self.op();
+        self.outputs.push_back(Output::Lock(op, LockCall::Acquire { key, offset, wait, ttl }));
+        self.state = State::Locking(op, purpose);
+    }
+
+    fn on_abort(&mut self, now: Now, abort: Abort) {
+        match core::mem::replace(&mut self.state, State::Over) {
+            State::Receiving(receiving) => self.on_body_abort(now, receiving, abort),
+            // The queue for a lock may be long; every other state ends by itself, and soon.
+            State::Locking(_, purpose) => {
+                self.end(now, answer::to_abort(abort).map(|code| purpose.refused(code)))
+            }
+            State::Over => self.stale(State::Over),
+            other => {
+                self.state = other;
+                self.abort = self.abort.or(Some(abort));
+            }
+        }
+    }
+
+    fn on_timeout(&mut self, now: Now) {
+        self.renew_if_due(now);
+        match core::mem::replace(&mut self.state, State::Over) {
+            State::Looking(look) => self.on_look_timeout(now, look),
+            State::Receiving(receiving) => self.advance(now, receiving),
+            other => self.state = other,
+        }
+    }
+
+    /// Ends the request: the lock first, then the answer, where there is somebody to get it.
+    fn end(&mut self, now: Now, answer: Option<Answer>) {
+        match self.lease.give_up() {
+            Some(key) => {
+                let op = self.op();
+                self.outputs.push_back(Output::Lock(op, LockCall::Release { key }));
+                self.state = State::Releasing(op, answer);
+            }
+            None => self.conclude(now, answer),
+        }
+    }
+
+    fn conclude(&mut self, now: Now, answer: Option<Answer>) {
+        match answer {
+            Some(answer) => self.answer(now, answer),
+            None => self.over(),
+        }
+    }
+
+    /// Sends the answer, and with it ends the exchange.
+    fn answer(&mut self, now: Now, answer: Answer) {
+        let mut response: Response = answer.response(&self.config, self.framing, now.wall);
+        if let Some(id) = &self.request_id {
+            response.push("X-Request-ID", id);
+        }
+        self.outputs.push_back(Output::Respond(response));
+        self.over();
+    }
+
+    fn over(&mut self) {
+        self.state = State::Over;
+        self.outputs.push_back(Output::Done);
+    }
+
+    /// Puts back a state that an input did not concern.
+    fn stale(&mut self, state: State) {
+        self.state = state;
+        // After Done nothing may follow, not even this.
+        if !matches!(self.state, State::Over) {
+            self.notify(Event::Stale);
+        }
+    }
+
+    fn op(&mut self) -> OpId {
+        self.last_op = self.last_op.wrapping_add(1);
+        OpId(self.last_op)
+    }
+
+    fn store(&mut self, command: Command) -> OpId {
+        let op = self.op();
+        self.outputs.push_back(Output::Store(op, command));
+        op
+    }
+
+    fn notify(&mut self, event: Event) {
+        self.outputs.push_back(Output::Notify(event));
+    }
+}
+
+impl Purpose {
+    fn id(&self) -> &UploadId {
+        match self {
+            Self::Write(patch) => &patch.id,
+            Self::Receive(created) => created.id(),
+            Self::Terminate(id) => id,
+        }
+    }
+
+    /// The refusal of a request that has come this far.
+    fn refused(self, code: Code) -> Answer {
+        match self {
+            Self::Receive(created) => created.failed(code),
+            Self::Write(_) | Self::Terminate(_) => Answer::Failed(code),
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! The reception of a body: one standing Append, commits beside it and one behind it, and whatever may cut
+//! it short. There is no special path for a disconnect, a stall, a yield or a shutdown: the Append ends, what
+//! it staged is committed (or, where it must be, forgotten), the lock goes, the answer follows.
+
+use super::{
+    Exchange, State,
+    answer::{self, Answer},
+    reception::{Append, Body, Failed, Fate, Receiving, Reply, Settling, failed},
+};
+use crate::{Abort, AppendEnd, Code, Command, Completion, Event, Framing, LockCall, Now, OpId, Output};
+
+impl Exchange {
+    /// Opens the Append, where there is a body to come, and goes on from there.
+    pub(super) fn receive(&mut self, now: Now, mut receiving: Receiving) {
+        if self.framing != Framing::Length(0) {
+            receiving.body = self.abort.map_or(Body::Coming, Body::Cut);
+            receiving.newcomer = self.newcomer;
+            receiving.append = if self.abort.is_some() || self.newcomer.is_some() {
+                // Nothing was begun, so nothing is lost by giving way.
+                Append::Ended(AppendEnd::Stopped)
+            } else {
+                self.append(&receiving)
+            };
+        }
+        self.advance(now, receiving);
+    }
+
+    fn append(&mut self, receiving: &Receiving) -> Append {
+        self.outputs.push_back(Output::Continue);
+        let (fence, fresh) = self.lease.grant();
+        let (id, at, max) = (receiving.id.clone(), receiving.at, receiving.limit.bytes);
+        let op = self.store(Command::Append { id, fence, at, max, fresh });
+        Append::Open { op, stopping: false }
+    }
+
+    /// Moves a reception on as far as it goes by itself.
+    pub(super) fn advance(&mut self, now: Now, mut receiving: Receiving) {
+        if receiving.settling.is_none() {
+            if let Append::Open { .. } = receiving.append {
+                if receiving.failed.is_some() || receiving.newcomer.is_some() {
+                    self.stop(&mut receiving);
+                } else if receiving.wants_checkpoint(&self.config, now.monotonic) {
+                    self.commit(&mut receiving);
+                } else if core::mem::take(&mut receiving.asked) {
+                    self.checkpointed();
+                }
+            } else if let Some(fate) = receiving.fate() {
+                return self.settle(now, receiving, fate);
+            }
+        }
+        self.state = State::Receiving(receiving);
+    }
+
+    /// The body's fate is known: bring what is staged to rest, then end.
+    fn settle(&mut self, now: Now, mut receiving: Receiving, fate: Fate) {
+        let lost = matches!(fate, Fate::Cut(Abort::LockLost));
+        if receiving.forgets(&fate) {
+            receiving.declare = None;
+            if receiving.staged > receiving.committed {
+                let (fence, _) = self.lease.grant();
+                let op = self.store(Command::Discard { id: receiving.id.clone(), fence });
+                receiving.settling = Some(Settling::Discard { op });
+                self.state = State::Receiving(receiving);
+                return;
+            }
+        } else if receiving.is_dirty() && !lost {
+            self.commit(&mut receiving);
+            self.state = State::Receiving(receiving);
+            return;
+        }
+        let code = match fate {
+            Fate::Complete => {
+                let answer = match receiving.reply {
+                    Reply::Write => Answer::Written(receiving.committed),
+                    Reply::Create(location) => {
+                        Answer::Created { location, offset: receiving.committed, body_read: true }
+                    }
+                };
+                return self.end(now, Some(answer));
+            }
+            Fate::Failed(Failed::Conflict(offset)) if matches!(receiving.reply, Reply::Write) => {
+                return self.end(now, Some(Answer::Mismatch(offset)));
+            }
+            Fate::Cut(abort) => match answer::to_abort(abort) {
+                Some(code) => code,
+                None => return self.end(now, None),
+            },
+            Fate::Yielded(_) => {
+                self.notify(Event::Yielded);
+                Code::UploadInterrupted
+            }
+            Fate::Failed(Failed::Conflict(_)) => Code::UploadInterrupted,
+            Fate::Overflow => receiving.limit.code,
+            Fate::Failed(Failed::Code(code)) | Fate::Refused(code) => code,
+        };
+        self.end(
+            now,
+            Some(match receiving.reply {
+                Reply::Write => Answer::Failed(code),
+                Reply::Create(location) => Answer::CreatedButFailed { location, code },
+            }),
+        );
+    }
+
+    fn commit(&mut self, receiving: &mut Receiving) {
+        let (fence, _) = self.lease.grant();
+        let (from, to, length) = (receiving.committed, receiving.staged, receiving.declare);
+        let finish = receiving.length == Some(to);
+        let op = self.store(Command::Commit { id: receiving.id.clone(), fence, from, to, length, finish });
+        let asked = core::mem::take(&mut receiving.asked);
+        receiving.settling = Some(Settling::Commit { op, to, finish, asked });
+        receiving.tried = to;
+        receiving.dirty_since = None;
+    }
+
+    fn stop(&mut self, receiving: &mut Receiving) {
+        if let Append::Open { stopping, .. } = &mut receiving.append
+            && !core::mem::replace(stopping, true)
+        {
+            self.store(Command::Stop);
+        }
+    }
+
+    /// A command of the reception completed.
+    pub(super) fn on_received(
+        &mut self,
+        now: Now,
+        mut receiving: Receiving,
+        op: OpId,
+        completion: Completion,
+    ) {
+        match (&receiving.append, &receiving.settling) {
+            (Append::Open { op: append, .. }, _) if *append == op => {
+                let (total, end) = match completion {
+                    Completion::Appended { total, end } => (total, end),
+                    Completion::Failed(failure) => (0, AppendEnd::Failed(failure)),
+                    // The upload was taken from us between the look and the Append.
+                    other => {
+                        receiving.failed = Some(failed(&other));
+                        (0, AppendEnd::Stopped)
+                    }
+                };
+                receiving.progress(now.monotonic, total);
+                receiving.append = Append::Ended(end);
+            }
+            (_, Some(Settling::Commit { op: commit, to, finish, asked })) if *commit == op => {
+                let (to, finish, asked) = (*to, *finish, *asked);
+                receiving.settling = None;
+                match completion {
+                    Completion::Committed { offset } => {
+                        self.on_committed(now, &mut receiving, offset, to, finish)
+                    }
+                    other => receiving.failed = Some(failed(&other)),
+                }
+                if asked {
+                    self.checkpointed();
+                }
+            }
+            (_, Some(Settling::Discard { op: discard })) if *discard == op => {
+                receiving.settling = None;
+                receiving.staged = receiving.committed;
+            }
+            _ => return self.stale(State::Receiving(receiving)),
+        }
+        self.advance(now, receiving);
+    }
+
+    fn on_committed(&mut self, now: Now, receiving: &mut Receiving, offset: u64, to: u64, finish: bool) {
+        let received = offset.saturating_sub(receiving.committed);
+        if received > 0 {
+            self.notify(Event::Received(received));
+        }
+        if finish {
+            self.notify(Event::Finished);
+        }
+        receiving.committed = offset;
+        receiving.declare = None;
+        if let Append::Ended(_) = receiving.append
+            && receiving.staged == to
+        {
+            // A store with part sizes of its own keeps what it could take; the client sends the rest again.
+            receiving.staged = offset;
+        }
+        receiving.dirty_since = (receiving.staged > offset).then_some(now.monotonic);
+    }
+
+    pub(super) fn on_staged(&mut self, now: Now, op: OpId, total: u64) {
+        match core::mem::replace(&mut self.state, State::Over) {
+            State::Receiving(mut receiving) if matches!(receiving.append, Append::Open { op: open, .. } if open == op) =>
+            {
+                receiving.progress(now.monotonic, total);
+                self.advance(now, receiving);
+            }
+            other => self.stale(other),
+        }
+    }
+
+    pub(super) fn on_body_end(&mut self, now: Now) {
+        match core::mem::replace(&mut self.state, State::Over) {
+            State::Receiving(mut receiving) if matches!(receiving.body, Body::Coming) => {
+                receiving.body = Body::Ended;
+                self.advance(now, receiving);
+            }
+            other => self.stale(other),
+        }
+    }
+
+    /// The body will not be completed, or the request must end now.
+    pub(super) fn on_body_abort(&mut self, now: Now, mut receiving: Receiving, abort: Abort) {
+        match (&receiving.body, abort) {
+            // Whoever lost the lock must not commit, even a body that is complete.
+            (Body::Coming, _) | (Body::Ended | Body::Cut(_), Abort::LockLost) => {
+                receiving.body = Body::Cut(abort);
+                self.stop(&mut receiving);
+                self.advance(now, receiving);
+            }
+            _ => self.stale(State::Receiving(receiving)),
+        }
+    }
+
+    pub(super) fn on_yield(&mut self, now: Now, offset: Option<u64>) {
+        match core::mem::replace(&mut self.state, State::Over) {
+            State::Receiving(mut receiving) => {
+                if let Append::Open { .. } = receiving.append {
+                    receiving.newcomer.get_or_insert(offset);
+                    self.stop(&mut receiving);
+                }
+                self.advance(now, receiving);
+            }
+            // The rest is short, but for a body that has not begun yet.
+            other => {
+                self.newcomer.get_or_insert(offset);
+                self.state = other;
+            }
+        }
+    }
+
+    pub(super) fn on_checkpoint(&mut self, now: Now) {
+        match core::mem::replace(&mut self.state, State::Over) {
+            State::Receiving(mut receiving) => {
+                receiving.asked = true;
+                self.advance(now, receiving);
+            }
+            other => {
+                self.state = other;
+                self.checkpointed();
+            }
+        }
+    }
+
+    fn checkpointed(&mut self) {
+        if let Some(key) = self.lock_key() {
+            let op = self.op();
+            self.outputs.push_back(Output::Lock(op, LockCall::Checkpointed { key }));
+        }
+    }
+}

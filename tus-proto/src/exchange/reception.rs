@@ -1,0 +1,203 @@
+//! A body on its way, as data: how much of it is staged and committed, what may still come, and what becomes
+//! of it. [`receive`](super::receive) moves it.
+
+use alloc::string::String;
+
+use super::answer;
+use crate::{Abort, AppendEnd, Code, Completion, Config, Deadline, Instant, OpId, Reason, Record, UploadId};
+
+/// How many bytes of a body are welcome, and what one more is answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limit {
+    pub bytes: u64,
+    pub code: Code,
+}
+
+impl Limit {
+    /// For a body that starts at `at`, in an upload of this length.
+    pub(super) fn of(config: &Config, at: u64, length: Option<u64>) -> Self {
+        let size = match length {
+            Some(length) => Self { bytes: length.saturating_sub(at), code: Code::UploadSizeExceeded },
+            None => {
+                let max = config.max_size().unwrap_or(i64::MAX.unsigned_abs());
+                Self { bytes: max.saturating_sub(at), code: Code::MaxSizeExceeded }
+            }
+        };
+        match config.max_chunk_size() {
+            Some(bytes) if bytes < size.bytes => Self { bytes, code: Code::ChunkSizeExceeded },
+            _ => size,
+        }
+    }
+
+    /// Whether a body of this many bytes is welcome.
+    pub(super) fn check(&self, bytes: u64) -> Result<(), Code> {
+        if bytes > self.bytes { Err(self.code) } else { Ok(()) }
+    }
+}
+
+/// What the body came with, and so how it is answered.
+#[derive(Debug)]
+pub(super) enum Reply {
+    /// A POST, with the `Location` of what it created.
+    Create(String),
+    /// A PATCH.
+    Write,
+}
+
+/// A body on its way. All offsets are the upload's.
+#[derive(Debug)]
+pub(super) struct Receiving {
+    pub id: UploadId,
+    pub length: Option<u64>,
+    /// The length that the first commit makes known.
+    pub declare: Option<u64>,
+    pub limit: Limit,
+    pub reply: Reply,
+    /// Where the body starts.
+    pub at: u64,
+    /// Where its staged bytes end.
+    pub staged: u64,
+    pub committed: u64,
+    pub append: Append,
+    pub body: Body,
+    /// The one commit, or discard, that may be under way.
+    pub settling: Option<Settling>,
+    /// Where the last commit was to end, whether or not it did.
+    pub tried: u64,
+    /// The first byte since the last commit came at this time.
+    pub dirty_since: Option<Instant>,
+    /// A HEAD waits for a commit of what is staged now.
+    pub asked: bool,
+    /// A newcomer waits, and would write at this offset.
+    pub newcomer: Option<Option<u64>>,
+    pub failed: Option<Failed>,
+}
+
+#[derive(Debug)]
+pub(super) enum Append {
+    Open { op: OpId, stopping: bool },
+    Ended(AppendEnd),
+}
+
+#[derive(Debug)]
+pub(super) enum Body {
+    Coming,
+    Ended,
+    Cut(Abort),
+}
+
+#[derive(Debug)]
+pub(super) enum Settling {
+    Commit {
+        op: OpId,
+        to: u64,
+        finish: bool,
+        /// A HEAD waits for it.
+        asked: bool,
+    },
+    Discard {
+        op: OpId,
+    },
+}
+
+/// A commit that did not happen. Nothing more is committed after it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Failed {
+    Code(Code),
+    /// Somebody else has moved the offset here.
+    Conflict(u64),
+}
+
+/// How a reception ended.
+pub(super) enum Fate {
+    Complete,
+    Overflow,
+    Cut(Abort),
+    Yielded(Option<u64>),
+    Refused(Code),
+    Failed(Failed),
+}
+
+impl Receiving {
+    pub(super) fn new(record: &Record, declare: Option<u64>, limit: Limit, reply: Reply) -> Self {
+        let at = record.offset;
+        Self {
+            id: record.id.clone(),
+            length: declare.or(record.length),
+            declare,
+            limit,
+            reply,
+            at,
+            staged: at,
+            committed: at,
+            append: Append::Ended(AppendEnd::BodyEnd),
+            body: Body::Ended,
+            settling: None,
+            tried: at,
+            dirty_since: None,
+            asked: false,
+            newcomer: None,
+            failed: None,
+        }
+    }
+
+    pub(super) fn deadline(&self, config: &Config) -> Option<Deadline> {
+        let Append::Open { stopping: false, .. } = self.append else { return None };
+        let since = self.dirty_since.filter(|_| self.settling.is_none())?;
+        Some((since.after(config.checkpoint_interval), Reason::Checkpoint))
+    }
+
+    pub(super) fn is_dirty(&self) -> bool {
+        self.staged > self.committed || self.declare.is_some()
+    }
+
+    /// Whether it is time to commit what is staged, while more may come.
+    pub(super) fn wants_checkpoint(&self, config: &Config, now: Instant) -> bool {
+        let due = self.deadline(config).is_some_and(|(at, _)| at <= now);
+        let much = self.staged.saturating_sub(self.tried) >= config.checkpoint_bytes;
+        self.staged > self.committed && (self.asked || due || much)
+    }
+
+    /// What became of the body; none while that is not decided.
+    pub(super) fn fate(&self) -> Option<Fate> {
+        let Append::Ended(end) = self.append else { return None };
+        if let Some(failed) = self.failed {
+            return Some(Fate::Failed(failed));
+        }
+        match (end, &self.body, self.newcomer) {
+            (_, Body::Cut(Abort::LockLost), _) => Some(Fate::Cut(Abort::LockLost)),
+            (AppendEnd::Overflow, ..) => Some(Fate::Overflow),
+            (AppendEnd::Failed(failure), ..) => Some(Fate::Refused(answer::to_failure(failure))),
+            (AppendEnd::BodyEnd, Body::Ended, _) => Some(Fate::Complete),
+            (_, Body::Cut(abort), _) => Some(Fate::Cut(*abort)),
+            (AppendEnd::Stopped, _, Some(offset)) => Some(Fate::Yielded(offset)),
+            // The runtime is about to say why.
+            (AppendEnd::BodyEnd | AppendEnd::Stopped, ..) => None,
+        }
+    }
+
+    /// Whether the staged rest is to be forgotten: the newcomer sends those bytes itself, or they are lost.
+    pub(super) fn forgets(&self, fate: &Fate) -> bool {
+        match fate {
+            Fate::Yielded(offset) => *offset == Some(self.committed),
+            Fate::Failed(_) => true,
+            _ => false,
+        }
+    }
+
+    /// The Append has staged this many bytes in all.
+    pub(super) fn progress(&mut self, now: Instant, total: u64) {
+        self.staged = self.staged.max(self.at.saturating_add(total.min(self.limit.bytes)));
+        if self.staged > self.committed && self.settling.is_none() {
+            self.dirty_since.get_or_insert(now);
+        }
+    }
+}
+
+/// A completion that means the upload is not ours to write to any more.
+pub(super) fn failed(completion: &Completion) -> Failed {
+    match completion {
+        Completion::Conflict { offset } => Failed::Conflict(*offset),
+        other => Failed::Code(answer::to_completion(other)),
+    }
+}

@@ -1,0 +1,26 @@
+//! DELETE: under the lock, so that no late write can bring the upload back.
+
+use super::{
+    Exchange, State,
+    answer::{self, Answer},
+};
+use crate::{Command, Completion, Event, Now, UploadId};
+
+impl Exchange {
+    pub(super) fn terminate(&mut self, id: UploadId) {
+        let (fence, _) = self.lease.grant();
+        let op = self.store(Command::Delete { id, fence });
+        self.state = State::Deleting(op);
+    }
+
+    pub(super) fn on_deleted(&mut self, now: Now, completion: Completion) {
+        let answer = match completion {
+            Completion::Deleted => {
+                self.notify(Event::Terminated);
+                Answer::Terminated
+            }
+            other => Answer::Failed(answer::to_completion(&other)),
+        };
+        self.end(now, Some(answer));
+    }
+}

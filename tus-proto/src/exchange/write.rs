@@ -1,0 +1,60 @@
+//! PATCH, from the record as it is under the lock to the first byte of the body.
+
+use super::{
+    Exchange,
+    answer::{self, Answer},
+    checks::Patch,
+    reception::{Limit, Receiving, Reply},
+};
+use crate::{Code, Completion, Framing, Now, Record};
+
+impl Exchange {
+    pub(super) fn on_reloaded(&mut self, now: Now, patch: Patch, completion: Completion) {
+        let record = match completion {
+            Completion::Loaded(record) => record,
+            other => return self.end(now, Some(Answer::Failed(answer::to_completion(&other)))),
+        };
+        if patch.offset != record.offset {
+            return self.end(now, Some(Answer::Mismatch(record.offset)));
+        }
+        match self.ready(&patch, &record) {
+            Ok(receiving) => self.receive(now, receiving),
+            Err(code) => self.end(now, Some(Answer::Failed(code))),
+        }
+    }
+
+    /// Whether the body may come: completed, then the length rules, then the size limits.
+    fn ready(&self, patch: &Patch, record: &Record) -> Result<Receiving, Code> {
+        let body = match self.framing {
+            Framing::Length(bytes) => Some(bytes),
+            Framing::Chunked => None,
+        };
+        if record.is_complete() && body.is_some_and(|bytes| bytes > 0) {
+            return Err(Code::UploadCompleted);
+        }
+        let declared = self.declared(patch, record, body.unwrap_or(0))?;
+        let limit = match record.is_complete() {
+            // A chunked body may still turn out to be empty.
+            true => Limit { bytes: 0, code: Code::UploadCompleted },
+            false => Limit::of(&self.config, record.offset, declared.or(record.length)),
+        };
+        body.map_or(Ok(()), |bytes| limit.check(bytes))?;
+        Ok(Receiving::new(record, declared, limit, Reply::Write))
+    }
+
+    /// The length this request makes known, where it was deferred. `body` is what the head says of the body.
+    fn declared(&self, patch: &Patch, record: &Record, body: u64) -> Result<Option<u64>, Code> {
+        match (record.length, patch.length) {
+            (_, None) => Ok(None),
+            (Some(known), Some(length)) if known == length => Ok(None),
+            (Some(_), Some(_)) => Err(Code::InvalidUploadLength),
+            (None, Some(length)) if length < record.offset.saturating_add(body) => {
+                Err(Code::InvalidUploadLength)
+            }
+            (None, Some(length)) if self.config.max_size().is_some_and(|max| length > max) => {
+                Err(Code::MaxSizeExceeded)
+            }
+            (None, length) => Ok(length),
+        }
+    }
+}
