@@ -1,0 +1,180 @@
+//! When a connection is read from, written to and closed, and by which clock.
+
+use tus_proto::Instant;
+
+use super::Reason;
+use super::conn::{Conn, Current, Eof, Phase, Then};
+use super::deadline::Timer;
+use super::section::recycle;
+
+impl Conn {
+    /// Whether the socket should be read for more input. Beyond it the driver has its own reasons not to.
+    pub fn wants_read(&self) -> bool {
+        match self.phase {
+            Phase::Head | Phase::Linger { .. } => true,
+            Phase::Request => !self.ended && !self.current.broken && !self.current.body.is_done(),
+            Phase::Answered(Then::Next { .. }) => !self.ended && !self.current.body.is_done(),
+            Phase::Answered(Then::Linger) | Phase::Closed => false,
+        }
+    }
+
+    /// Whether there is output.
+    pub fn wants_write(&self) -> bool {
+        !self.output().is_empty()
+    }
+
+    /// What is to be written next.
+    pub fn output(&self) -> &[u8] {
+        self.output.get(self.sent..).unwrap_or_default()
+    }
+
+    /// `count` bytes of the output were written.
+    pub fn sent(&mut self, now: Instant, count: usize) {
+        self.sent += count;
+        if !self.wants_write() {
+            self.sent = 0;
+            recycle(&mut self.output);
+            self.settle(now);
+        }
+    }
+
+    /// Whether the write side should be shut down now: the answer is sent, and the connection ends with it. A
+    /// plain close would lose the answer to a reset, if input is unread (RFC 9112 section 9.6).
+    pub fn wants_shutdown_write(&self) -> bool {
+        matches!(self.phase, Phase::Linger { shut: false, .. })
+    }
+
+    /// The write side was shut down.
+    pub fn write_shut(&mut self) {
+        if let Phase::Linger { shut, .. } = &mut self.phase {
+            *shut = true;
+        }
+    }
+
+    /// Whether the connection is over: nothing is owed to the peer, and the socket can go.
+    pub fn is_closed(&self) -> bool {
+        self.phase == Phase::Closed
+    }
+
+    /// Whether it is between requests, and nobody would miss it but a client whose next request is on its way.
+    pub fn is_idle(&self) -> bool {
+        self.phase == Phase::Head && !self.section.has_begun()
+    }
+
+    /// The input has ended. To be called when `next` has taken all it can of what came before.
+    pub fn eof(&mut self, now: Instant) -> Eof {
+        self.ended = true;
+        match self.phase {
+            Phase::Request if self.current.broken || self.current.body.is_done() => Eof::Complete,
+            Phase::Request => {
+                self.timer = Timer::Off;
+                Eof::HalfClosed
+            }
+            Phase::Answered(_) => {
+                if !self.current.body.is_done() {
+                    self.phase = Phase::Answered(Then::Linger);
+                }
+                self.settle(now);
+                if self.is_closed() { Eof::Closed } else { Eof::Complete }
+            }
+            Phase::Head | Phase::Linger { .. } | Phase::Closed => {
+                self.close();
+                Eof::Closed
+            }
+        }
+    }
+
+    /// The server is shutting down: an idle connection closes, any other after its answer.
+    pub fn shutdown(&mut self, _now: Instant) {
+        self.last = true;
+        if self.is_idle() {
+            self.close();
+        }
+    }
+
+    /// The connection is gone, or given up: there is nothing more to say.
+    pub fn reset(&mut self) {
+        self.close();
+    }
+
+    /// The driver reads the body from now on, or stops reading it for a reason of its own: the client is not to
+    /// blame for that time. Each request begins with reading.
+    pub fn set_reading(&mut self, now: Instant, reading: bool) {
+        self.current.reading = reading;
+        if self.phase != Phase::Request {
+            return;
+        }
+        if !reading {
+            self.timer.freeze(now);
+        } else if !self.current.awaits_continue() {
+            self.timer.thaw(now);
+        }
+    }
+
+    /// When [`Conn::expired`] should be called, and what for.
+    pub fn deadline(&self) -> Option<(Instant, Reason)> {
+        self.timer.deadline()
+    }
+
+    /// What has expired by now, if anything has. [`Reason::Head`]: answer 408, as if the head were refused.
+    /// [`Reason::Body`]: give the request up as too slow, and answer. Any other: the connection is closed.
+    pub fn expired(&mut self, now: Instant) -> Option<Reason> {
+        let reason = self.timer.take_expired(now)?;
+        match reason {
+            Reason::Head => self.refuse(Current::unknown(false)),
+            Reason::Body => self.refuse(self.current),
+            Reason::Idle | Reason::Response | Reason::Linger => self.close(),
+        }
+        Some(reason)
+    }
+
+    /// Starts the body's timer anew, frozen where it is not the client who is waited for.
+    pub(super) fn restart_body_timer(&mut self, now: Instant) {
+        let time = self.settings.body_timeout;
+        self.timer = if time.is_zero() || self.current.body.is_done() {
+            Timer::Off
+        } else if self.current.reading && !self.current.awaits_continue() {
+            Timer::start(Reason::Body, now, time)
+        } else {
+            Timer::Frozen { left: time }
+        };
+    }
+
+    /// Bytes of the body came. Behind the answer its own timer runs on.
+    pub(super) fn body_progressed(&mut self, now: Instant) {
+        if self.phase == Phase::Request {
+            self.restart_body_timer(now);
+        }
+    }
+
+    /// Goes on behind an answer, once it is sent and the rest of the body is forgotten.
+    pub(super) fn settle(&mut self, now: Instant) {
+        let Phase::Answered(then) = self.phase else { return };
+        if self.wants_write() {
+            return;
+        }
+        match then {
+            Then::Next { .. } if !self.current.body.is_done() => {}
+            Then::Next { .. } if !self.last => {
+                self.section.clear();
+                self.phase = Phase::Head;
+                self.timer = Timer::start(Reason::Idle, now, self.settings.idle_timeout);
+            }
+            // Nothing can come any more, so nothing can be unread.
+            _ if self.ended => self.close(),
+            _ => {
+                self.phase = Phase::Linger { left: self.settings.linger_bytes, shut: false };
+                self.timer = Timer::start(Reason::Linger, now, self.settings.linger_timeout);
+                self.section.clear();
+            }
+        }
+    }
+
+    pub(super) fn close(&mut self) {
+        self.phase = Phase::Closed;
+        self.timer = Timer::Off;
+        self.section.clear();
+        self.output = Vec::new();
+        self.sent = 0;
+    }
+}

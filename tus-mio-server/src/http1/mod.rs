@@ -1,0 +1,85 @@
+//! The server side of one HTTP/1.1 connection (RFC 9112), without a socket and without a clock: bytes and the
+//! time go in, events and bytes come out, deadlines and read credit are there to be asked for.
+//!
+//! [`Conn`] is the whole of it. Whoever drives one keeps to this loop:
+//!
+//! 1. Read while [`Conn::wants_read`]; give what came to [`Conn::next`] until it has no event any more. What it
+//!    leaves in the input (a pipelined request, say) stays with the driver and is offered again later.
+//! 2. At [`Event::Head`] look at it with [`Conn::with_head`], read the body or don't, then [`Conn::respond`].
+//!    While [`Conn::raw_credit`] is above 0, body bytes may bypass `next`, and are told by [`Conn::moved`].
+//! 3. Write [`Conn::output`] while [`Conn::wants_write`], and tell [`Conn::sent`]. Offer `next` what was left
+//!    after that: the following request may be in it.
+//! 4. Where [`Conn::wants_shutdown_write`], shut down the write side and tell [`Conn::write_shut`]. Drop the socket
+//!    when [`Conn::is_closed`].
+//! 5. At [`Conn::deadline`], call [`Conn::expired`].
+//!
+//! Parsing is strict: where two readers could understand a message differently, it is refused, because that
+//! difference is what request smuggling lives on (RFC 9112 section 11.2). Each rule has one place: octets and
+//! lines in `section`, request line and target in `head`, field values in `fields`, message length in
+//! `framing`, chunks in `body`.
+
+use std::time::Duration;
+
+mod body;
+mod conn;
+mod deadline;
+mod fields;
+mod framing;
+mod head;
+mod lifecycle;
+mod response;
+mod section;
+
+pub use conn::{Conn, Eof, Event};
+pub use deadline::Reason;
+
+/// What a connection may cost, in bytes and in time. Shared by all connections of a listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The largest head, in bytes, its empty line included: 64 KiB, because a concatenation names all its parts
+    /// in one field. Beyond it 431, or 414 where the request line alone fills it.
+    pub head_bytes: usize,
+    /// The most field lines of a head, and of a trailer section: 100. Beyond it 431.
+    pub fields: usize,
+    /// The longest line that begins a chunk, in bytes, its extensions and its end included: 256. Nobody uses
+    /// extensions; longer ones are an attack.
+    pub chunk_line_bytes: usize,
+    /// The largest trailer section, in bytes: 8 KiB. A checksum needs a hundred.
+    pub trailer_bytes: usize,
+    /// How long a head may take from its first byte, however busily it drips: 30 s. Then 408.
+    pub head_timeout: Duration,
+    /// How long a connection may stay silent between requests and before its first one: 60 s. Then it is
+    /// closed without a word.
+    pub idle_timeout: Duration,
+    /// How long no byte of a body may come while we are reading: 30 s. Zero for no limit.
+    pub body_timeout: Duration,
+    /// How long an answer may take to be sent, the reading of an unwanted rest of the body included: 30 s,
+    /// for our answers are small.
+    pub response_timeout: Duration,
+    /// How much is still read, and forgotten, once the write side is shut: 16 MiB. Less than the peer has under
+    /// way when it reads our answer, and the answer is lost to a reset.
+    pub linger_bytes: u64,
+    /// How long it is read, absolutely: 10 s.
+    pub linger_timeout: Duration,
+    /// How much of an unwanted body is read to keep the connection alive: 256 KiB. A new connection is
+    /// cheaper than more of it.
+    pub drain_bytes: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            head_bytes: 64 << 10,
+            fields: 100,
+            chunk_line_bytes: 256,
+            trailer_bytes: 8 << 10,
+            head_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(60),
+            body_timeout: Duration::from_secs(30),
+            response_timeout: Duration::from_secs(30),
+            linger_bytes: 16 << 20,
+            linger_timeout: Duration::from_secs(10),
+            drain_bytes: 256 << 10,
+        }
+    }
+}
