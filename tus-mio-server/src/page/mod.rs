@@ -1,0 +1,127 @@
+//! The page a newcomer sees at `/`: upload files from a browser, with nothing installed. It is an ordinary
+//! tus client; the server treats it as any other. Its files are compiled in, so that the binary is all there is.
+
+/// The policy the page is written for: everything it loads is its own, nothing is inline, nobody frames it.
+pub const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; img-src 'self' data:; object-src 'none'; \
+     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+const PLACEHOLDER: &str = "{{base_path}}";
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
+
+const FILES: [(&str, Asset<'static>); 6] = [
+    ("/page.css", Asset { content_type: CSS, body: include_str!("page.css") }),
+    ("/page.js", Asset { content_type: JAVASCRIPT, body: include_str!("page.js") }),
+    ("/upload.js", Asset { content_type: JAVASCRIPT, body: include_str!("upload.js") }),
+    ("/tus.js", Asset { content_type: JAVASCRIPT, body: include_str!("tus.js") }),
+    ("/memory.js", Asset { content_type: JAVASCRIPT, body: include_str!("memory.js") }),
+    ("/words.js", Asset { content_type: JAVASCRIPT, body: include_str!("words.js") }),
+];
+
+/// The page for one collection.
+#[derive(Clone, Debug)]
+pub struct Page {
+    html: String,
+}
+
+/// One file of the page, as it is answered to a GET.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asset<'a> {
+    /// The value of `Content-Type`.
+    pub content_type: &'static str,
+    /// The whole file.
+    pub body: &'a str,
+}
+
+impl Page {
+    /// The page that uploads to the collection at this path, as [`tus_proto::Config::base_path`] tells it:
+    /// empty for the root.
+    pub fn new(base_path: &str) -> Self {
+        let collection = if base_path.is_empty() { "/" } else { base_path };
+        Self { html: include_str!("index.html").replace(PLACEHOLDER, &escaped(collection)) }
+    }
+
+    /// The file at this path of a request target, without its query; none where the page has no such file.
+    pub fn asset(&self, path: &str) -> Option<Asset<'_>> {
+        if path == "/" {
+            return Some(Asset { content_type: HTML, body: &self.html });
+        }
+        FILES.iter().find(|(name, _)| *name == path).map(|&(_, asset)| asset)
+    }
+}
+
+/// Text as it may stand in HTML, in an attribute's value too.
+fn escaped(text: &str) -> String {
+    let mut html = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => html.push_str("&amp;"),
+            '<' => html.push_str("&lt;"),
+            '>' => html.push_str("&gt;"),
+            '"' => html.push_str("&quot;"),
+            '\'' => html.push_str("&#39;"),
+            other => html.push(other),
+        }
+    }
+    html
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn html(base_path: &str) -> String {
+        Page::new(base_path).asset("/").unwrap().body.into()
+    }
+
+    /// What stands between each occurrence of `before` and the quote that follows.
+    fn quoted(text: &str, before: &str) -> Vec<String> {
+        text.split(before).skip(1).map(|rest| rest.split(['"', '\'']).next().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn the_collection_is_filled_in_and_escaped() {
+        let meta = |path| quoted(&html(path), "name=\"tus-collection\" content=\"").remove(0);
+        assert_eq!(meta("/files"), "/files");
+        assert_eq!(meta(""), "/");
+        assert_eq!(meta("/a\"><b c='&"), "/a&quot;&gt;&lt;b c=&#39;&amp;");
+        assert!(!html("/files").contains("{{"));
+    }
+
+    #[test]
+    fn nothing_is_inline() {
+        let html = html("/files").to_lowercase();
+        assert_eq!(html.matches("<script").count(), html.matches("></script>").count());
+        assert!(!html.contains("<style") && !html.contains(" style=") && !html.contains("javascript:"));
+        let handler = |word: &str| word.starts_with("on") && word.contains("=\"");
+        assert!(!html.split_whitespace().any(handler));
+    }
+
+    #[test]
+    fn whatever_the_page_refers_to_is_there() {
+        let page = Page::new("/files");
+        let html = html("/files");
+        let mut paths = quoted(&html, "src=\"");
+        paths.extend(quoted(&html, "<link rel=\"stylesheet\" href=\""));
+        paths.extend(FILES.iter().flat_map(|(_, asset)| quoted(asset.body, " from '.")));
+        assert!(paths.len() >= FILES.len(), "{paths:?}");
+        for path in paths {
+            assert!(page.asset(&path).is_some(), "{path}");
+        }
+    }
+
+    #[test]
+    fn each_file_has_its_type_and_others_are_not_there() {
+        let page = Page::new("/files");
+        let content_type = |path| page.asset(path).map(|asset| asset.content_type);
+        assert_eq!(content_type("/"), Some("text/html; charset=utf-8"));
+        assert_eq!(content_type("/page.css"), Some("text/css; charset=utf-8"));
+        assert_eq!(content_type("/page.js"), Some("text/javascript; charset=utf-8"));
+        for path in ["", "/index.html", "/page.js/", "page.js", "/PAGE.JS", "/files", "/../page.js"] {
+            assert_eq!(content_type(path), None, "{path:?}");
+        }
+    }
+}
