@@ -33,7 +33,7 @@ const NEWS = {
 // What is offered in each state.
 function offered(upload) {
   const { state, leaving, file } = upload;
-  if (leaving) return state === 'failed' ? ['cancel', 'forget'] : [];
+  if (leaving) return state === 'failed' ? ['cancel', 'forget'] : ['cancel'];
   switch (state) {
     case 'waiting': return ['tryNow', 'pause', 'cancel'];
     case 'paused': return ['resume', 'cancel'];
@@ -75,7 +75,9 @@ function enlist(upload) {
   part('bar').setAttribute('aria-label', `Progress of ${upload.name}`);
   for (const button of row.querySelectorAll('[data-action]')) {
     button.setAttribute('aria-label', `${button.textContent} ${upload.name}`);
-    button.addEventListener('click', () => ACTIONS[button.dataset.action](upload, button));
+    button.addEventListener('click', () => {
+      if (button.getAttribute('aria-disabled') !== 'true') ACTIONS[button.dataset.action](upload, button);
+    });
   }
   uploads.add(upload);
   rows.set(upload, row);
@@ -116,7 +118,8 @@ function draw(upload, row) {
   text('note', noteOn(upload));
   text('error', state === 'failed' ? error : '');
   const bar = row.querySelector('.bar');
-  const share = (bytes) => (state === 'done' ? 1 : size > 0 ? bytes / size : 0);
+  const share = (bytes) => (size > 0 ? bytes / size : 0);
+  bar.hidden = state === 'done' || (state === 'failed' && sent === 0);
   bar.style.setProperty('--sent', share(sent));
   bar.style.setProperty('--stored', share(stored));
   bar.setAttribute('aria-valuenow', words.percent(upload));
@@ -135,6 +138,8 @@ function drawActions(upload, row) {
     if (action !== 'resume' && action !== 'cancel') continue;
     button.textContent = label(action, upload);
     button.setAttribute('aria-label', `${button.textContent} ${upload.name}`);
+    // Not `disabled`, nor hidden: the focus stays until the row goes.
+    button.setAttribute('aria-disabled', String(upload.leaving && upload.state !== 'failed'));
   }
   // A button that goes takes the focus with it: its successor has it next.
   if (focused && document.activeElement?.hidden) row.querySelector('[data-action]:not([hidden])')?.focus();
@@ -153,6 +158,7 @@ function drawPage() {
   const progress = sum('size') > 0 ? `${Math.min(99, Math.floor((sum('sent') * 100) / sum('size')))} % · ` : '';
   document.title = `${progress}Upload files`;
   $('uploads').hidden = all.length === 0;
+  document.body.classList.toggle('listing', all.length > 0);
   $('clear').hidden = all.filter(({ state }) => state === 'done').length < 2;
 }
 

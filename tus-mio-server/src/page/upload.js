@@ -18,6 +18,7 @@ export class Upload {
   stored = 0; // bytes the server is known to have
   sent = 0; // bytes that have left, of which an unknown part arrived; never below `stored`
   certain = false; // whether `stored` is all the server has
+  asking = false; // whether the server is being asked for it
   leaving = false; // whether it is being deleted
   error = ''; // the sentence for `failed`
   note = ''; // a sentence that is no error
@@ -150,11 +151,14 @@ export class Upload {
 
   /** Learns what the server has. An upload it no longer has, or that isn't this file's, is dropped. */
   async #ask(signal) {
+    this.#set({ asking: true });
     try {
       const { offset, length } = await tus.inspect(this.url, signal);
       if (length === this.size && offset <= this.size) return this.#know(offset);
     } catch (problem) {
       if (![403, 404, 410].includes(problem.status)) throw problem;
+    } finally {
+      this.asking = false;
     }
     forget(this.key);
     this.url = undefined;
@@ -276,7 +280,11 @@ export class Upload {
   }
 
   #show(state, { error = '', note = '' } = {}) {
-    Object.assign(this, { state, error, note });
+    this.#set({ state, error, note });
+  }
+
+  #set(fields) {
+    Object.assign(this, fields);
     this.#changed(this);
   }
 }

@@ -31,13 +31,13 @@ export function percent({ state, size, sent, stored }) {
 
 /** What goes on, in a few words. */
 export function status(upload) {
-  const { state, sent, size, stored, retryAt, reason, leaving } = upload;
+  const { state, sent, size, retryAt, reason, leaving } = upload;
   if (leaving && state !== 'failed') return 'Deleting…';
   switch (state) {
     case 'queued': return 'Waits for its turn';
     case 'uploading':
       if (!upload.url) return 'Starting…';
-      if (!upload.certain && sent === stored) return 'Asking where to go on…';
+      if (upload.asking) return 'Asking where to go on…';
       return sent >= size ? 'Finishing…' : `Uploading, ${percent(upload)} %`;
     case 'waiting': {
       const left = Math.ceil((retryAt - Date.now()) / 1000);
