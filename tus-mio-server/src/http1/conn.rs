@@ -166,7 +166,7 @@ impl Conn {
             Phase::Request => self.next_of_body(now, input),
             Phase::Answered(Then::Next { drain }) => {
                 self.drain(now, input, drain);
-                None
+                if matches!(self.phase, Phase::Answered(_)) { None } else { self.next(now, input) }
             }
             Phase::Answered(Then::Linger) | Phase::Closed => {
                 *input = &[];
@@ -209,27 +209,36 @@ impl Conn {
             }
         };
         self.empty_lines = 0;
-        self.phase = Phase::Request;
-        let to_head = self.section.bytes().starts_with(b"HEAD ");
         match verdict {
             Ok(request) => {
-                self.current = Current::new(request, to_head);
-                self.restart_body_timer(now);
+                self.phase = Phase::Request;
+                self.current = Current::new(request, self.is_to_head());
+                self.start_body_timer(now);
                 Some(Event::Head)
             }
             Err(code) => {
-                self.refuse(Current::unknown(to_head));
+                self.refuse_head();
                 Some(Event::Refused(code))
             }
         }
     }
 
-    /// From here on the request is only to be answered.
-    pub(super) fn refuse(&mut self, current: Current) {
+    /// The head that is being collected, however incomplete, is only to be answered.
+    pub(super) fn refuse_head(&mut self) {
         self.phase = Phase::Request;
-        self.current = Current { broken: true, ..current };
+        self.current = Current::unknown(self.is_to_head());
+        self.refuse_rest();
+    }
+
+    /// The rest of this request is not read any more; it is only to be answered.
+    pub(super) fn refuse_rest(&mut self) {
+        self.current.broken = true;
         self.timer = Timer::Off;
         self.section.clear();
+    }
+
+    fn is_to_head(&self) -> bool {
+        self.section.bytes().starts_with(b"HEAD ")
     }
 
     fn next_of_body<'i>(&mut self, now: Instant, input: &mut &'i [u8]) -> Option<Event<'i>> {
@@ -242,7 +251,7 @@ impl Conn {
                 Piece::End(trailers) => Event::End(trailers),
             }),
             Err(code) => {
-                self.refuse(self.current);
+                self.refuse_rest();
                 Some(Event::Refused(code))
             }
         }
@@ -255,12 +264,10 @@ impl Conn {
         }
         let before = input.len();
         let piece = self.current.body.next(input, &mut self.section, &self.settings);
-        let piece = piece.map_err(|_| Code::BadRequest)?;
-        self.current.body_begun |= input.len() < before;
-        if input.len() < before || self.current.body.is_done() {
-            self.body_progressed(now);
-        }
-        Ok(piece)
+        let taken = before - input.len();
+        self.current.body_begun |= taken > 0;
+        self.body_progressed(now, taken as u64);
+        piece.map_err(|_| Code::BadRequest)
     }
 
     /// Forgets the rest of a body behind its answer; then the next request may come.
@@ -313,7 +320,7 @@ impl Conn {
             }
             self.current.body_begun = true;
             self.current.body.moved(count);
-            self.body_progressed(now);
+            self.body_progressed(now, count);
         }
     }
 
@@ -327,7 +334,7 @@ impl Conn {
         if self.expects_continue() {
             self.current.continued = true;
             self.output.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
-            self.restart_body_timer(now);
+            self.start_body_timer(now);
         }
     }
 

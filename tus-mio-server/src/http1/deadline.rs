@@ -53,6 +53,15 @@ impl Timer {
         Some(reason)
     }
 
+    /// Bytes of the body buy `time`, until at most `most` from now.
+    pub(super) fn extend(&mut self, now: Instant, time: Duration, most: Duration) {
+        match self {
+            Self::Running { reason: Reason::Body, at } => *at = at.after(time).min(now.after(most)),
+            Self::Frozen { left } => *left = left.saturating_add(time).min(most),
+            Self::Off | Self::Running { .. } => {}
+        }
+    }
+
     pub(super) fn freeze(&mut self, now: Instant) {
         if let Self::Running { reason: Reason::Body, at } = *self {
             *self = Self::Frozen { left: at.since(now) };

@@ -23,13 +23,13 @@ pub(super) fn parse(section: &[u8], lines: usize) -> Result<Fields<'_>, Malforme
 }
 
 /// The values of all fields of this name, in their order.
-pub(super) fn values<'a, 'b>(fields: &'a Fields<'b>, name: &str) -> impl Iterator<Item = &'b [u8]> {
+pub(super) fn values<'b>(fields: &Fields<'b>, name: &str) -> impl Iterator<Item = &'b [u8]> {
     fields.iter().filter(move |(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
 }
 
 /// The elements of a list over all lines of a field, without surrounding blanks; empty ones too (RFC 9110
 /// section 5.6.1).
-pub(super) fn list<'a, 'b>(fields: &'a Fields<'b>, name: &str) -> impl Iterator<Item = &'b [u8]> {
+pub(super) fn list<'b>(fields: &Fields<'b>, name: &str) -> impl Iterator<Item = &'b [u8]> {
     values(fields, name).flat_map(|value| value.split(|byte| *byte == b',')).map(trim)
 }
 

@@ -1,9 +1,11 @@
 //! When a connection is read from, written to and closed, and by which clock.
 
+use std::time::Duration;
+
 use tus_proto::Instant;
 
 use super::Reason;
-use super::conn::{Conn, Current, Eof, Phase, Then};
+use super::conn::{Conn, Eof, Phase, Then};
 use super::deadline::Timer;
 use super::section::recycle;
 
@@ -56,6 +58,11 @@ impl Conn {
         self.phase == Phase::Closed
     }
 
+    /// How many bytes of memory the buffers take.
+    pub fn held_bytes(&self) -> usize {
+        self.section.capacity() + self.output.capacity()
+    }
+
     /// Whether it is between requests, and nobody would miss it but a client whose next request is on its way.
     pub fn is_idle(&self) -> bool {
         self.phase == Phase::Head && !self.section.has_begun()
@@ -85,10 +92,13 @@ impl Conn {
     }
 
     /// The server is shutting down: an idle connection closes, any other after its answer.
-    pub fn shutdown(&mut self, _now: Instant) {
+    pub fn shutdown(&mut self, now: Instant) {
         self.last = true;
         if self.is_idle() {
             self.close();
+        } else if let Phase::Answered(_) = self.phase {
+            self.phase = Phase::Answered(Then::Linger);
+            self.settle(now);
         }
     }
 
@@ -101,14 +111,7 @@ impl Conn {
     /// blame for that time. Each request begins with reading.
     pub fn set_reading(&mut self, now: Instant, reading: bool) {
         self.current.reading = reading;
-        if self.phase != Phase::Request {
-            return;
-        }
-        if !reading {
-            self.timer.freeze(now);
-        } else if !self.current.awaits_continue() {
-            self.timer.thaw(now);
-        }
+        self.hold_body_timer(now);
     }
 
     /// When [`Conn::expired`] should be called, and what for.
@@ -121,29 +124,42 @@ impl Conn {
     pub fn expired(&mut self, now: Instant) -> Option<Reason> {
         let reason = self.timer.take_expired(now)?;
         match reason {
-            Reason::Head => self.refuse(Current::unknown(false)),
-            Reason::Body => self.refuse(self.current),
+            Reason::Head => self.refuse_head(),
+            Reason::Body => self.refuse_rest(),
             Reason::Idle | Reason::Response | Reason::Linger => self.close(),
         }
         Some(reason)
     }
 
-    /// Starts the body's timer anew, frozen where it is not the client who is waited for.
-    pub(super) fn restart_body_timer(&mut self, now: Instant) {
+    /// The body's timer begins: with the head, and with `100 Continue`.
+    pub(super) fn start_body_timer(&mut self, now: Instant) {
         let time = self.settings.body_timeout;
-        self.timer = if time.is_zero() || self.current.body.is_done() {
-            Timer::Off
-        } else if self.current.reading && !self.current.awaits_continue() {
-            Timer::start(Reason::Body, now, time)
-        } else {
-            Timer::Frozen { left: time }
-        };
+        let none = time.is_zero() || self.current.body.is_done();
+        self.timer = if none { Timer::Off } else { Timer::start(Reason::Body, now, time) };
+        self.hold_body_timer(now);
     }
 
-    /// Bytes of the body came. Behind the answer its own timer runs on.
-    pub(super) fn body_progressed(&mut self, now: Instant) {
-        if self.phase == Phase::Request {
-            self.restart_body_timer(now);
+    /// `count` bytes of the body came. Behind the answer its own timer runs on.
+    pub(super) fn body_progressed(&mut self, now: Instant, count: u64) {
+        if self.phase != Phase::Request {
+            return;
+        }
+        if self.current.body.is_done() {
+            self.timer = Timer::Off;
+        } else if count > 0 {
+            let (rate, most) = (self.settings.body_rate, self.settings.body_timeout);
+            let micros = count.saturating_mul(1_000_000).checked_div(rate);
+            self.timer.extend(now, micros.map_or(most, Duration::from_micros), most);
+            self.hold_body_timer(now);
+        }
+    }
+
+    /// The body's timer runs only while it is the client who is waited for.
+    fn hold_body_timer(&mut self, now: Instant) {
+        if self.current.reading && !self.current.awaits_continue() {
+            self.timer.thaw(now);
+        } else {
+            self.timer.freeze(now);
         }
     }
 
@@ -155,14 +171,14 @@ impl Conn {
         }
         match then {
             Then::Next { .. } if !self.current.body.is_done() => {}
-            Then::Next { .. } if !self.last => {
+            Then::Next { .. } => {
                 self.section.clear();
                 self.phase = Phase::Head;
                 self.timer = Timer::start(Reason::Idle, now, self.settings.idle_timeout);
             }
             // Nothing can come any more, so nothing can be unread.
-            _ if self.ended => self.close(),
-            _ => {
+            Then::Linger if self.ended => self.close(),
+            Then::Linger => {
                 self.phase = Phase::Linger { left: self.settings.linger_bytes, shut: false };
                 self.timer = Timer::start(Reason::Linger, now, self.settings.linger_timeout);
                 self.section.clear();

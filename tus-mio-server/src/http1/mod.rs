@@ -30,6 +30,9 @@ mod lifecycle;
 mod response;
 mod section;
 
+#[cfg(test)]
+mod tests;
+
 pub use conn::{Conn, Eof, Event};
 pub use deadline::Reason;
 
@@ -53,6 +56,9 @@ pub struct Settings {
     pub idle_timeout: Duration,
     /// How long no byte of a body may come while we are reading: 30 s. Zero for no limit.
     pub body_timeout: Duration,
+    /// How many bytes of a body buy one more second, up to `body_timeout` from now: 16, so that one byte now and
+    /// then does not hold a connection for ever. Zero: any byte buys all of it.
+    pub body_rate: u64,
     /// How long an answer may take to be sent, the reading of an unwanted rest of the body included: 30 s,
     /// for our answers are small.
     pub response_timeout: Duration,
@@ -76,6 +82,7 @@ impl Default for Settings {
             head_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(60),
             body_timeout: Duration::from_secs(30),
+            body_rate: 16,
             response_timeout: Duration::from_secs(30),
             linger_bytes: 16 << 20,
             linger_timeout: Duration::from_secs(10),

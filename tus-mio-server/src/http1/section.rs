@@ -106,6 +106,11 @@ impl Section {
         self.lines
     }
 
+    /// How many bytes of memory are held.
+    pub(super) fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// Whether a line has begun: a CR alone may still become an empty one.
     pub(super) fn has_begun(&self) -> bool {
         self.bytes.first().is_some_and(|byte| *byte != b'\r')
