@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::{Exchange, State};
+use super::Exchange;
 use crate::{Abort, Fence, Instant, LockCall, LockReply, Now, OpId, Output, UploadId};
 
 #[derive(Debug)]
@@ -97,12 +97,8 @@ impl Exchange {
             // A lock service that can't be reached may be back before the grant has run out.
             LockReply::Unavailable if retry < held.expires => held.renew_at = retry,
             _ => {
-                // Nobody but the body's reception is long enough to be worth stopping: the store refuses the
-                // rest by the fence.
                 held.renew_at = Instant::from_micros(u64::MAX);
-                if matches!(self.state, State::Receiving(_)) {
-                    self.on_abort(now, Abort::LockLost);
-                }
+                self.on_abort(now, Abort::LockLost);
             }
         }
     }

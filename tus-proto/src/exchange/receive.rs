@@ -37,7 +37,9 @@ impl Exchange {
     pub(super) fn advance(&mut self, now: Now, mut receiving: Receiving) {
         if receiving.settling.is_none() {
             if let Append::Open { .. } = receiving.append {
-                if receiving.failed.is_some() || receiving.newcomer.is_some() {
+                let ending = receiving.failed.is_some() || receiving.newcomer.is_some();
+                // Once it is cut short, what may still be committed is decided behind the Append.
+                if ending || matches!(receiving.body, Body::Cut(_)) {
                     self.stop(&mut receiving);
                 } else if receiving.wants_checkpoint(&self.config, now.monotonic) {
                     self.commit(&mut receiving);
@@ -207,15 +209,14 @@ impl Exchange {
 
     /// The body will not be completed, or the request must end now.
     pub(super) fn on_body_abort(&mut self, now: Now, mut receiving: Receiving, abort: Abort) {
-        match (&receiving.body, abort) {
-            // Whoever lost the lock must not commit, even a body that is complete.
-            (Body::Coming, _) | (Body::Ended | Body::Cut(_), Abort::LockLost) => {
-                receiving.body = Body::Cut(abort);
-                self.stop(&mut receiving);
-                self.advance(now, receiving);
-            }
-            _ => self.stale(State::Receiving(receiving)),
+        // An outcome that is decided stands. Whoever lost the lock must not commit, even a complete body.
+        let decided = matches!(receiving.body, Body::Cut(_)) || receiving.fate().is_some();
+        if decided && abort != Abort::LockLost {
+            return self.stale(State::Receiving(receiving));
         }
+        receiving.body = Body::Cut(abort);
+        self.stop(&mut receiving);
+        self.advance(now, receiving);
     }
 
     pub(super) fn on_yield(&mut self, now: Now, offset: Option<u64>) {
