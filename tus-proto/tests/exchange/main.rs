@@ -1,0 +1,18 @@
+//! The behaviour of an `Exchange`, one file a behaviour. A script drives it: the test answers each output by
+//! hand, on a clock of its own, so that every order of events can be had and none depends on a machine.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod abort;
+mod checkpoint;
+mod checks;
+mod creation;
+mod deferred;
+mod failures;
+mod head;
+mod limits;
+mod lock;
+mod patch;
+mod random;
+mod script;
+mod termination;
+mod yielding;

@@ -1,0 +1,465 @@
+//! Thousands of runs in random orders of inputs, legal ones and illegal ones: what must hold in every order.
+//! The seeds are fixed, so a failing run can be had again.
+
+use std::{sync::Arc, time::Duration};
+
+use tus_proto::{
+    Abort, AppendEnd, Command, Completion, Config, Exchange, Failure, Fence, Framing, Head, Input, Instant,
+    LockCall, LockReply, Now, OpId, Output, Trailers, WallTime,
+};
+
+use super::script::record;
+
+const RUNS: u64 = 30_000;
+const STEPS: usize = 60;
+const TYPE: &str = "application/offset+octet-stream";
+const TYPES: [&str; 5] = [TYPE, TYPE, TYPE, TYPE, "x/y"];
+
+/// xorshift64*: small, and good enough to choose by.
+struct Random(u64);
+
+impl Random {
+    fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) % end
+    }
+
+    fn one<T: Clone>(&mut self, of: &[T]) -> T {
+        of[usize::try_from(self.below(of.len() as u64)).unwrap()].clone()
+    }
+
+    fn chance(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+}
+
+/// A call whose completion is due.
+#[derive(Clone, Debug)]
+enum Due {
+    Lock(OpId, LockCall),
+    Store(OpId, Command),
+}
+
+/// What the run has seen, and so what may still come.
+#[derive(Default)]
+struct Seen {
+    due: Vec<Due>,
+    ops: Vec<OpId>,
+    acquired: bool,
+    /// Releases of a lock that was acquired or waited for.
+    released: u32,
+    release_due: bool,
+    asked_checkpoint: bool,
+    append: Option<OpId>,
+    appends: u32,
+    stops: u32,
+    /// The end of the Append's bytes, as far as the exchange was told.
+    staged: u64,
+    at: u64,
+    max: u64,
+    committed: u64,
+    settling: bool,
+    commit_failed: bool,
+    lock_lost: bool,
+    responses: u32,
+    done: bool,
+}
+
+struct Run {
+    random: Random,
+    exchange: Exchange,
+    now: Now,
+    /// Where the PATCH wants to write.
+    offset: u64,
+    seen: Seen,
+}
+
+impl Run {
+    fn new(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let limits = [0, 0, 7, 100];
+        let config = Config::builder()
+            .max_size(random.one(&limits))
+            .max_chunk_size(random.one(&limits))
+            .checkpoint_bytes(random.one(&[1, 5, 1000]))
+            .lock_ttl(Duration::from_secs(random.one(&[1, 3, 60])))
+            .build()
+            .unwrap();
+        let method =
+            random.one(&["POST", "POST", "PATCH", "PATCH", "PATCH", "PATCH", "HEAD", "DELETE", "GET"]);
+        let framing =
+            random.one(&[Framing::Length(0), Framing::Length(20), Framing::Chunked, Framing::Chunked]);
+        let mut fields = vec![("Tus-Resumable", "1.0.0".to_owned())];
+        fields.push(("Content-Type", random.one(&TYPES).to_owned()));
+        let offset = random.below(4);
+        if method == "PATCH" {
+            fields.push(("Upload-Offset", offset.to_string()));
+        }
+        if random.chance(if method == "PATCH" { 15 } else { 50 }) {
+            fields.push(("Upload-Length", random.below(30).to_string()));
+        } else if method == "POST" {
+            fields.push(("Upload-Defer-Length", "1".to_owned()));
+        }
+        let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
+        let target = if method == "POST" { "/files" } else { "/files/upload" };
+        let head = Head { method, target, fields: &fields, framing, secure: false };
+        let now = Now { monotonic: Instant::from_micros(1), wall: WallTime::default() };
+        let exchange = Exchange::new(Arc::new(config), &head, [1; 10], now);
+        Self { random, exchange, now, offset, seen: Seen::default() }
+    }
+
+    /// Takes what the exchange puts out, and holds it against what it has promised.
+    fn drain(&mut self) {
+        while let Some(output) = self.exchange.poll() {
+            assert!(!self.seen.done, "{output:?} after Done");
+            match output {
+                Output::Lock(op, call) => self.on_lock_call(op, call),
+                Output::Store(op, command) => self.on_command(op, command),
+                Output::Continue => assert_eq!(self.seen.appends, 0),
+                Output::Respond(response) => {
+                    self.seen.responses += 1;
+                    assert_eq!(self.seen.responses, 1);
+                    assert!(!self.seen.acquired || self.seen.released == 1);
+                    assert!(!self.seen.release_due, "the answer came before the release was done");
+                    assert!((200..600).contains(&response.status()));
+                    let tells = [200, 201, 204, 409].contains(&response.status());
+                    assert!(tells || response.header("Upload-Offset").is_none());
+                }
+                Output::Notify(_) => {}
+                Output::Done => {
+                    self.seen.done = true;
+                    assert_eq!(self.seen.released, u32::from(self.seen.acquired));
+                }
+            }
+        }
+    }
+
+    fn on_lock_call(&mut self, op: OpId, call: LockCall) {
+        let seen = &mut self.seen;
+        match call {
+            LockCall::Acquire { .. } => {
+                assert!(!seen.acquired, "asked for twice");
+                seen.acquired = true;
+            }
+            LockCall::Renew { .. } => assert!(seen.acquired && seen.released == 0),
+            LockCall::Release { .. } if seen.acquired => {
+                assert!(!seen.due.iter().any(|due| matches!(due, Due::Store(..))), "commands are under way");
+                seen.released += 1;
+                assert_eq!(seen.released, 1);
+                seen.release_due = true;
+            }
+            LockCall::Release { .. } => assert!(seen.asked_checkpoint),
+            LockCall::Checkpoint { .. } => seen.asked_checkpoint = true,
+            LockCall::Checkpointed { .. } => return assert!(seen.acquired && seen.released == 0),
+        }
+        seen.ops.push(op);
+        seen.due.push(Due::Lock(op, call));
+    }
+
+    fn on_command(&mut self, op: OpId, command: Command) {
+        let seen = &mut self.seen;
+        assert_eq!(seen.released, 0, "{command:?} without the lock");
+        match &command {
+            Command::Stop => {
+                seen.stops += 1;
+                assert!(seen.stops == 1 && seen.append.is_some());
+                return;
+            }
+            Command::Append { at, max, .. } => {
+                assert!(seen.acquired && seen.appends == 0);
+                seen.appends = 1;
+                seen.append = Some(op);
+                (seen.at, seen.staged, seen.committed, seen.max) = (*at, *at, *at, *max);
+            }
+            Command::Commit { from, to, length, finish, .. } => {
+                assert!(seen.acquired && !seen.settling && !seen.commit_failed);
+                assert!(!(seen.lock_lost && seen.appends == 1), "a commit without the lock");
+                assert!(from <= to, "{command:?}");
+                if seen.appends == 1 {
+                    assert!(*to <= seen.staged, "{command:?} beyond {}", seen.staged);
+                    assert_eq!(*from, seen.committed);
+                } else {
+                    assert!(from == to && length.is_some());
+                }
+                assert!(!*finish || length.is_none_or(|length| length == *to));
+                seen.settling = true;
+            }
+            Command::Discard { .. } => {
+                assert!(seen.acquired && !seen.settling && seen.append.is_none());
+                seen.settling = true;
+            }
+            Command::Delete { .. } => assert!(seen.acquired),
+            Command::Load { .. } | Command::Create { .. } => {}
+        }
+        seen.ops.push(op);
+        seen.due.push(Due::Store(op, command));
+    }
+
+    fn handle(&mut self, input: Input) {
+        let overdue = self.exchange.deadline().is_some_and(|(at, _)| at <= self.now.monotonic);
+        let timeout = input == Input::Timeout;
+        self.exchange.handle(self.now, input);
+        if timeout && overdue {
+            let later = self.exchange.deadline().is_none_or(|(at, _)| at > self.now.monotonic);
+            assert!(later, "the deadline stays in the past");
+        }
+        self.drain();
+    }
+
+    /// One random input.
+    fn step(&mut self) {
+        match self.random.below(20) {
+            0..8 if !self.seen.due.is_empty() => {
+                let at = usize::try_from(self.random.below(self.seen.due.len() as u64)).unwrap();
+                // A body takes its time.
+                let body = matches!(self.seen.due[at], Due::Store(_, Command::Append { .. }));
+                if !body || self.random.chance(20) {
+                    self.complete(at);
+                }
+            }
+            8..11 => {
+                let more = self.random.below(12);
+                self.stage(more);
+            }
+            11 => self.handle(Input::BodyEnd(Trailers::default())),
+            12 => {
+                let abort = self.random.one(&[
+                    Abort::PeerGone,
+                    Abort::HalfClosed,
+                    Abort::TooSlow,
+                    Abort::BadFraming,
+                    Abort::LockLost,
+                    Abort::Shutdown,
+                ]);
+                if self.random.chance(8) {
+                    self.abort(abort);
+                }
+            }
+            13 => self.handle(Input::Checkpoint),
+            14 => {
+                let offset = self.random.one(&[None, Some(0), Some(2), Some(self.seen.committed), Some(50)]);
+                if self.random.chance(8) {
+                    self.handle(Input::Yield(offset));
+                }
+            }
+            15 => self.stale(),
+            16 => {
+                let micros = self.random.one(&[1, 1_000, 900_000, 2_000_000, 30_000_000]);
+                self.now.monotonic = self.now.monotonic.after(Duration::from_micros(micros));
+            }
+            17 => self.handle(Input::Timeout),
+            _ => {
+                if let Some((at, _)) = self.exchange.deadline() {
+                    self.now.monotonic = self.now.monotonic.max(at);
+                    self.handle(Input::Timeout);
+                }
+            }
+        }
+    }
+
+    fn abort(&mut self, abort: Abort) {
+        self.seen.lock_lost |= abort == Abort::LockLost;
+        self.handle(Input::Abort(abort));
+    }
+
+    /// The open Append stages some more.
+    fn stage(&mut self, more: u64) {
+        let Some(op) = self.seen.append else { return };
+        let end = (self.seen.staged + more).min(self.seen.at.saturating_add(self.seen.max));
+        self.seen.staged = end;
+        self.handle(Input::Staged(op, end - self.seen.at));
+    }
+
+    /// A call completes: mostly as it should, at times as it must not.
+    fn complete(&mut self, at: usize) {
+        let due = self.seen.due.remove(at);
+        match due {
+            Due::Lock(op, call) => {
+                let natural = match call {
+                    LockCall::Acquire { .. } => {
+                        LockReply::Granted { fence: Fence(9), fresh: self.random.chance(20) }
+                    }
+                    LockCall::Renew { .. } => LockReply::Renewed,
+                    LockCall::Release { .. } => LockReply::Released,
+                    LockCall::Checkpoint { .. } | LockCall::Checkpointed { .. } => LockReply::Checkpointed,
+                };
+                let reply = if self.random.chance(95) { natural } else { self.any_reply() };
+                let renewing = matches!(call, LockCall::Renew { .. });
+                self.seen.lock_lost |= renewing && reply == LockReply::Lost && self.seen.appends == 1;
+                if matches!(call, LockCall::Release { .. }) {
+                    self.seen.release_due = false;
+                }
+                self.handle(Input::Lock(op, reply));
+            }
+            Due::Store(op, command) => {
+                let natural = self.natural(&command);
+                let completion = if self.random.chance(95) { natural } else { self.any_completion() };
+                self.tell(op, &command, completion);
+            }
+        }
+    }
+
+    /// What a store in good health answers.
+    fn natural(&mut self, command: &Command) -> Completion {
+        match command {
+            Command::Load { .. } => {
+                let offset = if self.random.chance(90) { self.offset } else { self.random.below(4) };
+                let length = self.random.one(&[None, None, Some(offset), Some(offset + 30), Some(100)]);
+                Completion::Loaded(record(offset, length))
+            }
+            Command::Create { .. } => Completion::Created,
+            Command::Append { .. } => {
+                let end = self.random.one(&[AppendEnd::BodyEnd, AppendEnd::Stopped, AppendEnd::Overflow]);
+                Completion::Appended { total: self.seen.staged - self.seen.at, end }
+            }
+            Command::Commit { to, .. } => Completion::Committed { offset: *to },
+            Command::Discard { .. } => Completion::Discarded,
+            Command::Delete { .. } => Completion::Deleted,
+            Command::Stop => unreachable!("Stop has no completion"),
+        }
+    }
+
+    /// The completion reaches the exchange, and what it says is remembered first.
+    fn tell(&mut self, op: OpId, command: &Command, completion: Completion) {
+        match (command, &completion) {
+            (Command::Append { .. }, Completion::Appended { total, .. }) => {
+                self.seen.append = None;
+                self.seen.staged = self.seen.staged.max(self.seen.at + total.min(&self.seen.max));
+            }
+            (Command::Append { .. }, _) => self.seen.append = None,
+            (Command::Commit { .. }, Completion::Committed { offset }) => {
+                self.seen.settling = false;
+                self.seen.committed = *offset;
+            }
+            (Command::Commit { .. }, _) => {
+                self.seen.settling = false;
+                self.seen.commit_failed = true;
+            }
+            (Command::Discard { .. }, _) => self.seen.settling = false,
+            _ => {}
+        }
+        self.handle(Input::Store(op, completion));
+    }
+
+    /// A completion of a call that is over, or of the other kind.
+    fn stale(&mut self) {
+        let over: Vec<OpId> = self.seen.ops.iter().copied().filter(|op| !self.is_due(*op)).collect();
+        if over.is_empty() {
+            return;
+        }
+        let op = self.random.one(&over);
+        let input = match self.random.below(3) {
+            0 => Input::Lock(op, self.any_reply()),
+            1 => Input::Store(op, self.any_completion()),
+            _ => Input::Staged(op, self.random.below(50)),
+        };
+        self.handle(input);
+    }
+
+    fn is_due(&self, op: OpId) -> bool {
+        self.seen.due.iter().any(|due| match due {
+            Due::Lock(due, _) | Due::Store(due, _) => *due == op,
+        })
+    }
+
+    fn any_reply(&mut self) -> LockReply {
+        self.random.one(&[
+            LockReply::Granted { fence: Fence(1), fresh: true },
+            LockReply::TimedOut,
+            LockReply::Renewed,
+            LockReply::Lost,
+            LockReply::Released,
+            LockReply::Checkpointed,
+            LockReply::Unavailable,
+        ])
+    }
+
+    fn any_completion(&mut self) -> Completion {
+        let total = self.random.below(200);
+        self.random.one(&[
+            Completion::Loaded(record(total, None)),
+            Completion::Missing,
+            Completion::Created,
+            Completion::Exists,
+            Completion::Appended { total, end: AppendEnd::BodyEnd },
+            Completion::Appended { total: 0, end: AppendEnd::Failed(Failure::NoSpace) },
+            Completion::Committed { offset: total },
+            Completion::Conflict { offset: total },
+            Completion::Discarded,
+            Completion::Deleted,
+            Completion::Failed(Failure::NoSpace),
+            Completion::Failed(Failure::Io),
+            Completion::Failed(Failure::Unavailable),
+        ])
+    }
+
+    /// The peer goes, and all that is due completes as it should: now the exchange must come to its end.
+    fn finish(&mut self) {
+        for _ in 0..50 {
+            if self.seen.done {
+                return;
+            }
+            match self.seen.due.pop() {
+                Some(Due::Lock(op, call)) => {
+                    let reply = match call {
+                        LockCall::Acquire { .. } => LockReply::TimedOut,
+                        LockCall::Renew { .. } => LockReply::Renewed,
+                        LockCall::Release { .. } => {
+                            self.seen.release_due = false;
+                            LockReply::Released
+                        }
+                        LockCall::Checkpoint { .. } | LockCall::Checkpointed { .. } => {
+                            LockReply::Checkpointed
+                        }
+                    };
+                    self.handle(Input::Lock(op, reply));
+                }
+                Some(Due::Store(op, command)) => {
+                    let completion = match command {
+                        Command::Append { .. } => Completion::Appended {
+                            total: self.seen.staged - self.seen.at,
+                            end: AppendEnd::Stopped,
+                        },
+                        _ => self.natural(&command),
+                    };
+                    self.tell(op, &command, completion);
+                }
+                None => self.handle(Input::Abort(Abort::PeerGone)),
+            }
+        }
+        panic!("it does not end: {:?}", self.exchange);
+    }
+}
+
+#[test]
+fn in_every_order_of_inputs_the_promises_hold() {
+    let mut answered = 0;
+    let mut received = 0;
+    for seed in 0..RUNS {
+        let outcome = std::panic::catch_unwind(|| {
+            let mut run = Run::new(seed);
+            run.drain();
+            for _ in 0..STEPS {
+                run.step();
+            }
+            run.finish();
+            // Whatever comes after the end is without effect: `drain` looks.
+            for _ in 0..5 {
+                run.step();
+                run.stale();
+            }
+            (run.seen.responses, u32::from(run.seen.committed > run.seen.at))
+        });
+        let (responses, commits) = outcome.unwrap_or_else(|_| panic!("seed {seed}"));
+        answered += responses;
+        received += commits;
+    }
+    // The runs are of use only where many come far.
+    assert!(answered > 25_000 && received > 3_000, "{answered} answered, {received} received");
+}
