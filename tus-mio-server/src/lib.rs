@@ -1,3 +1,11 @@
-//! Placeholder.
+//! A tus 1.0.0 resumable upload server.
+//!
+//! [`Server`] is the whole of it, made from [`Settings`]. The protocol is in [`tus_proto`], what is kept in
+//! [`tus_redb`]; here bytes are moved between them and the sockets. [`http1`] is HTTP/1.1 without a socket.
 
 pub mod http1;
+pub mod page;
+mod runtime;
+mod server;
+
+pub use server::{Handle, ServeError, Server, Settings};

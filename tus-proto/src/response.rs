@@ -47,14 +47,13 @@ impl Response {
     /// its end says so afterwards.
     pub fn refusal(code: Code, wall: WallTime) -> Self {
         let mut response = Self::new(code.status(), wall);
-        response.push("Content-Type", "text/plain; charset=utf-8");
         if code == Code::UnsupportedVersion {
             response.push("Tus-Version", "1.0.0");
         }
         let mut body = String::new();
         // Writing to a string can't fail.
         let _ = writeln!(body, "{}: {}", code.name(), code.text());
-        response.body = Cow::Owned(body);
+        response.set_body("text/plain; charset=utf-8", body);
         response.connection = Connection::Close;
         response
     }
@@ -73,6 +72,12 @@ impl Response {
         self.headers.push_str(": ");
         let _ = write!(OneLine(&mut self.headers), "{value}");
         self.headers.push_str("\r\n");
+    }
+
+    /// Gives the response a body of this media type.
+    pub fn set_body(&mut self, content_type: &'static str, body: impl Into<Cow<'static, str>>) {
+        self.push("Content-Type", content_type);
+        self.body = body.into();
     }
 
     /// The status code, 200 to 599.

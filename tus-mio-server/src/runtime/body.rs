@@ -1,0 +1,285 @@
+//! A body on its way from the socket to the store: the runtime's half of an Append. Large stretches of plain
+//! data are moved by a worker from socket to store; the rest is decoded here and written by a worker.
+
+use tus_proto::{Abort, AppendEnd, Completion, Failure, Input, Now, OpId, Trailers};
+use tus_redb::Sink;
+
+use super::{
+    connection::{Connection, ReadEnd},
+    event_loop::EventLoop,
+    workers::{Address, BodyDone, Job, MoveEnd},
+};
+use crate::http1::{Eof, Event};
+
+/// From this much plain data on, a worker reads the socket itself.
+const MOVE_FROM: u64 = 64 << 10;
+
+/// How much decoded data goes to a worker at once, at the most.
+const WRITE_MAX: usize = 256 << 10;
+
+/// An open Append.
+#[derive(Debug)]
+pub(super) struct Body {
+    pub op: OpId,
+    /// None while a worker has it, and where no byte is welcome.
+    pub sink: Option<Sink>,
+    pub max: u64,
+    /// A worker is at work for this body.
+    pub at_work: bool,
+    pub staged: u64,
+    /// The exchange wants no more.
+    pub stopped: bool,
+    /// How the body ended; told when the last byte is staged.
+    pub ending: Option<Ending>,
+    /// A HEAD waits.
+    pub checkpoint: Option<Checkpoint>,
+}
+
+/// How far a HEAD's question has come.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Checkpoint {
+    Asked,
+    /// It goes to the exchange when this many bytes have been taken from the socket, and staged.
+    At(u64),
+}
+
+/// How a body ended.
+#[derive(Debug)]
+pub(super) enum Ending {
+    Complete(Trailers),
+    Overflow,
+    Stopped,
+    Cut(Abort),
+    Failed(Failure),
+}
+
+impl Body {
+    pub(super) fn new(op: OpId, sink: Option<Sink>, max: u64) -> Self {
+        let (at_work, stopped, ending, checkpoint) = (false, false, None, None);
+        Self { op, sink, max, at_work, staged: 0, stopped, ending, checkpoint }
+    }
+}
+
+impl EventLoop {
+    /// Moves a body on as far as it goes without waiting. Tells whether it did anything.
+    pub(super) fn pump_body(&mut self, connection: &mut Connection) -> bool {
+        let Some(body) = connection.body().filter(|body| !body.at_work) else { return false };
+        if body.stopped {
+            body.ending.get_or_insert(Ending::Stopped);
+        }
+        self.aim_checkpoint(connection);
+        if !self.tell_checkpoint(connection) {
+            self.take_in(connection);
+            self.tell_checkpoint(connection);
+        }
+        let Some(body) = connection.body().filter(|body| !body.at_work) else { return true };
+        let ending = body.ending.take();
+        let ended = ending.is_some();
+        if let Some(ending) = ending {
+            self.end_body(connection, ending);
+        }
+        ended
+    }
+
+    /// Takes in what is there: decodes it, and gives it to a worker.
+    fn take_in(&mut self, connection: &mut Connection) {
+        let mut data = self.buffers.pop().unwrap_or_default();
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let unread = std::mem::take(&mut connection.unread);
+        decode(connection, &unread, &mut data, self.now);
+        while data.len() < WRITE_MAX && connection.readable {
+            let credit = connection.http.raw_credit();
+            let Some(body) = connection.body().filter(|body| body.ending.is_none()) else { break };
+            let credit = credit.min(body.max - body.staged);
+            if credit >= MOVE_FROM {
+                if data.is_empty() {
+                    self.move_beside(connection, credit);
+                }
+                break;
+            }
+            match connection.read(&mut scratch) {
+                ReadEnd::Bytes(count) => decode(connection, &scratch[..count], &mut data, self.now),
+                ReadEnd::Nothing if connection.broken => cut(connection, Abort::PeerGone),
+                ReadEnd::Nothing => {}
+                ReadEnd::Eof => self.on_body_eof(connection),
+                ReadEnd::Broken => cut(connection, Abort::PeerGone),
+            }
+        }
+        self.scratch = scratch;
+        if data.is_empty() {
+            self.recycle(data);
+        } else {
+            self.write_beside(connection, data);
+        }
+    }
+
+    fn on_body_eof(&mut self, connection: &mut Connection) {
+        connection.ended = true;
+        if connection.http.eof(self.now.monotonic) == Eof::HalfClosed {
+            cut(connection, Abort::HalfClosed);
+        }
+    }
+
+    fn address(&self, connection: &Connection) -> Address {
+        Address { loop_index: self.index, connection: connection.id }
+    }
+
+    fn move_beside(&mut self, connection: &mut Connection, limit: u64) {
+        let (to, socket) = (self.address(connection), connection.socket.clone());
+        self.lend(connection, |sink| Job::Move { to, socket, sink, limit });
+    }
+
+    fn write_beside(&mut self, connection: &mut Connection, data: Vec<u8>) {
+        let to = self.address(connection);
+        self.lend(connection, |sink| Job::Write { to, sink, data });
+    }
+
+    fn lend(&mut self, connection: &mut Connection, job: impl FnOnce(Sink) -> Job) {
+        let Some((body, sink)) = connection.body().and_then(|body| body.sink.take().map(|sink| (body, sink)))
+        else {
+            return;
+        };
+        body.at_work = true;
+        connection.readable_again = false;
+        // From here on it is we who are not reading.
+        connection.http.set_reading(self.now.monotonic, false);
+        self.shared.workers.submit(job(sink));
+    }
+
+    /// A worker brings the sink back.
+    pub(super) fn on_body_done(&mut self, connection: &mut Connection, done: BodyDone) {
+        self.recycle(done.data);
+        let now = self.now;
+        connection.http.set_reading(now.monotonic, true);
+        connection.http.moved(now.monotonic, done.taken);
+        connection.taken += done.taken;
+        if done.end == MoveEnd::WouldBlock && !connection.readable_again {
+            connection.readable = false;
+        }
+        let Some(request) = &mut connection.request else { return };
+        let Some(body) = &mut request.body else { return };
+        body.at_work = false;
+        let staged = done.sink.staged();
+        body.sink = Some(done.sink);
+        if let MoveEnd::Failed(failure) = done.end {
+            body.ending = Some(Ending::Failed(failure));
+        }
+        if staged > body.staged {
+            body.staged = staged;
+            request.exchange.handle(now, Input::Staged(body.op, staged));
+        }
+        match done.end {
+            MoveEnd::Done | MoveEnd::WouldBlock | MoveEnd::Failed(_) => {}
+            MoveEnd::Eof => self.on_body_eof(connection),
+            MoveEnd::Reset => cut(connection, Abort::PeerGone),
+        }
+    }
+
+    /// Keeps a buffer for the next body, where there are few.
+    fn recycle(&mut self, mut buffer: Vec<u8>) {
+        if buffer.capacity() > 0 && self.buffers.len() < 4 {
+            buffer.clear();
+            self.buffers.push(buffer);
+        }
+    }
+
+    /// A HEAD asks for the true offset. Tells whether there is an open Append; what lies in the receive buffer
+    /// then is staged first.
+    pub(super) fn begin_checkpoint(&mut self, connection: &mut Connection) -> bool {
+        let Some(body) = connection.body() else { return false };
+        body.checkpoint = Some(Checkpoint::Asked);
+        true
+    }
+
+    /// Sees how much must be staged before a checkpoint: not while a worker is reading, who may have taken
+    /// some of it already.
+    fn aim_checkpoint(&mut self, connection: &mut Connection) {
+        let taken = connection.taken;
+        let Some(body) = connection.body().filter(|body| matches!(body.checkpoint, Some(Checkpoint::Asked)))
+        else {
+            return;
+        };
+        body.checkpoint = Some(Checkpoint::At(taken));
+        if let Ok(waiting) = rustix::io::ioctl_fionread(&*connection.socket)
+            && let Some(body) = connection.body()
+        {
+            body.checkpoint = Some(Checkpoint::At(taken.saturating_add(waiting)));
+            connection.readable = true;
+        }
+    }
+
+    /// Passes the question on once all of that is staged. Tells whether it did.
+    fn tell_checkpoint(&mut self, connection: &mut Connection) -> bool {
+        let (taken, readable, pending) =
+            (connection.taken, connection.readable, !connection.unread.is_empty());
+        let Some(body) = connection.body().filter(|body| !body.at_work && body.ending.is_none()) else {
+            return false;
+        };
+        let Some(Checkpoint::At(target)) = body.checkpoint else { return false };
+        if pending || (readable && taken < target) {
+            return false;
+        }
+        body.checkpoint = None;
+        let now = self.now;
+        if let Some(request) = &mut connection.request {
+            request.exchange.handle(now, Input::Checkpoint);
+        }
+        true
+    }
+
+    /// Completes the Append, then says how the body ended.
+    fn end_body(&mut self, connection: &mut Connection, ending: Ending) {
+        let now = self.now;
+        connection.http.set_reading(now.monotonic, false);
+        let Some(request) = &mut connection.request else { return };
+        let Some(body) = request.body.take() else { return };
+        let (end, follows) = match ending {
+            Ending::Complete(trailers) => (AppendEnd::BodyEnd, Some(Input::BodyEnd(trailers))),
+            Ending::Overflow => (AppendEnd::Overflow, None),
+            Ending::Stopped => (AppendEnd::Stopped, None),
+            Ending::Cut(abort) => (AppendEnd::Stopped, Some(Input::Abort(abort))),
+            Ending::Failed(failure) => (AppendEnd::Failed(failure), None),
+        };
+        let completion = Completion::Appended { total: body.staged, end };
+        request.exchange.handle(now, Input::Store(body.op, completion));
+        if let Some(input) = follows {
+            request.exchange.handle(now, input);
+        }
+        if body.checkpoint.is_some() {
+            request.exchange.handle(now, Input::Checkpoint);
+        }
+    }
+}
+
+/// Decodes body bytes into `data`. What lies behind the body's end is kept for the next request.
+fn decode(connection: &mut Connection, input: &[u8], data: &mut Vec<u8>, now: Now) {
+    let mut rest = input;
+    if let Some(body) = connection.request.as_mut().and_then(|request| request.body.as_mut()) {
+        while body.ending.is_none() {
+            match connection.http.next(now.monotonic, &mut rest) {
+                Some(Event::Body(bytes)) => {
+                    let room = body.max - body.staged - data.len() as u64;
+                    let welcome = usize::try_from(room).unwrap_or(usize::MAX).min(bytes.len());
+                    data.extend_from_slice(&bytes[..welcome]);
+                    if welcome < bytes.len() {
+                        body.ending = Some(Ending::Overflow);
+                    }
+                }
+                Some(Event::End(trailers)) => body.ending = Some(Ending::Complete(trailers)),
+                Some(Event::Refused(_)) => body.ending = Some(Ending::Cut(Abort::BadFraming)),
+                Some(Event::Head) | None => break,
+            }
+        }
+    }
+    connection.unread.extend_from_slice(rest);
+}
+
+/// The body will not go on.
+pub(super) fn cut(connection: &mut Connection, abort: Abort) {
+    if abort == Abort::PeerGone {
+        connection.give_up();
+    }
+    if let Some(body) = connection.body() {
+        body.ending.get_or_insert(Ending::Cut(abort));
+    }
+}

@@ -1,0 +1,179 @@
+//! One connection of an event loop: its socket, its HTTP state, and the request it is in.
+
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::Shutdown,
+    sync::Arc,
+};
+
+use mio::net::TcpStream;
+use tus_proto::{Exchange, Instant, Now, OpId, Owner};
+use tus_redb::Syncer;
+
+use super::{ConnectionId, body::Body};
+use crate::http1::Conn;
+
+/// How much is read at once where a head is expected: bytes behind the head wait in memory for their turn.
+const HEAD_READ: usize = 16 << 10;
+
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub id: ConnectionId,
+    pub socket: Arc<TcpStream>,
+    pub http: Conn,
+    /// What was read and `http` has not taken yet.
+    pub unread: Vec<u8>,
+    /// The socket may have input, may take output: true until a call says otherwise.
+    pub readable: bool,
+    pub writable: bool,
+    /// Readiness was told while a worker was reading: what it found may be outdated.
+    pub readable_again: bool,
+    /// The peer has ended its side.
+    pub ended: bool,
+    /// The system says that the connection is broken. There may still be input.
+    pub broken: bool,
+    /// The connection is given up: nobody is left to answer.
+    pub gone: bool,
+    /// How many bytes were read from the socket.
+    pub taken: u64,
+    pub request: Option<Request>,
+    /// The connection's earliest entry among the timers.
+    pub scheduled: Option<Instant>,
+}
+
+/// The request under way.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub exchange: Exchange,
+    pub owner: Owner,
+    /// The open Append.
+    pub body: Option<Body>,
+    /// An Append that waits for its new extent.
+    pub opening: Option<(OpId, Opening)>,
+    /// What brings this request's bytes to the disk, from its Append on.
+    pub syncer: Option<Syncer>,
+    pub begun: Instant,
+    /// For the log: method, target, and the client's own id for the request.
+    pub label: Label,
+}
+
+/// The Append that follows once its new extent is in the record.
+#[derive(Debug)]
+pub(super) struct Opening {
+    pub id: tus_proto::UploadId,
+    pub fence: tus_proto::Fence,
+    pub at: u64,
+    pub max: u64,
+}
+
+/// What a log line calls a request.
+#[derive(Debug, Default)]
+pub(super) struct Label {
+    pub method: String,
+    pub target: String,
+}
+
+/// What a read brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ReadEnd {
+    Bytes(usize),
+    Nothing,
+    Eof,
+    Broken,
+}
+
+impl Connection {
+    pub(super) fn new(id: ConnectionId, socket: TcpStream, http: Conn) -> Self {
+        Self {
+            id,
+            socket: Arc::new(socket),
+            http,
+            unread: Vec::new(),
+            readable: true,
+            writable: true,
+            readable_again: false,
+            ended: false,
+            broken: false,
+            gone: false,
+            taken: 0,
+            request: None,
+            scheduled: None,
+        }
+    }
+
+    /// Nothing is owed any more, by either side.
+    pub(super) fn is_over(&self) -> bool {
+        self.request.is_none() && self.http.is_closed()
+    }
+
+    /// The open Append, if there is one.
+    pub(super) fn body(&mut self) -> Option<&mut Body> {
+        self.request.as_mut().and_then(|request| request.body.as_mut())
+    }
+
+    /// The next point in time at which something must be done, and whether it is the exchange's.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let http = self.http.deadline().map(|(at, _)| at);
+        let exchange =
+            self.request.as_ref().and_then(|request| request.exchange.deadline()).map(|(at, _)| at);
+        http.into_iter().chain(exchange).min()
+    }
+
+    /// Reads once into `buffer`.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> ReadEnd {
+        let room = if self.request.is_none() { buffer.len().min(HEAD_READ) } else { buffer.len() };
+        loop {
+            return match (&mut &*self.socket).read(&mut buffer[..room]) {
+                Ok(0) => {
+                    self.readable = false;
+                    ReadEnd::Eof
+                }
+                Ok(count) => {
+                    self.taken += count as u64;
+                    ReadEnd::Bytes(count)
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.readable = false;
+                    ReadEnd::Nothing
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(_) => ReadEnd::Broken,
+            };
+        }
+    }
+
+    /// Writes what there is to write, and shuts the write side down where that is due. Tells whether it did
+    /// anything.
+    pub(super) fn write(&mut self, now: Now) -> bool {
+        let mut progress = false;
+        while self.writable && self.http.wants_write() {
+            match (&mut &*self.socket).write(self.http.output()) {
+                Ok(count) => {
+                    self.http.sent(now.monotonic, count);
+                    progress = true;
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.writable = false,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => {
+                    (self.broken, self.writable, self.readable) = (true, false, true);
+                    return true;
+                }
+            }
+        }
+        if self.http.wants_shutdown_write() {
+            // A peer that is gone needs no farewell.
+            let _ = self.socket.shutdown(Shutdown::Write);
+            self.http.write_shut();
+            progress = true;
+        }
+        progress
+    }
+
+    /// The connection is broken: what is under way ends without an answer.
+    pub(super) fn give_up(&mut self) {
+        self.gone = true;
+        self.readable = false;
+        self.unread = Vec::new();
+        self.http.reset();
+    }
+}

@@ -1,0 +1,66 @@
+//! How other threads reach an event loop: a list of messages and one wake for as many as are in it.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use mio::{Waker, net::TcpStream};
+use tus_proto::{Completion, LockEvent, OpId, Owner};
+
+use super::{ConnectionId, workers::BodyDone};
+
+/// Something for an event loop to do.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// A new connection to serve.
+    Accepted(TcpStream),
+    /// There may be room for new connections again.
+    AcceptAgain,
+    /// What the lock service tells one of the loop's exchanges.
+    Lock(Owner, LockEvent),
+    /// A store command of one of the loop's exchanges completed.
+    Stored(Owner, OpId, Completion),
+    /// A worker brings back what it was lent.
+    Body(ConnectionId, BodyDone),
+    /// The server drains, or ends at once.
+    Shutdown,
+}
+
+/// The letter box of one event loop.
+#[derive(Debug)]
+pub(crate) struct Mailbox {
+    messages: Mutex<Vec<Message>>,
+    waker: Waker,
+}
+
+impl Mailbox {
+    pub(crate) fn new(waker: Waker) -> Self {
+        Self { messages: Mutex::default(), waker }
+    }
+
+    /// Leaves a message, and wakes the loop if it was not woken already.
+    pub(crate) fn post(&self, message: Message) {
+        self.post_all(std::iter::once(message));
+    }
+
+    /// Leaves messages, for one wake.
+    pub(crate) fn post_all(&self, messages: impl Iterator<Item = Message>) {
+        let mut queue = lock(&self.messages);
+        let was_empty = queue.is_empty();
+        queue.extend(messages);
+        let wake = was_empty && !queue.is_empty();
+        drop(queue);
+        if wake && let Err(error) = self.waker.wake() {
+            // The poll it wakes is broken: the loop has failed on its own and says so itself.
+            tracing::error!(%error, "an event loop can't be woken");
+        }
+    }
+
+    /// Takes all messages, leaving `empty` in their place.
+    pub(crate) fn take(&self, empty: &mut Vec<Message>) {
+        std::mem::swap(&mut *lock(&self.messages), empty);
+    }
+}
+
+/// Locks a mutex whose data stays whole even if a holder panicked: each is changed in single steps.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,67 @@
+//! What moves bytes between sockets and the store, and calls the exchange: event loops, workers, the
+//! committer. It knows HTTP only through [`http1::Conn`](crate::http1::Conn) and tus only through
+//! [`Exchange`](tus_proto::Exchange).
+//!
+//! Event loops never touch a disk but to read records. What may block goes to the workers, every change of a
+//! record to the committer; both answer by a message and a wake.
+
+mod body;
+mod clock;
+mod committer;
+mod connection;
+mod entropy;
+mod event_loop;
+mod locks;
+mod mailbox;
+mod request;
+mod timers;
+mod workers;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU8, AtomicUsize},
+    },
+    time::Duration,
+};
+
+use tus_proto::Config;
+use tus_redb::Store;
+
+use crate::{http1, page::Page};
+
+pub(crate) use clock::Clock;
+pub(crate) use committer::Committer;
+pub(crate) use event_loop::{EventLoop, WAKER};
+pub(crate) use locks::Locks;
+pub(crate) use mailbox::{Mailbox, Message};
+pub(crate) use workers::Workers;
+
+/// Names a connection of one event loop. A slot is used again, a generation is not: what is late for one
+/// connection can't reach the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ConnectionId {
+    pub slot: u32,
+    pub generation: u32,
+}
+
+/// What all threads of a server share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub clock: Clock,
+    pub protocol: Arc<Config>,
+    pub http: Arc<http1::Settings>,
+    pub page: Option<Page>,
+    pub store: Arc<Store>,
+    pub locks: Locks,
+    pub mailboxes: Vec<Mailbox>,
+    pub workers: Workers,
+    pub committer: Committer,
+    pub max_connections: usize,
+    pub connections: AtomicUsize,
+    /// The accepting loop waits for a connection to end.
+    pub full: AtomicBool,
+    pub shutdown_timeout: Duration,
+    /// How many times a shutdown was asked for: 1 drains, 2 ends at once.
+    pub shutdowns: AtomicU8,
+}

@@ -1,0 +1,252 @@
+//! A request between its head and its answer: the exchange's outputs carried out, completions brought to it.
+
+use tus_proto::{
+    AppendEnd, Code, Command, Completion, Exchange, Fence, Framing, Input, LockEvent, OpId, Output, Response,
+    UploadId,
+};
+use tus_redb::{Change, Refused};
+
+use super::{
+    body::Body,
+    committer,
+    connection::{Connection, Label, Opening, Request},
+    event_loop::EventLoop,
+    locks,
+    workers::Job,
+};
+use crate::page::CONTENT_SECURITY_POLICY;
+
+impl EventLoop {
+    /// A head is complete: the page answers, or an exchange begins.
+    pub(super) fn begin_request(&mut self, connection: &mut Connection) {
+        let now = self.now;
+        if let Some(response) = self.page(connection) {
+            connection.http.respond(now.monotonic, &response);
+            return;
+        }
+        let Ok(entropy) = self.entropy.draw() else {
+            tracing::error!("the system gives no random bytes");
+            let refusal = Response::refusal(Code::InternalServerError, now.wall);
+            connection.http.respond(now.monotonic, &refusal);
+            return;
+        };
+        let config = self.shared.protocol.clone();
+        let debug = tracing::enabled!(tracing::Level::DEBUG);
+        let begun = connection.http.with_head(false, |head| {
+            let label = if debug { Label::of(head.method, head.target) } else { Label::default() };
+            (Exchange::new(config, head, entropy, now), label, head.framing)
+        });
+        let Some((exchange, label, framing)) = begun else { return };
+        if framing == Framing::Length(0) {
+            // The end of an empty body needs no byte to be read.
+            connection.http.next(now.monotonic, &mut &[][..]);
+        }
+        // Nobody reads the body until the exchange wants it.
+        connection.http.set_reading(now.monotonic, false);
+        self.serial = self.serial.wrapping_add(1);
+        let owner = locks::owner(self.index, connection.id.slot, self.serial);
+        let (body, opening, syncer) = (None, None, None);
+        connection.request =
+            Some(Request { exchange, owner, body, opening, syncer, begun: now.monotonic, label });
+    }
+
+    /// The answer of the page, where the request is for it.
+    fn page(&self, connection: &Connection) -> Option<Response> {
+        let page = self.shared.page.as_ref()?;
+        connection
+            .http
+            .with_head(false, |head| {
+                let path = head.target.split('?').next().unwrap_or_default();
+                let asset = page.asset(path).filter(|_| matches!(head.method, "GET" | "HEAD"))?;
+                let mut response = Response::new(200, self.now.wall);
+                response.push("Content-Security-Policy", CONTENT_SECURITY_POLICY);
+                response.push("Referrer-Policy", "no-referrer");
+                response.set_body(asset.content_type, String::from(asset.body));
+                Some(response)
+            })
+            .flatten()
+    }
+
+    /// Carries out what the exchange wants. Tells whether there was anything.
+    pub(super) fn run_exchange(&mut self, connection: &mut Connection) -> bool {
+        let mut progress = false;
+        while let Some(request) = &mut connection.request
+            && let Some(output) = request.exchange.poll()
+        {
+            progress = true;
+            let now = self.now;
+            match output {
+                Output::Lock(op, call) => {
+                    let call = (request.owner, op, call);
+                    let shared = self.shared.clone();
+                    self.locks_due =
+                        shared.locks.call(now.monotonic, call, &shared.mailboxes, &mut self.lock_events);
+                }
+                Output::Store(op, command) => self.store(connection, op, command),
+                Output::Continue => connection.http.send_continue(now.monotonic),
+                Output::Respond(response) => self.respond(connection, &response),
+                Output::Notify(event) => tracing::trace!(?event),
+                Output::Done => {
+                    connection.request = None;
+                    if connection.gone {
+                        connection.http.reset();
+                    }
+                }
+            }
+        }
+        progress
+    }
+
+    fn respond(&self, connection: &mut Connection, response: &Response) {
+        connection.http.respond(self.now.monotonic, response);
+        if let Some(Request { label, begun, .. }) = &connection.request
+            && !label.method.is_empty()
+        {
+            let micros = self.now.monotonic.since(*begun).as_micros();
+            let id = response.header("X-Request-ID").unwrap_or_default();
+            tracing::debug!(
+                method = label.method,
+                target = label.target,
+                status = response.status(),
+                micros,
+                id
+            );
+        }
+    }
+
+    fn store(&mut self, connection: &mut Connection, op: OpId, command: Command) {
+        match command {
+            Command::Load { id } => {
+                let completion = match self.shared.store.load(&id) {
+                    Ok(Some(record)) => Completion::Loaded(record),
+                    Ok(None) => Completion::Missing,
+                    Err(failure) => Completion::Failed(failure),
+                };
+                self.complete(connection, op, completion);
+            }
+            Command::Create { record } => self.change(connection, op, Change::Create(record)),
+            Command::Append { id, fence, at, max, fresh } => {
+                let opening = Opening { id, fence, at, max };
+                if fresh && max > 0 {
+                    let (id, fence, at) = (opening.id.clone(), fence, at);
+                    if let Some(request) = &mut connection.request {
+                        request.opening = Some((op, opening));
+                    }
+                    self.change(connection, op, Change::Fresh { id, fence, at });
+                } else {
+                    self.open(connection, op, opening);
+                }
+            }
+            Command::Stop => {
+                if let Some(body) = connection.body() {
+                    body.stopped = true;
+                }
+            }
+            Command::Commit { id, fence, from, to, length, finish } => {
+                self.commit(connection, op, Commit { id, fence, from, to, length, finish });
+            }
+            Command::Discard { id, fence } => {
+                if let Some(Request { owner, .. }) = &connection.request {
+                    let (loop_index, owner) = (self.index, *owner);
+                    self.shared.workers.submit(Job::Discard { loop_index, owner, op, id, fence });
+                }
+            }
+            Command::Delete { id, fence } => self.change(connection, op, Change::Delete { id, fence }),
+        }
+    }
+
+    /// Opens the Append: from here on the body is read.
+    fn open(&mut self, connection: &mut Connection, op: OpId, opening: Opening) {
+        let Opening { id, fence, at, max } = opening;
+        // Where no byte is welcome, none is staged.
+        let sink =
+            if max == 0 { Ok(None) } else { self.shared.store.append(&id, fence, at, false).map(Some) };
+        let refusal = match sink {
+            Ok(sink) => {
+                if let Some(request) = &mut connection.request {
+                    request.syncer = sink.as_ref().map(tus_redb::Sink::syncer);
+                    request.body = Some(Body::new(op, sink, max));
+                    connection.http.set_reading(self.now.monotonic, true);
+                }
+                return;
+            }
+            Err(Refused::Missing) => Completion::Missing,
+            Err(Refused::Conflict { offset }) => Completion::Conflict { offset },
+            Err(Refused::Failed(failure)) => {
+                Completion::Appended { total: 0, end: AppendEnd::Failed(failure) }
+            }
+        };
+        self.complete(connection, op, refusal);
+    }
+
+    fn commit(&mut self, connection: &mut Connection, op: OpId, commit: Commit) {
+        let Some(request) = &connection.request else { return };
+        let syncer = request.syncer.clone();
+        let Commit { id, fence, from, to, length, finish } = commit;
+        let change = Change::Commit { id, fence, from, to, length, finish, syncer: syncer.clone() };
+        let entry = committer::Entry { loop_index: self.index, owner: request.owner, op, change };
+        match syncer {
+            Some(syncer) => {
+                let finish_at = finish.then_some(to);
+                self.shared.workers.submit(Job::Sync { syncer, finish_at, entry });
+            }
+            None => self.shared.committer.submit(entry),
+        }
+    }
+
+    fn change(&mut self, connection: &Connection, op: OpId, change: Change) {
+        if let Some(request) = &connection.request {
+            let entry = committer::Entry { loop_index: self.index, owner: request.owner, op, change };
+            self.shared.committer.submit(entry);
+        }
+    }
+
+    /// A store command completed.
+    pub(super) fn complete(&mut self, connection: &mut Connection, op: OpId, completion: Completion) {
+        let now = self.now;
+        let Some(request) = &mut connection.request else { return };
+        if let Some((_, opening)) = request.opening.take_if(|(waiting, _)| *waiting == op) {
+            match completion {
+                Completion::Committed { .. } => return self.open(connection, op, opening),
+                other => request.exchange.handle(now, Input::Store(op, other)),
+            }
+        } else {
+            request.exchange.handle(now, Input::Store(op, completion));
+        }
+    }
+
+    /// What the lock service tells the exchange.
+    pub(super) fn on_lock_event(&mut self, connection: &mut Connection, event: LockEvent) {
+        if event == LockEvent::Checkpoint && self.begin_checkpoint(connection) {
+            return;
+        }
+        let now = self.now;
+        let Some(request) = &mut connection.request else { return };
+        request.exchange.handle(
+            now,
+            match event {
+                LockEvent::Reply(op, reply) => Input::Lock(op, reply),
+                LockEvent::Yield(offset) => Input::Yield(offset),
+                LockEvent::Checkpoint => Input::Checkpoint,
+                LockEvent::Lost => Input::Abort(tus_proto::Abort::LockLost),
+            },
+        );
+    }
+}
+
+/// The fields of a [`Command::Commit`].
+struct Commit {
+    id: UploadId,
+    fence: Fence,
+    from: u64,
+    to: u64,
+    length: Option<u64>,
+    finish: bool,
+}
+
+impl Label {
+    /// Targets come from outside: as much of one as a line of the log bears.
+    fn of(method: &str, target: &str) -> Self {
+        Self { method: method.into(), target: target.chars().take(200).collect() }
+    }
+}

@@ -1,0 +1,218 @@
+//! The threads for what may block on the disk or burn the processor: moving body bytes, syncing, unlinking.
+//! A job carries what it needs and brings it back; no connection's state is shared with a worker.
+
+use std::{
+    collections::VecDeque,
+    io::{ErrorKind, Read},
+    sync::{Arc, Condvar, Mutex, PoisonError},
+};
+
+use mio::net::TcpStream;
+use tus_proto::{Completion, Failure, Fence, OpId, Owner, UploadId};
+use tus_redb::{Sink, Store, Syncer};
+
+use super::{
+    ConnectionId,
+    committer::{Committer, Entry},
+    mailbox::{Mailbox, Message, lock},
+};
+
+/// The most body bytes that one job moves, so that many uploads share the workers.
+pub(crate) const QUANTUM: u64 = 1 << 20;
+
+/// Where a job's result goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Address {
+    pub loop_index: usize,
+    pub connection: ConnectionId,
+}
+
+/// Something that may block.
+#[derive(Debug)]
+pub(crate) enum Job {
+    /// Moves at most `limit` bytes that are nothing but body from the socket to the store.
+    Move { to: Address, socket: Arc<TcpStream>, sink: Sink, limit: u64 },
+    /// Writes decoded body bytes.
+    Write { to: Address, sink: Sink, data: Vec<u8> },
+    /// Brings data to the disk, then its record to the committer.
+    Sync { syncer: Syncer, finish_at: Option<u64>, entry: Entry },
+    /// Forgets staged bytes.
+    Discard { loop_index: usize, owner: Owner, op: OpId, id: UploadId, fence: Fence },
+    /// Brings to the disk what an eventual store has not synced yet.
+    FlushData,
+    /// Unlinks data files that nothing refers to.
+    Reclaim,
+}
+
+/// What became of a [`Job::Move`] or a [`Job::Write`]. The sink knows how much is staged.
+#[derive(Debug)]
+pub(crate) struct BodyDone {
+    pub sink: Sink,
+    /// The buffer of a Write, to be used again.
+    pub data: Vec<u8>,
+    /// How many bytes a Move took from the socket.
+    pub taken: u64,
+    pub end: MoveEnd,
+}
+
+/// Why a job stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MoveEnd {
+    /// All is done that it was asked for.
+    Done,
+    /// The socket has no more for now.
+    WouldBlock,
+    /// The peer closed its side.
+    Eof,
+    /// The connection broke.
+    Reset,
+    /// The store could not take it.
+    Failed(Failure),
+}
+
+/// The pool.
+#[derive(Debug)]
+pub(crate) struct Workers {
+    queue: Mutex<Queue>,
+    ready: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    /// Housekeeping is done by one worker at a time.
+    housekeeping: bool,
+    closed: bool,
+}
+
+impl Workers {
+    pub(crate) fn new() -> Self {
+        Self { queue: Mutex::default(), ready: Condvar::new() }
+    }
+
+    /// Queues a job. The queue is bounded by its users: a connection has at most one body job and one commit.
+    pub(crate) fn submit(&self, job: Job) {
+        let mut queue = lock(&self.queue);
+        if matches!(job, Job::FlushData | Job::Reclaim) {
+            if queue.housekeeping {
+                return;
+            }
+            queue.housekeeping = true;
+        }
+        queue.jobs.push_back(job);
+        drop(queue);
+        self.ready.notify_one();
+    }
+
+    /// Ends the threads once the queue is empty.
+    pub(crate) fn close(&self) {
+        lock(&self.queue).closed = true;
+        self.ready.notify_all();
+    }
+
+    /// A thread's body.
+    pub(crate) fn run(&self, store: &Arc<Store>, mailboxes: &[Mailbox], committer: &Committer) {
+        let mut buffer = Vec::new();
+        while let Some(job) = self.next() {
+            match job {
+                Job::Move { to, socket, sink, limit } => {
+                    let done = move_body(&socket, sink, limit, &mut buffer);
+                    deliver(mailboxes, to, done);
+                }
+                Job::Write { to, mut sink, data } => {
+                    let end = sink
+                        .write(&data)
+                        .map_or_else(|error| MoveEnd::Failed(error.failure), |()| MoveEnd::Done);
+                    deliver(mailboxes, to, BodyDone { sink, data, taken: 0, end });
+                }
+                Job::Sync { syncer, finish_at, entry } => match syncer.sync(finish_at) {
+                    Ok(()) => committer.submit(entry),
+                    Err(failure) => complete(
+                        mailboxes,
+                        entry.loop_index,
+                        entry.owner,
+                        entry.op,
+                        failure.into_completion(),
+                    ),
+                },
+                Job::Discard { loop_index, owner, op, id, fence } => {
+                    let completion = store.discard(&id, fence);
+                    complete(mailboxes, loop_index, owner, op, completion);
+                }
+                Job::FlushData => {
+                    match store.flush_data() {
+                        Ok(()) => committer.flush(),
+                        Err(failure) => tracing::error!(?failure, "uploaded data could not be synced"),
+                    }
+                    lock(&self.queue).housekeeping = false;
+                }
+                Job::Reclaim => {
+                    if let Err(failure) = store.reclaim(64) {
+                        tracing::error!(?failure, "data files of deleted uploads could not be removed");
+                    }
+                    lock(&self.queue).housekeeping = false;
+                }
+            }
+        }
+    }
+
+    fn next(&self) -> Option<Job> {
+        let mut queue = lock(&self.queue);
+        loop {
+            if let Some(job) = queue.jobs.pop_front() {
+                return Some(job);
+            }
+            if queue.closed {
+                return None;
+            }
+            queue = self.ready.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+trait IntoCompletion {
+    fn into_completion(self) -> Completion;
+}
+
+impl IntoCompletion for Failure {
+    fn into_completion(self) -> Completion {
+        Completion::Failed(self)
+    }
+}
+
+fn deliver(mailboxes: &[Mailbox], to: Address, done: BodyDone) {
+    if let Some(mailbox) = mailboxes.get(to.loop_index) {
+        mailbox.post(Message::Body(to.connection, done));
+    }
+}
+
+fn complete(mailboxes: &[Mailbox], loop_index: usize, owner: Owner, op: OpId, completion: Completion) {
+    if let Some(mailbox) = mailboxes.get(loop_index) {
+        mailbox.post(Message::Stored(owner, op, completion));
+    }
+}
+
+/// Copies from the socket to the store until the quantum is used up or one of them has no more.
+fn move_body(socket: &TcpStream, mut sink: Sink, limit: u64, buffer: &mut Vec<u8>) -> BodyDone {
+    const BUFFER: usize = 256 << 10;
+    buffer.resize(BUFFER, 0);
+    let quantum = limit.min(QUANTUM);
+    let mut taken = 0;
+    let mut end = MoveEnd::Done;
+    while taken < quantum && end == MoveEnd::Done {
+        let room = usize::try_from(quantum - taken).unwrap_or(BUFFER).min(BUFFER);
+        match (&mut &*socket).read(&mut buffer[..room]) {
+            Ok(0) => end = MoveEnd::Eof,
+            Ok(count) => {
+                taken += count as u64;
+                if let Err(error) = sink.write(&buffer[..count]) {
+                    end = MoveEnd::Failed(error.failure);
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => end = MoveEnd::WouldBlock,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => end = MoveEnd::Reset,
+        }
+    }
+    BodyDone { sink, data: Vec::new(), taken, end }
+}

@@ -1,0 +1,280 @@
+//! A server as a whole: what it is made of, how it starts and how it ends.
+
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use mio::{Poll, Waker};
+use tus_proto::Config;
+use tus_redb::{Durability, OpenError, Store};
+
+use crate::{
+    http1,
+    page::Page,
+    runtime::{self, Clock, Committer, EventLoop, Locks, Mailbox, Message, Shared, Workers},
+};
+
+/// How many connections may wait to be accepted.
+const BACKLOG: i32 = 1024;
+
+/// What a server is to be. Made from the defaults, with what differs changed.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where to listen; port 0 for one of the system's choice. Default `127.0.0.1:8080`.
+    pub listen: Vec<SocketAddr>,
+    /// Where uploads are kept; made if it is not there. Default `./tus-data`.
+    pub data_dir: PathBuf,
+    /// What an acknowledgement survives. Default strict: a power cut.
+    pub durability: Durability,
+    /// The rules of the protocol.
+    pub protocol: Config,
+    /// What a connection may cost.
+    pub http: http1::Settings,
+    /// Threads that serve connections, 1 to 64. Default: one a core, at most 4.
+    pub threads: usize,
+    /// Threads that may block on the disk, 1 to 64. Default 4.
+    pub workers: usize,
+    /// The most connections at once, at least 1. Default 4096.
+    pub max_connections: usize,
+    /// How long requests may go on after a shutdown was asked for. Default 10 s.
+    pub shutdown_timeout: Duration,
+    /// Whether a page to upload from is at `/`. Default yes.
+    pub demo: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self {
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 8080))],
+            data_dir: PathBuf::from("./tus-data"),
+            durability: Durability::Strict,
+            protocol: Config::default(),
+            http: http1::Settings::default(),
+            threads: cores.min(4),
+            workers: 4,
+            max_connections: 4096,
+            shutdown_timeout: Duration::from_secs(10),
+            demo: true,
+        }
+    }
+}
+
+/// A server that listens and does not serve yet.
+///
+/// ```no_run
+/// use tus_mio_server::{Server, Settings};
+///
+/// let server = Server::bind(Settings::default())?;
+/// let handle = server.handle(); // for another thread, to end it
+/// println!("{:?}", server.addresses());
+/// server.run()?;
+/// # drop(handle);
+/// # Ok::<(), tus_mio_server::ServeError>(())
+/// ```
+#[derive(Debug)]
+pub struct Server {
+    shared: Arc<Shared>,
+    loops: Vec<EventLoop>,
+    workers: usize,
+    addresses: Vec<SocketAddr>,
+}
+
+/// Ends a server from another thread.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    shared: Arc<Shared>,
+}
+
+impl Server {
+    /// Listens, and opens the store. If either can't be done, nothing was changed.
+    ///
+    /// # Errors
+    /// The environment's: an address in use, a directory that can't be written or is in use.
+    pub fn bind(settings: Settings) -> Result<Self, ServeError> {
+        let listeners: Vec<_> =
+            settings.listen.iter().map(|address| listen(*address)).collect::<Result<_, _>>()?;
+        let addresses = listeners.iter().map(|listener| listener.local_addr().map_err(ServeError::System));
+        let addresses = addresses.collect::<Result<_, _>>()?;
+        let options = tus_redb::Options { durability: settings.durability, ..tus_redb::Options::default() };
+        let store = Store::open(&settings.data_dir, &options).map_err(ServeError::Store)?;
+        let mut polls = Vec::new();
+        let mut mailboxes = Vec::new();
+        for _ in 0..settings.threads.clamp(1, 64) {
+            let poll = Poll::new().map_err(ServeError::System)?;
+            let waker = Waker::new(poll.registry(), runtime::WAKER).map_err(ServeError::System)?;
+            polls.push(poll);
+            mailboxes.push(Mailbox::new(waker));
+        }
+        let shared = Arc::new(Shared {
+            clock: Clock::start(),
+            page: settings.demo.then(|| Page::new(settings.protocol.base_path())),
+            protocol: Arc::new(settings.protocol),
+            http: Arc::new(settings.http),
+            locks: Locks::new(store.first_fence()),
+            store: Arc::new(store),
+            mailboxes,
+            workers: Workers::new(),
+            committer: Committer::new(),
+            max_connections: settings.max_connections.max(1),
+            connections: AtomicUsize::new(0),
+            full: AtomicBool::new(false),
+            shutdown_timeout: settings.shutdown_timeout,
+            shutdowns: AtomicU8::new(0),
+        });
+        let mut loops: Vec<_> = polls
+            .into_iter()
+            .enumerate()
+            .map(|(index, poll)| EventLoop::new(index, shared.clone(), poll))
+            .collect();
+        if let Some(first) = loops.first_mut() {
+            for listener in listeners {
+                first.listen(listener).map_err(ServeError::System)?;
+            }
+        }
+        Ok(Self { shared, loops, workers: settings.workers.clamp(1, 64), addresses })
+    }
+
+    /// The addresses it listens on, in the order of the settings, ports resolved.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// What ends this server.
+    pub fn handle(&self) -> Handle {
+        Handle { shared: self.shared.clone() }
+    }
+
+    /// Serves until the server has drained. What was acknowledged is durable then, in either durability.
+    ///
+    /// # Errors
+    /// The system's, if it gives no threads or no events. Connections are cut off then.
+    pub fn run(mut self) -> Result<(), ServeError> {
+        let shared = &self.shared;
+        let first = self.loops.remove(0);
+        let rest = std::mem::take(&mut self.loops);
+        thread::scope(|scope| {
+            let mut serving = Vec::new();
+            let mut helping = Vec::new();
+            let started = (|| {
+                for index in 0..self.workers {
+                    let work = || shared.workers.run(&shared.store, &shared.mailboxes, &shared.committer);
+                    helping.push(named("worker", index).spawn_scoped(scope, work)?);
+                }
+                let commit = || shared.committer.run(&shared.store, &shared.mailboxes, &shared.workers);
+                let committer = named("committer", 0).spawn_scoped(scope, commit)?;
+                for (index, event_loop) in rest.into_iter().enumerate() {
+                    serving.push(named("loop", index + 1).spawn_scoped(scope, || event_loop.run())?);
+                }
+                Ok::<_, io::Error>(committer)
+            })();
+            let mut result = started.as_ref().map(|_| ()).map_err(|error| io::Error::from(error.kind()));
+            if result.is_ok() {
+                result = first.run();
+            }
+            if result.is_err() {
+                Handle { shared: shared.clone() }.end_now();
+            }
+            for thread in serving {
+                result = result
+                    .and(thread.join().unwrap_or_else(|_| Err(io::Error::other("an event loop failed"))));
+            }
+            // The committer may give the workers a last job, and they the committer a last change.
+            shared.workers.close();
+            for thread in helping {
+                if thread.join().is_err() {
+                    result = result.and(Err(io::Error::other("a worker failed")));
+                }
+            }
+            shared.committer.close();
+            result.map_err(ServeError::System)
+        })
+    }
+}
+
+fn named(role: &str, index: usize) -> thread::Builder {
+    // What a worker or the committer does is shallow; a small stack keeps a small host small.
+    thread::Builder::new().name(format!("{role}-{index}")).stack_size(512 << 10)
+}
+
+fn listen(address: SocketAddr) -> Result<mio::net::TcpListener, ServeError> {
+    let bound = || {
+        let socket =
+            socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
+        if address.is_ipv6() {
+            // `[::]` beside `0.0.0.0` is two listeners, not one in the other's way.
+            socket.set_only_v6(true)?;
+        }
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(mio::net::TcpListener::from_std(socket.into()))
+    };
+    bound().map_err(|error| ServeError::Listen(address, error))
+}
+
+impl Handle {
+    /// Asks the server to end. The first time it drains: no new connections, what is under way is answered,
+    /// bodies are cut off after the shutdown's time with what arrived committed. The second time it ends at
+    /// once.
+    pub fn shutdown(&self) {
+        self.shared
+            .shutdowns
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| Some(n.saturating_add(1)))
+            .ok();
+        for mailbox in &self.shared.mailboxes {
+            mailbox.post(Message::Shutdown);
+        }
+    }
+
+    fn end_now(&self) {
+        self.shared.shutdowns.store(2, Ordering::Release);
+        self.shutdown();
+    }
+}
+
+/// Why a server can't start, or can't go on. The environment's fault.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// It can't listen on this address.
+    Listen(SocketAddr, io::Error),
+    /// The store can't be opened.
+    Store(OpenError),
+    /// The system gives no threads, no sockets or no events.
+    System(io::Error),
+}
+
+impl fmt::Display for ServeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listen(address, error) if error.kind() == io::ErrorKind::AddrInUse => {
+                write!(
+                    f,
+                    "can't listen on {address}: the address is in use by another program; choose another port, or 0"
+                )
+            }
+            Self::Listen(address, error) => write!(f, "can't listen on {address}: {error}"),
+            Self::Store(error) => error.fmt(f),
+            Self::System(error) => write!(f, "the system can't run the server: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for ServeError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Listen(_, error) | Self::System(error) => Some(error),
+            Self::Store(error) => Some(error),
+        }
+    }
+}
