@@ -7,31 +7,19 @@ use std::{
     time::Duration,
 };
 
-use mio::{
-    Events, Interest, Poll, Registry, Token,
-    event::Event,
-    net::{TcpListener, TcpStream},
-};
+use mio::{Events, Interest, Poll, Token, event::Event, net::TcpListener};
 use tus_proto::{Abort, Code, Input, Instant, LockEvent, Now, Owner, Response};
 
 use super::{
-    ConnectionId, Shared,
-    body::cut,
-    connection::{Connection, ReadEnd},
-    entropy::Entropy,
-    locks,
-    mailbox::Message,
+    ConnectionId, Shared, body::cut, connection::Connection, entropy::Entropy, locks, mailbox::Message,
     timers::Timers,
 };
-use crate::http1::{Conn, Eof, Event as HttpEvent, Reason};
+use crate::http1::Reason;
 
 /// The waker's token. Listeners follow, then come the connections: generation and slot.
 pub(crate) const WAKER: Token = Token(0);
 const FIRST_LISTENER: usize = 1;
-const GENERATION_SHIFT: u32 = 32;
-
-/// How many steps one connection may take before others have their turn.
-const STEPS: usize = 64;
+pub(super) const GENERATION_SHIFT: u32 = 32;
 
 /// How long a connection may take to end once the shutdown's time is over and its body was cut.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -41,11 +29,11 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 pub(crate) struct EventLoop {
     pub(super) index: usize,
     pub(super) shared: Arc<Shared>,
-    poll: Poll,
+    pub(super) poll: Poll,
     pub(super) listeners: Vec<TcpListener>,
     pub(super) accept_to: usize,
-    slots: Vec<Slot>,
-    free: Vec<u32>,
+    pub(super) slots: Vec<Slot>,
+    pub(super) free: Vec<u32>,
     timers: Timers,
     /// The time at which this turn of the loop began.
     pub(super) now: Now,
@@ -56,15 +44,15 @@ pub(crate) struct EventLoop {
     pub(super) lock_events: VecDeque<(Owner, LockEvent)>,
     pub(super) locks_due: Option<Instant>,
     /// Connections that have used up their steps and want more.
-    again: Vec<ConnectionId>,
+    pub(super) again: Vec<ConnectionId>,
     /// When a draining server cuts bodies off, and when it closes what is left.
-    draining: Option<(Instant, Instant)>,
+    pub(super) draining: Option<(Instant, Instant)>,
 }
 
 #[derive(Debug, Default)]
-struct Slot {
-    generation: u32,
-    connection: Option<Box<Connection>>,
+pub(super) struct Slot {
+    pub generation: u32,
+    pub connection: Option<Box<Connection>>,
 }
 
 impl EventLoop {
@@ -260,30 +248,6 @@ impl EventLoop {
         }
     }
 
-    /// Takes a new connection up.
-    pub(super) fn admit(&mut self, mut socket: TcpStream) {
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot::default());
-            (self.slots.len() - 1) as u32
-        });
-        let entry = &mut self.slots[slot as usize];
-        // Generation 0 is the listeners'.
-        entry.generation = entry.generation.checked_add(1).unwrap_or(1);
-        let id = ConnectionId { slot, generation: entry.generation };
-        if let Err(error) = register(self.poll.registry(), &mut socket, id) {
-            tracing::warn!(%error, "a connection can't be watched");
-            self.free.push(slot);
-            self.shared.connections.fetch_sub(1, Ordering::AcqRel);
-            return;
-        }
-        let mut http = Conn::new(self.shared.http.clone(), self.now.monotonic);
-        if self.draining.is_some() {
-            http.shutdown(self.now.monotonic);
-        }
-        entry.connection = Some(Box::new(Connection::new(id, socket, http)));
-        self.with_connection(id, |_, _| {});
-    }
-
     fn for_each(&mut self, mut act: impl FnMut(&mut Self, &mut Connection)) {
         for slot in 0..self.slots.len() {
             let generation = self.slots[slot].generation;
@@ -302,7 +266,7 @@ impl EventLoop {
     }
 
     /// Does something to a connection, if it still is, then moves it on as far as it goes.
-    fn with_connection(&mut self, id: ConnectionId, act: impl FnOnce(&mut Self, &mut Connection)) {
+    pub(super) fn with_connection(&mut self, id: ConnectionId, act: impl FnOnce(&mut Self, &mut Connection)) {
         let Some(slot) = self.slots.get_mut(id.slot as usize).filter(|slot| slot.generation == id.generation)
         else {
             return;
@@ -318,88 +282,6 @@ impl EventLoop {
         self.slots[id.slot as usize].connection = Some(connection);
     }
 
-    fn turn(&mut self, connection: &mut Connection) {
-        for _ in 0..STEPS {
-            let ran = self.run_exchange(connection);
-            let pumped = self.pump_body(connection);
-            let read = connection.request.is_none() && self.read(connection);
-            let written = connection.write(self.now);
-            let lost = connection.broken && self.on_broken(connection);
-            if !(ran || pumped || read || written || lost) {
-                return;
-            }
-        }
-        self.again.push(connection.id);
-    }
-
-    /// The system says that the connection is broken. An open body finds out by reading, for what arrived
-    /// before is still there. Tells whether it did anything.
-    fn on_broken(&mut self, connection: &mut Connection) -> bool {
-        if connection.gone || connection.body().is_some() {
-            return false;
-        }
-        connection.give_up();
-        if let Some(request) = &mut connection.request {
-            request.exchange.handle(self.now, Input::Abort(Abort::PeerGone));
-        }
-        true
-    }
-
-    /// Between requests: takes the next head, or forgets what is left of the last body. Tells whether it did
-    /// anything.
-    fn read(&mut self, connection: &mut Connection) -> bool {
-        if !connection.unread.is_empty() {
-            let unread = std::mem::take(&mut connection.unread);
-            let rest = self.parse(connection, &unread);
-            let progress = rest < unread.len() || connection.request.is_some();
-            connection.unread.extend_from_slice(&unread[unread.len() - rest..]);
-            return progress;
-        }
-        if connection.ended {
-            let before = connection.http.is_closed();
-            return connection.http.eof(self.now.monotonic) == Eof::Closed && !before;
-        }
-        if !connection.readable || !connection.http.wants_read() {
-            return false;
-        }
-        let mut scratch = std::mem::take(&mut self.scratch);
-        match connection.read(&mut scratch) {
-            ReadEnd::Bytes(count) => {
-                let rest = self.parse(connection, &scratch[..count]);
-                connection.unread.extend_from_slice(&scratch[count - rest..count]);
-            }
-            ReadEnd::Nothing => {}
-            ReadEnd::Eof => {
-                connection.ended = true;
-                connection.http.eof(self.now.monotonic);
-            }
-            ReadEnd::Broken => connection.give_up(),
-        }
-        self.scratch = scratch;
-        true
-    }
-
-    /// Gives input to the connection's HTTP, and tells how much of it is left.
-    fn parse(&mut self, connection: &mut Connection, input: &[u8]) -> usize {
-        let mut rest = input;
-        loop {
-            match connection.http.next(self.now.monotonic, &mut rest) {
-                Some(HttpEvent::Head) => {
-                    self.begin_request(connection);
-                    if connection.request.is_some() {
-                        return rest.len();
-                    }
-                }
-                Some(HttpEvent::Refused(code)) => {
-                    let refusal = Response::refusal(code, self.now.wall);
-                    connection.http.respond(self.now.monotonic, &refusal);
-                }
-                Some(HttpEvent::Body(_) | HttpEvent::End(_)) => {}
-                None => return rest.len(),
-            }
-        }
-    }
-
     fn end(&mut self, connection: Connection) {
         self.free.push(connection.id.slot);
         // Workers may still hold the socket for a moment: what they find there is for nobody.
@@ -409,51 +291,4 @@ impl EventLoop {
             self.shared.mailboxes[0].post(Message::AcceptAgain);
         }
     }
-
-    fn accept(&mut self, index: usize) {
-        let Some(listener) = self.listeners.get(index) else { return };
-        let mut accepted = Vec::new();
-        loop {
-            if self.shared.connections.load(Ordering::Acquire) >= self.shared.max_connections {
-                self.shared.full.store(true, Ordering::SeqCst);
-                // One may have ended in this very moment, and not have seen that we wait for it.
-                if self.shared.connections.load(Ordering::SeqCst) >= self.shared.max_connections {
-                    break;
-                }
-            }
-            match listener.accept() {
-                Ok((socket, _)) => {
-                    self.shared.connections.fetch_add(1, Ordering::AcqRel);
-                    accepted.push(socket);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                // The peer went away before we came: the next one may be there.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    tracing::warn!(%error, "a connection can't be accepted");
-                    self.shared.full.store(true, Ordering::Release);
-                    break;
-                }
-            }
-        }
-        for socket in accepted {
-            // Answers are small and whole: there is nothing to wait for before one is sent.
-            if let Err(error) = socket.set_nodelay(true) {
-                tracing::debug!(%error, "a connection keeps Nagle's algorithm");
-            }
-            let to = self.accept_to;
-            self.accept_to = (to + 1) % self.shared.mailboxes.len();
-            if to == self.index {
-                self.admit(socket);
-            } else {
-                self.shared.mailboxes[to].post(Message::Accepted(socket));
-            }
-        }
-    }
-}
-
-fn register(registry: &Registry, socket: &mut TcpStream, id: ConnectionId) -> io::Result<()> {
-    let token = Token((id.generation as usize) << GENERATION_SHIFT | id.slot as usize);
-    registry.register(socket, token, Interest::READABLE | Interest::WRITABLE)
 }

@@ -5,6 +5,7 @@
 //! Event loops never touch a disk but to read records. What may block goes to the workers, every change of a
 //! record to the committer; both answer by a message and a wake.
 
+mod accept;
 mod body;
 mod clock;
 mod committer;
@@ -14,7 +15,9 @@ mod event_loop;
 mod locks;
 mod mailbox;
 mod request;
+mod splice;
 mod timers;
+mod turn;
 mod workers;
 
 use std::{

@@ -207,7 +207,7 @@ impl EventLoop {
         let Some(request) = &mut connection.request else { return };
         if let Some((_, opening)) = request.opening.take_if(|(waiting, _)| *waiting == op) {
             match completion {
-                Completion::Committed { .. } => return self.open(connection, op, opening),
+                Completion::Committed { .. } => self.open(connection, op, opening),
                 other => request.exchange.handle(now, Input::Store(op, other)),
             }
         } else {

@@ -3,7 +3,6 @@
 
 use std::{
     collections::VecDeque,
-    io::{ErrorKind, Read},
     sync::{Arc, Condvar, Mutex, PoisonError},
 };
 
@@ -15,6 +14,7 @@ use super::{
     ConnectionId,
     committer::{Committer, Entry},
     mailbox::{Mailbox, Message, lock},
+    splice::Mover,
 };
 
 /// The most body bytes that one job moves, so that many uploads share the workers.
@@ -112,11 +112,11 @@ impl Workers {
 
     /// A thread's body.
     pub(crate) fn run(&self, store: &Arc<Store>, mailboxes: &[Mailbox], committer: &Committer) {
-        let mut buffer = Vec::new();
+        let mut mover = Mover::default();
         while let Some(job) = self.next() {
             match job {
                 Job::Move { to, socket, sink, limit } => {
-                    let done = move_body(&socket, sink, limit, &mut buffer);
+                    let done = mover.run(&socket, sink, limit.min(QUANTUM));
                     deliver(mailboxes, to, done);
                 }
                 Job::Write { to, mut sink, data } => {
@@ -190,29 +190,4 @@ fn complete(mailboxes: &[Mailbox], loop_index: usize, owner: Owner, op: OpId, co
     if let Some(mailbox) = mailboxes.get(loop_index) {
         mailbox.post(Message::Stored(owner, op, completion));
     }
-}
-
-/// Copies from the socket to the store until the quantum is used up or one of them has no more.
-fn move_body(socket: &TcpStream, mut sink: Sink, limit: u64, buffer: &mut Vec<u8>) -> BodyDone {
-    const BUFFER: usize = 256 << 10;
-    buffer.resize(BUFFER, 0);
-    let quantum = limit.min(QUANTUM);
-    let mut taken = 0;
-    let mut end = MoveEnd::Done;
-    while taken < quantum && end == MoveEnd::Done {
-        let room = usize::try_from(quantum - taken).unwrap_or(BUFFER).min(BUFFER);
-        match (&mut &*socket).read(&mut buffer[..room]) {
-            Ok(0) => end = MoveEnd::Eof,
-            Ok(count) => {
-                taken += count as u64;
-                if let Err(error) = sink.write(&buffer[..count]) {
-                    end = MoveEnd::Failed(error.failure);
-                }
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => end = MoveEnd::WouldBlock,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(_) => end = MoveEnd::Reset,
-        }
-    }
-    BodyDone { sink, data: Vec::new(), taken, end }
 }

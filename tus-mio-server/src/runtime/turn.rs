@@ -1,0 +1,97 @@
+//! One turn of one connection: everything that can be done for it without waiting.
+
+use tus_proto::{Abort, Input, Response};
+
+use super::{
+    connection::{Connection, ReadEnd},
+    event_loop::EventLoop,
+};
+use crate::http1::{Eof, Event};
+
+/// How many steps one connection may take before others have their turn.
+const STEPS: usize = 64;
+
+impl EventLoop {
+    /// Moves a connection on as far as it goes; what is left after its share comes in the loop's next round.
+    pub(super) fn turn(&mut self, connection: &mut Connection) {
+        for _ in 0..STEPS {
+            let ran = self.run_exchange(connection);
+            let pumped = self.pump_body(connection);
+            let read = connection.request.is_none() && self.read(connection);
+            let written = connection.write(self.now);
+            let lost = connection.broken && self.on_broken(connection);
+            if !(ran || pumped || read || written || lost) {
+                return;
+            }
+        }
+        self.again.push(connection.id);
+    }
+
+    /// The system says that the connection is broken. An open body finds out by reading, for what arrived
+    /// before is still there. Tells whether it did anything.
+    fn on_broken(&mut self, connection: &mut Connection) -> bool {
+        if connection.gone || connection.body().is_some() {
+            return false;
+        }
+        connection.give_up();
+        if let Some(request) = &mut connection.request {
+            request.exchange.handle(self.now, Input::Abort(Abort::PeerGone));
+        }
+        true
+    }
+
+    /// Between requests: takes the next head, or forgets what is left of the last body. Tells whether it did
+    /// anything.
+    fn read(&mut self, connection: &mut Connection) -> bool {
+        if !connection.unread.is_empty() {
+            let unread = std::mem::take(&mut connection.unread);
+            let rest = self.parse(connection, &unread);
+            let progress = rest < unread.len() || connection.request.is_some();
+            connection.unread.extend_from_slice(&unread[unread.len() - rest..]);
+            return progress;
+        }
+        if connection.ended {
+            let before = connection.http.is_closed();
+            return connection.http.eof(self.now.monotonic) == Eof::Closed && !before;
+        }
+        if !connection.readable || !connection.http.wants_read() {
+            return false;
+        }
+        let mut scratch = std::mem::take(&mut self.scratch);
+        match connection.read(&mut scratch) {
+            ReadEnd::Bytes(count) => {
+                let rest = self.parse(connection, &scratch[..count]);
+                connection.unread.extend_from_slice(&scratch[count - rest..count]);
+            }
+            ReadEnd::Nothing => {}
+            ReadEnd::Eof => {
+                connection.ended = true;
+                connection.http.eof(self.now.monotonic);
+            }
+            ReadEnd::Broken => connection.give_up(),
+        }
+        self.scratch = scratch;
+        true
+    }
+
+    /// Gives input to the connection's HTTP, and tells how much of it is left.
+    fn parse(&mut self, connection: &mut Connection, input: &[u8]) -> usize {
+        let mut rest = input;
+        loop {
+            match connection.http.next(self.now.monotonic, &mut rest) {
+                Some(Event::Head) => {
+                    self.begin_request(connection);
+                    if connection.request.is_some() {
+                        return rest.len();
+                    }
+                }
+                Some(Event::Refused(code)) => {
+                    let refusal = Response::refusal(code, self.now.wall);
+                    connection.http.respond(self.now.monotonic, &refusal);
+                }
+                Some(Event::Body(_) | Event::End(_)) => {}
+                None => return rest.len(),
+            }
+        }
+    }
+}
