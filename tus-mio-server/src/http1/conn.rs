@@ -344,6 +344,10 @@ impl Conn {
         if self.phase != Phase::Request {
             return;
         }
+        if self.current.body.rest() == Some(0) {
+            // Nobody needs to be told of its end any more.
+            self.current.body = Body::Done;
+        }
         let current = self.current;
         let drain = self.settings.drain_bytes;
         let then = if answer.connection == Connection::Close || !self.may_follow(drain) {

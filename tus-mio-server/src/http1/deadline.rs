@@ -43,16 +43,6 @@ impl Timer {
         }
     }
 
-    /// What has expired by `now`; the timer is off then.
-    pub(super) fn take_expired(&mut self, now: Instant) -> Option<Reason> {
-        let (at, reason) = self.deadline()?;
-        if now < at {
-            return None;
-        }
-        *self = Self::Off;
-        Some(reason)
-    }
-
     /// Bytes of the body buy `time`, until at most `most` from now.
     pub(super) fn extend(&mut self, now: Instant, time: Duration, most: Duration) {
         match self {

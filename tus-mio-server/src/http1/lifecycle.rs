@@ -58,11 +58,6 @@ impl Conn {
         self.phase == Phase::Closed
     }
 
-    /// How many bytes of memory the buffers take.
-    pub fn held_bytes(&self) -> usize {
-        self.section.capacity() + self.output.capacity()
-    }
-
     /// Whether it is between requests, and nobody would miss it but a client whose next request is on its way.
     pub fn is_idle(&self) -> bool {
         self.phase == Phase::Head && !self.section.has_begun()
@@ -122,7 +117,7 @@ impl Conn {
     /// What has expired by now, if anything has. [`Reason::Head`]: answer 408, as if the head were refused.
     /// [`Reason::Body`]: give the request up as too slow, and answer. Any other: the connection is closed.
     pub fn expired(&mut self, now: Instant) -> Option<Reason> {
-        let reason = self.timer.take_expired(now)?;
+        let (_, reason) = self.deadline().filter(|(at, _)| *at <= now)?;
         match reason {
             Reason::Head => self.refuse_head(),
             Reason::Body => self.refuse_rest(),

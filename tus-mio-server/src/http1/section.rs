@@ -107,6 +107,7 @@ impl Section {
     }
 
     /// How many bytes of memory are held.
+    #[cfg(test)]
     pub(super) fn capacity(&self) -> usize {
         self.bytes.capacity()
     }

@@ -24,6 +24,7 @@ fn a_response_is_written_whole_with_its_length() {
     let peer = answered_early(GET, 404, Connection::KeepAlive);
     let text = String::from_utf8(peer.written.clone()).unwrap();
     let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    assert!(peer.conn.is_idle(), "the end of no body need not be told first");
     assert!(head.starts_with("HTTP/1.1 404 Not Found\r\nTus-Resumable: 1.0.0\r\n"));
     assert!(head.contains(&format!("\r\nContent-Length: {}", body.len())));
     assert!(body.starts_with("ERR_NOT_FOUND: "));
@@ -161,6 +162,8 @@ fn continue_is_sent_to_nobody_else() {
         peer.conn.send_continue(at(0));
         assert_eq!(peer.flush().wire(), "", "{text:?}");
     }
+    let empty = post("Content-Length: 0\r\nExpect: 100-continue\r\n", "");
+    assert!(answered_early(&empty, 404, Connection::Drain).conn.is_idle(), "before its end is told, neither");
     let mut chunks = Peer::by_hand();
     chunks.feed(post("Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n", "5"));
     assert!(!chunks.conn.expects_continue(), "part of a chunk's line is body, too");

@@ -155,21 +155,7 @@ fn ours(input: &[u8], mut cuts: impl FnMut(usize) -> usize) -> Verdict {
     Verdict::Incomplete
 }
 
-/// Marsaglia's xorshift with fixed seeds: the same bodies at every run.
-struct Random(u64);
-
 impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % bound as u64).unwrap()
-    }
-
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len())]
-    }
-
     fn body(&mut self) -> Vec<u8> {
         let mut body = Vec::new();
         let extensions = ["", "", ";a", " ; b = c", ";q=\"x;\\\"y\"", ";q=\"\"", "\t;\tn=\"=\";m"];
@@ -190,18 +176,6 @@ impl Random {
         body.extend_from_slice(b"\r\n");
         body.extend_from_slice(self.pick(&["", "GET / HTTP/1.1\r\n"]).as_bytes());
         body
-    }
-
-    fn damage(&mut self, body: &mut Vec<u8>) {
-        let place = self.below(body.len());
-        let byte = self.pick(b"\r\n \t;=\"\\:0159afg-_x\0\x7f\xe9");
-        match self.below(4) {
-            0 => body[place] = byte,
-            1 => body.insert(place, byte),
-            2 if body.len() > 1 => drop(body.remove(place)),
-            // Never to nothing, so that there is a place to damage next.
-            _ => body.truncate(place + 1),
-        }
     }
 }
 

@@ -173,3 +173,36 @@ fn limits_of_a_body_are_reached_to_the_byte() {
     let mut peer = Peer::with(settings, Answer::ByHand);
     assert_eq!(peer.feed(chunked("0\r\na:\r\nb:\r\nc:\r\n")).seen.pop(), Some(refused));
 }
+
+#[test]
+fn damaged_requests_are_understood_the_same_however_they_are_cut() {
+    let sound = [
+        GET,
+        &post("Content-Length: 11\r\nConnection: keep-alive\r\n", "hello\r\nyou!"),
+        &chunked("3;a=b\r\nabc\r\n0\r\nX: y\r\n\r\n"),
+        "\r\nHEAD http://h:80/x HTTP/1.0\r\nHost: h:80\r\nConnection: Keep-Alive\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\nx",
+    ];
+    let (mut refused, mut told) = (0, 0);
+    for seed in 1..=5_000_u64 {
+        let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut bytes: Vec<u8> = (0..3).flat_map(|_| random.pick(&sound).bytes()).collect();
+        for _ in 0..random.below(4) {
+            random.damage(&mut bytes);
+        }
+        let (mut whole, mut cut) = (Peer::new(), Peer::new());
+        whole.feed(&bytes);
+        let mut rest = bytes.as_slice();
+        while !rest.is_empty() {
+            let (piece, later) = rest.split_at(1 + random.below(rest.len().min(30)));
+            cut.feed(piece);
+            rest = later;
+        }
+        let shown = String::from_utf8_lossy(&bytes);
+        assert_eq!((&cut.seen, &cut.written), (&whole.seen, &whole.written), "seed {seed}: {shown:?}");
+        assert_eq!(cut.conn.deadline(), whole.conn.deadline(), "seed {seed}: {shown:?}");
+        told += whole.seen.len();
+        refused += usize::from(matches!(whole.seen.last(), Some(Seen::Refused(_))));
+    }
+    assert!(refused > 1_000 && told > 20_000, "the inputs try both: {refused} refused, {told} told");
+}
