@@ -169,3 +169,16 @@ fn what_a_stale_append_stages_counts_for_nothing() {
     script.staged(grant, 800);
     script.commits(50, 60);
 }
+
+#[test]
+fn what_came_during_a_commit_is_due_an_interval_after_it() {
+    let (mut script, grant) = receiving();
+    script.staged(grant, 100);
+    let commit = script.commit();
+    script.staged(grant, 120);
+    script.pass(INTERVAL);
+    script.stored(commit.op, Completion::Committed { offset: 150 });
+    assert_eq!(script.deadline(), Some((INTERVAL, Reason::Checkpoint)));
+    script.wait();
+    script.commits(150, 170);
+}

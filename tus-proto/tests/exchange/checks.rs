@@ -190,3 +190,12 @@ fn what_the_head_decides_is_decided_at_once() {
     assert!(matches!(script.next(), Some(Output::Respond(_))));
     script.ends();
 }
+
+#[test]
+fn a_body_that_nobody_asked_for_is_drained_where_the_request_succeeds() {
+    for framing in [Framing::Length(9), Framing::Chunked] {
+        let response = Script::start(&Sent::bare("OPTIONS", "/files").framed(framing)).responds();
+        assert_eq!(response.connection, Connection::Drain);
+    }
+    assert_eq!(Script::start(&Sent::bare("OPTIONS", "/files")).responds().connection, Connection::KeepAlive);
+}

@@ -201,3 +201,21 @@ fn the_location_is_written_as_configured() {
     // Nobody who is not asked to believes a client's word about its address.
     assert_eq!(told(Config::default(), forwarded), location());
 }
+
+#[test]
+fn an_upload_taken_over_by_another_while_its_first_bytes_come_tells_where_it_is() {
+    let mut script = created(&Sent::post_with_upload(9, Framing::Chunked));
+    script.acquire();
+    let grant = script.append();
+    script.body_ends(grant, 0);
+    script.release();
+    assert_eq!(script.responds().status(), 201);
+    let mut script = created(&Sent::post_with_upload(9, Framing::Chunked));
+    script.acquire();
+    let grant = script.append();
+    script.stored(grant.op, Completion::Conflict { offset: 5 });
+    script.release();
+    let response = script.refuses(400, "ERR_UPLOAD_INTERRUPTED");
+    assert_eq!(response.header("Location"), Some(&*location()));
+    assert_eq!(response.header("Upload-Offset"), None);
+}

@@ -134,3 +134,11 @@ fn a_failed_commit_made_nothing_known() {
     script.release();
     assert_eq!(script.refuses(409, "ERR_MISMATCHED_OFFSET").header("Upload-Offset"), Some("5"));
 }
+
+#[test]
+fn a_length_of_max_size_itself_is_welcome() {
+    let config = Config::builder().max_size(10).build().unwrap();
+    let sent = Sent::patch(3, Framing::Length(5)).with("Upload-Length", 10);
+    let (_, grant) = Script::receiving(config, &sent, &record(3, None));
+    assert_eq!(grant.max, 7);
+}

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tus_proto::{
-    Abort, Command, Completion, Event, Failure, Input, LockCall, LockReply, OpId, Reason, Record,
+    Abort, Command, Completion, Connection, Event, Failure, Input, LockCall, LockReply, OpId, Reason, Record,
 };
 
 use super::script::{Script, Sent, id, record};
@@ -41,6 +41,7 @@ fn it_tells_offset_length_and_metadata() {
     assert_eq!(response.header("Upload-Defer-Length"), None);
     assert_eq!(response.header("Upload-Metadata"), Some("name d29ybGQ=, empty"));
     assert_eq!(response.header("Cache-Control"), Some("no-store"));
+    assert_eq!(response.connection, Connection::KeepAlive);
 }
 
 #[test]

@@ -72,3 +72,13 @@ fn no_more_than_the_limit_is_committed_whatever_the_store_says_it_staged() {
     script.appended(grant, 9, AppendEnd::Overflow);
     assert_eq!(script.commit().to, 4);
 }
+
+#[test]
+fn a_body_that_breaks_two_limits_at_once_is_told_the_uploads_own() {
+    let sent = Sent::patch(3, Framing::Chunked);
+    let (mut script, grant) = Script::receiving(config(0, 7), &sent, &record(3, 10));
+    script.appended(grant, 7, AppendEnd::Overflow);
+    script.commits(3, 10);
+    script.release();
+    script.refuses(413, "ERR_UPLOAD_SIZE_EXCEEDED");
+}

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use tus_proto::{AppendEnd, Completion, Config, Framing, Input, LockCall, LockReply, OpId, Output, Reason};
+use tus_proto::{
+    AppendEnd, Completion, Config, Fence, Framing, Input, LockCall, LockReply, OpId, Output, Reason,
+};
 
-use super::script::{Grant, Script, Sent, id, record};
+use super::script::{FENCE, Grant, Script, Sent, id, record};
 
 const TTL: Duration = Duration::from_secs(60);
 
@@ -164,4 +166,56 @@ fn after_the_end_nothing_is_answered_any_more() {
     script.input(Input::Abort(tus_proto::Abort::LockLost));
     script.idle();
     assert_eq!(script.deadline(), None);
+}
+
+#[test]
+fn each_renewal_counts_from_its_own_time() {
+    let (mut script, _) = receiving();
+    for _ in 0..3 {
+        let op = renewal(&mut script);
+        script.replied(op, LockReply::Renewed);
+    }
+    // The last one gave a whole time to live again, whatever went before.
+    for _ in 0..3 {
+        let op = renewal(&mut script);
+        script.replied(op, LockReply::Unavailable);
+        script.idle();
+    }
+}
+
+#[test]
+fn the_sooner_of_two_deadlines_comes_first() {
+    let interval = TTL / 2;
+    let config = Config::builder().checkpoint_interval(interval).build().unwrap();
+    let sent = Sent::patch(3, Framing::Length(400));
+    let (mut script, grant) = Script::receiving(config, &sent, &record(3, 1000));
+    script.staged(grant, 1);
+    let op = renewal(&mut script);
+    script.replied(op, LockReply::Renewed);
+    assert_eq!(script.wait(), Reason::Checkpoint);
+    script.commits(3, 4);
+}
+
+#[test]
+fn only_the_call_itself_can_be_answered() {
+    let mut script = Script::start(&Sent::patch(3, Framing::Length(4)));
+    let (load, _) = script.store();
+    script.stored(load, Completion::Loaded(record(3, 10)));
+    let (acquire, _) = script.lock();
+    for op in [load, foreign()] {
+        script.replied(op, LockReply::Granted { fence: Fence(1), fresh: false });
+        script.stored(op, Completion::Loaded(record(3, 10)));
+        script.stored(acquire, Completion::Loaded(record(3, 10)));
+        script.idle();
+    }
+    script.replied(acquire, LockReply::Granted { fence: FENCE, fresh: false });
+    script.load(&record(3, 10));
+    script.append();
+}
+
+/// An operation of another exchange, which has come further.
+fn foreign() -> OpId {
+    let (mut script, grant) = receiving();
+    script.body_ends(grant, 1);
+    script.commit().op
 }
