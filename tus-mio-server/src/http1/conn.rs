@@ -131,7 +131,7 @@ impl Current {
 
     /// The client holds the body back until it is told to go on.
     pub(super) fn awaits_continue(&self) -> bool {
-        self.request.expects_continue && !self.continued && !self.body_begun && !self.body.is_done()
+        self.request.expects_continue && !self.continued && !self.body_begun && self.body.rest() != Some(0)
     }
 }
 

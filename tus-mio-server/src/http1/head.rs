@@ -21,7 +21,7 @@ pub(super) struct Request {
     pub(super) framing: Framing,
     /// Whether the client lets the connection live on.
     pub(super) persistent: bool,
-    /// Whether the client waits for `100 Continue` before it sends the body.
+    /// Whether the client waits for `100 Continue` before it sends the body, if there is one.
     pub(super) expects_continue: bool,
 }
 
@@ -55,10 +55,8 @@ impl<'b> Parts<'b> {
             framing,
             // RFC 9112 section 9.3.
             persistent: !option("close") && (http11 || option("keep-alive")),
-            // RFC 9110 section 10.1.1: not from HTTP/1.0, and not without a body.
-            expects_continue: http11
-                && framing != Framing::Length(0)
-                && fields::names(&self.fields, "Expect", "100-continue"),
+            // RFC 9110 section 10.1.1: HTTP/1.0 does not know it.
+            expects_continue: http11 && fields::names(&self.fields, "Expect", "100-continue"),
         })
     }
 }

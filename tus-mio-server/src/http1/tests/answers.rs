@@ -162,6 +162,10 @@ fn continue_is_sent_to_nobody_else() {
         peer.conn.send_continue(at(0));
         assert_eq!(peer.flush().wire(), "", "{text:?}");
     }
+    let mut conn = Conn::new(Arc::new(Settings::default()), at(0));
+    let bodiless = post("Expect: 100-continue\r\n", "");
+    assert_eq!(conn.next(at(0), &mut bodiless.as_bytes()), Some(Event::Head));
+    assert!(!conn.expects_continue(), "there is no body, although its end is not told");
     let empty = post("Content-Length: 0\r\nExpect: 100-continue\r\n", "");
     assert!(answered_early(&empty, 404, Connection::Drain).conn.is_idle(), "before its end is told, neither");
     let mut chunks = Peer::by_hand();
