@@ -129,7 +129,7 @@ impl Conn {
     /// The body's timer begins: with the head, and with `100 Continue`.
     pub(super) fn start_body_timer(&mut self, now: Instant) {
         let time = self.settings.body_timeout;
-        let none = time.is_zero() || self.current.body.is_done();
+        let none = time.is_zero() || self.current.body.rest() == Some(0);
         self.timer = if none { Timer::Off } else { Timer::start(Reason::Body, now, time) };
         self.hold_body_timer(now);
     }
@@ -139,7 +139,7 @@ impl Conn {
         if self.phase != Phase::Request {
             return;
         }
-        if self.current.body.is_done() {
+        if self.current.body.rest() == Some(0) {
             self.timer = Timer::Off;
         } else if count > 0 {
             let (rate, most) = (self.settings.body_rate, self.settings.body_timeout);

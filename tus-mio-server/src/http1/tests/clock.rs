@@ -153,6 +153,11 @@ fn a_complete_request_waits_for_the_server_alone() {
     assert_eq!(peer.seen.last(), Some(&end()));
     peer.conn.set_reading(peer.now, true);
     assert_eq!(deadline(&peer), None);
+
+    let mut moved = Peer::by_hand();
+    moved.feed(post("Content-Length: 3\r\n", ""));
+    moved.conn.moved(at(0), 3);
+    assert_eq!(deadline(&moved), None, "although its end is not told yet");
 }
 
 #[test]
