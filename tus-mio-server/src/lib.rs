@@ -9,3 +9,8 @@ mod runtime;
 mod server;
 
 pub use server::{Handle, ServeError, Server, Settings};
+
+/// The examples of the README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct ReadmeDoctests;

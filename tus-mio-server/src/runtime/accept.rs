@@ -22,6 +22,7 @@ impl EventLoop {
                 self.shared.full.store(true, Ordering::SeqCst);
                 // One may have ended in this very moment, and not have seen that we wait for it.
                 if self.shared.connections.load(Ordering::SeqCst) >= self.shared.max_connections {
+                    self.shared.mailboxes.iter().for_each(|mailbox| mailbox.post(Message::MakeRoom));
                     break;
                 }
             }
@@ -53,6 +54,18 @@ impl EventLoop {
             } else {
                 self.shared.mailboxes[to].post(Message::Accepted(socket));
             }
+        }
+    }
+
+    /// Closes the connection that has been idle longest, if there is one: nobody would miss it.
+    pub(super) fn make_room(&mut self) {
+        let connections = self.slots.iter().filter_map(|slot| slot.connection.as_ref());
+        let idle = connections.filter(|connection| connection.request.is_none() && connection.http.is_idle());
+        if let Some(id) = idle
+            .min_by_key(|connection| connection.http.deadline().map(|(at, _)| at))
+            .map(|connection| connection.id)
+        {
+            self.with_connection(id, |_, connection| connection.http.reset());
         }
     }
 

@@ -68,17 +68,17 @@ impl EventLoop {
             body.ending.get_or_insert(Ending::Stopped);
         }
         self.aim_checkpoint(connection);
-        if !self.tell_checkpoint(connection) {
+        let mut progress = self.tell_checkpoint(connection);
+        if !progress {
             self.take_in(connection);
-            self.tell_checkpoint(connection);
+            progress = self.tell_checkpoint(connection);
         }
         let Some(body) = connection.body().filter(|body| !body.at_work) else { return true };
-        let ending = body.ending.take();
-        let ended = ending.is_some();
-        if let Some(ending) = ending {
+        if let Some(ending) = body.ending.take() {
             self.end_body(connection, ending);
+            progress = true;
         }
-        ended
+        progress
     }
 
     /// Takes in what is there: decodes it, and gives it to a worker.

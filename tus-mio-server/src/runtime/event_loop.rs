@@ -164,6 +164,7 @@ impl EventLoop {
         match message {
             Message::Accepted(socket) => self.admit(socket),
             Message::AcceptAgain => (0..self.listeners.len()).for_each(|index| self.accept(index)),
+            Message::MakeRoom => self.make_room(),
             Message::Lock(owner, event) => self.lock_events.push_back((owner, event)),
             Message::Stored(owner, op, completion) => {
                 self.with_owner(owner, |this, connection| this.complete(connection, op, completion));
