@@ -1,8 +1,10 @@
 //! What an operator decides about the protocol. A [`Config`] is valid by construction: whoever holds one
 //! need not check it again.
 
-use alloc::{format, string::String};
+use alloc::{format, string::String, vec::Vec};
 use core::{fmt, time::Duration};
+
+use crate::cors::Cors;
 
 /// The rules the exchanges of a server share. Made by [`Config::builder`].
 #[derive(Clone, Debug)]
@@ -16,6 +18,7 @@ pub struct Config {
     pub(crate) lock_ttl: Duration,
     pub(crate) checkpoint_bytes: u64,
     pub(crate) checkpoint_interval: Duration,
+    pub(crate) cors: Cors,
 }
 
 /// How `Location` is written.
@@ -51,6 +54,7 @@ impl Config {
                 lock_ttl: Duration::from_secs(60),
                 checkpoint_bytes: 32 << 20,
                 checkpoint_interval: Duration::from_secs(2),
+                cors: Cors::default(),
             },
             location_base_url: None,
             behind_proxy: false,
@@ -150,9 +154,35 @@ impl ConfigBuilder {
         self
     }
 
+    /// The origins whose pages may use the server from a browser, as `https://example.org`, or `*` for all.
+    /// Default none: browsers then keep pages of other origins away.
+    pub fn cors_allow_origins(mut self, origins: Vec<String>) -> Self {
+        self.config.cors.origins = origins;
+        self
+    }
+
+    /// Request headers that those pages may send beside the protocol's own.
+    pub fn cors_allow_headers(mut self, names: Vec<String>) -> Self {
+        self.config.cors.headers = names;
+        self
+    }
+
+    /// Whether those pages may send cookies and the like. Default no.
+    pub fn cors_allow_credentials(mut self, allowed: bool) -> Self {
+        self.config.cors.credentials = allowed;
+        self
+    }
+
+    /// How long a browser may remember the answer to a preflight, in whole seconds. Default: its own rule.
+    pub fn cors_max_age(mut self, age: Option<Duration>) -> Self {
+        self.config.cors.max_age = age;
+        self
+    }
+
     /// The configuration, if all of it makes sense. The error is the caller's, and says how to mend it.
     pub fn build(mut self) -> Result<Config, ConfigError> {
         let config = &mut self.config;
+        config.cors.check()?;
         config.base_path = checked_base_path(&config.base_path)?;
         if self.behind_proxy && self.location_base_url.is_some() {
             return Err(ConfigError::new("give either a location base URL or behind-proxy, not both"));
@@ -206,6 +236,12 @@ pub struct ConfigError(String);
 impl ConfigError {
     fn new(text: &str) -> Self {
         Self(text.into())
+    }
+}
+
+impl From<String> for ConfigError {
+    fn from(text: String) -> Self {
+        Self(text)
     }
 }
 

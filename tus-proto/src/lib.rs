@@ -10,6 +10,7 @@ extern crate alloc;
 mod code;
 mod config;
 mod contract;
+mod cors;
 mod exchange;
 mod header;
 mod id;

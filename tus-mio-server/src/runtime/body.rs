@@ -69,7 +69,7 @@ impl EventLoop {
         }
         self.aim_checkpoint(connection);
         let mut progress = self.tell_checkpoint(connection);
-        if !progress {
+        if !progress && !self.waits_for_commit(connection) {
             self.take_in(connection);
             progress = self.tell_checkpoint(connection);
         }
@@ -79,6 +79,17 @@ impl EventLoop {
             progress = true;
         }
         progress
+    }
+
+    /// Where the network is faster than the disk, the body waits for its commits: a crash must not cost more
+    /// than the exchange allows.
+    fn waits_for_commit(&mut self, connection: &mut Connection) -> bool {
+        let waits = connection.request.as_ref().is_some_and(|request| {
+            let open = request.body.as_ref().is_some_and(|body| body.ending.is_none());
+            open && request.exchange.is_ahead()
+        });
+        connection.http.set_reading(self.now.monotonic, !waits);
+        waits
     }
 
     /// Takes in what is there: decodes it, and gives it to a worker.
@@ -150,7 +161,6 @@ impl EventLoop {
     pub(super) fn on_body_done(&mut self, connection: &mut Connection, done: BodyDone) {
         self.recycle(done.data);
         let now = self.now;
-        connection.http.set_reading(now.monotonic, true);
         connection.http.moved(now.monotonic, done.taken);
         connection.taken += done.taken;
         if done.end == MoveEnd::WouldBlock && !connection.readable_again {

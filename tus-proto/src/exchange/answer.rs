@@ -84,6 +84,11 @@ impl Answer {
     }
 }
 
+/// The methods that are enabled.
+pub(super) fn methods(config: &Config) -> &'static str {
+    if config.termination { "OPTIONS, POST, HEAD, PATCH, DELETE" } else { "OPTIONS, POST, HEAD, PATCH" }
+}
+
 fn options(config: &Config, wall: WallTime) -> Response {
     let mut response = Response::new(204, wall);
     response.push("Tus-Version", "1.0.0");

@@ -25,7 +25,7 @@ use alloc::{collections::VecDeque, string::String, sync::Arc};
 
 use crate::{
     Abort, Code, Command, Completion, Config, Deadline, Event, Framing, Head, Input, LockCall, LockReply,
-    Now, OpId, Output, Reason, Response, UploadId, header,
+    Now, OpId, Output, Reason, Response, UploadId, cors::Origin, header,
 };
 use answer::Answer;
 use checks::{Patch, Request};
@@ -47,6 +47,7 @@ pub struct Exchange {
     config: Arc<Config>,
     framing: Framing,
     request_id: Option<String>,
+    origin: Origin,
     state: State,
     lease: Lease,
     outputs: VecDeque<Output>,
@@ -93,8 +94,10 @@ impl Exchange {
     /// Takes a request up. `entropy` are fresh random bytes: a new upload's id is made of them.
     pub fn new(config: Arc<Config>, head: &Head<'_>, entropy: [u8; 10], now: Now) -> Self {
         let checked = checks::check(&config, head);
+        let origin = config.cors.origin(head);
         let mut exchange = Self {
             config,
+            origin,
             framing: head.framing,
             request_id: header::request_id(head),
             state: State::Over,
@@ -129,6 +132,12 @@ impl Exchange {
         };
         let renewal = self.lease.renewal().map(|at| (at, Reason::Renew));
         own.into_iter().chain(renewal).min_by_key(|(at, _)| *at)
+    }
+
+    /// Whether the body should wait for a commit: twice the checkpoint's bytes are staged and not committed,
+    /// because the network is faster than the disk. A runtime that then stops reading bounds what a crash costs.
+    pub fn is_ahead(&self) -> bool {
+        matches!(&self.state, State::Receiving(receiving) if receiving.is_ahead(&self.config))
     }
 
     /// Takes an input.
@@ -270,7 +279,9 @@ impl Exchange {
 
     /// Sends the answer, and with it ends the exchange.
     fn answer(&mut self, now: Now, answer: Answer) {
+        let methods = matches!(answer, Answer::Options).then(|| answer::methods(&self.config));
         let mut response: Response = answer.response(&self.config, self.framing, now.wall);
+        self.config.cors.extend(&mut response, &self.origin, methods);
         if let Some(id) = &self.request_id {
             response.push("X-Request-ID", id);
         }

@@ -158,6 +158,12 @@ impl Receiving {
         self.staged > self.committed && (self.asked || due || much)
     }
 
+    /// Whether so much is staged and not committed that the commit under way should be waited for.
+    pub(super) fn is_ahead(&self, config: &Config) -> bool {
+        let bound = config.checkpoint_bytes.saturating_mul(2);
+        self.settling.is_some() && self.staged.saturating_sub(self.committed) >= bound
+    }
+
     /// What became of the body; none while that is not decided.
     pub(super) fn fate(&self) -> Option<Fate> {
         let Append::Ended(end) = self.append else { return None };

@@ -1,0 +1,6 @@
+//! The real binary as a process of the system: what it keeps when it is killed, and what memory it takes.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod killed;
+mod memory;
+mod support;
