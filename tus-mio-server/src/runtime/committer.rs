@@ -76,9 +76,7 @@ impl Committer {
                 commit(store, mailboxes, &mut group);
             }
             if flush {
-                if let Err(failure) = store.flush() {
-                    tracing::error!(?failure, "what was committed could not be made durable");
-                }
+                let _ = store.flush();
             } else if store.needs_flush() && last_flush.elapsed() >= FLUSH_INTERVAL {
                 last_flush = Instant::now();
                 workers.submit(Job::FlushData);
@@ -86,9 +84,13 @@ impl Committer {
             if store.needs_reclaim() {
                 workers.submit(Job::Reclaim);
             }
+            if let Some(trouble) = store.trouble() {
+                tracing::error!("the store: {trouble}");
+            }
         }
-        if let Err(failure) = store.flush_data().and_then(|()| store.flush()) {
-            tracing::error!(?failure, "what was committed last could not be made durable");
+        if store.flush().is_err() {
+            let trouble = store.trouble().unwrap_or_default();
+            tracing::error!("what was committed last could not be made durable: {trouble}");
         }
     }
 

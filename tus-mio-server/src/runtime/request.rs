@@ -160,7 +160,7 @@ impl EventLoop {
         let Opening { id, fence, at, max } = opening;
         // Where no byte is welcome, none is staged.
         let sink =
-            if max == 0 { Ok(None) } else { self.shared.store.append(&id, fence, at, false).map(Some) };
+            if max == 0 { Ok(None) } else { self.shared.store.append(&id, fence, at).map(Some) };
         let refusal = match sink {
             Ok(sink) => {
                 if let Some(request) = &mut connection.request {

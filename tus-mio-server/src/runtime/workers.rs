@@ -20,6 +20,9 @@ use super::{
 /// The most body bytes that one job moves, so that many uploads share the workers.
 pub(crate) const QUANTUM: u64 = 1 << 20;
 
+/// How many data files are unlinked in one go.
+const RECLAIM: usize = 64;
+
 /// Where a job's result goes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Address {
@@ -127,29 +130,24 @@ impl Workers {
                 }
                 Job::Sync { syncer, finish_at, entry } => match syncer.sync(finish_at) {
                     Ok(()) => committer.submit(entry),
-                    Err(failure) => complete(
-                        mailboxes,
-                        entry.loop_index,
-                        entry.owner,
-                        entry.op,
-                        failure.into_completion(),
-                    ),
+                    Err(failure) => {
+                        let failed = Completion::Failed(failure);
+                        complete(mailboxes, entry.loop_index, entry.owner, entry.op, failed);
+                    }
                 },
                 Job::Discard { loop_index, owner, op, id, fence } => {
                     let completion = store.discard(&id, fence);
                     complete(mailboxes, loop_index, owner, op, completion);
                 }
                 Job::FlushData => {
-                    match store.flush_data() {
-                        Ok(()) => committer.flush(),
-                        Err(failure) => tracing::error!(?failure, "uploaded data could not be synced"),
-                    }
+                    // What could not be synced is taken back by the flush that follows.
+                    let _ = store.flush_data();
+                    committer.flush();
                     lock(&self.queue).housekeeping = false;
                 }
                 Job::Reclaim => {
-                    if let Err(failure) = store.reclaim(64) {
-                        tracing::error!(?failure, "data files of deleted uploads could not be removed");
-                    }
+                    // A failure is the store's trouble, which the committer tells; the next try is its as well.
+                    while store.reclaim(RECLAIM).is_ok_and(|removed| removed == RECLAIM) {}
                     lock(&self.queue).housekeeping = false;
                 }
             }
@@ -167,16 +165,6 @@ impl Workers {
             }
             queue = self.ready.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
-    }
-}
-
-trait IntoCompletion {
-    fn into_completion(self) -> Completion;
-}
-
-impl IntoCompletion for Failure {
-    fn into_completion(self) -> Completion {
-        Completion::Failed(self)
     }
 }
 
