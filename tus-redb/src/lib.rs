@@ -1,1 +1,76 @@
-//! Placeholder.
+//! A durable store for resumable uploads: records in [redb], bytes in flat files.
+//!
+//! It carries out the commands of [`tus_proto::Command`] and has no threads of its own: staging (a [`Sink`]),
+//! making staged bytes durable (its [`Syncer`]) and committing a group of changes ([`Store::commit`]) are
+//! calls, which a server makes from its workers and its committer. The invariant that makes recovery trivial:
+//! *an upload's bytes are at least as long as its record's offset, and all past that offset is garbage.*
+//!
+//! [redb]: https://docs.rs/redb
+//!
+//! ```
+//! use tus_proto::{Completion, Fence, Record, UploadId, WallTime};
+//! use tus_redb::{Change, Options, Store, StoreError};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let dir = dir.path();
+//! let store = Store::open(dir, &Options::default())?;
+//! let id = UploadId::new("greeting").ok_or("not an id")?;
+//! let created = WallTime::from_micros(0);
+//! let record = Record { id: id.clone(), created, offset: 0, length: Some(5), metadata: String::new() };
+//! assert_eq!(store.commit(&[Change::Create(record)]), [Completion::Created]);
+//!
+//! let fence = store.first_fence();
+//! let mut sink = store.append(&id, fence, 0)?;
+//! sink.write(b"hello")?;
+//! let syncer = sink.syncer();
+//! syncer.sync(Some(5)).map_err(StoreError)?; // the data first, the record after it
+//! let commit = Change::Commit {
+//!     id: id.clone(),
+//!     fence,
+//!     from: 0,
+//!     to: 5,
+//!     length: None,
+//!     finish: true,
+//!     syncer: Some(syncer),
+//! };
+//! assert_eq!(store.commit(&[commit]), [Completion::Committed { offset: 5 }]);
+//!
+//! let mut text = String::new();
+//! std::io::Read::read_to_string(&mut store.read(&id).map_err(StoreError)?.ok_or("it is gone")?, &mut text)?;
+//! assert_eq!(text, "hello");
+//! # Ok(())
+//! # }
+//! ```
+
+mod apply;
+mod backend;
+mod codec;
+mod commit;
+mod database;
+mod disk;
+mod error;
+mod files;
+mod flush;
+mod grants;
+mod journal;
+mod offline;
+mod open;
+mod os;
+mod reclaim;
+mod record;
+mod reserve;
+
+mod sink;
+mod store;
+
+mod verify;
+
+pub use commit::Change;
+pub use disk::{Disk, DiskFile, Mode};
+pub use error::{OpenError, Refused, StoreError, WriteError};
+pub use offline::{Body, Description, Extent};
+pub use os::OsDisk;
+pub use sink::{Sink, Syncer};
+pub use store::{Durability, Options, Store};
+pub use verify::Finding;

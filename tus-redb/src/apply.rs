@@ -1,0 +1,203 @@
+//! What changes do to the tables: the same code for a group that is committed and for one that is replayed.
+
+use redb::{ReadableTable, Table, WriteTransaction};
+use tus_proto::{Completion, Fence, UploadId, WallTime};
+
+use crate::{
+    database::{DOOMED, FILES, UPLOADS},
+    error::Trouble,
+    files::FileId,
+    record::{Piece, Row},
+};
+
+/// A change with everything in it that decides its outcome. What the journal holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    Create { id: UploadId, created: WallTime, length: Option<u64>, metadata: String, file: Option<FileId> },
+    Commit { id: UploadId, fence: Fence, from: u64, to: u64, length: Option<u64> },
+    Fresh { id: UploadId, fence: Fence, at: u64, file: FileId },
+    Delete { id: UploadId, fence: Fence },
+}
+
+/// What a step came to.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) completion: Completion,
+    /// Whether the tables are another now.
+    pub(crate) changed: bool,
+}
+
+/// What a transaction did beside the records, for those who must know once it is committed.
+#[derive(Debug, Default)]
+pub(crate) struct Effects {
+    /// Extents that grew, each with the length it had.
+    pub(crate) grown: Vec<(FileId, UploadId, u64)>,
+    /// Files nothing refers to any more.
+    pub(crate) doomed: Vec<FileId>,
+}
+
+/// The tables of one transaction.
+pub(crate) struct Tables<'txn> {
+    uploads: Table<'txn, &'static str, &'static [u8]>,
+    files: Table<'txn, u64, u32>,
+    doomed: Table<'txn, u64, ()>,
+    pub(crate) effects: Effects,
+}
+
+impl<'txn> Tables<'txn> {
+    pub(crate) fn open(txn: &'txn WriteTransaction) -> Result<Self, Trouble> {
+        Ok(Self {
+            uploads: txn.open_table(UPLOADS)?,
+            files: txn.open_table(FILES)?,
+            doomed: txn.open_table(DOOMED)?,
+            effects: Effects::default(),
+        })
+    }
+
+    pub(crate) fn row(&self, id: &UploadId) -> Result<Option<Row>, Trouble> {
+        let Some(bytes) = self.uploads.get(id.as_str())? else { return Ok(None) };
+        match Row::decode(bytes.value()) {
+            Some(row) => Ok(Some(row)),
+            None => Err(Trouble::damaged(&format!("the record of {id}"))),
+        }
+    }
+
+    pub(crate) fn apply(&mut self, step: &Step) -> Result<Outcome, Trouble> {
+        match step {
+            Step::Create { id, created, length, metadata, file } => {
+                let row = Row {
+                    created: *created,
+                    length: *length,
+                    fence: Fence(0),
+                    extents: file.iter().map(|file| Piece { file: *file, len: 0 }).collect(),
+                    metadata: metadata.clone(),
+                };
+                self.create(id, &row)
+            }
+            Step::Commit { id, fence, from, to, length } => self.advance(id, *fence, *from, *to, *length),
+            Step::Fresh { id, fence, at, file } => self.start_extent(id, *fence, *at, *file),
+            Step::Delete { id, fence } => self.delete(id, *fence),
+        }
+    }
+
+    fn create(&mut self, id: &UploadId, row: &Row) -> Result<Outcome, Trouble> {
+        if self.uploads.get(id.as_str())?.is_some() {
+            return Ok(unchanged(Completion::Exists));
+        }
+        for piece in &row.extents {
+            self.files.insert(piece.file.0, 1)?;
+        }
+        self.put(id, row)?;
+        Ok(changed(Completion::Created))
+    }
+
+    fn advance(
+        &mut self,
+        id: &UploadId,
+        fence: Fence,
+        from: u64,
+        to: u64,
+        length: Option<u64>,
+    ) -> Result<Outcome, Trouble> {
+        let Some(mut row) = self.row(id)? else { return Ok(unchanged(Completion::Missing)) };
+        let before = row.clone();
+        let offset = row.offset();
+        let conflict = Ok(unchanged(Completion::Conflict { offset }));
+        if fence < row.fence || from != offset || to < from {
+            return conflict;
+        }
+        if row.length.is_some() && length.is_some() && row.length != length {
+            return conflict;
+        }
+        row.length = row.length.or(length);
+        row.fence = fence;
+        if row.length.is_some_and(|length| to > length) {
+            return conflict;
+        }
+        if to > from {
+            let Some(last) = row.extents.last_mut() else { return conflict };
+            self.effects.grown.push((last.file, id.clone(), last.len));
+            last.len += to - from;
+        }
+        if row != before {
+            self.put(id, &row)?;
+        }
+        Ok(Outcome { completion: Completion::Committed { offset: to }, changed: row != before })
+    }
+
+    /// Puts an extent in a new file behind the others, in place of one that has nothing committed.
+    fn start_extent(
+        &mut self,
+        id: &UploadId,
+        fence: Fence,
+        at: u64,
+        file: FileId,
+    ) -> Result<Outcome, Trouble> {
+        let Some(mut row) = self.row(id)? else { return Ok(unchanged(Completion::Missing)) };
+        let offset = row.offset();
+        if fence < row.fence || at != offset {
+            return Ok(unchanged(Completion::Conflict { offset }));
+        }
+        row.fence = fence;
+        if !row.is_complete() {
+            if let Some(empty) = row.extents.pop_if(|last| last.len == 0) {
+                self.release(empty.file)?;
+            }
+            row.extents.push(Piece { file, len: 0 });
+            self.files.insert(file.0, 1)?;
+        }
+        self.put(id, &row)?;
+        Ok(changed(Completion::Committed { offset }))
+    }
+
+    fn delete(&mut self, id: &UploadId, fence: Fence) -> Result<Outcome, Trouble> {
+        let Some(row) = self.row(id)? else { return Ok(unchanged(Completion::Missing)) };
+        if fence < row.fence {
+            return Ok(unchanged(Completion::Conflict { offset: row.offset() }));
+        }
+        self.uploads.remove(id.as_str())?;
+        for piece in row.extents {
+            self.release(piece.file)?;
+        }
+        Ok(changed(Completion::Deleted))
+    }
+
+    /// Takes back what was committed of `file` beyond `len`, because the disk lost it, and all behind it.
+    pub(crate) fn forget(&mut self, id: &UploadId, file: FileId, len: u64) -> Result<(), Trouble> {
+        let Some(mut row) = self.row(id)? else { return Ok(()) };
+        let Some(index) = row.extents.iter().position(|piece| piece.file == file) else { return Ok(()) };
+        for piece in row.extents.drain(index + 1..).collect::<Vec<_>>() {
+            self.release(piece.file)?;
+        }
+        if let Some(piece) = row.extents.last_mut() {
+            piece.len = piece.len.min(len);
+        }
+        self.put(id, &row)
+    }
+
+    /// Drops one reference to a file.
+    fn release(&mut self, file: FileId) -> Result<(), Trouble> {
+        let count = self.files.get(file.0)?.map_or(0, |count| count.value());
+        if count > 1 {
+            self.files.insert(file.0, count - 1)?;
+        } else {
+            self.files.remove(file.0)?;
+            self.doomed.insert(file.0, ())?;
+            self.effects.doomed.push(file);
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, id: &UploadId, row: &Row) -> Result<(), Trouble> {
+        self.uploads.insert(id.as_str(), row.encode().as_slice())?;
+        Ok(())
+    }
+}
+
+fn changed(completion: Completion) -> Outcome {
+    Outcome { completion, changed: true }
+}
+
+fn unchanged(completion: Completion) -> Outcome {
+    Outcome { completion, changed: false }
+}

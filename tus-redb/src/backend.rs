@@ -1,0 +1,110 @@
+//! redb's file, behind the seam. It knows two things redb does not: the reserve for a full disk, and that
+//! after a failed sync what the file says is not what the disk holds.
+
+use std::{
+    io,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use redb::StorageBackend;
+
+use crate::{
+    disk::{DiskFile, read_exact, write_all},
+    reserve::Reserve,
+    store::lock,
+};
+
+/// The file of the records. It outlives the databases that are opened on it one after another.
+#[derive(Debug)]
+pub(crate) struct RecordsFile {
+    file: Arc<dyn DiskFile>,
+    reserve: Arc<Reserve>,
+    unsynced: Mutex<Unsynced>,
+    sealed: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Unsynced {
+    /// What was written since the last good sync: offsets and lengths.
+    ranges: Vec<(u64, usize)>,
+    /// A sync failed: the system may take these ranges for written, and they are not.
+    suspect: bool,
+}
+
+impl RecordsFile {
+    pub(crate) fn new(file: Arc<dyn DiskFile>, reserve: Arc<Reserve>) -> Self {
+        Self { file, reserve, unsynced: Mutex::default(), sealed: AtomicBool::new(false) }
+    }
+
+    /// Lets nothing more be written: a database that is closed then can't make durable what must not be.
+    pub(crate) fn seal(&self) {
+        self.sealed.store(true, Ordering::Release);
+    }
+
+    /// After a failed sync, before the file is believed again: writes what is suspect once more, as it reads
+    /// now, and syncs it. Each range reads as its old or its new bytes, which is what redb can recover from;
+    /// without this it might read the new ones, build on them, and lose them with the power.
+    pub(crate) fn repair(&self) -> io::Result<()> {
+        let mut unsynced = lock(&self.unsynced);
+        if !unsynced.suspect {
+            return Ok(());
+        }
+        let len = self.file.len()?;
+        for (offset, size) in &unsynced.ranges {
+            let size = len.saturating_sub(*offset).min(*size as u64);
+            let mut bytes = vec![0; size as usize];
+            read_exact(&*self.file, &mut bytes, *offset)?;
+            write_all(&*self.file, &bytes, *offset).map_err(|(_, error)| error)?;
+        }
+        self.file.sync_data()?;
+        *unsynced = Unsynced::default();
+        Ok(())
+    }
+
+    fn check_sealed(&self) -> io::Result<()> {
+        if self.sealed.load(Ordering::Acquire) {
+            return Err(io::Error::other("the store is closed"));
+        }
+        Ok(())
+    }
+}
+
+/// One database's hold on the file.
+#[derive(Debug)]
+pub(crate) struct Backend(pub(crate) Arc<RecordsFile>);
+
+impl StorageBackend for Backend {
+    fn len(&self) -> io::Result<u64> {
+        self.0.file.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        read_exact(&*self.0.file, out, offset)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.check_sealed()?;
+        self.0.reserve.set_len(&*self.0.file, len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.check_sealed()?;
+        let synced = std::mem::take(&mut lock(&self.0.unsynced).ranges);
+        let result = self.0.file.sync_data();
+        if result.is_err() {
+            let mut unsynced = lock(&self.0.unsynced);
+            unsynced.ranges.extend(synced);
+            unsynced.suspect = true;
+        }
+        result
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.check_sealed()?;
+        lock(&self.0.unsynced).ranges.push((offset, data.len()));
+        self.0.reserve.write_all(&*self.0.file, data, offset)
+    }
+}

@@ -1,0 +1,309 @@
+//! Committing groups of changes.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use redb::{Database, WriteTransaction};
+use tus_proto::{Completion, Failure, Fence, Record, UploadId};
+
+use crate::{
+    apply::{Effects, Step, Tables},
+    database,
+    disk::Disk,
+    error::Trouble,
+    files::FileId,
+    journal,
+    record::Row,
+    sink::Syncer,
+    store::{Durability, Store, Writer, lock},
+};
+
+/// A change to the records.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// A new record, its offset 0. Completes as `Created` or `Exists`.
+    Create(Record),
+    /// The offset moves. Completes as `Committed`, `Conflict` or `Missing`.
+    Commit {
+        /// Whose.
+        id: UploadId,
+        /// The writer's fencing number.
+        fence: Fence,
+        /// The offset now.
+        from: u64,
+        /// The offset to be.
+        to: u64,
+        /// The upload's length, where this makes it known.
+        length: Option<u64>,
+        /// Whether the upload is complete then.
+        finish: bool,
+        /// The sink's syncer, which has made the bytes up to `to` durable; none where `to` is `from`.
+        syncer: Option<Syncer>,
+    },
+    /// The last holder of the lock may still be writing: further bytes go to a new file, where those writes
+    /// can't reach. Completes as `Committed` with the offset as it is, `Conflict` or `Missing`.
+    Fresh {
+        /// Whose.
+        id: UploadId,
+        /// The new holder's fencing number.
+        fence: Fence,
+        /// The offset now.
+        at: u64,
+    },
+    /// The record goes, and its bytes with a later [`Store::reclaim`]. Completes as `Deleted`, `Missing` or
+    /// `Conflict`.
+    Delete {
+        /// Whose.
+        id: UploadId,
+        /// The writer's fencing number.
+        fence: Fence,
+    },
+}
+
+/// A group whose changes were tried, and which of them are to be committed.
+struct Prepared {
+    completions: Vec<Completion>,
+    /// By the indices of their completions.
+    steps: Vec<(usize, Step)>,
+    effects: Effects,
+}
+
+/// Eventual durability: a flush is not put off when the journal is longer than this, in bytes,
+const JOURNAL_LIMIT: u64 = 16 << 20;
+/// nor when this many files are open because they await it.
+const DIRTY_LIMIT: usize = 256;
+
+impl Store {
+    /// Carries out a group of changes in one transaction, and tells what became of each, in their order. One
+    /// that is refused does not hinder the others. What completes well has the durability the store was
+    /// opened with. Blocks on the disk.
+    pub fn commit(&self, group: &[Change]) -> Vec<Completion> {
+        let mut writer = lock(&self.writer);
+        match self.try_commit(&mut writer, group) {
+            Ok(completions) => completions,
+            Err(failure) => vec![Completion::Failed(failure); group.len()],
+        }
+    }
+
+    fn try_commit(&self, writer: &mut Writer, group: &[Change]) -> Result<Vec<Completion>, Failure> {
+        if let Some(journal) = &writer.journal {
+            let full = journal.len() > JOURNAL_LIMIT || lock(&self.staging.dirty).len() > DIRTY_LIMIT;
+            if (full || journal.is_torn()) && self.flush_held(writer).is_err() && journal_is_torn(writer) {
+                return Err(Failure::Io);
+            }
+        }
+        let named = self.options.durability == Durability::Eventual
+            || self.staging.files.sync_names().map_err(|error| self.staging.note(error)).is_ok();
+        let database = self.database(writer)?;
+        let tried = self.prepare(writer, &database, group, named);
+        let (txn, prepared) = match tried {
+            Ok(tried) => tried,
+            Err(trouble) => {
+                let failure = self.staging.note(trouble);
+                drop(database);
+                // If that fails too, the next call tries again.
+                let _ = self.reopen(writer);
+                return Err(failure);
+            }
+        };
+        let Prepared { mut completions, steps, effects } = prepared;
+        if steps.is_empty() {
+            return Ok(completions);
+        }
+        let indices: Vec<usize> = steps.iter().map(|(index, _)| *index).collect();
+        let steps: Vec<Step> = steps.into_iter().map(|(_, step)| step).collect();
+        if let Err(failure) = self.conclude(writer, database, txn, &steps, effects) {
+            for index in indices {
+                if let Some(completion) = completions.get_mut(index) {
+                    *completion = Completion::Failed(failure);
+                }
+            }
+        }
+        Ok(completions)
+    }
+
+    /// Tries each change in a transaction, and leaves it open.
+    fn prepare(
+        &self,
+        writer: &Writer,
+        database: &Database,
+        group: &[Change],
+        named: bool,
+    ) -> Result<(WriteTransaction, Prepared), Trouble> {
+        let txn = match self.options.durability {
+            Durability::Strict => database::begin_durable(database)?,
+            Durability::Eventual => database::begin_volatile(database)?,
+        };
+        let mut tables = Tables::open(&txn)?;
+        let mut prepared =
+            Prepared { completions: Vec::new(), steps: Vec::new(), effects: Effects::default() };
+        for (index, change) in group.iter().enumerate() {
+            let completion = match self.admit(&tables, change, named)? {
+                Err(refusal) => refusal,
+                Ok(step) => {
+                    let outcome = tables.apply(&step)?;
+                    if outcome.changed {
+                        prepared.steps.push((index, step));
+                    }
+                    outcome.completion
+                }
+            };
+            prepared.completions.push(completion);
+        }
+        prepared.effects = std::mem::take(&mut tables.effects);
+        drop(tables);
+        if !prepared.steps.is_empty() {
+            database::set_sequence(&txn, writer.sequence + 1)?;
+        }
+        Ok((txn, prepared))
+    }
+
+    /// Checks what only the running store knows of a change.
+    fn admit(
+        &self,
+        tables: &Tables<'_>,
+        change: &Change,
+        named: bool,
+    ) -> Result<Result<Step, Completion>, Trouble> {
+        let (id, fence) = match change {
+            Change::Create(record) => return Ok(self.admit_create(record)),
+            Change::Commit { id, fence, .. }
+            | Change::Fresh { id, fence, .. }
+            | Change::Delete { id, fence } => (id.clone(), *fence),
+        };
+        let row = match tables.row(&id) {
+            Ok(Some(row)) => row,
+            Ok(None) => return Ok(Err(Completion::Missing)),
+            Err(trouble) if trouble.damaged => {
+                return Ok(Err(Completion::Failed(self.staging.note(trouble))));
+            }
+            Err(trouble) => return Err(trouble),
+        };
+        let conflict = Ok(Err(Completion::Conflict { offset: row.offset() }));
+        if fence < self.staging.highest_fence(&id) {
+            return conflict;
+        }
+        Ok(match change {
+            Change::Commit { from, to, length, finish, syncer, .. } => {
+                if *finish && row.length.or(*length) != Some(*to) {
+                    return conflict;
+                }
+                let step = Step::Commit { id, fence, from: *from, to: *to, length: *length };
+                let staged = if to > from { check_staged(&row, *to, syncer.as_ref(), named) } else { Ok(()) };
+                staged.map(|()| step)
+            }
+            Change::Fresh { at, .. } => self.new_file().map(|file| Step::Fresh { id, fence, at: *at, file }),
+            _ => Ok(Step::Delete { id, fence }),
+        })
+    }
+
+    fn admit_create(&self, record: &Record) -> Result<Step, Completion> {
+        let Record { id, created, length, metadata, .. } = record.clone();
+        let file = self.new_file()?;
+        let file = (length != Some(0)).then_some(file);
+        Ok(Step::Create { id, created, length, metadata, file })
+    }
+
+    /// The id of a new data file, where there is room for more than commits and deletes.
+    fn new_file(&self) -> Result<FileId, Completion> {
+        if !self.staging.reserve.remake() {
+            return Err(Completion::Failed(Failure::NoSpace));
+        }
+        self.staging.files.new_id().ok_or(Completion::Failed(Failure::Unavailable))
+    }
+
+    /// Makes a tried group true.
+    fn conclude(
+        &self,
+        writer: &mut Writer,
+        database: Arc<Database>,
+        txn: WriteTransaction,
+        steps: &[Step],
+        effects: Effects,
+    ) -> Result<(), Failure> {
+        let sequence = writer.sequence + 1;
+        if let Some(journal) = &mut writer.journal {
+            journal.append(sequence, steps).map_err(|error| self.staging.note(error))?;
+            // From here on the group is in the journal, and a flush must come, whatever redb says.
+            self.unflushed.store(true, Ordering::Release);
+        }
+        if let Err(error) = txn.commit() {
+            let failure = self.staging.note(error);
+            drop(database);
+            self.reopen(writer)?;
+            // It may have happened all the same: the journal was replayed, or only the answer was lost.
+            return if writer.sequence == sequence { Ok(()) } else { Err(failure) };
+        }
+        self.renew_view();
+        writer.sequence = sequence;
+        if writer.journal.is_none() && !effects.doomed.is_empty() {
+            self.staging.reclaimable.store(true, Ordering::Release);
+        }
+        if writer.journal.is_some() {
+            writer.remember(effects);
+        }
+        Ok(())
+    }
+}
+
+fn journal_is_torn(writer: &Writer) -> bool {
+    writer.journal.as_ref().is_some_and(journal::Journal::is_torn)
+}
+
+/// Whether the bytes up to `to` are where the record wants them, and as durable as they must be.
+fn check_staged(row: &Row, to: u64, syncer: Option<&Syncer>, named: bool) -> Result<(), Completion> {
+    let Some((grant, last)) = syncer.map(|syncer| &syncer.grant).zip(row.extents.last()) else {
+        return Err(Completion::Failed(Failure::Io));
+    };
+    let same_file = grant.piece.is_some_and(|piece| piece.file == last.file);
+    if !same_file || grant.start + last.len != row.offset() {
+        return Err(Completion::Conflict { offset: row.offset() });
+    }
+    let first_bytes_without_a_name = last.len == 0 && !named;
+    match grant.committable() {
+        Some(synced) if to <= synced && !first_bytes_without_a_name => Ok(()),
+        _ => Err(Completion::Failed(Failure::Io)),
+    }
+}
+
+impl Writer {
+    /// Remembers what a flush will have to know of a committed transaction.
+    fn remember(&mut self, effects: Effects) {
+        for (file, id, len) in effects.grown {
+            self.grown.entry(file).or_insert((id, len));
+        }
+        self.doomed.extend(effects.doomed);
+    }
+
+    /// Brings the records to where the journal is, and tells whether that added something. If so, it is as
+    /// durable as it was before.
+    pub(crate) fn replay(&mut self, disk: &dyn Disk, database: &Database) -> Result<bool, Trouble> {
+        let txn = database::begin_volatile(database)?;
+        self.sequence = database::sequence(&txn)?;
+        self.grown.clear();
+        self.doomed.clear();
+        let durable = self.sequence;
+        let mut tables = Tables::open(&txn)?;
+        for group in journal::read(disk)? {
+            if group.sequence <= self.sequence {
+                continue;
+            }
+            if group.sequence != self.sequence + 1 {
+                return Err(Trouble::damaged("groups are missing between the records and the journal"));
+            }
+            for step in &group.steps {
+                tables.apply(step)?;
+            }
+            self.sequence = group.sequence;
+        }
+        let effects = std::mem::take(&mut tables.effects);
+        drop(tables);
+        if self.sequence == durable {
+            txn.abort()?;
+            return Ok(false);
+        }
+        self.remember(effects);
+        database::set_sequence(&txn, self.sequence)?;
+        txn.commit()?;
+        Ok(true)
+    }
+}

@@ -1,0 +1,89 @@
+//! The tables, and how a database is opened on the records' file.
+
+use std::sync::Arc;
+
+use redb::{Builder, Database, Durability, ReadableTable, TableDefinition, WriteTransaction};
+
+use crate::{
+    backend::{Backend, RecordsFile},
+    error::Trouble,
+};
+
+/// Uploads by id.
+pub(crate) const UPLOADS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("uploads");
+/// Data files in use, with their number of references.
+pub(crate) const FILES: TableDefinition<'_, u64, u32> = TableDefinition::new("files");
+/// Data files at count 0: they stay until they are unlinked, so that an opening finds them without a scan.
+pub(crate) const DOOMED: TableDefinition<'_, u64, ()> = TableDefinition::new("doomed");
+/// Numbers of the store as a whole.
+pub(crate) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+
+/// The version of the tables, the journal and the directories together.
+pub(crate) const FORMAT: u64 = 1;
+
+/// How many groups were committed: which frames of the journal are in the database already.
+const SEQUENCE: &str = "sequence";
+/// How many times the store was opened.
+const EPOCH: &str = "epoch";
+const FORMAT_KEY: &str = "format";
+
+/// Opens the records; makes a database where the file is empty.
+pub(crate) fn open(file: &Arc<RecordsFile>, cache_bytes: usize) -> Result<Database, redb::DatabaseError> {
+    Builder::new().set_cache_size(cache_bytes).create_with_backend(Backend(file.clone()))
+}
+
+/// A transaction that survives a power cut once committed. Quick repair (and the two phases it brings)
+/// makes an opening after a crash cost the same however many records there are.
+pub(crate) fn begin_durable(db: &Database) -> Result<WriteTransaction, Trouble> {
+    let mut txn = db.begin_write()?;
+    txn.set_quick_repair(true);
+    Ok(txn)
+}
+
+/// A transaction that is gone with the process until a durable one follows it.
+pub(crate) fn begin_volatile(db: &Database) -> Result<WriteTransaction, Trouble> {
+    let mut txn = db.begin_write()?;
+    txn.set_durability(Durability::None)?;
+    Ok(txn)
+}
+
+/// Makes the tables of a new store.
+pub(crate) fn initialise(db: &Database) -> Result<(), Trouble> {
+    let txn = begin_durable(db)?;
+    txn.open_table(UPLOADS)?;
+    txn.open_table(FILES)?;
+    txn.open_table(DOOMED)?;
+    set_meta(&txn, FORMAT_KEY, FORMAT)?;
+    Ok(txn.commit()?)
+}
+
+/// The format version; none in a database that is not a store's.
+pub(crate) fn format(txn: &WriteTransaction) -> Result<Option<u64>, Trouble> {
+    Ok(txn.open_table(META)?.get(FORMAT_KEY)?.map(|value| value.value()))
+}
+
+/// How many groups were committed.
+pub(crate) fn sequence(txn: &WriteTransaction) -> Result<u64, Trouble> {
+    meta(txn, SEQUENCE)
+}
+
+/// Notes that a group was committed, in its own transaction.
+pub(crate) fn set_sequence(txn: &WriteTransaction, sequence: u64) -> Result<(), Trouble> {
+    set_meta(txn, SEQUENCE, sequence)
+}
+
+/// Counts an opening.
+pub(crate) fn next_epoch(txn: &WriteTransaction) -> Result<u64, Trouble> {
+    let epoch = meta(txn, EPOCH)? + 1;
+    set_meta(txn, EPOCH, epoch)?;
+    Ok(epoch)
+}
+
+fn meta(txn: &WriteTransaction, key: &str) -> Result<u64, Trouble> {
+    Ok(txn.open_table(META)?.get(key)?.map_or(0, |value| value.value()))
+}
+
+fn set_meta(txn: &WriteTransaction, key: &str, value: u64) -> Result<(), Trouble> {
+    txn.open_table(META)?.insert(key, value)?;
+    Ok(())
+}

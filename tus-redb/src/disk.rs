@@ -1,0 +1,128 @@
+//! The seam between the store and the disk: a handful of calls, under the data files, the journal, the reserve
+//! and redb's own file at once, so that a simulated disk can stand in for all of them.
+
+use std::{fmt::Debug, io, os::fd::BorrowedFd, path::PathBuf, sync::Arc};
+
+/// How [`Disk::open`] treats a name that is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// It is an error, [`io::ErrorKind::NotFound`].
+    Existing,
+    /// An empty file is made; one that is there is opened as it is.
+    Create,
+}
+
+/// A directory for a store to live in. Paths are relative to it, with `/` between names; the directory itself
+/// is the empty path.
+///
+/// What a call has changed is seen by every later call; it survives a power cut only after
+/// [`DiskFile::sync_data`] of the file and [`Disk::sync_dir`] of the directory its name stands in.
+pub trait Disk: Debug + Send + Sync {
+    /// Locks the directory against other processes for as long as the returned value lives; with `create`,
+    /// makes it first. Fails with [`io::ErrorKind::WouldBlock`] where another holds it.
+    fn lock(&self, create: bool) -> io::Result<Box<dyn Debug + Send + Sync>>;
+
+    /// Opens a file for reading and writing.
+    fn open(&self, path: &str, mode: Mode) -> io::Result<Arc<dyn DiskFile>>;
+
+    /// Makes a directory in one that is there.
+    fn create_dir(&self, path: &str) -> io::Result<()>;
+
+    /// Makes the names in a directory durable.
+    fn sync_dir(&self, path: &str) -> io::Result<()>;
+
+    /// Removes a file's name. Open files stay usable.
+    fn unlink(&self, path: &str) -> io::Result<()>;
+
+    /// Removes an empty directory.
+    fn rmdir(&self, path: &str) -> io::Result<()>;
+
+    /// Gives a file another name, in place of the file that may have had it.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// The names in a directory, in no order.
+    fn list(&self, path: &str) -> io::Result<Vec<String>>;
+
+    /// A name for the time since the machine started: while it stays the same, what was written is there,
+    /// synced or not.
+    fn boot_id(&self) -> io::Result<String>;
+
+    /// The path as the operator knows it.
+    fn locate(&self, path: &str) -> PathBuf;
+}
+
+/// An open file. Calls may be made from several threads at once.
+pub trait DiskFile: Debug + Send + Sync {
+    /// Reads at most `buf.len()` bytes at `offset`; 0 at the end of the file.
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Writes at least one byte of `data`, if it has any, at `offset`; tells how many.
+    fn write_at(&self, data: &[u8], offset: u64) -> io::Result<usize>;
+
+    /// Makes the file's bytes and length durable. After a failure what was not yet durable counts as lost,
+    /// though it may still be read, and though a later call may succeed.
+    fn sync_data(&self) -> io::Result<()>;
+
+    /// Cuts the file, or lengthens it by zeros.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// The file's length, in bytes.
+    fn len(&self) -> io::Result<u64>;
+
+    /// Whether the file has no bytes.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+
+    /// Makes the file at least `len` bytes long, and has their space set aside.
+    fn preallocate(&self, len: u64) -> io::Result<()>;
+
+    /// The file for system calls that take one, such as `splice`; none where there is no such thing.
+    fn fd(&self) -> Option<BorrowedFd<'_>>;
+}
+
+/// Fills `buf` from `offset`, or fails with [`io::ErrorKind::UnexpectedEof`].
+pub(crate) fn read_exact(file: &dyn DiskFile, mut buf: &mut [u8], mut offset: u64) -> io::Result<()> {
+    while !buf.is_empty() {
+        match file.read_at(buf, offset) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(n) => {
+                buf = &mut buf[n..];
+                offset += n as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Writes all of `data` at `offset`, or tells with the error how many bytes were written.
+pub(crate) fn write_all(file: &dyn DiskFile, data: &[u8], offset: u64) -> Result<(), (usize, io::Error)> {
+    let mut written = 0;
+    while written < data.len() {
+        match file.write_at(&data[written..], offset + written as u64) {
+            Ok(0) => return Err((written, io::ErrorKind::WriteZero.into())),
+            Ok(n) => written += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err((written, error)),
+        }
+    }
+    Ok(())
+}
+
+/// Whether an error says that the disk, or the owner's share of it, is full.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+    )
+}
+
+/// `result`, or success where the error was only that it is so already.
+pub(crate) fn accept(result: io::Result<()>, kind: io::ErrorKind) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == kind => Ok(()),
+        other => other,
+    }
+}

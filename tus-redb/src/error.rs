@@ -1,0 +1,229 @@
+//! What can go wrong, and whose fault it is: never the client's. Callers get [`Failure`], which is what a
+//! protocol can act on; the operator gets the text behind it from [`Store::trouble`](crate::Store::trouble).
+
+use std::{fmt, io, path::PathBuf};
+
+use tus_proto::Failure;
+
+use crate::disk::is_full;
+
+/// Why a store could not be opened. Its text is one line that says what to do.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// There is no store in the directory, and none was to be made.
+    Missing {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The directory or a file in it can't be made, read or written by this user.
+    NotWritable {
+        /// The directory.
+        dir: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// Another process has the store open.
+    InUse {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The store was written by a version that this one does not understand.
+    UnknownFormat {
+        /// The directory.
+        dir: PathBuf,
+        /// What was found.
+        found: String,
+    },
+    /// The records can't be read.
+    Corrupt {
+        /// The directory.
+        dir: PathBuf,
+        /// What is wrong with them.
+        what: String,
+    },
+    /// The machine does not tell when it was started, which eventual durability depends on.
+    NoBootId {
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The disk failed, or is full.
+    Io {
+        /// The directory.
+        dir: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing { dir } => {
+                write!(f, "there is no store in {}: check the path of the data directory", dir.display())
+            }
+            Self::NotWritable { dir, source } => write!(
+                f,
+                "the data directory {} can't be used ({source}): \
+                 make it a directory that this user owns, or choose another",
+                dir.display()
+            ),
+            Self::InUse { dir } => write!(
+                f,
+                "the data directory {} is in use by another process: stop that one, or choose another directory",
+                dir.display()
+            ),
+            Self::UnknownFormat { dir, found } => write!(
+                f,
+                "the store in {} has a format this version does not know ({found}): \
+                 open it with the version that wrote it",
+                dir.display()
+            ),
+            Self::Corrupt { dir, what } => write!(
+                f,
+                "the records in {} are damaged ({what}): restore the directory from a backup",
+                dir.display()
+            ),
+            Self::NoBootId { source } => write!(
+                f,
+                "eventual durability needs /proc/sys/kernel/random/boot_id ({source}): use strict durability"
+            ),
+            Self::Io { dir, source } if is_full(source) => write!(
+                f,
+                "the disk of the data directory {} is full ({source}): free some space on it",
+                dir.display()
+            ),
+            Self::Io { dir, source } => write!(
+                f,
+                "the disk of the data directory {} failed ({source}): check the disk, then try again",
+                dir.display()
+            ),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::NotWritable { source, .. } | Self::NoBootId { source } | Self::Io { source, .. } => {
+                Some(source)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A [`Failure`] as an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreError(pub Failure);
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        error.0
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(describe(self.0))
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+fn describe(failure: Failure) -> &'static str {
+    match failure {
+        Failure::NoSpace => "the disk is full",
+        Failure::Io => "the disk failed",
+        Failure::Unavailable => "the store can't be reached",
+    }
+}
+
+/// Why an Append was refused. Nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// There is no such upload.
+    Missing,
+    /// The committed offset is this one, or the writer has lost its lock.
+    Conflict {
+        /// The committed offset.
+        offset: u64,
+    },
+    /// The store can't: [`Failure::NoSpace`] also while only the reserve for commits and deletes is left.
+    Failed(Failure),
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.write_str("there is no such upload"),
+            Self::Conflict { offset } => {
+                write!(f, "the committed offset is {offset}, or the writer lost its lock")
+            }
+            Self::Failed(failure) => f.write_str(describe(*failure)),
+        }
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// A write that did not take all bytes. Those it took are staged, and can be committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WriteError {
+    /// How many bytes it took.
+    pub written: usize,
+    /// Why not more.
+    pub failure: Failure,
+}
+
+impl fmt::Display for WriteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} after {} bytes", describe(self.failure), self.written)
+    }
+}
+
+impl std::error::Error for WriteError {}
+
+/// Something below failed: what callers are told, and the text for the operator.
+#[derive(Debug)]
+pub(crate) struct Trouble {
+    pub(crate) failure: Failure,
+    pub(crate) text: String,
+    /// What was read makes no sense. Reading it again will not help.
+    pub(crate) damaged: bool,
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        let failure = if is_full(&error) { Failure::NoSpace } else { Failure::Io };
+        Self { failure, text: error.to_string(), damaged: false }
+    }
+}
+
+impl From<redb::Error> for Trouble {
+    fn from(error: redb::Error) -> Self {
+        match error {
+            redb::Error::Io(error) => error.into(),
+            other => Self { failure: Failure::Io, text: format!("records: {other}"), damaged: false },
+        }
+    }
+}
+
+impl Trouble {
+    /// A record or journal entry that the store can't have written.
+    pub(crate) fn damaged(what: &str) -> Self {
+        Self { failure: Failure::Io, text: format!("damaged: {what}"), damaged: true }
+    }
+}
+
+/// redb has an error type for each of its calls; all of them convert to its common one.
+macro_rules! from_redb {
+    ($($error:ident),*) => {$(
+        impl From<redb::$error> for Trouble {
+            fn from(error: redb::$error) -> Self {
+                redb::Error::from(error).into()
+            }
+        }
+    )*};
+}
+from_redb!(StorageError, TableError, TransactionError, CommitError, DatabaseError, SetDurabilityError);

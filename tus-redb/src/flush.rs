@@ -1,0 +1,87 @@
+//! Eventual durability's second step: bytes, then names, then records, then the journal begins anew.
+
+use std::{collections::BTreeSet, sync::atomic::Ordering};
+
+use redb::Database;
+use tus_proto::Failure;
+
+use crate::{
+    apply::Tables,
+    database,
+    error::Trouble,
+    files::FileId,
+    store::{Store, Writer, lock},
+};
+
+impl Store {
+    /// Whether something was committed that is not durable yet. Never with strict durability.
+    pub fn needs_flush(&self) -> bool {
+        self.unflushed.load(Ordering::Acquire)
+    }
+
+    /// Syncs the bytes that await a flush, so that [`Self::flush`] has little left to do. Commits go on
+    /// beside it. Files that can't be synced fall back with that flush to what is durable of them.
+    pub fn flush_data(&self) -> Result<(), Failure> {
+        let _flushing = lock(&self.flushing);
+        let dirty = std::mem::take(&mut *lock(&self.staging.dirty));
+        let mut result = Ok(());
+        for (file, grant) in dirty {
+            if let Err(failure) = grant.sync_data() {
+                lock(&self.lost).insert(file);
+                // Its record may stand on the lost bytes already.
+                self.unflushed.store(true, Ordering::Release);
+                result = Err(failure);
+            }
+        }
+        result
+    }
+
+    /// Makes durable all that was committed. Commits wait for it. On failure all of it stays as it was, and
+    /// awaits the next flush.
+    pub fn flush(&self) -> Result<(), Failure> {
+        let mut writer = lock(&self.writer);
+        self.flush_held(&mut writer)
+    }
+
+    pub(crate) fn flush_held(&self, writer: &mut Writer) -> Result<(), Failure> {
+        if !self.needs_flush() {
+            return Ok(());
+        }
+        // What can't be synced is lost, which the records are about to say: that is no reason to stop.
+        let _ = self.flush_data();
+        self.staging.files.sync_names().map_err(|error| self.staging.note(error))?;
+        let database = self.database(writer)?;
+        let lost = std::mem::take(&mut *lock(&self.lost));
+        if let Err(trouble) = flush_records(writer, &database, &lost) {
+            lock(&self.lost).extend(lost);
+            let failure = self.staging.note(trouble);
+            drop(database);
+            let _ = self.reopen(writer);
+            return Err(failure);
+        }
+        self.renew_view();
+        writer.grown.clear();
+        if !std::mem::take(&mut writer.doomed).is_empty() {
+            self.staging.reclaimable.store(true, Ordering::Release);
+        }
+        if let Some(journal) = &mut writer.journal {
+            journal.restart();
+        }
+        self.unflushed.store(false, Ordering::Release);
+        Ok(())
+    }
+}
+
+/// One durable transaction makes all before it durable. What the disk lost is taken back in it.
+fn flush_records(writer: &Writer, database: &Database, lost: &BTreeSet<FileId>) -> Result<(), Trouble> {
+    let txn = database::begin_durable(database)?;
+    let mut tables = Tables::open(&txn)?;
+    for file in lost {
+        if let Some((id, len)) = writer.grown.get(file) {
+            tables.forget(id, *file, *len)?;
+        }
+    }
+    drop(tables);
+    database::set_sequence(&txn, writer.sequence)?;
+    Ok(txn.commit()?)
+}

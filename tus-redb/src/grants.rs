@@ -1,0 +1,253 @@
+//! Who may be writing now: the grants that sinks hold, and what all of them share.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use tus_proto::{Failure, Fence, UploadId};
+
+use crate::{
+    disk::DiskFile,
+    error::Trouble,
+    files::{FileId, Files},
+    record::Piece,
+    reserve::Reserve,
+    store::{Durability, lock},
+};
+
+/// What grants and their store share.
+#[derive(Debug)]
+pub(crate) struct Staging {
+    pub(crate) files: Files,
+    pub(crate) reserve: Arc<Reserve>,
+    pub(crate) durability: Durability,
+    /// Eventual durability: files that the next flush must sync.
+    pub(crate) dirty: Mutex<HashMap<FileId, Arc<Grant>>>,
+    /// Whether there may be data files to remove.
+    pub(crate) reclaimable: AtomicBool,
+    open: Mutex<Open>,
+    trouble: Mutex<Option<String>>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    uploads: HashMap<UploadId, (Fence, usize)>,
+    files: HashMap<FileId, usize>,
+    /// Files that would have been removed if they were not among those.
+    awaited: HashSet<FileId>,
+}
+
+impl Staging {
+    pub(crate) fn new(files: Files, reserve: Arc<Reserve>, durability: Durability) -> Self {
+        Self {
+            files,
+            reserve,
+            durability,
+            dirty: Mutex::default(),
+            // What the last opening left behind.
+            reclaimable: AtomicBool::new(true),
+            open: Mutex::default(),
+            trouble: Mutex::default(),
+        }
+    }
+
+    /// The highest fencing number among the open grants for an upload.
+    pub(crate) fn highest_fence(&self, id: &UploadId) -> Fence {
+        lock(&self.open).uploads.get(id).map_or(Fence(0), |(fence, _)| *fence)
+    }
+
+    /// Whether nobody may still write to, or make, this file. If somebody may, the end of that is noticed.
+    pub(crate) fn is_removable(&self, file: FileId) -> bool {
+        let mut open = lock(&self.open);
+        let removable = !open.files.contains_key(&file);
+        if !removable {
+            open.awaited.insert(file);
+        }
+        removable
+    }
+
+    /// Keeps the text for the operator, and hands back what callers are told.
+    pub(crate) fn note(&self, trouble: impl Into<Trouble>) -> Failure {
+        let Trouble { failure, text, .. } = trouble.into();
+        *lock(&self.trouble) = Some(text);
+        failure
+    }
+
+    pub(crate) fn take_trouble(&self) -> Option<String> {
+        lock(&self.trouble).take()
+    }
+}
+
+/// The right of one writer to write behind the committed bytes of an upload. Offsets are those of the
+/// upload, `start` is where its last extent begins.
+pub(crate) struct Grant {
+    staging: Arc<Staging>,
+    pub(crate) id: UploadId,
+    fence: Fence,
+    /// The last extent as it was committed when the grant was made; none in an upload without a body.
+    pub(crate) piece: Option<Piece>,
+    pub(crate) start: u64,
+    handle: OnceLock<Arc<dyn DiskFile>>,
+    opening: Mutex<()>,
+    pub(crate) staged: AtomicU64,
+    synced: AtomicU64,
+    /// A sync failed: what was staged is lost, whatever a later sync says.
+    dead: AtomicBool,
+}
+
+impl Grant {
+    pub(crate) fn new(
+        staging: &Arc<Staging>,
+        id: &UploadId,
+        fence: Fence,
+        at: u64,
+        piece: Option<Piece>,
+    ) -> Self {
+        {
+            let mut open = lock(&staging.open);
+            let upload = open.uploads.entry(id.clone()).or_default();
+            *upload = (upload.0.max(fence), upload.1 + 1);
+            if let Some(piece) = piece {
+                *open.files.entry(piece.file).or_default() += 1;
+            }
+        }
+        Self {
+            staging: staging.clone(),
+            id: id.clone(),
+            fence,
+            piece,
+            start: at - piece.map_or(0, |piece| piece.len),
+            handle: OnceLock::new(),
+            opening: Mutex::default(),
+            staged: AtomicU64::new(at),
+            synced: AtomicU64::new(at),
+            dead: AtomicBool::new(false),
+        }
+    }
+
+    /// The data file, made now if it is not there.
+    pub(crate) fn file(&self) -> Result<&Arc<dyn DiskFile>, Failure> {
+        if self.is_dead() {
+            return Err(Failure::Io);
+        }
+        if self.staging.reserve.is_spent() {
+            return Err(Failure::NoSpace);
+        }
+        self.open_file()
+    }
+
+    fn open_file(&self) -> Result<&Arc<dyn DiskFile>, Failure> {
+        let _opening = lock(&self.opening);
+        if let Some(file) = self.handle.get() {
+            return Ok(file);
+        }
+        let Some(Piece { file: id, len }) = self.piece else { return Err(Failure::Io) };
+        let files = &self.staging.files;
+        let opened = if len > 0 { files.open(id) } else { files.create(id) };
+        let file = opened.map_err(|error| self.staging.note(error))?;
+        if file.len().map_err(|error| self.staging.note(error))? < len {
+            return Err(self.staging.note(Trouble::damaged(&format!("{id:?} is shorter than its record"))));
+        }
+        Ok(self.handle.get_or_init(|| file))
+    }
+
+    /// Makes durable what is staged now, or, with eventual durability, leaves it to the next flush. With
+    /// `finish_at` no byte stays behind that offset.
+    pub(crate) fn sync(self: &Arc<Self>, finish_at: Option<u64>) -> Result<(), Failure> {
+        if self.is_dead() {
+            return Err(Failure::Io);
+        }
+        let staged = self.staged.load(Ordering::Acquire);
+        let cut = match finish_at {
+            Some(end) => self.cut(end)?,
+            None => false,
+        };
+        if !cut && staged <= self.synced.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        match (self.staging.durability, self.piece) {
+            (Durability::Eventual, Some(piece)) => {
+                lock(&self.staging.dirty).insert(piece.file, self.clone());
+            }
+            _ => self.sync_data()?,
+        }
+        self.synced.fetch_max(staged, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// Syncs the file; a failure is the end of the grant.
+    pub(crate) fn sync_data(&self) -> Result<(), Failure> {
+        let Some(file) = self.handle.get() else { return Ok(()) };
+        file.sync_data().map_err(|error| {
+            self.dead.store(true, Ordering::Release);
+            self.staging.note(error)
+        })
+    }
+
+    /// Cuts what earlier writers left behind `end`; whether there was something.
+    fn cut(&self, end: u64) -> Result<bool, Failure> {
+        let Some(piece) = self.piece else { return Ok(false) };
+        if self.handle.get().is_none() && piece.len == 0 {
+            return Ok(false);
+        }
+        let file = self.open_file()?;
+        let end = end.saturating_sub(self.start);
+        let cut = file.len().and_then(|len| match len > end {
+            true => file.set_len(end).map(|()| true),
+            false => Ok(false),
+        });
+        cut.map_err(|error| self.staging.note(error))
+    }
+
+    /// Up to which offset the staged bytes may be committed; none once they are lost.
+    pub(crate) fn committable(&self) -> Option<u64> {
+        (!self.is_dead()).then(|| self.synced.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn note(&self, error: std::io::Error) -> Failure {
+        self.staging.note(error)
+    }
+
+    fn is_dead(&self) -> bool {
+        self.dead.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Grant {
+    fn drop(&mut self) {
+        let mut open = lock(&self.staging.open);
+        if let Some((_, count)) = open.uploads.get_mut(&self.id) {
+            *count -= 1;
+            if *count == 0 {
+                open.uploads.remove(&self.id);
+            }
+        }
+        let Some(Piece { file, .. }) = self.piece else { return };
+        if let Some(count) = open.files.get_mut(&file) {
+            *count -= 1;
+            if *count == 0 {
+                open.files.remove(&file);
+                if open.awaited.remove(&file) {
+                    self.staging.reclaimable.store(true, Ordering::Release);
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Grant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Grant")
+            .field("id", &self.id)
+            .field("fence", &self.fence)
+            .field("staged", &self.staged)
+            .field("synced", &self.synced)
+            .field("dead", &self.dead)
+            .finish_non_exhaustive()
+    }
+}

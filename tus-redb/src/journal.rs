@@ -1,0 +1,236 @@
+//! The journal of eventual durability: what was committed since the last flush, so that it survives the
+//! process. It is written and never synced, so it is believed only while the machine has not restarted.
+//!
+//! A header names the boot, frames follow: length, checksum, the group's number, its steps. A frame whose
+//! number the database has reached is in it already: so it does not matter when, or whether, the journal was
+//! cut after a flush.
+
+use std::{io, sync::Arc};
+
+use tus_proto::{Fence, UploadId, WallTime};
+
+use crate::{
+    apply::Step,
+    codec::{Decoder, Encoder},
+    disk::{Disk, DiskFile, Mode, read_exact},
+    files::FileId,
+    reserve::Reserve,
+};
+
+pub(crate) const JOURNAL: &str = "journal";
+
+const MAGIC: &str = "tus-redb journal 1";
+/// Length and checksum of a frame.
+const FRAME_HEAD: u64 = 16;
+
+/// The journal, open for more.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    file: Arc<dyn DiskFile>,
+    reserve: Arc<Reserve>,
+    header: u64,
+    end: u64,
+    /// What lies behind `end` could not be cut: nothing may follow it before the next flush.
+    torn: bool,
+}
+
+/// A group as it stands in the journal.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Group {
+    pub(crate) sequence: u64,
+    pub(crate) steps: Vec<Step>,
+}
+
+/// The groups in a store's journal that may be replayed: none where there is no journal, or the machine was
+/// restarted since it was begun.
+pub(crate) fn read(disk: &dyn Disk) -> io::Result<Vec<Group>> {
+    let file = match disk.open(JOURNAL, Mode::Existing) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other?,
+    };
+    // Without its name there is no telling whether this is the same boot: then it is not.
+    let Ok(boot) = disk.boot_id() else { return Ok(Vec::new()) };
+    let mut bytes = vec![0; usize::try_from(file.len()?).map_err(io::Error::other)?];
+    read_exact(&*file, &mut bytes, 0)?;
+    Ok(bytes.strip_prefix(header(&boot).as_slice()).map(groups).unwrap_or_default())
+}
+
+impl Journal {
+    /// Begins the journal of this boot anew. What it held must be in the database, durably.
+    pub(crate) fn begin(disk: &dyn Disk, boot: &str, reserve: Arc<Reserve>) -> io::Result<Self> {
+        let file = disk.open(JOURNAL, Mode::Create)?;
+        file.set_len(0)?;
+        let header = header(boot);
+        reserve.write_all(&*file, &header, 0)?;
+        let header = header.len() as u64;
+        Ok(Self { file, reserve, header, end: header, torn: false })
+    }
+
+    /// Adds a group. On failure nothing of it stays behind, or nothing is taken before the next flush.
+    pub(crate) fn append(&mut self, sequence: u64, steps: &[Step]) -> io::Result<()> {
+        if self.torn {
+            return Err(io::Error::other("the journal is damaged until the next flush"));
+        }
+        let frame = frame(sequence, steps);
+        if let Err(error) = self.reserve.write_all(&*self.file, &frame, self.end) {
+            self.retract();
+            return Err(error);
+        }
+        self.end += frame.len() as u64;
+        Ok(())
+    }
+
+    /// Cuts what lies behind the last whole group.
+    fn retract(&mut self) {
+        self.torn = self.file.set_len(self.end).is_err();
+    }
+
+    /// Empties the journal after a flush. A failure leaves frames that are in the database already.
+    pub(crate) fn restart(&mut self) {
+        if self.file.set_len(self.header).is_ok() {
+            self.end = self.header;
+            self.torn = false;
+        } else {
+            self.retract();
+        }
+    }
+
+    /// Whether only a flush can help.
+    pub(crate) fn is_torn(&self) -> bool {
+        self.torn
+    }
+
+    /// How many bytes of groups it holds.
+    pub(crate) fn len(&self) -> u64 {
+        self.end - self.header
+    }
+}
+
+fn header(boot: &str) -> Vec<u8> {
+    let mut bytes = Encoder::default();
+    bytes.text(MAGIC).text(boot);
+    bytes.0
+}
+
+fn frame(sequence: u64, steps: &[Step]) -> Vec<u8> {
+    let mut payload = Encoder::default();
+    payload.number(sequence).number(steps.len() as u64);
+    for step in steps {
+        encode(step, &mut payload);
+    }
+    let mut frame = Encoder::default();
+    frame.number(payload.0.len() as u64).number(checksum(&payload.0));
+    frame.0.extend_from_slice(&payload.0);
+    frame.0
+}
+
+/// The whole frames at the beginning of `bytes`; what follows them was torn when the process died.
+fn groups(mut bytes: &[u8]) -> Vec<Group> {
+    let mut groups = Vec::new();
+    loop {
+        let mut head = Decoder(bytes);
+        let (Some(len), Some(sum)) = (head.number(), head.number()) else { return groups };
+        let payload = usize::try_from(len).ok().and_then(|len| head.0.get(..len));
+        let Some(payload) = payload.filter(|payload| checksum(payload) == sum) else { return groups };
+        let Some(group) = group(payload) else { return groups };
+        groups.push(group);
+        bytes = bytes.get(FRAME_HEAD as usize + payload.len()..).unwrap_or_default();
+    }
+}
+
+fn group(payload: &[u8]) -> Option<Group> {
+    let mut payload = Decoder(payload);
+    let sequence = payload.number()?;
+    let count = payload.number()?;
+    let steps = (0..count).map(|_| decode(&mut payload)).collect::<Option<_>>()?;
+    payload.is_empty().then_some(Group { sequence, steps })
+}
+
+fn encode(step: &Step, out: &mut Encoder) {
+    match step {
+        Step::Create { id, created, length, metadata, file } => {
+            out.byte(1).text(id.as_str()).number(created.as_micros()).optional(*length).text(metadata);
+            out.optional(file.map(|file| file.0));
+        }
+        Step::Commit { id, fence, from, to, length } => {
+            out.byte(2).text(id.as_str()).number(fence.0).number(*from).number(*to).optional(*length);
+        }
+        Step::Fresh { id, fence, at, file } => {
+            out.byte(3).text(id.as_str()).number(fence.0).number(*at).number(file.0);
+        }
+        Step::Delete { id, fence } => {
+            out.byte(4).text(id.as_str()).number(fence.0);
+        }
+    }
+}
+
+fn decode(bytes: &mut Decoder<'_>) -> Option<Step> {
+    let kind = bytes.byte()?;
+    let id = UploadId::new(bytes.text()?)?;
+    Some(match kind {
+        1 => Step::Create {
+            id,
+            created: WallTime::from_micros(bytes.number()?),
+            length: bytes.optional()?,
+            metadata: bytes.text()?.to_owned(),
+            file: bytes.optional()?.map(FileId),
+        },
+        2 => Step::Commit {
+            id,
+            fence: Fence(bytes.number()?),
+            from: bytes.number()?,
+            to: bytes.number()?,
+            length: bytes.optional()?,
+        },
+        3 => Step::Fresh {
+            id,
+            fence: Fence(bytes.number()?),
+            at: bytes.number()?,
+            file: FileId(bytes.number()?),
+        },
+        4 => Step::Delete { id, fence: Fence(bytes.number()?) },
+        _ => return None,
+    })
+}
+
+/// FNV-1a, 64 bits: against torn writes, not against people.
+fn checksum(bytes: &[u8]) -> u64 {
+    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn steps() -> Vec<Step> {
+        let id = UploadId::new("a-1").unwrap();
+        vec![
+            Step::Create {
+                id: id.clone(),
+                created: WallTime::from_micros(3),
+                length: None,
+                metadata: "k".to_owned(),
+                file: Some(FileId(8)),
+            },
+            Step::Commit { id: id.clone(), fence: Fence(2), from: 0, to: 9, length: Some(9) },
+            Step::Fresh { id: id.clone(), fence: Fence(3), at: 9, file: FileId(10) },
+            Step::Delete { id, fence: Fence(4) },
+        ]
+    }
+
+    #[test]
+    fn a_torn_or_damaged_tail_ends_the_journal_at_the_last_whole_frame() {
+        let (first, second) = (frame(1, &steps()), frame(2, &steps()[..1]));
+        let whole = [first.clone(), second].concat();
+        assert_eq!(groups(&whole).len(), 2);
+        assert_eq!(groups(&whole)[0], Group { sequence: 1, steps: steps() });
+        for cut in first.len()..whole.len() {
+            assert_eq!(groups(&whole[..cut]).len(), 1, "cut at {cut}");
+            let mut damaged = whole.clone();
+            damaged[cut] ^= 0x10;
+            assert_eq!(groups(&damaged).len(), 1, "damaged at {cut}");
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Looking into a store: its uploads one after another, where their bytes are, and the bytes.
+
+use std::{io, ops::Bound, path::PathBuf, sync::Arc};
+
+use redb::ReadableDatabase;
+use tus_proto::{Completion, Failure, Fence, Record, UploadId};
+
+use crate::{
+    commit::Change,
+    database::UPLOADS,
+    disk::DiskFile,
+    error::Trouble,
+    record::{Piece, Row},
+    store::{Store, lock},
+};
+
+/// An upload in all detail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Description {
+    /// What every client may know.
+    pub record: Record,
+    /// The highest fencing number that was committed.
+    pub fence: Fence,
+    /// Where the bytes are, in order.
+    pub extents: Vec<Extent>,
+}
+
+/// A part of an upload's body: the first bytes of a data file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// The data file. It is not there before its first byte.
+    pub path: PathBuf,
+    /// How many of its bytes are committed.
+    pub committed: u64,
+    /// How long it is; more than `committed` where bytes were staged. None where it is not there.
+    pub file_len: Option<u64>,
+}
+
+impl Store {
+    /// At most `limit` uploads in the order of their ids, from the one behind `after` on.
+    pub fn list(&self, after: Option<&UploadId>, limit: usize) -> Result<Vec<Record>, Failure> {
+        let rows = self.rows(after, limit).map_err(|trouble| self.staging.note(trouble))?;
+        Ok(rows.into_iter().filter_map(|(id, row)| Some(row?.record(&id))).collect())
+    }
+
+    /// An upload in all detail; none where there is no such upload.
+    pub fn describe(&self, id: &UploadId) -> Result<Option<Description>, Failure> {
+        let Some(row) = self.row(id)? else { return Ok(None) };
+        let extents = row.extents.iter().map(|piece| self.extent(*piece)).collect::<io::Result<_>>();
+        let extents = extents.map_err(|error| self.staging.note(error))?;
+        Ok(Some(Description { record: row.record(id), fence: row.fence, extents }))
+    }
+
+    /// The committed bytes of an upload; none where there is no such upload.
+    pub fn read(&self, id: &UploadId) -> Result<Option<Body>, Failure> {
+        let Some(row) = self.row(id)? else { return Ok(None) };
+        let open = |piece: &Piece| Ok((self.staging.files.open(piece.file)?, piece.len));
+        let pieces = row.extents.iter().rev().filter(|piece| piece.len > 0).map(open);
+        let pieces = pieces.collect::<io::Result<_>>().map_err(|error| self.staging.note(error))?;
+        Ok(Some(Body { pieces, at: 0 }))
+    }
+
+    /// Removes an upload and its bytes, for who is alone with the store; false where there is no such upload.
+    pub fn delete(&self, id: &UploadId) -> Result<bool, Failure> {
+        let delete = Change::Delete { id: id.clone(), fence: Fence(u64::MAX) };
+        match self.commit(&[delete]).pop() {
+            Some(Completion::Deleted) => {
+                self.flush()?;
+                while self.reclaim(64)? > 0 {}
+                Ok(true)
+            }
+            Some(Completion::Failed(failure)) => Err(failure),
+            _ => Ok(false),
+        }
+    }
+
+    pub(crate) fn extent(&self, piece: Piece) -> io::Result<Extent> {
+        let file_len = match self.staging.files.open(piece.file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            other => Some(other?.len()?),
+        };
+        Ok(Extent { path: self.disk.locate(&piece.file.path()), committed: piece.len, file_len })
+    }
+
+    /// Rows in the order of their ids; none in place of one that is damaged.
+    pub(crate) fn rows(
+        &self,
+        after: Option<&UploadId>,
+        limit: usize,
+    ) -> Result<Vec<(UploadId, Option<Row>)>, Trouble> {
+        let mut writer = lock(&self.writer);
+        let database = self.database(&mut writer).map_err(|_| Trouble::damaged("records closed"))?;
+        let txn = database.begin_read()?;
+        let table = txn.open_table(UPLOADS)?;
+        let start = after.map_or(Bound::Unbounded, |id| Bound::Excluded(id.as_str()));
+        let mut rows = Vec::new();
+        for entry in table.range::<&str>((start, Bound::Unbounded))?.take(limit) {
+            let (key, value) = entry?;
+            let id = UploadId::new(key.value()).ok_or_else(|| Trouble::damaged("an upload's id"))?;
+            rows.push((id, Row::decode(value.value())));
+        }
+        Ok(rows)
+    }
+}
+
+/// Reads an upload's committed bytes from the first on.
+#[derive(Debug)]
+pub struct Body {
+    /// What is left, the next one last.
+    pieces: Vec<(Arc<dyn DiskFile>, u64)>,
+    at: u64,
+}
+
+impl io::Read for Body {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        while let Some((file, len)) = self.pieces.last() {
+            let rest = usize::try_from(len - self.at).unwrap_or(usize::MAX);
+            if rest == 0 {
+                self.pieces.pop();
+                self.at = 0;
+                continue;
+            }
+            let wanted = buf.len().min(rest);
+            let n = file.read_at(buf.get_mut(..wanted).unwrap_or_default(), self.at)?;
+            if n == 0 && wanted > 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            self.at += n as u64;
+            return Ok(n);
+        }
+        Ok(0)
+    }
+}

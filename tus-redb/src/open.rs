@@ -1,0 +1,237 @@
+//! Opening: the directory is locked, the records are found or made, what the journal adds to them is made
+//! durable, and the opening is counted. Nothing of it takes longer with more uploads.
+
+use std::{
+    io,
+    path::Path,
+    sync::{Arc, Mutex, atomic::AtomicBool},
+};
+
+use redb::DatabaseError;
+use tus_proto::{Failure, Fence};
+
+use crate::{
+    backend::RecordsFile,
+    database,
+    disk::{Disk, Mode, accept},
+    error::{OpenError, Trouble},
+    files::{DATA, Files},
+    grants::Staging,
+    journal::{JOURNAL, Journal},
+    os::OsDisk,
+    reserve::Reserve,
+    store::{Durability, Live, Options, Store, Writer, lock},
+};
+
+/// redb's file.
+const RECORDS: &str = "records.redb";
+/// The same while it is being made.
+const NEW_RECORDS: &str = "records.redb.new";
+
+impl Store {
+    /// Opens the store in the directory `dir`, and makes what is missing of it.
+    pub fn open(dir: &Path, options: &Options) -> Result<Self, OpenError> {
+        Self::open_on(Arc::new(OsDisk::new(dir)), options)
+    }
+
+    /// Opens a store that is there, for looking into it while no server runs. Where there is none, nothing
+    /// is made.
+    pub fn open_existing(dir: &Path, options: &Options) -> Result<Self, OpenError> {
+        open(Arc::new(OsDisk::new(dir)), options, false)
+    }
+
+    /// [`Self::open`] on any disk.
+    pub fn open_on(disk: Arc<dyn Disk>, options: &Options) -> Result<Self, OpenError> {
+        open(disk, options, true)
+    }
+}
+
+fn open(disk: Arc<dyn Disk>, options: &Options, create: bool) -> Result<Store, OpenError> {
+    let fault = Fault(&*disk);
+    if !create {
+        match disk.open(RECORDS, Mode::Existing) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(fault.missing()),
+            other => other.map_err(|error| fault.io(error))?,
+        };
+    }
+    let directory_lock = disk.lock(create).map_err(|error| fault.io(error))?;
+    let boot = match options.durability {
+        Durability::Strict => None,
+        Durability::Eventual => Some(disk.boot_id().map_err(|source| OpenError::NoBootId { source })?),
+    };
+    let reserve = Reserve::open(&*disk, options.reserve_bytes).map_err(|error| fault.io(error))?;
+    let reserve = Arc::new(reserve);
+    accept(disk.create_dir(DATA), io::ErrorKind::AlreadyExists).map_err(|error| fault.io(error))?;
+    let file = match disk.open(RECORDS, Mode::Existing) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            make_records(&*disk, &reserve, options).map_err(|error| fault.database(error))?;
+            disk.open(RECORDS, Mode::Existing)
+        }
+        other => other,
+    };
+    let records = Arc::new(RecordsFile::new(file.map_err(|error| fault.io(error))?, reserve.clone()));
+    let database = database::open(&records, options.cache_bytes).map_err(|error| fault.redb(error))?;
+
+    let epoch = count_opening(&database).map_err(|error| fault.database(error))?;
+    let mut writer = Writer::default();
+    let replayed = writer.replay(&*disk, &database).map_err(|error| fault.database(error.into()))?;
+    let staging = Staging::new(Files::new(disk.clone(), epoch), reserve, options.durability);
+    let store = Store {
+        disk: disk.clone(),
+        options: options.clone(),
+        first_fence: Fence(u64::from(epoch) << 32),
+        records,
+        staging: Arc::new(staging),
+        writer: Mutex::new(writer),
+        live: Mutex::new(Live::new(database)),
+        flushing: Mutex::default(),
+        lost: Mutex::default(),
+        unflushed: AtomicBool::new(replayed),
+        _directory_lock: directory_lock,
+    };
+    store.settle(boot.as_deref()).map_err(|failure| fault.failure(failure, store.trouble()))?;
+    Ok(store)
+}
+
+/// Makes the records under another name first: a crash leaves them whole, or not there.
+fn make_records(disk: &dyn Disk, reserve: &Arc<Reserve>, options: &Options) -> Result<(), Unopened> {
+    accept(disk.unlink(NEW_RECORDS), io::ErrorKind::NotFound)?;
+    let file = disk.open(NEW_RECORDS, Mode::Create)?;
+    let records = Arc::new(RecordsFile::new(file, reserve.clone()));
+    let database = database::open(&records, options.cache_bytes)?;
+    database::initialise(&database)?;
+    drop(database);
+    disk.rename(NEW_RECORDS, RECORDS)?;
+    Ok(disk.sync_dir("")?)
+}
+
+/// Checks the format and counts this opening, durably: ids and fencing numbers of it are above all others.
+fn count_opening(database: &redb::Database) -> Result<u32, Unopened> {
+    let txn = database::begin_durable(database)?;
+    match database::format(&txn)? {
+        Some(database::FORMAT) => {}
+        Some(other) => return Err(Unopened::UnknownFormat(format!("version {other}"))),
+        None => return Err(Unopened::UnknownFormat("no version".to_owned())),
+    }
+    let epoch = database::next_epoch(&txn)?;
+    txn.commit().map_err(Trouble::from)?;
+    u32::try_from(epoch).map_err(|_| Unopened::UnknownFormat(format!("opening {epoch}")))
+}
+
+impl Store {
+    /// Makes durable what was replayed, and begins the journal anew or does away with it.
+    fn settle(&self, boot: Option<&str>) -> Result<(), Failure> {
+        let mut writer = lock(&self.writer);
+        let note = |error: io::Error| self.staging.note(error);
+        for (file, (id, _)) in &writer.grown {
+            let row = self.row(id)?;
+            let extents = row.iter().flat_map(|row| &row.extents);
+            let committed = extents.filter(|piece| piece.file == *file).map(|piece| piece.len).sum::<u64>();
+            let there = self.staging.files.open(*file).and_then(|data| {
+                data.sync_data()?;
+                data.len()
+            });
+            if there.map_err(note).is_ok_and(|len| len >= committed) {
+                self.staging.files.renew(*file);
+            } else {
+                lock(&self.lost).insert(*file);
+            }
+        }
+        self.flush_held(&mut writer)?;
+        match boot {
+            Some(boot) => {
+                let reserve = self.staging.reserve.clone();
+                writer.journal = Some(Journal::begin(&*self.disk, boot, reserve).map_err(note)?);
+                self.disk.sync_dir("").map_err(note)
+            }
+            None => accept(self.disk.unlink(JOURNAL), io::ErrorKind::NotFound).map_err(note),
+        }
+    }
+}
+
+/// Why the records could not be opened.
+enum Unopened {
+    Io(io::Error),
+    Redb(DatabaseError),
+    Trouble(Trouble),
+    UnknownFormat(String),
+}
+
+impl From<io::Error> for Unopened {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<DatabaseError> for Unopened {
+    fn from(error: DatabaseError) -> Self {
+        Self::Redb(error)
+    }
+}
+
+impl From<Trouble> for Unopened {
+    fn from(trouble: Trouble) -> Self {
+        Self::Trouble(trouble)
+    }
+}
+
+/// Says whose fault it is that a store can't be opened.
+struct Fault<'a>(&'a dyn Disk);
+
+impl Fault<'_> {
+    fn dir(&self) -> std::path::PathBuf {
+        self.0.locate("")
+    }
+
+    fn missing(&self) -> OpenError {
+        OpenError::Missing { dir: self.dir() }
+    }
+
+    fn io(&self, source: io::Error) -> OpenError {
+        let dir = self.dir();
+        match source.kind() {
+            io::ErrorKind::WouldBlock => OpenError::InUse { dir },
+            io::ErrorKind::PermissionDenied
+            | io::ErrorKind::ReadOnlyFilesystem
+            | io::ErrorKind::NotADirectory
+            | io::ErrorKind::AlreadyExists
+            | io::ErrorKind::NotFound => OpenError::NotWritable { dir, source },
+            _ => OpenError::Io { dir, source },
+        }
+    }
+
+    fn redb(&self, error: DatabaseError) -> OpenError {
+        let dir = self.dir();
+        match error {
+            DatabaseError::UpgradeRequired(version) => {
+                OpenError::UnknownFormat { dir, found: format!("redb file format {version}") }
+            }
+            DatabaseError::Storage(redb::StorageError::Io(source))
+                if source.kind() == io::ErrorKind::InvalidData =>
+            {
+                OpenError::Corrupt { dir, what: source.to_string() }
+            }
+            DatabaseError::Storage(redb::StorageError::Io(source)) => OpenError::Io { dir, source },
+            other => OpenError::Corrupt { dir, what: other.to_string() },
+        }
+    }
+
+    fn database(&self, error: Unopened) -> OpenError {
+        match error {
+            Unopened::Io(source) => self.io(source),
+            Unopened::Redb(error) => self.redb(error),
+            Unopened::UnknownFormat(found) => OpenError::UnknownFormat { dir: self.dir(), found },
+            Unopened::Trouble(Trouble { failure, text, damaged: false }) => self.failure(failure, Some(text)),
+            Unopened::Trouble(trouble) => OpenError::Corrupt { dir: self.dir(), what: trouble.text },
+        }
+    }
+
+    fn failure(&self, failure: Failure, text: Option<String>) -> OpenError {
+        let kind = match failure {
+            Failure::NoSpace => io::ErrorKind::StorageFull,
+            _ => io::ErrorKind::Other,
+        };
+        let text = text.unwrap_or_else(|| "no details".to_owned());
+        OpenError::Io { dir: self.dir(), source: io::Error::new(kind, text) }
+    }
+}

@@ -1,0 +1,95 @@
+//! Giving back the space of data files that nothing refers to any more.
+
+use std::sync::atomic::Ordering;
+
+use redb::{ReadableDatabase, ReadableTable};
+use tus_proto::Failure;
+
+use crate::{
+    database::{self, DOOMED},
+    error::Trouble,
+    files::FileId,
+    store::{Durability, Store, Writer, lock},
+};
+
+impl Store {
+    /// Whether [`Self::reclaim`] may find something.
+    pub fn needs_reclaim(&self) -> bool {
+        self.staging.reclaimable.load(Ordering::Acquire)
+    }
+
+    /// Removes at most `limit` data files that nothing refers to, and tells how many. With eventual
+    /// durability those wait whose end was not flushed, in any case those that a sink may still write to.
+    /// Mostly beside commits; blocks on the disk.
+    pub fn reclaim(&self, limit: usize) -> Result<usize, Failure> {
+        // Before the look, so that what is given up from now on is seen by the next.
+        self.staging.reclaimable.store(false, Ordering::Release);
+        let removed = self.try_reclaim(limit);
+        if !matches!(removed, Ok(0)) {
+            self.staging.reclaimable.store(true, Ordering::Release);
+        }
+        removed
+    }
+
+    fn try_reclaim(&self, limit: usize) -> Result<usize, Failure> {
+        let candidates = {
+            let mut writer = lock(&self.writer);
+            let database = self.database(&mut writer)?;
+            self.candidates(&writer, &database, limit)
+        };
+        let candidates = candidates.map_err(|trouble| self.staging.note(trouble))?;
+        for file in &candidates {
+            self.staging.files.remove(*file).map_err(|error| self.staging.note(error))?;
+        }
+        if candidates.is_empty() {
+            return Ok(0);
+        }
+        // A row goes only when its file can't come back.
+        self.staging.files.sync_names().map_err(|error| self.staging.note(error))?;
+        let mut writer = lock(&self.writer);
+        let database = self.database(&mut writer)?;
+        if let Err(trouble) = self.remove_rows(&database, &candidates) {
+            let failure = self.staging.note(trouble);
+            drop(database);
+            let _ = self.reopen(&mut writer);
+            return Err(failure);
+        }
+        self.staging.reserve.remake();
+        Ok(candidates.len())
+    }
+
+    fn candidates(
+        &self,
+        writer: &Writer,
+        database: &redb::Database,
+        limit: usize,
+    ) -> Result<Vec<FileId>, Trouble> {
+        let txn = database.begin_read()?;
+        let table = txn.open_table(DOOMED)?;
+        let mut candidates = Vec::new();
+        for entry in table.iter()? {
+            let file = FileId(entry?.0.value());
+            if candidates.len() == limit {
+                break;
+            }
+            if !writer.doomed.contains(&file) && self.staging.is_removable(file) {
+                candidates.push(file);
+            }
+        }
+        Ok(candidates)
+    }
+
+    /// The rows may come back with the power: their files are then found gone.
+    fn remove_rows(&self, database: &redb::Database, files: &[FileId]) -> Result<(), Trouble> {
+        let txn = match self.options.durability {
+            Durability::Strict => database::begin_durable(database)?,
+            Durability::Eventual => database::begin_volatile(database)?,
+        };
+        let mut table = txn.open_table(DOOMED)?;
+        for file in files {
+            table.remove(file.0)?;
+        }
+        drop(table);
+        Ok(txn.commit()?)
+    }
+}

@@ -1,0 +1,88 @@
+//! Where an Append's bytes go: beyond the committed offset, invisible until they are committed.
+
+use std::{
+    os::fd::BorrowedFd,
+    sync::{Arc, atomic::Ordering},
+};
+
+use tus_proto::Failure;
+
+use crate::{
+    disk::{is_full, write_all},
+    error::WriteError,
+    grants::Grant,
+};
+
+/// The end of an upload that is being written. It belongs to one writer at a time, and may move between
+/// threads; nothing is made on the disk before its first byte.
+#[derive(Debug)]
+pub struct Sink {
+    grant: Arc<Grant>,
+    at: u64,
+}
+
+impl Sink {
+    pub(crate) fn new(grant: Arc<Grant>) -> Self {
+        let at = grant.staged.load(Ordering::Acquire);
+        Self { grant, at }
+    }
+
+    /// Stages `bytes` behind those staged before. On failure the error tells how many were.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let file = self.grant.file().map_err(|failure| WriteError { written: 0, failure })?;
+        let staged = self.grant.staged.load(Ordering::Acquire);
+        let (written, error) = match write_all(&**file, bytes, staged - self.grant.start) {
+            Ok(()) => (bytes.len(), None),
+            Err((written, error)) => (written, Some(error)),
+        };
+        self.advance(written as u64);
+        match error {
+            None => Ok(()),
+            Some(error) if is_full(&error) => Err(WriteError { written, failure: Failure::NoSpace }),
+            Some(error) => Err(WriteError { written, failure: self.grant.note(error) }),
+        }
+    }
+
+    /// The data file, made now if it is not there, and the position in it where the next byte goes, for those
+    /// who can move bytes into a file without touching them. They say with [`Self::advance`] how many they
+    /// moved. None where the disk has no such files: then [`Self::write`] is the way.
+    pub fn splice_target(&mut self) -> Result<Option<(BorrowedFd<'_>, u64)>, Failure> {
+        let position = self.grant.staged.load(Ordering::Acquire) - self.grant.start;
+        Ok(self.grant.file()?.fd().map(|fd| (fd, position)))
+    }
+
+    /// `n` bytes were moved to [`Self::splice_target`].
+    pub fn advance(&mut self, n: u64) {
+        self.grant.staged.fetch_add(n, Ordering::AcqRel);
+    }
+
+    /// How many bytes were staged through this sink.
+    pub fn staged(&self) -> u64 {
+        self.grant.staged.load(Ordering::Acquire) - self.at
+    }
+
+    /// What makes the staged bytes durable.
+    pub fn syncer(&self) -> Syncer {
+        Syncer { grant: self.grant.clone() }
+    }
+}
+
+/// Makes a sink's bytes durable, on another thread if need be, while the sink goes on writing.
+#[derive(Clone, Debug)]
+pub struct Syncer {
+    pub(crate) grant: Arc<Grant>,
+}
+
+impl Syncer {
+    /// Makes durable what is staged when the call begins; with eventual durability leaves that to the next
+    /// flush. With `finish_at`, the offset at which the upload is complete, it first cuts what earlier
+    /// writers left behind that; nobody writes meanwhile then.
+    ///
+    /// After a failure the bytes count as lost: the sink takes no more, and no commit of it succeeds.
+    pub fn sync(&self, finish_at: Option<u64>) -> Result<(), Failure> {
+        self.grant.sync(finish_at)
+    }
+}

@@ -1,0 +1,275 @@
+//! The store: what it is made of, what it answers without a change, and how it comes back after an error.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    fmt::Debug,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use redb::{Database, ReadOnlyTable, ReadTransaction, ReadableDatabase};
+use tus_proto::{Completion, Failure, Fence, Record, UploadId};
+
+use crate::{
+    backend::RecordsFile,
+    database::{self, UPLOADS},
+    disk::Disk,
+    error::{Refused, Trouble},
+    files::FileId,
+    grants::{Grant, Staging},
+    journal::Journal,
+    record::Row,
+    sink::Sink,
+};
+
+/// When a completion may be told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// What is completed survives a power cut.
+    #[default]
+    Strict,
+    /// What is completed survives the end of the process at once, and a power cut once it was flushed. After
+    /// one, an upload may have fallen back to what it was at the last flush, and what it tells is there.
+    Eventual,
+}
+
+/// How a store is opened.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What a completion promises.
+    pub durability: Durability,
+    /// How much memory the records may be cached in, in bytes. Default 4 MiB.
+    pub cache_bytes: usize,
+    /// How much of the disk is set aside for commits and deletes on a full one, in bytes. Default 4 MiB;
+    /// with 0 a full disk fails them too.
+    pub reserve_bytes: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { durability: Durability::Strict, cache_bytes: 4 << 20, reserve_bytes: 4 << 20 }
+    }
+}
+
+/// Uploads, on a disk. Shared between threads as it is; the calls that change records ([`Self::commit`],
+/// [`Self::flush`], [`Self::reclaim`]) wait for each other, the others do not.
+#[derive(Debug)]
+pub struct Store {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) options: Options,
+    pub(crate) first_fence: Fence,
+    pub(crate) records: Arc<RecordsFile>,
+    pub(crate) staging: Arc<Staging>,
+    /// Taken before any other lock.
+    pub(crate) writer: Mutex<Writer>,
+    pub(crate) live: Mutex<Live>,
+    /// Held while data is synced: a flush must not overtake one.
+    pub(crate) flushing: Mutex<()>,
+    /// Files whose sync failed since the last flush: their records fall back.
+    pub(crate) lost: Mutex<BTreeSet<FileId>>,
+    pub(crate) unflushed: AtomicBool,
+    /// Released last, when everything else is closed.
+    pub(crate) _directory_lock: Box<dyn Debug + Send + Sync>,
+}
+
+/// What only one change at a time may touch.
+#[derive(Debug, Default)]
+pub(crate) struct Writer {
+    /// The number of the last group that was committed.
+    pub(crate) sequence: u64,
+    /// There with eventual durability.
+    pub(crate) journal: Option<Journal>,
+    /// Eventual durability: extents that grew since the last flush, with their length at that.
+    pub(crate) grown: HashMap<FileId, (UploadId, u64)>,
+    /// Eventual durability: files that were given up since the last flush, and may come back with the power.
+    pub(crate) doomed: HashSet<FileId>,
+}
+
+/// The open database. Only who holds the writer's lock keeps a copy of it for longer than a look.
+#[derive(Default)]
+pub(crate) struct Live {
+    pub(crate) database: Option<Arc<Database>>,
+    view: Option<View>,
+}
+
+/// A read transaction, used until the next commit.
+struct View {
+    uploads: ReadOnlyTable<&'static str, &'static [u8]>,
+    _transaction: ReadTransaction,
+}
+
+impl Debug for Live {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Live").field("database", &self.database).finish_non_exhaustive()
+    }
+}
+
+impl Live {
+    pub(crate) fn new(database: Database) -> Self {
+        Self { database: Some(Arc::new(database)), view: None }
+    }
+
+    fn row(&mut self, id: &UploadId) -> Result<Option<Row>, Trouble> {
+        let view = match &self.view {
+            Some(view) => view,
+            None => {
+                let database = self.database.as_ref().ok_or_else(|| Trouble::damaged("records closed"))?;
+                let transaction = database.begin_read()?;
+                let uploads = transaction.open_table(UPLOADS)?;
+                self.view.insert(View { uploads, _transaction: transaction })
+            }
+        };
+        let Some(bytes) = view.uploads.get(id.as_str())? else { return Ok(None) };
+        match Row::decode(bytes.value()) {
+            Some(row) => Ok(Some(row)),
+            None => Err(Trouble::damaged(&format!("the record of {id}"))),
+        }
+    }
+}
+
+impl Store {
+    /// The lowest fencing number of this opening: above all numbers of the openings before.
+    pub fn first_fence(&self) -> Fence {
+        self.first_fence
+    }
+
+    /// What is committed about an upload. Cheap enough for an event loop: no disk is written to, and what
+    /// was read lately is cached.
+    pub fn load(&self, id: &UploadId) -> Result<Option<Record>, Failure> {
+        Ok(self.row(id)?.map(|row| row.record(id)))
+    }
+
+    /// A sink for bytes behind the committed ones, for the writer whose lock has the number `fence`. Writes
+    /// nothing: the data file is made with the first byte. Where the lock's last holder never released it,
+    /// [`Change::Fresh`](crate::Change::Fresh) comes first.
+    pub fn append(&self, id: &UploadId, fence: Fence, at: u64) -> Result<Sink, Refused> {
+        let row = self.row(id).map_err(Refused::Failed)?.ok_or(Refused::Missing)?;
+        check_append(&row, fence, at)?;
+        if fence < self.staging.highest_fence(id) {
+            return Err(Refused::Conflict { offset: row.offset() });
+        }
+        if !self.staging.reserve.remake() {
+            return Err(Refused::Failed(Failure::NoSpace));
+        }
+        let last = row.extents.last().copied();
+        let grant = Grant::new(&self.staging, id, fence, at, last);
+        // From here on the grant keeps the file from being reclaimed. Had it been before, the record is gone.
+        let row = self.row(id).map_err(Refused::Failed)?.ok_or(Refused::Missing)?;
+        check_append(&row, fence, at)?;
+        if row.extents.last().copied() != last {
+            return Err(Refused::Conflict { offset: row.offset() });
+        }
+        Ok(Sink::new(Arc::new(grant)))
+    }
+
+    /// Forgets staged bytes. Completes as `Discarded`, `Missing`, `Conflict` or `Failed`. The sink is gone
+    /// by then.
+    pub fn discard(&self, id: &UploadId, fence: Fence) -> Completion {
+        match self.row(id) {
+            Err(failure) => Completion::Failed(failure),
+            Ok(None) => Completion::Missing,
+            Ok(Some(row)) if fence < row.fence.max(self.staging.highest_fence(id)) => {
+                Completion::Conflict { offset: row.offset() }
+            }
+            Ok(Some(row)) => {
+                // What can't be cut now is garbage all the same, and goes when the upload does.
+                if let Some(last) = row.extents.last()
+                    && let Ok(file) = self.staging.files.open(last.file)
+                    && file.len().is_ok_and(|len| len > last.len)
+                    && let Err(error) = file.set_len(last.len)
+                {
+                    self.staging.note(error);
+                }
+                Completion::Discarded
+            }
+        }
+    }
+
+    /// Drops what is kept for the next [`Self::load`]. For a store that is idle.
+    pub fn rest(&self) {
+        lock(&self.live).view = None;
+    }
+
+    /// What went wrong last, for the operator's log; told once.
+    pub fn trouble(&self) -> Option<String> {
+        self.staging.take_trouble()
+    }
+
+    /// Whether the disk is so full that only commits and deletes are carried out.
+    pub fn is_full(&self) -> bool {
+        self.staging.reserve.is_spent()
+    }
+
+    pub(crate) fn row(&self, id: &UploadId) -> Result<Option<Row>, Failure> {
+        let trouble = match lock(&self.live).row(id) {
+            Ok(row) => return Ok(row),
+            Err(trouble) => trouble,
+        };
+        let damaged = trouble.damaged;
+        let failure = self.staging.note(trouble);
+        if damaged {
+            return Err(failure);
+        }
+        // Whoever holds the writer's lock will meet the same trouble, and reopen the records.
+        let Ok(mut writer) = self.writer.try_lock() else { return Err(failure) };
+        self.reopen(&mut writer)?;
+        lock(&self.live).row(id).map_err(|trouble| self.staging.note(trouble))
+    }
+
+    /// The open database, for who holds the writer's lock.
+    pub(crate) fn database(&self, writer: &mut Writer) -> Result<Arc<Database>, Failure> {
+        let open = lock(&self.live).database.clone();
+        match open {
+            Some(database) => Ok(database),
+            None => self.reopen(writer),
+        }
+    }
+
+    /// Opens the records anew: after an I/O error redb does nothing else. Copies of the database are gone by
+    /// now, because only who holds the writer's lock has any.
+    pub(crate) fn reopen(&self, writer: &mut Writer) -> Result<Arc<Database>, Failure> {
+        let mut live = lock(&self.live);
+        *live = Live::default();
+        let opened = self.try_reopen(writer);
+        live.database = Some(opened.map_err(|trouble| self.staging.note(trouble))?);
+        live.database.clone().ok_or(Failure::Io)
+    }
+
+    fn try_reopen(&self, writer: &mut Writer) -> Result<Arc<Database>, Trouble> {
+        self.records.repair()?;
+        let database = database::open(&self.records, self.options.cache_bytes)?;
+        writer.replay(&*self.disk, &database)?;
+        self.staging.reclaimable.store(true, Ordering::Release);
+        Ok(Arc::new(database))
+    }
+
+    /// What was read before this is old now.
+    pub(crate) fn renew_view(&self) {
+        lock(&self.live).view = None;
+    }
+}
+
+fn check_append(row: &Row, fence: Fence, at: u64) -> Result<(), Refused> {
+    let offset = row.offset();
+    if fence < row.fence || at != offset { Err(Refused::Conflict { offset }) } else { Ok(()) }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        let closing = self.flush();
+        if closing.is_err() {
+            // redb would make durable now what the flush could not: records whose bytes may not be there.
+            self.records.seal();
+        }
+        *lock(&self.live) = Live::default();
+        // Grants hold on to what holds them.
+        lock(&self.staging.dirty).clear();
+    }
+}
+
+/// A panic elsewhere leaves nothing half done that the next holder could not see in the records.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,194 @@
+//! Checking records against data files.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt, io,
+    path::PathBuf,
+};
+
+use redb::{ReadableDatabase, ReadableTable};
+use tus_proto::{Failure, UploadId};
+
+use crate::{
+    database::{DOOMED, FILES},
+    error::Trouble,
+    files::{DATA, FileId},
+    store::{Store, lock},
+};
+
+/// Something that is not as it should be. Its text is a sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Finding {
+    /// A record can't be read.
+    DamagedRecord {
+        /// Whose.
+        id: UploadId,
+    },
+    /// A data file with committed bytes is not there.
+    MissingFile {
+        /// Whose.
+        id: UploadId,
+        /// The file.
+        path: PathBuf,
+    },
+    /// Committed bytes are missing at the end of a data file.
+    ShortFile {
+        /// Whose.
+        id: UploadId,
+        /// The file.
+        path: PathBuf,
+        /// How many bytes are committed.
+        committed: u64,
+        /// How many are there.
+        there: u64,
+    },
+    /// A data file's number of references is wrong, so it is removed too early or never.
+    WrongCount {
+        /// The file.
+        path: PathBuf,
+        /// The number in the books; none where the file is not in them.
+        counted: Option<u32>,
+        /// How many extents refer to it.
+        references: u32,
+    },
+    /// A file or directory among the data files is nobody's.
+    Stray {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DamagedRecord { id } => write!(f, "the record of upload {id} is damaged"),
+            Self::MissingFile { id, path } => {
+                write!(f, "upload {id} has committed bytes in {}, which is missing", path.display())
+            }
+            Self::ShortFile { id, path, committed, there } => write!(
+                f,
+                "upload {id} has {committed} bytes committed in {}, which has only {there}",
+                path.display()
+            ),
+            Self::WrongCount { path, counted: Some(counted), references } => write!(
+                f,
+                "{} is counted as used {counted} times, and is used {references} times",
+                path.display()
+            ),
+            Self::WrongCount { path, counted: None, references } => {
+                write!(f, "{} is used {references} times, and is not in the books", path.display())
+            }
+            Self::Stray { path } => write!(f, "{} belongs to no upload", path.display()),
+        }
+    }
+}
+
+/// What the tables say of data files.
+struct Books {
+    counts: BTreeMap<FileId, u32>,
+    doomed: BTreeSet<FileId>,
+}
+
+impl Store {
+    /// Compares all records with all data files, for who is alone with the store. Files whose end was noted
+    /// and that are not removed yet are no finding. Takes time and memory in proportion to their number.
+    pub fn verify(&self) -> Result<Vec<Finding>, Failure> {
+        self.try_verify().map_err(|trouble| self.staging.note(trouble))
+    }
+
+    fn try_verify(&self) -> Result<Vec<Finding>, Trouble> {
+        const PAGE: usize = 1024;
+        let mut findings = Vec::new();
+        let mut references = BTreeMap::<FileId, u32>::new();
+        let mut after = None;
+        loop {
+            let rows = self.rows(after.as_ref(), PAGE)?;
+            let last_page = rows.len() < PAGE;
+            for (id, row) in rows {
+                match row {
+                    None => findings.push(Finding::DamagedRecord { id: id.clone() }),
+                    Some(row) => {
+                        for piece in row.extents {
+                            *references.entry(piece.file).or_default() += 1;
+                            let extent = self.extent(piece)?;
+                            findings.extend(check_extent(&id, extent));
+                        }
+                    }
+                }
+                after = Some(id);
+            }
+            if last_page {
+                break;
+            }
+        }
+        let books = self.books()?;
+        findings.extend(self.check_counts(&books, &references));
+        self.find_strays(&books, &references, &mut findings)?;
+        Ok(findings)
+    }
+
+    fn books(&self) -> Result<Books, Trouble> {
+        let mut writer = lock(&self.writer);
+        let database = self.database(&mut writer).map_err(|_| Trouble::damaged("records closed"))?;
+        let txn = database.begin_read()?;
+        let mut books = Books { counts: BTreeMap::new(), doomed: BTreeSet::new() };
+        for entry in txn.open_table(FILES)?.iter()? {
+            let (file, count) = entry?;
+            books.counts.insert(FileId(file.value()), count.value());
+        }
+        for entry in txn.open_table(DOOMED)?.iter()? {
+            books.doomed.insert(FileId(entry?.0.value()));
+        }
+        Ok(books)
+    }
+
+    fn check_counts(&self, books: &Books, references: &BTreeMap<FileId, u32>) -> Vec<Finding> {
+        let files: BTreeSet<_> = books.counts.keys().chain(references.keys()).collect();
+        let wrong = files.into_iter().filter_map(|file| {
+            let counted = books.counts.get(file).copied();
+            let references = references.get(file).copied().unwrap_or_default();
+            let path = self.disk.locate(&file.path());
+            (counted != Some(references)).then_some(Finding::WrongCount { path, counted, references })
+        });
+        wrong.collect()
+    }
+
+    fn find_strays(
+        &self,
+        books: &Books,
+        references: &BTreeMap<FileId, u32>,
+        findings: &mut Vec<Finding>,
+    ) -> io::Result<()> {
+        for dir in self.disk.list(DATA)? {
+            let dir = format!("{DATA}/{dir}");
+            let Ok(names) = self.disk.list(&dir) else {
+                findings.push(Finding::Stray { path: self.disk.locate(&dir) });
+                continue;
+            };
+            for name in names {
+                let path = format!("{dir}/{name}");
+                let known = FileId::from_path(&path).is_some_and(|file| {
+                    books.counts.contains_key(&file)
+                        || books.doomed.contains(&file)
+                        || references.contains_key(&file)
+                });
+                if !known {
+                    findings.push(Finding::Stray { path: self.disk.locate(&path) });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_extent(id: &UploadId, extent: crate::Extent) -> Option<Finding> {
+    let crate::Extent { path, committed, file_len } = extent;
+    match file_len {
+        None if committed > 0 => Some(Finding::MissingFile { id: id.clone(), path }),
+        Some(there) if there < committed => {
+            Some(Finding::ShortFile { id: id.clone(), path, committed, there })
+        }
+        _ => None,
+    }
+}
