@@ -58,8 +58,9 @@ impl Client {
         self.write(&serialise(request));
     }
 
-    /// The answer to the request that was sent last.
-    pub fn answer(&mut self, is_head: bool) -> Result<Answer, String> {
+    /// The answer to the request that was sent last; `to_head` says whether its method, whatever overrides it,
+    /// is HEAD: no body follows then, whatever the fields say.
+    pub fn answer(&mut self, to_head: bool) -> Result<Answer, String> {
         self.continues = 0;
         loop {
             let head = self.head()?;
@@ -72,7 +73,7 @@ impl Client {
             let length = match (answer.status, length) {
                 (204, None) => 0,
                 (204, _) => return Err("a 204 must have no Content-Length".into()),
-                (_, Some(Ok(_))) if is_head => 0,
+                (_, None | Some(Ok(_))) if to_head => 0,
                 (_, Some(Ok(length))) => length,
                 (status, _) => return Err(format!("a {status} must have a Content-Length")),
             };
@@ -215,7 +216,8 @@ impl Wire for Tcp {
     fn send(&mut self, request: &Request) -> Answer {
         let mut client = self.kept.take().unwrap_or_else(|| Client::connect(self.address));
         client.request(request);
-        let answer = client.answer(request.is_head()).unwrap_or_else(|error| panic!("{request:?}: {error}"));
+        let answer =
+            client.answer(request.method == "HEAD").unwrap_or_else(|error| panic!("{request:?}: {error}"));
         if answer.value("Connection").is_none_or(|value| !value.eq_ignore_ascii_case("close")) {
             self.kept = Some(client);
         }
@@ -253,7 +255,7 @@ impl Wire for Tcp {
 
     fn answer(&mut self, name: &'static str) -> Answer {
         let (mut client, request) = self.open.remove(name).unwrap_or_else(|| panic!("{name} is not open"));
-        client.answer(request.is_head()).unwrap_or_else(|error| panic!("{name}: {error}"))
+        client.answer(request.method == "HEAD").unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
     fn may_lag(&self) -> bool {
