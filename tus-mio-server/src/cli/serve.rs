@@ -137,38 +137,65 @@ mod tests {
     }
 
     #[test]
-    fn flags_reach_the_settings() {
+    fn each_flag_reaches_its_setting() {
         let settings = settings_of(&[
             "--listen=127.0.0.1:0",
             "--listen=127.0.0.1:0,[::1]:81",
             "--base-path=/up/",
-            "--max-size=10GB",
-            "--max-chunk-size=64KiB",
+            "--location-base-url=https://example.org/up",
+            "--cors-allow-origins=https://a.example,https://b.example",
+            "--cors-allow-headers=X-One",
+            "--cors-allow-credentials",
+            "--cors-max-age=24h",
+            "--no-demo",
             "--data-dir=/d",
             "--durability=eventual",
-            "--head-timeout=2s",
-            "--idle-timeout=3s",
+            "--max-size=10GB",
+            "--max-chunk-size=64KiB",
+            "--disable-termination",
+            "--lock-wait=1s",
+            "--lock-ttl=2s",
             "--request-timeout=0",
+            "--head-timeout=3s",
+            "--idle-timeout=4s",
+            "--shutdown-timeout=1m",
             "--threads=3",
             "--workers=5",
             "--max-connections=7",
-            "--shutdown-timeout=1m",
-            "--no-demo",
-        ])
-        .unwrap();
-        assert_eq!(settings.listen.len(), 3);
-        assert_eq!(settings.protocol.base_path(), "/up");
-        assert_eq!(settings.protocol.max_size(), Some(10_000_000_000));
-        assert_eq!(settings.protocol.max_chunk_size(), Some(65_536));
-        assert_eq!(settings.data_dir, std::path::Path::new("/d"));
-        assert!(matches!(settings.durability, tus_redb::Durability::Eventual));
-        assert_eq!((settings.threads, settings.workers, settings.max_connections), (3, 5, 7));
-        assert_eq!(settings.shutdown_timeout, Duration::from_secs(60));
-        assert!(!settings.demo);
-        let http = &settings.http;
-        let seconds =
-            [http.head_timeout, http.idle_timeout, http.body_timeout].map(|timeout| timeout.as_secs());
-        assert_eq!(seconds, [2, 3, 0]);
+        ]);
+        let protocol = tus_proto::Config::builder()
+            .base_path("/up")
+            .location_base_url("https://example.org/up")
+            .cors_allow_origins(vec!["https://a.example".into(), "https://b.example".into()])
+            .cors_allow_headers(vec!["X-One".into()])
+            .cors_allow_credentials(true)
+            .cors_max_age(Some(Duration::from_secs(86_400)))
+            .max_size(10_000_000_000)
+            .max_chunk_size(65_536)
+            .termination(false)
+            .lock_wait(Duration::from_secs(1))
+            .lock_ttl(Duration::from_secs(2));
+        let expected = Settings {
+            listen: ["127.0.0.1:0", "127.0.0.1:0", "[::1]:81"].map(|text| text.parse().unwrap()).to_vec(),
+            data_dir: "/d".into(),
+            durability: tus_redb::Durability::Eventual,
+            protocol: protocol.build().unwrap(),
+            http: http1::Settings {
+                body_timeout: Duration::ZERO,
+                head_timeout: Duration::from_secs(3),
+                idle_timeout: Duration::from_secs(4),
+                ..http1::Settings::default()
+            },
+            threads: 3,
+            workers: 5,
+            max_connections: 7,
+            shutdown_timeout: Duration::from_secs(60),
+            demo: false,
+        };
+        assert_eq!(format!("{:?}", settings.unwrap()), format!("{expected:?}"));
+        let behind_proxy = settings_of(&["--behind-proxy"]).unwrap().protocol;
+        let expected = tus_proto::Config::builder().behind_proxy(true).build().unwrap();
+        assert_eq!(format!("{behind_proxy:?}"), format!("{expected:?}"));
     }
 
     #[test]
