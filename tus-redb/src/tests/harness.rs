@@ -272,7 +272,8 @@ impl World {
 
     /// Checks that the store carries out everything again.
     pub(super) fn check_works(&mut self, context: &str) {
-        assert_eq!(self.create("again", Some(9)), Completion::Created, "{context}");
+        let created = self.create("again", Some(9));
+        assert_eq!(created, Completion::Created, "{context}: {:?}", self.store().trouble());
         assert!(self.patch("again", &[4, 5], 0, Some(9)).is_some(), "{context}");
         assert_eq!(self.delete("again"), Completion::Deleted, "{context}");
         self.store().flush().unwrap();
