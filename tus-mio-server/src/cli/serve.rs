@@ -5,7 +5,7 @@ use std::{
     collections::BTreeSet,
     io::{self, Write},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use signal_hook::{
@@ -112,7 +112,11 @@ fn shut_down_on_signals(handle: Handle) -> Result<(), Failure> {
     let cant = |error: io::Error| Failure::Environment(format!("can't wait for signals: {error}"));
     let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(cant)?;
     let wait = move || {
+        let mut wishes = Wishes::default();
         for signal in signals.forever() {
+            if !wishes.is_new(signal, Instant::now()) {
+                continue;
+            }
             let name = signal_hook::low_level::signal_name(signal).unwrap_or("signal");
             tracing::info!("{name}: ending; another signal ends at once");
             handle.shutdown();
@@ -120,6 +124,25 @@ fn shut_down_on_signals(handle: Handle) -> Result<(), Failure> {
     };
     thread::Builder::new().name("signals".into()).spawn(wait).map_err(cant)?;
     Ok(())
+}
+
+/// What may be sent twice and meant once: `timeout`, for one, signals the process and then its group as well.
+const ECHO: Duration = Duration::from_millis(100);
+
+/// Tells signals that ask anew from echoes of the one before.
+#[derive(Default)]
+struct Wishes {
+    last: Option<(i32, Instant)>,
+}
+
+impl Wishes {
+    fn is_new(&mut self, signal: i32, now: Instant) -> bool {
+        let echo = self.last.is_some_and(|(last, at)| last == signal && now.duration_since(at) < ECHO);
+        if !echo {
+            self.last = Some((signal, now));
+        }
+        !echo
+    }
 }
 
 #[cfg(test)]
@@ -217,6 +240,23 @@ mod tests {
         ] {
             let Err(Failure::Usage(text)) = settings_of(flags) else { panic!("{flags:?}") };
             assert!(text.contains(hint), "{flags:?}: {text}");
+        }
+    }
+
+    #[test]
+    fn an_echo_of_a_signal_is_no_second_one() {
+        let start = Instant::now();
+        let mut wishes = Wishes::default();
+        for (signal, millis, new) in [
+            (SIGTERM, 0, true),
+            (SIGTERM, 99, false),
+            (SIGTERM, 100, true),
+            (SIGINT, 101, true),
+            (SIGTERM, 102, true),
+            (SIGTERM, 103, false),
+        ] {
+            let now = start + Duration::from_millis(millis);
+            assert_eq!(wishes.is_new(signal, now), new, "{signal} after {millis} ms");
         }
     }
 }
