@@ -67,8 +67,10 @@ struct Prepared {
     effects: Effects,
 }
 
-/// Eventual durability: a flush is not put off when the journal is longer than this, in bytes,
-const JOURNAL_LIMIT: u64 = 16 << 20;
+/// Eventual durability: a flush is not put off when the journal is longer than this part of the reserve: if
+/// the disk is full then, the reserve must take in what the flush writes. Groups touch few pages each, and
+/// most of them the same ones.
+const JOURNAL_PART: u64 = 4;
 /// nor when this many files are open because they await it.
 const DIRTY_LIMIT: usize = 256;
 
@@ -126,7 +128,7 @@ impl Store {
     fn must_flush(&self, writer: &Writer) -> bool {
         writer.journal.as_ref().is_some_and(|journal| {
             journal.is_torn()
-                || journal.len() > JOURNAL_LIMIT
+                || journal.len() > (self.options.reserve_bytes / JOURNAL_PART).max(64 << 10)
                 || lock(&self.staging.dirty).len() > DIRTY_LIMIT
                 || self.staging.reserve.is_spent()
         })
