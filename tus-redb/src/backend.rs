@@ -108,3 +108,41 @@ impl StorageBackend for Backend {
         self.0.reserve.write_all(&*self.0.file, data, offset)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::{
+        disk::{Disk, Mode},
+        sim::{Crash, Fault, SimDisk},
+    };
+
+    fn records(disk: &SimDisk) -> Arc<RecordsFile> {
+        let reserve = Arc::new(Reserve::open(disk, 0).unwrap());
+        Arc::new(RecordsFile::new(disk.open("records", Mode::Create).unwrap(), reserve))
+    }
+
+    #[test]
+    fn what_a_failed_sync_lost_is_written_once_more() {
+        for fault in [Fault::Io, Fault::Evict] {
+            let disk = SimDisk::new();
+            let file = records(&disk);
+            disk.sync_dir("").unwrap();
+            let backend = Backend(file.clone());
+            backend.write(0, b"old").unwrap();
+            backend.sync_data().unwrap();
+            backend.write(0, b"new").unwrap();
+            let next = disk.calls();
+            disk.fail(next..next + 1, fault);
+            assert!(backend.sync_data().is_err());
+            file.repair().unwrap();
+            let mut seen = [0; 3];
+            backend.read(0, &mut seen).unwrap();
+            disk.crash(Crash::Machine(1));
+            let mut left = [0; 3];
+            Backend(records(&disk)).read(0, &mut left).unwrap();
+            assert_eq!(left, seen, "{fault:?}");
+        }
+    }
+}

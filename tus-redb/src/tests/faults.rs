@@ -1,9 +1,13 @@
 //! A disk that fails, or is full, at every call.
 
-use super::harness::World;
+use std::sync::Arc;
+
+use tus_proto::Completion;
+
+use super::harness::{World, commit, id, options, record};
 use crate::{
-    Durability,
-    sim::{Crash, Fault},
+    Change, Durability, Store,
+    sim::{Crash, Fault, SimDisk},
 };
 
 fn fail_everywhere(durability: Durability, fault: Fault, how_many: u64) {
@@ -61,5 +65,56 @@ fn space_may_run_out_for_a_call_or_for_a_while() {
     for durability in [Durability::Strict, Durability::Eventual] {
         fail_everywhere(durability, Fault::Full, 1);
         fail_everywhere(durability, Fault::Full, 60);
+    }
+}
+
+fn open(disk: &SimDisk, durability: Durability) -> Store {
+    Store::open_on(Arc::new(disk.clone()), &options(durability)).unwrap()
+}
+
+/// A file system may show what a failed sync has lost: that must not be taken for stored.
+#[test]
+fn what_is_told_after_a_failed_sync_is_on_the_disk() {
+    let mut told = 0;
+    for seed in 0..8 {
+        for call in 0..60 {
+            let disk = SimDisk::new();
+            let store = open(&disk, Durability::Strict);
+            let next = disk.calls() + call;
+            disk.fail(next..next + 1, Fault::Io);
+            let completion = store.commit(&[Change::Create(record("a", None))]).pop().unwrap();
+            disk.crash(Crash::Machine(seed));
+            drop(store);
+            if completion == Completion::Created {
+                told += 1;
+                let found = open(&disk, Durability::Strict).load(&id("a")).unwrap();
+                assert!(found.is_some(), "seed {seed}, call {call}");
+            }
+        }
+    }
+    assert!(told > 0, "some commits get through");
+}
+
+/// Closing makes the records durable, and must not where the bytes are not.
+#[test]
+fn closing_on_a_failing_disk_makes_no_record_durable_whose_bytes_are_not() {
+    for seed in 0..8 {
+        for call in 0..40 {
+            let disk = SimDisk::new();
+            let store = open(&disk, Durability::Eventual);
+            let fence = store.first_fence();
+            store.commit(&[Change::Create(record("a", None))]);
+            let mut sink = store.append(&id("a"), fence, 0).unwrap();
+            sink.write(b"bytes").unwrap();
+            sink.syncer().sync(None).unwrap();
+            store.commit(&[commit("a", fence, 0, 5, Some(&sink))]);
+            drop(sink);
+            let next = disk.calls() + call;
+            disk.fail(next..next + 1, Fault::Io);
+            drop(store);
+            disk.crash(Crash::Machine(seed));
+            let findings = open(&disk, Durability::Eventual).verify().unwrap();
+            assert_eq!(findings, [], "seed {seed}, call {call}");
+        }
     }
 }

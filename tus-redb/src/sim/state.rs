@@ -1,0 +1,234 @@
+//! What a simulated disk holds, what of it is durable, and what a crash makes of the rest.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    ops::Range,
+};
+
+use super::{BLOCK, Fault, SECTOR};
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) boot: u64,
+    /// Counts crashes: what was opened or locked before one is dead.
+    pub(super) life: u64,
+    pub(super) locked: bool,
+    pub(super) calls: u64,
+    pub(super) faults: Vec<(Range<u64>, Fault)>,
+    pub(super) faults_hit: u64,
+    pub(super) dies_at: Option<u64>,
+    pub(super) short_writes: bool,
+    /// Free blocks; none where there is no end of them.
+    pub(super) free: Option<u64>,
+    pub(super) last_file: u64,
+    pub(super) names: BTreeMap<String, Node>,
+    pub(super) files: BTreeMap<u64, Content>,
+    pub(super) durable_names: BTreeMap<String, Node>,
+    pub(super) durable_files: BTreeMap<u64, Vec<u8>>,
+    pub(super) pending: Vec<Pending>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Node {
+    Dir,
+    File(u64),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Content {
+    pub(super) bytes: Vec<u8>,
+    pub(super) blocks: BTreeSet<u64>,
+}
+
+/// A change that is not durable.
+#[derive(Debug)]
+pub(super) enum Pending {
+    Write { file: u64, offset: usize, data: Vec<u8> },
+    SetLen { file: u64, len: usize },
+    Name { dir: String, change: NameChange },
+}
+
+#[derive(Debug)]
+pub(super) enum NameChange {
+    Add(String, Node),
+    Remove(String),
+    Rename(String, String),
+}
+
+impl State {
+    pub(super) fn begin(&mut self, life: Option<u64>, grows: bool) -> io::Result<()> {
+        let number = self.calls;
+        self.calls += 1;
+        if life.is_some_and(|life| life != self.life) || self.dies_at.is_some_and(|at| number >= at) {
+            return Err(io::Error::other("the machine is dead"));
+        }
+        let error = match self.fault(number) {
+            Some(Fault::Full) if grows => io::ErrorKind::StorageFull.into(),
+            Some(Fault::Full) | None => return Ok(()),
+            Some(Fault::Io | Fault::Evict) => io::Error::other("a simulated I/O error"),
+        };
+        self.faults_hit += 1;
+        Err(error)
+    }
+
+    pub(super) fn fault(&self, number: u64) -> Option<Fault> {
+        self.faults.iter().find(|(calls, _)| calls.contains(&number)).map(|(_, fault)| *fault)
+    }
+
+    pub(super) fn content(&mut self, file: u64) -> &mut Content {
+        self.files.entry(file).or_default()
+    }
+
+    /// Takes space for a range of a file, from its start on as far as there is some; tells how many bytes of
+    /// the range have it.
+    pub(super) fn allocate(&mut self, file: u64, offset: u64, len: u64) -> u64 {
+        let mut free = self.free;
+        let content = self.content(file);
+        let mut end = offset;
+        while end < offset + len {
+            if !content.blocks.contains(&(end / BLOCK)) {
+                match &mut free {
+                    Some(0) => break,
+                    Some(free) => *free -= 1,
+                    None => {}
+                }
+                content.blocks.insert(end / BLOCK);
+            }
+            end = (end / BLOCK + 1) * BLOCK;
+        }
+        self.free = free;
+        end.min(offset + len) - offset
+    }
+
+    pub(super) fn set_len(&mut self, file: u64, len: u64) {
+        let content = self.content(file);
+        content.bytes.resize(len as usize, 0);
+        let freed = content.blocks.split_off(&len.div_ceil(BLOCK)).len() as u64;
+        self.free = self.free.map(|free| free + freed);
+        self.pending.push(Pending::SetLen { file, len: len as usize });
+    }
+
+    /// Gives back the space of files that have no name. Open ones keep their bytes.
+    pub(super) fn free_unnamed(&mut self) {
+        let named: BTreeSet<u64> = self.names.values().filter_map(Node::file).collect();
+        let unnamed = self.files.iter_mut().filter(|(file, _)| !named.contains(file));
+        let freed: usize = unnamed.map(|(_, content)| std::mem::take(&mut content.blocks).len()).sum();
+        self.free = self.free.map(|free| free + freed as u64);
+    }
+
+    pub(super) fn sync_file(&mut self, file: u64) {
+        let (of_file, rest) =
+            std::mem::take(&mut self.pending).into_iter().partition(|pending| pending.is_of(file));
+        self.pending = rest;
+        self.settle(of_file, &mut None);
+    }
+
+    /// Makes changes durable: as they are, or by chance.
+    pub(super) fn settle(&mut self, changes: Vec<Pending>, random: &mut Option<&mut Random>) {
+        for change in changes {
+            let chance = random.as_mut().map_or(1, |random| random.below(3));
+            match change {
+                _ if chance == 0 => {}
+                Pending::Write { file, offset, data } => {
+                    let durable = self.durable_files.entry(file).or_default();
+                    for (index, sector) in data.chunks(SECTOR).enumerate() {
+                        let torn = chance == 2;
+                        if !torn || random.as_mut().is_none_or(|random| random.below(2) == 0) {
+                            write(durable, offset + index * SECTOR, sector);
+                        }
+                    }
+                }
+                Pending::SetLen { file, len } => self.durable_files.entry(file).or_default().resize(len, 0),
+                Pending::Name { change, .. } => {
+                    let names = std::mem::take(&mut self.durable_names);
+                    self.durable_names = change.apply(names);
+                }
+            }
+        }
+    }
+
+    /// What the machine leaves when it dies.
+    pub(super) fn lose(&mut self, random: &mut Random) {
+        let pending = std::mem::take(&mut self.pending);
+        self.settle(pending, &mut Some(random));
+        let dirs = self.durable_names.clone();
+        self.durable_names
+            .retain(|path, _| path.rsplit_once('/').is_none_or(|(dir, _)| dirs.contains_key(dir)));
+        let named: BTreeSet<u64> = self.durable_names.values().filter_map(Node::file).collect();
+        self.durable_files.retain(|file, _| named.contains(file));
+        self.names = self.durable_names.clone();
+        let content = |bytes: &Vec<u8>| Content {
+            blocks: (0..(bytes.len() as u64).div_ceil(BLOCK)).collect(),
+            bytes: bytes.clone(),
+        };
+        self.files = self.durable_files.iter().map(|(file, bytes)| (*file, content(bytes))).collect();
+    }
+
+    pub(super) fn has_dir(&self, path: &str) -> bool {
+        path.is_empty() || self.names.get(path) == Some(&Node::Dir)
+    }
+
+    pub(super) fn children<'a>(&'a self, dir: &'a str) -> impl Iterator<Item = &'a str> {
+        let names = self.names.keys().map(String::as_str);
+        names.filter(move |path| path.rsplit_once('/').map_or("", |(parent, _)| parent) == dir)
+    }
+}
+
+impl Node {
+    pub(super) fn file(&self) -> Option<u64> {
+        match self {
+            Self::File(file) => Some(*file),
+            Self::Dir => None,
+        }
+    }
+}
+
+impl Pending {
+    pub(super) fn is_of(&self, wanted: u64) -> bool {
+        match self {
+            Self::Write { file, .. } | Self::SetLen { file, .. } => *file == wanted,
+            Self::Name { .. } => false,
+        }
+    }
+}
+
+impl NameChange {
+    pub(super) fn apply(&self, mut names: BTreeMap<String, Node>) -> BTreeMap<String, Node> {
+        match self {
+            Self::Add(path, node) => {
+                names.insert(path.clone(), *node);
+            }
+            Self::Remove(path) => {
+                names.remove(path);
+            }
+            Self::Rename(from, to) => {
+                if let Some(node) = names.remove(from) {
+                    names.insert(to.clone(), node);
+                }
+            }
+        }
+        names
+    }
+}
+
+pub(super) fn write(bytes: &mut Vec<u8>, offset: usize, data: &[u8]) {
+    let end = offset + data.len();
+    if bytes.len() < end {
+        bytes.resize(end, 0);
+    }
+    bytes[offset..end].copy_from_slice(data);
+}
+
+/// Numbers that look random and are the same for the same seed (splitmix64).
+pub(super) struct Random(pub(super) u64);
+
+impl Random {
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % bound
+    }
+}
