@@ -4,7 +4,7 @@
 use alloc::{format, string::String, vec::Vec};
 use core::{fmt, time::Duration};
 
-use crate::cors::Cors;
+use crate::{Algorithm, cors::Cors};
 
 /// The rules the exchanges of a server share. Made by [`Config::builder`].
 #[derive(Clone, Debug)]
@@ -19,6 +19,7 @@ pub struct Config {
     pub(crate) checkpoint_bytes: u64,
     pub(crate) checkpoint_interval: Duration,
     pub(crate) cors: Cors,
+    pub(crate) checksum_algorithms: Vec<Algorithm>,
 }
 
 /// How `Location` is written.
@@ -55,6 +56,7 @@ impl Config {
                 checkpoint_bytes: 32 << 20,
                 checkpoint_interval: Duration::from_secs(2),
                 cors: Cors::default(),
+                checksum_algorithms: Algorithm::ALL.to_vec(),
             },
             location_base_url: None,
             behind_proxy: false,
@@ -151,6 +153,13 @@ impl ConfigBuilder {
     /// 1 ms. Default 2 s.
     pub fn checkpoint_interval(mut self, interval: Duration) -> Self {
         self.config.checkpoint_interval = interval;
+        self
+    }
+
+    /// The algorithms that `Upload-Checksum` may name, in the order they are told; none disables the extension.
+    /// Default all that were compiled in.
+    pub fn checksum_algorithms(mut self, algorithms: Vec<Algorithm>) -> Self {
+        self.config.checksum_algorithms = algorithms;
         self
     }
 
