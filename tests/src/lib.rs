@@ -1,1 +1,16 @@
-//! Placeholder.
+//! What the tests across crates share: the wire contract as a table of rows, and two ways to run a row — in
+//! one thread without sockets, and over TCP against a server.
+//!
+//! A row is data: requests and what must be answered. Whoever can carry requests is a [`Wire`].
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+pub mod client;
+pub mod drive;
+pub mod message;
+pub mod row;
+pub mod rules;
+pub mod server;
+pub mod table;
+
+pub use message::{Answer, Body, Request};
+pub use row::{Expect, Row, Step, Wire};

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use redb::{Builder, Database, Durability, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{
+    Builder, Database, Durability, ReadTransaction, ReadableTable, TableDefinition, WriteTransaction,
+};
 
 use crate::{
     backend::{Backend, RecordsFile},
     error::Trouble,
+    files::FileId,
 };
 
 /// Uploads by id.
@@ -25,6 +28,8 @@ pub(crate) const FORMAT: u64 = 1;
 const SEQUENCE: &str = "sequence";
 /// How many times the store was opened.
 const EPOCH: &str = "epoch";
+/// Below which count the files of this opening were made before the last flush.
+const FLUSHED_FILES: &str = "flushed files";
 const FORMAT_KEY: &str = "format";
 
 /// Opens the records; makes a database where the file is empty.
@@ -76,7 +81,20 @@ pub(crate) fn set_sequence(txn: &WriteTransaction, sequence: u64) -> Result<(), 
 pub(crate) fn next_epoch(txn: &WriteTransaction) -> Result<u64, Trouble> {
     let epoch = meta(txn, EPOCH)? + 1;
     set_meta(txn, EPOCH, epoch)?;
+    set_meta(txn, FLUSHED_FILES, 0)?;
     Ok(epoch)
+}
+
+/// Notes with a flush how many data files this opening has made.
+pub(crate) fn set_flushed_files(txn: &WriteTransaction, count: u32) -> Result<(), Trouble> {
+    set_meta(txn, FLUSHED_FILES, count.into())
+}
+
+/// The first data file of the last opening that may have been made after its last flush.
+pub(crate) fn first_unflushed(txn: &ReadTransaction) -> Result<FileId, Trouble> {
+    let meta = txn.open_table(META)?;
+    let number = |key| Ok::<_, Trouble>(meta.get(key)?.map_or(0, |value| value.value()));
+    Ok(FileId(number(EPOCH)? << 32 | number(FLUSHED_FILES)?))
 }
 
 fn meta(txn: &WriteTransaction, key: &str) -> Result<u64, Trouble> {

@@ -79,6 +79,11 @@ impl Files {
         Some(FileId::new(self.epoch, count))
     }
 
+    /// How many ids were given out.
+    pub(crate) fn count(&self) -> u32 {
+        self.next.load(Ordering::Relaxed)
+    }
+
     /// Opens a file of which bytes are committed: it is there, and its name is durable.
     pub(crate) fn open(&self, id: FileId) -> io::Result<Arc<dyn DiskFile>> {
         self.disk.open(&id.path(), Mode::Existing)

@@ -52,7 +52,7 @@ impl Store {
         self.staging.files.sync_names().map_err(|error| self.staging.note(error))?;
         let database = self.database(writer)?;
         let lost = std::mem::take(&mut *lock(&self.lost));
-        if let Err(trouble) = flush_records(writer, &database, &lost) {
+        if let Err(trouble) = self.flush_records(writer, &database, &lost) {
             lock(&self.lost).extend(lost);
             let failure = self.staging.note(trouble);
             drop(database);
@@ -70,18 +70,24 @@ impl Store {
         self.unflushed.store(false, Ordering::Release);
         Ok(())
     }
-}
 
-/// One durable transaction makes all before it durable. What the disk lost is taken back in it.
-fn flush_records(writer: &Writer, database: &Database, lost: &BTreeSet<FileId>) -> Result<(), Trouble> {
-    let txn = database::begin_durable(database)?;
-    let mut tables = Tables::open(&txn)?;
-    for file in lost {
-        if let Some((id, len)) = writer.grown.get(file) {
-            tables.forget(id, *file, *len)?;
+    /// One durable transaction makes all before it durable. What the disk lost is taken back in it.
+    fn flush_records(
+        &self,
+        writer: &Writer,
+        database: &Database,
+        lost: &BTreeSet<FileId>,
+    ) -> Result<(), Trouble> {
+        let txn = database::begin_durable(database)?;
+        let mut tables = Tables::open(&txn)?;
+        for file in lost {
+            if let Some((id, len)) = writer.grown.get(file) {
+                tables.forget(id, *file, *len)?;
+            }
         }
+        drop(tables);
+        database::set_flushed_files(&txn, self.staging.files.count())?;
+        database::set_sequence(&txn, writer.sequence)?;
+        Ok(txn.commit()?)
     }
-    drop(tables);
-    database::set_sequence(&txn, writer.sequence)?;
-    Ok(txn.commit()?)
 }

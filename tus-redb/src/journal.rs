@@ -55,6 +55,21 @@ pub(crate) fn read(disk: &dyn Disk) -> io::Result<Vec<Group>> {
     Ok(bytes.strip_prefix(header(&boot).as_slice()).map(groups).unwrap_or_default())
 }
 
+/// Whether there is a journal of another boot: then what it held is lost.
+pub(crate) fn is_stale(disk: &dyn Disk) -> io::Result<bool> {
+    let file = match disk.open(JOURNAL, Mode::Existing) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        other => other?,
+    };
+    let Ok(boot) = disk.boot_id() else { return Ok(true) };
+    let wanted = header(&boot);
+    let mut found = vec![0; wanted.len()];
+    match read_exact(&*file, &mut found, 0) {
+        Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(error),
+        read => Ok(read.is_err() || found != wanted),
+    }
+}
+
 impl Journal {
     /// Begins the journal of this boot anew. What it held must be in the database, durably.
     pub(crate) fn begin(disk: &dyn Disk, boot: &str, reserve: Arc<Reserve>) -> io::Result<Self> {

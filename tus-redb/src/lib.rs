@@ -60,10 +60,13 @@ mod os;
 mod reclaim;
 mod record;
 mod reserve;
-
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 mod sink;
 mod store;
-
+mod strays;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 pub use commit::Change;

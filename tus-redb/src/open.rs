@@ -17,10 +17,11 @@ use crate::{
     error::{OpenError, Trouble},
     files::{DATA, Files},
     grants::Staging,
-    journal::{JOURNAL, Journal},
+    journal::{self, JOURNAL, Journal},
     os::OsDisk,
     reserve::Reserve,
     store::{Durability, Live, Options, Store, Writer, lock},
+    strays,
 };
 
 /// redb's file.
@@ -72,7 +73,7 @@ fn open(disk: Arc<dyn Disk>, options: &Options, create: bool) -> Result<Store, O
     let records = Arc::new(RecordsFile::new(file.map_err(|error| fault.io(error))?, reserve.clone()));
     let database = database::open(&records, options.cache_bytes).map_err(|error| fault.redb(error))?;
 
-    let epoch = count_opening(&database).map_err(|error| fault.database(error))?;
+    let epoch = count_opening(&disk, &database).map_err(|error| fault.database(error))?;
     let mut writer = Writer::default();
     let replayed = writer.replay(&*disk, &database).map_err(|error| fault.database(error.into()))?;
     let staging = Staging::new(Files::new(disk.clone(), epoch), reserve, options.durability);
@@ -106,12 +107,16 @@ fn make_records(disk: &dyn Disk, reserve: &Arc<Reserve>, options: &Options) -> R
 }
 
 /// Checks the format and counts this opening, durably: ids and fencing numbers of it are above all others.
-fn count_opening(database: &redb::Database) -> Result<u32, Unopened> {
+/// Before that it removes what the last one left behind.
+fn count_opening(disk: &Arc<dyn Disk>, database: &redb::Database) -> Result<u32, Unopened> {
     let txn = database::begin_durable(database)?;
     match database::format(&txn)? {
         Some(database::FORMAT) => {}
         Some(other) => return Err(Unopened::UnknownFormat(format!("version {other}"))),
         None => return Err(Unopened::UnknownFormat("no version".to_owned())),
+    }
+    if journal::is_stale(&**disk)? {
+        strays::remove(&**disk, &Files::new(disk.clone(), 0), database)?;
     }
     let epoch = database::next_epoch(&txn)?;
     txn.commit().map_err(Trouble::from)?;
@@ -144,7 +149,10 @@ impl Store {
                 writer.journal = Some(Journal::begin(&*self.disk, boot, reserve).map_err(note)?);
                 self.disk.sync_dir("").map_err(note)
             }
-            None => accept(self.disk.unlink(JOURNAL), io::ErrorKind::NotFound).map_err(note),
+            None => {
+                accept(self.disk.unlink(JOURNAL), io::ErrorKind::NotFound).map_err(note)?;
+                self.disk.sync_dir("").map_err(note)
+            }
         }
     }
 }

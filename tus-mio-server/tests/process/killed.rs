@@ -56,7 +56,7 @@ fn acknowledged(durability: &str) {
     let dir = tempfile::tempdir().unwrap();
     let flags = ["--durability", durability];
     let mut uploads: Vec<(String, u64)> = Vec::new();
-    let mut deleted = Vec::new();
+    let mut deleted: Vec<String> = Vec::new();
     for round in 0..6 {
         let server = Server::start(dir.path(), &flags);
         for (path, offset) in &uploads {

@@ -9,13 +9,13 @@ use std::{
 };
 
 /// A running server; killed when it is dropped.
-pub struct Server {
+pub(crate) struct Server {
     child: Child,
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl Server {
-    pub fn start(data_dir: &Path, flags: &[&str]) -> Self {
+    pub(crate) fn start(data_dir: &Path, flags: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_tus-mio-server"))
             .args(["--listen", "127.0.0.1:0", "--data-dir"])
             .arg(data_dir)
@@ -25,24 +25,25 @@ impl Server {
             .unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address = line.trim_end().strip_prefix("listening on http://").and_then(|url| url.strip_suffix("/files"));
+        let address =
+            line.trim_end().strip_prefix("listening on http://").and_then(|url| url.strip_suffix("/files"));
         Self { address: address.unwrap_or_else(|| panic!("{line:?}")).parse().unwrap(), child }
     }
 
     /// SIGKILL: nothing of the process's own has a chance to run.
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// The highest resident memory so far, in bytes.
-    pub fn peak_memory(&self) -> u64 {
+    pub(crate) fn peak_memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
     }
 
-    pub fn connect(&self) -> Connection {
+    pub(crate) fn connect(&self) -> Connection {
         let stream = TcpStream::connect(self.address).unwrap();
         // A server that hangs fails the test; it is no measure of speed.
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
@@ -51,14 +52,14 @@ impl Server {
     }
 
     /// Creates an upload and tells its path.
-    pub fn create(&self, length: u64) -> String {
+    pub(crate) fn create(&self, length: u64) -> String {
         let answer = self.connect().ask(&format!("POST /files HTTP/1.1\r\nUpload-Length: {length}\r\n"));
         assert_eq!(answer.status, 201, "{answer:?}");
         answer.header("Location").unwrap()
     }
 
     /// The offset that HEAD tells; none where there is no such upload.
-    pub fn offset(&self, path: &str) -> Option<u64> {
+    pub(crate) fn offset(&self, path: &str) -> Option<u64> {
         let answer = self.connect().ask(&format!("HEAD {path} HTTP/1.1\r\n"));
         match answer.status {
             404 => None,
@@ -68,7 +69,7 @@ impl Server {
     }
 
     /// A connection on which a PATCH of `length` bytes has begun.
-    pub fn begin_patch(&self, path: &str, offset: u64, length: u64) -> Connection {
+    pub(crate) fn begin_patch(&self, path: &str, offset: u64, length: u64) -> Connection {
         let mut connection = self.connect();
         connection.send_head(&format!(
             "PATCH {path} HTTP/1.1\r\nUpload-Offset: {offset}\r\nContent-Length: {length}\r\n\
@@ -78,7 +79,7 @@ impl Server {
     }
 
     /// A whole PATCH, with the offset it is answered.
-    pub fn patch(&self, path: &str, offset: u64, body: &[u8]) -> u64 {
+    pub(crate) fn patch(&self, path: &str, offset: u64, body: &[u8]) -> u64 {
         let mut connection = self.begin_patch(path, offset, body.len() as u64);
         connection.stream.write_all(body).unwrap();
         let answer = connection.answer();
@@ -95,12 +96,12 @@ impl Drop for Server {
 }
 
 /// A connection to the server.
-pub struct Connection {
-    pub stream: TcpStream,
+pub(crate) struct Connection {
+    pub(crate) stream: TcpStream,
 }
 
 impl Connection {
-    pub fn ask(&mut self, head: &str) -> Answer {
+    pub(crate) fn ask(&mut self, head: &str) -> Answer {
         self.send_head(head);
         self.answer()
     }
@@ -111,11 +112,16 @@ impl Connection {
     }
 
     /// The head of the next answer; a body is left where it is.
-    pub fn answer(&mut self) -> Answer {
+    pub(crate) fn answer(&mut self) -> Answer {
         let mut head = Vec::new();
         let mut byte = [0];
         while !head.ends_with(b"\r\n\r\n") {
-            assert_eq!(self.stream.read(&mut byte).unwrap(), 1, "closed after {:?}", String::from_utf8_lossy(&head));
+            assert_eq!(
+                self.stream.read(&mut byte).unwrap(),
+                1,
+                "closed after {:?}",
+                String::from_utf8_lossy(&head)
+            );
             head.push(byte[0]);
         }
         let head = String::from_utf8(head).unwrap();
@@ -126,20 +132,20 @@ impl Connection {
 
 /// The head of an answer.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     head: String,
 }
 
 impl Answer {
-    pub fn header(&self, name: &str) -> Option<String> {
+    pub(crate) fn header(&self, name: &str) -> Option<String> {
         let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
         lines.find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value.into())
     }
 }
 
 /// Byte `at` of every upload in these tests: a sequence that tells where in it one is.
-pub fn pattern(at: u64, length: usize) -> Vec<u8> {
+pub(crate) fn pattern(at: u64, length: usize) -> Vec<u8> {
     let word = |index: u64| (index ^ (index << 21)).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes();
     let skip = (at % 8) as usize;
     let words = (at / 8..).flat_map(word);

@@ -5,71 +5,20 @@ use std::{sync::Arc, time::Duration};
 
 use tus_proto::{
     Abort, AppendEnd, Command, Completion, Config, Exchange, Failure, Fence, Framing, Head, Input, Instant,
-    LockCall, LockReply, Now, OpId, Output, Trailers, WallTime,
+    LockCall, LockReply, Now, OpId, Trailers, WallTime,
 };
 
 use super::script::record;
+use oracle::{Due, Seen};
+use prng::Random;
+
+mod oracle;
+mod prng;
 
 const RUNS: u64 = 30_000;
 const STEPS: usize = 60;
 const TYPE: &str = "application/offset+octet-stream";
 const TYPES: [&str; 5] = [TYPE, TYPE, TYPE, TYPE, "x/y"];
-
-/// xorshift64*: small, and good enough to choose by.
-struct Random(u64);
-
-impl Random {
-    fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) % end
-    }
-
-    fn one<T: Clone>(&mut self, of: &[T]) -> T {
-        of[usize::try_from(self.below(of.len() as u64)).unwrap()].clone()
-    }
-
-    fn chance(&mut self, percent: u64) -> bool {
-        self.below(100) < percent
-    }
-}
-
-/// A call whose completion is due.
-#[derive(Clone, Debug)]
-enum Due {
-    Lock(OpId, LockCall),
-    Store(OpId, Command),
-}
-
-/// What the run has seen, and so what may still come.
-#[derive(Default)]
-struct Seen {
-    due: Vec<Due>,
-    ops: Vec<OpId>,
-    acquired: bool,
-    /// Releases of a lock that was acquired or waited for.
-    released: u32,
-    release_due: bool,
-    asked_checkpoint: bool,
-    append: Option<OpId>,
-    appends: u32,
-    stops: u32,
-    /// The end of the Append's bytes, as far as the exchange was told.
-    staged: u64,
-    at: u64,
-    max: u64,
-    committed: u64,
-    settling: bool,
-    commit_failed: bool,
-    lock_lost: bool,
-    responses: u32,
-    done: bool,
-}
 
 struct Run {
     random: Random,
@@ -117,88 +66,8 @@ impl Run {
     /// Takes what the exchange puts out, and holds it against what it has promised.
     fn drain(&mut self) {
         while let Some(output) = self.exchange.poll() {
-            assert!(!self.seen.done, "{output:?} after Done");
-            match output {
-                Output::Lock(op, call) => self.on_lock_call(op, call),
-                Output::Store(op, command) => self.on_command(op, command),
-                Output::Continue => assert_eq!(self.seen.appends, 0),
-                Output::Respond(response) => {
-                    self.seen.responses += 1;
-                    assert_eq!(self.seen.responses, 1);
-                    assert!(!self.seen.acquired || self.seen.released == 1);
-                    assert!(!self.seen.release_due, "the answer came before the release was done");
-                    assert!((200..600).contains(&response.status()));
-                    let tells = [200, 201, 204, 409].contains(&response.status());
-                    assert!(tells || response.header("Upload-Offset").is_none());
-                }
-                Output::Notify(_) => {}
-                Output::Done => {
-                    self.seen.done = true;
-                    assert_eq!(self.seen.released, u32::from(self.seen.acquired));
-                }
-            }
+            self.seen.see(output);
         }
-    }
-
-    fn on_lock_call(&mut self, op: OpId, call: LockCall) {
-        let seen = &mut self.seen;
-        match call {
-            LockCall::Acquire { .. } => {
-                assert!(!seen.acquired, "asked for twice");
-                seen.acquired = true;
-            }
-            LockCall::Renew { .. } => assert!(seen.acquired && seen.released == 0),
-            LockCall::Release { .. } if seen.acquired => {
-                assert!(!seen.due.iter().any(|due| matches!(due, Due::Store(..))), "commands are under way");
-                seen.released += 1;
-                assert_eq!(seen.released, 1);
-                seen.release_due = true;
-            }
-            LockCall::Release { .. } => assert!(seen.asked_checkpoint),
-            LockCall::Checkpoint { .. } => seen.asked_checkpoint = true,
-            LockCall::Checkpointed { .. } => return assert!(seen.acquired && seen.released == 0),
-        }
-        seen.ops.push(op);
-        seen.due.push(Due::Lock(op, call));
-    }
-
-    fn on_command(&mut self, op: OpId, command: Command) {
-        let seen = &mut self.seen;
-        assert_eq!(seen.released, 0, "{command:?} without the lock");
-        match &command {
-            Command::Stop => {
-                seen.stops += 1;
-                assert!(seen.stops == 1 && seen.append.is_some());
-                return;
-            }
-            Command::Append { at, max, .. } => {
-                assert!(seen.acquired && seen.appends == 0);
-                seen.appends = 1;
-                seen.append = Some(op);
-                (seen.at, seen.staged, seen.committed, seen.max) = (*at, *at, *at, *max);
-            }
-            Command::Commit { from, to, length, finish, .. } => {
-                assert!(seen.acquired && !seen.settling && !seen.commit_failed);
-                assert!(!(seen.lock_lost && seen.appends == 1), "a commit without the lock");
-                assert!(from <= to, "{command:?}");
-                if seen.appends == 1 {
-                    assert!(*to <= seen.staged, "{command:?} beyond {}", seen.staged);
-                    assert_eq!(*from, seen.committed);
-                } else {
-                    assert!(from == to && length.is_some());
-                }
-                assert!(!*finish || length.is_none_or(|length| length == *to));
-                seen.settling = true;
-            }
-            Command::Discard { .. } => {
-                assert!(seen.acquired && !seen.settling && seen.append.is_none());
-                seen.settling = true;
-            }
-            Command::Delete { .. } => assert!(seen.acquired),
-            Command::Load { .. } | Command::Create { .. } => {}
-        }
-        seen.ops.push(op);
-        seen.due.push(Due::Store(op, command));
     }
 
     fn handle(&mut self, input: Input) {
@@ -327,29 +196,13 @@ impl Run {
 
     /// The completion reaches the exchange, and what it says is remembered first.
     fn tell(&mut self, op: OpId, command: &Command, completion: Completion) {
-        match (command, &completion) {
-            (Command::Append { .. }, Completion::Appended { total, .. }) => {
-                self.seen.append = None;
-                self.seen.staged = self.seen.staged.max(self.seen.at + total.min(&self.seen.max));
-            }
-            (Command::Append { .. }, _) => self.seen.append = None,
-            (Command::Commit { .. }, Completion::Committed { offset }) => {
-                self.seen.settling = false;
-                self.seen.committed = *offset;
-            }
-            (Command::Commit { .. }, _) => {
-                self.seen.settling = false;
-                self.seen.commit_failed = true;
-            }
-            (Command::Discard { .. }, _) => self.seen.settling = false,
-            _ => {}
-        }
+        self.seen.completed(command, &completion);
         self.handle(Input::Store(op, completion));
     }
 
     /// A completion of a call that is over, or of the other kind.
     fn stale(&mut self) {
-        let over: Vec<OpId> = self.seen.ops.iter().copied().filter(|op| !self.is_due(*op)).collect();
+        let over: Vec<OpId> = self.seen.ops.iter().copied().filter(|op| !self.seen.is_due(*op)).collect();
         if over.is_empty() {
             return;
         }
@@ -360,12 +213,6 @@ impl Run {
             _ => Input::Staged(op, self.random.below(50)),
         };
         self.handle(input);
-    }
-
-    fn is_due(&self, op: OpId) -> bool {
-        self.seen.due.iter().any(|due| match due {
-            Due::Lock(due, _) | Due::Store(due, _) => *due == op,
-        })
     }
 
     fn any_reply(&mut self) -> LockReply {

@@ -1,0 +1,264 @@
+//! A client that says exactly what it is told to, over TCP, and a [`Wire`] made of such clients. Every wait is
+//! bounded.
+
+use std::{
+    collections::HashMap,
+    io::{ErrorKind, Read, Write},
+    net::{Shutdown, SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use crate::{
+    message::{Answer, Body, Last, Request},
+    row::{End, Wire},
+};
+
+/// How long a client waits for what must come. A bound, not a measure: no test waits for it to pass.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// One connection.
+#[derive(Debug)]
+pub struct Client {
+    stream: TcpStream,
+    /// What was received and not looked at yet.
+    received: Vec<u8>,
+    /// How many `100 Continue` came before the last answer.
+    pub continues: u32,
+}
+
+impl Client {
+    /// Connects.
+    pub fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("the server should accept");
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { stream, received: Vec::new(), continues: 0 }
+    }
+
+    /// Sends bytes. A server that has answered already may have closed: that shows when the answer is read.
+    pub fn write(&mut self, bytes: &[u8]) {
+        let _ = self.stream.write_all(bytes);
+    }
+
+    /// Sends as much as the server takes. Tells how much that was.
+    pub fn write_while_taken(&mut self, bytes: &[u8]) -> usize {
+        let mut sent = 0;
+        while sent < bytes.len() {
+            match self.stream.write(&bytes[sent..]) {
+                Ok(count) => sent += count,
+                Err(_) => break,
+            }
+        }
+        sent
+    }
+
+    /// Sends a request, or what there is of it.
+    pub fn request(&mut self, request: &Request) {
+        self.write(&serialise(request));
+    }
+
+    /// The answer to the request that was sent last; `to_head` says whether its method, whatever overrides it,
+    /// is HEAD: no body follows then, whatever the fields say.
+    pub fn answer(&mut self, to_head: bool) -> Result<Answer, String> {
+        self.continues = 0;
+        loop {
+            let head = self.head()?;
+            let mut answer = parse_head(&head)?;
+            if answer.status == 100 {
+                self.continues += 1;
+                continue;
+            }
+            let length = answer.value("Content-Length").map(|length| length.parse::<usize>());
+            let length = match (answer.status, length) {
+                (204, None) => 0,
+                (204, _) => return Err("a 204 must have no Content-Length".into()),
+                (_, None | Some(Ok(_))) if to_head => 0,
+                (_, Some(Ok(length))) => length,
+                (status, _) => return Err(format!("a {status} must have a Content-Length")),
+            };
+            while self.received.len() < length {
+                self.receive()?;
+            }
+            answer.body = self.received.drain(..length).collect();
+            return Ok(answer);
+        }
+    }
+
+    /// Waits until a `100 Continue` has come, and nothing else with it.
+    pub fn wait_for_continue(&mut self) -> Result<(), String> {
+        match parse_head(&self.head()?)?.status {
+            100 => Ok(()),
+            other => Err(format!("a 100 should come, not {other}")),
+        }
+    }
+
+    /// Waits until the server has closed its side, and nothing more came before that.
+    pub fn expect_close(&mut self) -> Result<(), String> {
+        match self.receive() {
+            Err(error) if error == CLOSED && self.received.is_empty() => Ok(()),
+            Err(error) => Err(format!("the server should close: {error}")),
+            Ok(()) => Err(format!("{:?} came behind the answer", String::from_utf8_lossy(&self.received))),
+        }
+    }
+
+    /// Whether the server still answers here.
+    pub fn is_kept(&mut self) -> bool {
+        self.request(&Request::bare("OPTIONS", "/files"));
+        self.answer(false).is_ok_and(|answer| answer.status == 204)
+    }
+
+    /// Closes this side only.
+    pub fn half_close(&self) {
+        self.stream.shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// Resets the connection.
+    pub fn reset(self) {
+        rustix::net::sockopt::set_socket_linger(&self.stream, Some(Duration::ZERO)).unwrap();
+    }
+
+    /// The next head, its empty line included.
+    fn head(&mut self) -> Result<Vec<u8>, String> {
+        loop {
+            let end = self.received.windows(4).position(|window| window == b"\r\n\r\n");
+            match end {
+                Some(at) => return Ok(self.received.drain(..at + 4).collect()),
+                None => self.receive()?,
+            }
+        }
+    }
+
+    fn receive(&mut self) -> Result<(), String> {
+        let mut buffer = [0; 16 << 10];
+        match self.stream.read(&mut buffer) {
+            Ok(0) => Err(CLOSED.into()),
+            Ok(count) => {
+                self.received.extend_from_slice(&buffer[..count]);
+                Ok(())
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                Err("nothing came for a long time".into())
+            }
+            Err(error) => Err(format!("the connection broke: {error}")),
+        }
+    }
+}
+
+const CLOSED: &str = "the server has closed";
+
+/// A request as bytes.
+pub fn serialise(request: &Request) -> Vec<u8> {
+    let mut bytes = format!("{} {} HTTP/1.1\r\n", request.method, request.target).into_bytes();
+    let mut field = |name: &str, value: &str| bytes.extend(format!("{name}: {value}\r\n").bytes());
+    if !request.fields.iter().any(|(name, _)| name == "Host") {
+        field("Host", "localhost");
+    }
+    for (name, value) in &request.fields {
+        field(name, value);
+    }
+    match &request.body {
+        Body::None => {}
+        Body::Sized(length, _) => field("Content-Length", &length.to_string()),
+        Body::Chunked(..) => field("Transfer-Encoding", "chunked"),
+    }
+    bytes.extend(b"\r\n");
+    match &request.body {
+        Body::None => {}
+        Body::Sized(_, body) => bytes.extend(body),
+        Body::Chunked(chunks, last) => {
+            bytes.extend(chunks.iter().flat_map(|body| chunk(body)));
+            if *last == Last::Sent {
+                bytes.extend(b"0\r\n\r\n");
+            }
+        }
+    }
+    bytes
+}
+
+fn chunk(body: &[u8]) -> Vec<u8> {
+    [format!("{:x}\r\n", body.len()).as_bytes(), body, b"\r\n"].concat()
+}
+
+fn parse_head(head: &[u8]) -> Result<Answer, String> {
+    let text = str::from_utf8(head).map_err(|error| error.to_string())?;
+    let mut lines = text.split_terminator("\r\n");
+    let status = lines.next().and_then(|line| line.strip_prefix("HTTP/1.1 ")).and_then(|line| line.get(..3));
+    let status = status.and_then(|status| status.parse().ok()).ok_or(format!("no status line: {text:?}"))?;
+    let fields = lines.filter(|line| !line.is_empty()).map(|line| {
+        let (name, value) = line.split_once(':').ok_or(format!("no field: {line:?}"))?;
+        Ok((name.to_owned(), value.trim().to_owned()))
+    });
+    Ok(Answer { status, fields: fields.collect::<Result<_, String>>()?, body: Vec::new() })
+}
+
+/// A [`Wire`] over TCP.
+#[derive(Debug)]
+pub struct Tcp {
+    address: SocketAddr,
+    /// The connection for whole requests, as long as the server keeps it.
+    kept: Option<Client>,
+    open: HashMap<&'static str, (Client, Request)>,
+}
+
+impl Tcp {
+    /// To the server at this address.
+    pub fn new(address: SocketAddr) -> Self {
+        Self { address, kept: None, open: HashMap::new() }
+    }
+
+    fn opened(&mut self, name: &str) -> &mut (Client, Request) {
+        self.open.get_mut(name).unwrap_or_else(|| panic!("{name} is not open"))
+    }
+}
+
+impl Wire for Tcp {
+    fn send(&mut self, request: &Request) -> Answer {
+        let mut client = self.kept.take().unwrap_or_else(|| Client::connect(self.address));
+        client.request(request);
+        let answer =
+            client.answer(request.method == "HEAD").unwrap_or_else(|error| panic!("{request:?}: {error}"));
+        if answer.value("Connection").is_none_or(|value| !value.eq_ignore_ascii_case("close")) {
+            self.kept = Some(client);
+        }
+        answer
+    }
+
+    fn begin(&mut self, name: &'static str, request: &Request) {
+        let mut client = Client::connect(self.address);
+        client.request(request);
+        self.open.insert(name, (client, request.clone()));
+    }
+
+    fn more(&mut self, name: &'static str, bytes: &[u8]) {
+        let (client, request) = self.opened(name);
+        match request.body {
+            Body::Chunked(..) => client.write(&chunk(bytes)),
+            _ => client.write(bytes),
+        }
+    }
+
+    fn end(&mut self, name: &'static str, end: End) {
+        match end {
+            End::Complete => self.opened(name).0.write(b"0\r\n\r\n"),
+            End::BadFraming => self.opened(name).0.write(b"no chunk\r\n"),
+            End::HalfClose => self.opened(name).0.half_close(),
+            End::Stall => {}
+            End::Close => drop(self.open.remove(name)),
+            End::Reset => {
+                if let Some((client, _)) = self.open.remove(name) {
+                    client.reset();
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, name: &'static str) -> Answer {
+        let (mut client, request) = self.open.remove(name).unwrap_or_else(|| panic!("{name} is not open"));
+        client.answer(request.method == "HEAD").unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    fn may_lag(&self) -> bool {
+        true
+    }
+}

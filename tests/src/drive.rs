@@ -1,0 +1,470 @@
+//! A runtime in one thread, without sockets: exchanges, a lock table and a store on a virtual clock. Whatever an
+//! exchange asks is done at once; time passes only when a test says so, or when nothing else is left to do.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    io::Read,
+    sync::Arc,
+    time::Duration,
+};
+
+use tempfile::TempDir;
+use tus_proto::{
+    Abort, AppendEnd, Command, Completion, Config, Exchange, Fence, Framing, Head, Input, Instant, LockEvent,
+    LockTable, Now, OpId, Output, Owner, Response, Trailers, UploadId, WallTime,
+};
+use tus_redb::{Change, Options, Refused, Sink, Store, Syncer};
+
+use crate::{
+    message::{Answer, Body, Last, Request},
+    row::{End, Wire},
+};
+
+/// How long a driver lets time pass for an answer. No protocol timer is longer.
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// The driver.
+#[derive(Debug)]
+pub struct Drive {
+    config: Arc<Config>,
+    store: Store,
+    locks: LockTable,
+    now: Now,
+    running: BTreeMap<Owner, Running>,
+    names: HashMap<&'static str, Owner>,
+    last_owner: u64,
+    _dir: TempDir,
+}
+
+/// A request under way, and its body as a connection would have it.
+#[derive(Debug)]
+struct Running {
+    exchange: Exchange,
+    append: Option<Append>,
+    syncer: Option<Syncer>,
+    /// What has arrived and is not staged yet.
+    arrived: Vec<u8>,
+    /// How many bytes of the body are still to come; none where only its end tells.
+    missing: Option<u64>,
+    ending: Option<End>,
+    response: Option<Response>,
+    done: bool,
+    /// Whoever runs this request hangs: nothing is done for it, and what it is to be told waits.
+    stuck: bool,
+    inbox: Vec<LockEvent>,
+}
+
+#[derive(Debug)]
+struct Append {
+    op: OpId,
+    sink: Option<Sink>,
+    max: u64,
+    staged: u64,
+    stopped: bool,
+}
+
+impl Drive {
+    /// A driver with an empty store.
+    pub fn new(config: Config) -> Self {
+        let dir = TempDir::new().unwrap();
+        let store = Store::open(&dir.path().join("data"), &Options::default()).unwrap();
+        Self {
+            config: Arc::new(config),
+            locks: LockTable::new(store.first_fence()),
+            store,
+            now: Now {
+                monotonic: Instant::from_micros(0),
+                wall: WallTime::from_micros(1_700_000_000_000_000),
+            },
+            running: BTreeMap::new(),
+            names: HashMap::new(),
+            last_owner: 0,
+            _dir: dir,
+        }
+    }
+
+    /// Takes a request up. Its body is as far as it is sent at once.
+    pub fn start(&mut self, request: &Request) -> Owner {
+        let fields: Vec<_> =
+            request.fields.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        let framing = match &request.body {
+            Body::None => Framing::Length(0),
+            Body::Sized(length, _) => Framing::Length(*length),
+            Body::Chunked(..) => Framing::Chunked,
+        };
+        let head = Head {
+            method: &request.method,
+            target: &request.target,
+            fields: &fields,
+            framing,
+            secure: false,
+        };
+        self.last_owner += 1;
+        let owner = Owner(self.last_owner);
+        let mut entropy = [0; 10];
+        entropy[2..].copy_from_slice(&self.last_owner.to_be_bytes());
+        let arrived = request.body.sent();
+        let missing = match framing {
+            Framing::Length(length) => Some(length - arrived.len() as u64),
+            Framing::Chunked => None,
+        };
+        let ended = missing == Some(0) || matches!(request.body, Body::Chunked(_, Last::Sent));
+        let running = Running {
+            exchange: Exchange::new(self.config.clone(), &head, entropy, self.now),
+            append: None,
+            syncer: None,
+            arrived,
+            missing,
+            ending: ended.then_some(End::Complete),
+            response: None,
+            done: false,
+            stuck: false,
+            inbox: Vec::new(),
+        };
+        self.running.insert(owner, running);
+        self.settle();
+        owner
+    }
+
+    /// More of a body arrives.
+    pub fn arrive(&mut self, owner: Owner, bytes: &[u8]) {
+        if let Some(running) = self.running.get_mut(&owner) {
+            running.arrived.extend_from_slice(bytes);
+            if let Some(missing) = &mut running.missing {
+                *missing -= bytes.len() as u64;
+                if *missing == 0 {
+                    running.ending = Some(End::Complete);
+                }
+            }
+        }
+        self.settle();
+    }
+
+    /// A body ends.
+    pub fn ends(&mut self, owner: Owner, end: End) {
+        if let Some(running) = self.running.get_mut(&owner) {
+            running.ending = Some(end);
+        }
+        self.settle();
+    }
+
+    /// From now on nothing is done for this request, as if the thread that runs it hung.
+    pub fn get_stuck(&mut self, owner: Owner) {
+        if let Some(running) = self.running.get_mut(&owner) {
+            running.stuck = true;
+        }
+    }
+
+    /// Goes on after [`get_stuck`](Self::get_stuck).
+    pub fn get_unstuck(&mut self, owner: Owner) {
+        if let Some(running) = self.running.get_mut(&owner) {
+            running.stuck = false;
+            for event in std::mem::take(&mut running.inbox) {
+                self.on_lock_event(owner, event);
+            }
+        }
+        self.settle();
+    }
+
+    /// The server shuts down: every request must end, but for those that are stuck.
+    pub fn shut_down(&mut self) {
+        for owner in self.owners() {
+            self.end_append(owner, AppendEnd::Stopped);
+            self.tell(owner, Input::Abort(Abort::Shutdown));
+        }
+        self.settle();
+    }
+
+    /// The bytes of the finished upload at this location.
+    pub fn stored(&self, location: &str) -> Vec<u8> {
+        let id = location.rsplit('/').next().and_then(UploadId::new).unwrap();
+        let mut bytes = Vec::new();
+        self.store.read(&id).unwrap().unwrap().read_to_end(&mut bytes).unwrap();
+        bytes
+    }
+
+    /// What the clock shows.
+    pub fn now(&self) -> Instant {
+        self.now.monotonic
+    }
+
+    /// Lets time pass.
+    pub fn pass(&mut self, time: Duration) {
+        let until = self.now.monotonic.after(time);
+        while let Some(at) = self.deadline().filter(|at| *at <= until) {
+            self.expire(at);
+        }
+        self.set_clock(until);
+    }
+
+    /// The response to a request, if it is there or comes with time; none where the request ended without.
+    pub fn response(&mut self, owner: Owner) -> Option<Response> {
+        let until = self.now.monotonic.after(HOUR);
+        loop {
+            let running = self.running.get(&owner)?;
+            if running.done {
+                return self.running.remove(&owner).and_then(|running| running.response);
+            }
+            let at = self.deadline().filter(|at| *at <= until);
+            self.expire(
+                at.unwrap_or_else(|| panic!("nothing is left to do, and no answer came: {running:?}")),
+            );
+        }
+    }
+
+    /// The requests that are not stuck.
+    fn owners(&self) -> Vec<Owner> {
+        let moving = self.running.iter().filter(|(_, running)| !running.stuck);
+        moving.map(|(owner, _)| *owner).collect()
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let moving = self.running.values().filter(|running| !running.stuck);
+        let exchanges = moving.filter_map(|running| running.exchange.deadline());
+        exchanges.map(|(at, _)| at).chain(self.locks.deadline()).min()
+    }
+
+    /// Lets what is due at this time be due.
+    fn expire(&mut self, at: Instant) {
+        self.set_clock(self.now.monotonic.max(at));
+        self.locks.timeout(self.now.monotonic);
+        for owner in self.owners() {
+            self.tell(owner, Input::Timeout);
+        }
+        self.settle();
+    }
+
+    fn set_clock(&mut self, at: Instant) {
+        let passed = at.since(self.now.monotonic);
+        self.now = Now { monotonic: at, wall: self.now.wall.after(passed) };
+    }
+
+    fn tell(&mut self, owner: Owner, input: Input) {
+        if let Some(running) = self.running.get_mut(&owner) {
+            running.exchange.handle(self.now, input);
+        }
+    }
+
+    /// Does all there is to do now.
+    fn settle(&mut self) {
+        loop {
+            let mut quiet = true;
+            while let Some((owner, event)) = self.locks.poll() {
+                self.on_lock_event(owner, event);
+                quiet = false;
+            }
+            for owner in self.owners() {
+                while let Some(output) =
+                    self.running.get_mut(&owner).and_then(|running| running.exchange.poll())
+                {
+                    self.carry_out(owner, output);
+                    quiet = false;
+                }
+                quiet &= !self.pump(owner);
+            }
+            if quiet {
+                return;
+            }
+        }
+    }
+
+    fn on_lock_event(&mut self, owner: Owner, event: LockEvent) {
+        if let Some(running) = self.running.get_mut(&owner).filter(|running| running.stuck) {
+            return running.inbox.push(event);
+        }
+        let input = match event {
+            LockEvent::Reply(op, reply) => Input::Lock(op, reply),
+            LockEvent::Yield(offset) => Input::Yield(offset),
+            LockEvent::Lost => {
+                self.end_append(owner, AppendEnd::Stopped);
+                Input::Abort(Abort::LockLost)
+            }
+            LockEvent::Checkpoint => {
+                // What has arrived is taken in first.
+                self.pump(owner);
+                Input::Checkpoint
+            }
+        };
+        self.tell(owner, input);
+    }
+
+    fn carry_out(&mut self, owner: Owner, output: Output) {
+        let now = self.now;
+        match output {
+            Output::Lock(op, call) => self.locks.call(now.monotonic, owner, op, call),
+            Output::Store(op, command) => self.store(owner, op, command),
+            Output::Continue | Output::Notify(_) => {}
+            Output::Respond(response) => {
+                if let Some(running) = self.running.get_mut(&owner) {
+                    assert!(running.response.replace(response).is_none(), "two responses");
+                }
+            }
+            Output::Done => {
+                if let Some(running) = self.running.get_mut(&owner) {
+                    running.done = true;
+                }
+            }
+        }
+    }
+
+    fn store(&mut self, owner: Owner, op: OpId, command: Command) {
+        let Some(running) = self.running.get_mut(&owner) else { return };
+        let completion = match command {
+            Command::Load { id } => match self.store.load(&id) {
+                Ok(Some(record)) => Completion::Loaded(record),
+                Ok(None) => Completion::Missing,
+                Err(failure) => Completion::Failed(failure),
+            },
+            Command::Create { record } => commit(&self.store, Change::Create(record)),
+            Command::Append { id, fence, at, max, fresh } => {
+                match open(&self.store, id, fence, at, max, fresh) {
+                    Ok(sink) => {
+                        running.syncer = sink.as_ref().map(Sink::syncer);
+                        running.append = Some(Append { op, sink, max, staged: 0, stopped: false });
+                        return;
+                    }
+                    Err(refusal) => refusal,
+                }
+            }
+            Command::Stop => {
+                if let Some(append) = &mut running.append {
+                    append.stopped = true;
+                }
+                return;
+            }
+            Command::Commit { id, fence, from, to, length, finish } => {
+                let syncer = running.syncer.clone();
+                let synced = syncer.as_ref().map_or(Ok(()), |syncer| syncer.sync(finish.then_some(to)));
+                let change = Change::Commit { id, fence, from, to, length, finish, syncer };
+                synced.map_or_else(Completion::Failed, |()| commit(&self.store, change))
+            }
+            Command::Discard { id, fence } => self.store.discard(&id, fence),
+            Command::Delete { id, fence } => commit(&self.store, Change::Delete { id, fence }),
+        };
+        self.tell(owner, Input::Store(op, completion));
+    }
+
+    /// Stages what has arrived, and ends the Append where that is due. Tells whether it did anything.
+    fn pump(&mut self, owner: Owner) -> bool {
+        let Some(running) = self.running.get_mut(&owner) else { return false };
+        let Some(append) = &mut running.append else { return false };
+        if append.stopped {
+            self.end_append(owner, AppendEnd::Stopped);
+            return true;
+        }
+        let arrived = std::mem::take(&mut running.arrived);
+        let room = usize::try_from(append.max - append.staged).unwrap_or(usize::MAX);
+        let welcome = &arrived[..arrived.len().min(room)];
+        if let Some(sink) = append.sink.as_mut().filter(|_| !welcome.is_empty()) {
+            if let Err(error) = sink.write(welcome) {
+                append.staged = sink.staged();
+                self.end_append(owner, AppendEnd::Failed(error.failure));
+                return true;
+            }
+            append.staged += welcome.len() as u64;
+            let (op, staged) = (append.op, append.staged);
+            self.tell(owner, Input::Staged(op, staged));
+        }
+        if arrived.len() > room {
+            self.end_append(owner, AppendEnd::Overflow);
+            return true;
+        }
+        self.end_body(owner) || !arrived.is_empty()
+    }
+
+    /// Tells how the body ended, if it has.
+    fn end_body(&mut self, owner: Owner) -> bool {
+        let Some(end) = self.running.get_mut(&owner).and_then(|running| running.ending.take()) else {
+            return false;
+        };
+        let abort = match end {
+            End::Complete => {
+                self.end_append(owner, AppendEnd::BodyEnd);
+                self.tell(owner, Input::BodyEnd(Trailers::default()));
+                return true;
+            }
+            End::Close | End::HalfClose => Abort::HalfClosed,
+            End::Reset => Abort::PeerGone,
+            End::BadFraming => Abort::BadFraming,
+            End::Stall => Abort::TooSlow,
+        };
+        self.end_append(owner, AppendEnd::Stopped);
+        self.tell(owner, Input::Abort(abort));
+        true
+    }
+
+    /// Completes the open Append, if there is one.
+    fn end_append(&mut self, owner: Owner, end: AppendEnd) {
+        let append = self.running.get_mut(&owner).and_then(|running| running.append.take());
+        if let Some(Append { op, staged, .. }) = append {
+            self.tell(owner, Input::Store(op, Completion::Appended { total: staged, end }));
+        }
+    }
+}
+
+impl Wire for Drive {
+    fn send(&mut self, request: &Request) -> Answer {
+        let owner = self.start(request);
+        self.response(owner).map_or_else(|| panic!("no answer to {request:?}"), |response| answer(&response))
+    }
+
+    fn begin(&mut self, name: &'static str, request: &Request) {
+        let owner = self.start(request);
+        self.names.insert(name, owner);
+    }
+
+    fn more(&mut self, name: &'static str, bytes: &[u8]) {
+        self.arrive(self.names[name], bytes);
+    }
+
+    fn end(&mut self, name: &'static str, end: End) {
+        self.ends(self.names[name], end);
+    }
+
+    fn answer(&mut self, name: &'static str) -> Answer {
+        let response = self.response(self.names[name]);
+        response.map_or_else(|| panic!("no answer to {name}"), |response| answer(&response))
+    }
+
+    fn may_lag(&self) -> bool {
+        false
+    }
+}
+
+fn commit(store: &Store, change: Change) -> Completion {
+    store.commit(&[change]).remove(0)
+}
+
+/// Where the bytes of an Append go; nowhere where none is welcome.
+fn open(
+    store: &Store,
+    id: UploadId,
+    fence: Fence,
+    at: u64,
+    max: u64,
+    fresh: bool,
+) -> Result<Option<Sink>, Completion> {
+    if max == 0 {
+        return Ok(None);
+    }
+    if fresh {
+        match commit(store, Change::Fresh { id: id.clone(), fence, at }) {
+            Completion::Committed { .. } => {}
+            other => return Err(other),
+        }
+    }
+    store.append(&id, fence, at).map(Some).map_err(|refused| match refused {
+        Refused::Missing => Completion::Missing,
+        Refused::Conflict { offset } => Completion::Conflict { offset },
+        Refused::Failed(failure) => Completion::Failed(failure),
+    })
+}
+
+/// A response as a client has it before any framing.
+pub fn answer(response: &Response) -> Answer {
+    Answer {
+        status: response.status(),
+        fields: response.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        body: response.body().into(),
+    }
+}

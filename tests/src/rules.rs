@@ -1,0 +1,117 @@
+//! The rules that hold for every response, whatever it answers.
+
+use crate::message::{Answer, Request};
+
+/// Holds an answer to `request` against them. The error says which it breaks.
+pub fn check(request: &Request, answer: &Answer) -> Result<(), String> {
+    let exactly = |name: &str, value: &str| match answer.values(name)[..] {
+        [told] if told == value => Ok(()),
+        ref told => Err(format!("{name} must be {value:?} once, and is {told:?}")),
+    };
+    exactly("Tus-Resumable", "1.0.0")?;
+    exactly("X-Content-Type-Options", "nosniff")?;
+    exactly("Cache-Control", "no-store")?;
+    date(answer)?;
+    let status = answer.status;
+    if status >= 400 && status != 409 && !answer.values("Upload-Offset").is_empty() {
+        return Err(format!("a {status} must not tell Upload-Offset"));
+    }
+    if status == 409 {
+        let offset = answer.value("Upload-Offset").map(|offset| offset.parse::<u64>());
+        if !matches!(offset, Some(Ok(_))) {
+            return Err("a 409 must tell the committed Upload-Offset".into());
+        }
+    }
+    if status == 405 && answer.value("Allow").is_none() {
+        return Err("a 405 must tell what is allowed".into());
+    }
+    if status == 201 && answer.value("Location").is_none() {
+        return Err("a 201 must tell the Location".into());
+    }
+    body(request, answer)
+}
+
+/// `Sun, 06 Nov 1994 08:49:37 GMT`.
+fn date(answer: &Answer) -> Result<(), String> {
+    // Letters stand for letters of their case, digits for digits, the rest for itself.
+    let pattern = "Sun, 06 Nov 1994 08:49:37 GMT";
+    let kind = |c: char| (c.is_ascii_digit(), c.is_ascii_uppercase(), c.is_ascii_lowercase());
+    let same = |(c, form): (char, char)| match form.is_ascii_alphanumeric() {
+        true => kind(c) == kind(form),
+        false => c == form,
+    };
+    let fits = |text: &str| {
+        text.len() == pattern.len() && text.ends_with(" GMT") && text.chars().zip(pattern.chars()).all(same)
+    };
+    match answer.value("Date") {
+        Some(date) if fits(date) => Ok(()),
+        other => Err(format!("Date must be an IMF-fixdate, and is {other:?}")),
+    }
+}
+
+/// An error says `CODE: text` and a line's end; a success and an answer to HEAD have no body.
+fn body(request: &Request, answer: &Answer) -> Result<(), String> {
+    if answer.status < 400 || request.is_head() {
+        return if answer.body.is_empty() { Ok(()) } else { Err("there must be no body".into()) };
+    }
+    if answer.value("Content-Type") != Some("text/plain; charset=utf-8") {
+        return Err("an error must be text/plain; charset=utf-8".into());
+    }
+    let text = str::from_utf8(&answer.body).map_err(|error| error.to_string())?;
+    let line = text.strip_suffix('\n').ok_or("an error must end its line")?;
+    let (code, sentence) = line.split_once(": ").ok_or("an error must be `CODE: text`")?;
+    let named = code.starts_with("ERR_") && code.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
+    if !named || sentence.is_empty() || line.contains('\n') {
+        return Err(format!("an error must be `CODE: text`, and is {text:?}"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal() -> Answer {
+        let field = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        Answer {
+            status: 404,
+            fields: vec![
+                field("Tus-Resumable", "1.0.0"),
+                field("Cache-Control", "no-store"),
+                field("X-Content-Type-Options", "nosniff"),
+                field("Date", "Sun, 06 Nov 1994 08:49:37 GMT"),
+                field("Content-Type", "text/plain; charset=utf-8"),
+            ],
+            body: b"ERR_NOT_FOUND: no such thing\n".to_vec(),
+        }
+    }
+
+    #[test]
+    fn a_well_formed_refusal_passes_and_each_fault_is_found() {
+        let request = Request::head().with("X-HTTP-Method-Override", "PATCH");
+        let request = Request { method: "POST".into(), ..request };
+        assert_eq!(check(&request, &refusal()), Ok(()));
+        for at in 0..refusal().fields.len() {
+            let mut answer = refusal();
+            answer.fields.remove(at);
+            assert!(check(&request, &answer).is_err(), "field {at} is missing");
+            let mut answer = refusal();
+            answer.fields.push(answer.fields[at].clone());
+            assert!(check(&request, &answer).is_err(), "field {at} is twice there");
+        }
+        let mut answer = refusal();
+        answer.fields.push(("Upload-Offset".into(), "3".into()));
+        assert!(check(&request, &answer).is_err());
+        for status in [201, 204, 405, 409] {
+            assert!(check(&request, &Answer { status, ..refusal() }).is_err(), "{status}");
+        }
+        for body in ["", "ERR_X: y", "ERR_X: \n", "x: y\n", "ERR_X y\n", "ERR_X: y\nz\n"] {
+            assert!(check(&request, &Answer { body: body.into(), ..refusal() }).is_err(), "{body:?}");
+        }
+        let body = refusal().body;
+        assert!(check(&Request::head(), &Answer { body, ..refusal() }).is_err());
+        let mut answer = refusal();
+        answer.fields[3].1 = "Sunday, 06-Nov-94 08:49:37 GMT".into();
+        assert!(check(&request, &answer).is_err());
+    }
+}

@@ -1,0 +1,75 @@
+//! A server in threads of this process, on a port and in a directory of the system's choice.
+
+use std::{net::SocketAddr, path::Path, sync::Arc, thread::JoinHandle, time::Duration};
+
+use tempfile::TempDir;
+use tus_mio_server::{Handle, Server, Settings};
+
+/// A server that runs until it is dropped.
+#[derive(Debug)]
+pub struct Running {
+    address: SocketAddr,
+    handle: Handle,
+    thread: Option<JoinHandle<Result<(), String>>>,
+    dir: Arc<TempDir>,
+}
+
+impl Running {
+    /// Starts one whose settings differ from the defaults by `change`.
+    pub fn start(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::start_in(Arc::new(TempDir::new().unwrap()), change)
+    }
+
+    /// Starts one on what another has left.
+    pub fn start_in(dir: Arc<TempDir>, change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = Settings {
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
+            data_dir: dir.path().join("data"),
+            threads: 2,
+            workers: 2,
+            demo: false,
+            shutdown_timeout: Duration::from_millis(100),
+            ..Settings::default()
+        };
+        change(&mut settings);
+        let server = Server::bind(settings).unwrap();
+        let (address, handle) = (server.addresses()[0], server.handle());
+        let thread = std::thread::spawn(|| server.run().map_err(|error| error.to_string()));
+        Self { address, handle, thread: Some(thread), dir }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What ends it.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Where it keeps its uploads.
+    pub fn data_dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Waits until it has ended, after a shutdown was asked for; what it leaves can be started on again.
+    pub fn join(mut self) -> Result<Arc<TempDir>, String> {
+        let thread = self.thread.take().ok_or("it was joined already")?;
+        thread.join().map_err(|_| "a thread of the server panicked")??;
+        Ok(self.dir.clone())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.handle.shutdown();
+        self.handle.shutdown();
+        if let Some(thread) = self.thread.take() {
+            let ended = thread.join();
+            if !std::thread::panicking() {
+                ended.unwrap().unwrap();
+            }
+        }
+    }
+}

@@ -1,0 +1,369 @@
+//! What becomes of bytes on real connections: cut ones, slow ones, kept ones, and those of a server that ends.
+//! Bodies are large enough to go all the ways a body can go.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::{io::Read, sync::Arc, thread};
+
+use tempfile::TempDir;
+use tests::{
+    Answer, Request,
+    client::{Client, serialise},
+    message::Body,
+    server::Running,
+};
+use tus_proto::UploadId;
+use tus_redb::{Options, Store};
+
+const MIB: usize = 1 << 20;
+
+/// Bytes that are nowhere the same as a few bytes further.
+fn data(len: usize) -> Vec<u8> {
+    (0..len as u64).map(|at| (at.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8).collect()
+}
+
+/// Sends a request on a connection of its own.
+fn send(server: &Running, request: &Request) -> Answer {
+    let mut client = Client::connect(server.address());
+    client.request(request);
+    client.answer(request.method == "HEAD").unwrap()
+}
+
+fn create(server: &Running, length: usize) -> String {
+    let answer = send(server, &Request::post().with("Upload-Length", length));
+    assert_eq!(answer.status, 201);
+    answer.value("Location").unwrap().to_owned()
+}
+
+/// A PATCH that announces `length` bytes and has none yet.
+fn patch(location: &str, offset: usize, length: usize) -> Request {
+    Request { target: location.into(), ..Request::patch(offset as u64).announcing(length as u64, "") }
+}
+
+fn head(location: &str) -> Request {
+    Request { target: location.into(), ..Request::head() }
+}
+
+/// What HEAD tells, asked on a connection of its own.
+fn offset(server: &Running, location: &str) -> usize {
+    let answer = send(server, &head(location));
+    assert_eq!(answer.status, 200);
+    answer.value("Upload-Offset").unwrap().parse().unwrap()
+}
+
+/// Asks until HEAD tells `expected`, which must not be passed.
+#[track_caller]
+fn tells(server: &Running, location: &str, expected: usize) {
+    let mut client = Client::connect(server.address());
+    for _ in 0..20_000 {
+        client.request(&head(location));
+        let answer = client.answer(true).unwrap();
+        let told: usize = answer.value("Upload-Offset").unwrap().parse().unwrap();
+        assert!(told <= expected, "{told} is more than was sent");
+        if told == expected {
+            return;
+        }
+    }
+    panic!("HEAD does not tell {expected}");
+}
+
+/// Ends the server and holds what it stored against what was sent.
+#[track_caller]
+fn stored(server: Running, location: &str, expected: &[u8]) {
+    server.handle().shutdown();
+    let dir = server.join().unwrap();
+    assert!(read(&dir, location) == expected, "other bytes are stored than were sent");
+}
+
+fn read(dir: &Arc<TempDir>, location: &str) -> Vec<u8> {
+    let store = Store::open(&dir.path().join("data"), &Options::default()).unwrap();
+    let id = UploadId::new(location.rsplit('/').next().unwrap()).unwrap();
+    let mut bytes = Vec::new();
+    store.read(&id).unwrap().unwrap().read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+/// A client that has sent the first `sent` bytes of a PATCH of all of `data`.
+fn sending(server: &Running, location: &str, data: &[u8], sent: usize) -> Client {
+    let mut client = Client::connect(server.address());
+    client.request(&patch(location, 0, data.len()));
+    client.write(&data[..sent]);
+    client
+}
+
+#[test]
+fn a_body_comes_out_as_it_went_in() {
+    let server = Running::start(|_| {});
+    let data = data(5 * MIB + 17);
+    let location = create(&server, data.len());
+    let mut client = sending(&server, &location, &data, data.len());
+    let answer = client.answer(false).unwrap();
+    assert_eq!((answer.status, answer.value("Upload-Offset")), (204, Some(&*data.len().to_string())));
+    stored(server, &location, &data);
+}
+
+#[test]
+fn a_chunked_body_comes_out_as_it_went_in() {
+    let server = Running::start(|_| {});
+    let data = data(3 * MIB + 17);
+    let location = create(&server, data.len());
+    let chunks = data.chunks(100_003).map(<[u8]>::to_vec).collect();
+    let body = Body::Chunked(chunks, tests::message::Last::Sent);
+    let answer = send(&server, &Request { body, ..patch(&location, 0, 0) });
+    assert_eq!((answer.status, answer.value("Upload-Offset")), (204, Some(&*data.len().to_string())));
+    stored(server, &location, &data);
+}
+
+#[test]
+fn head_tells_all_bytes_that_arrived_while_the_connection_is_still_open() {
+    let server = Running::start(|_| {});
+    let data = data(4 * MIB);
+    let location = create(&server, data.len());
+    let mut client = sending(&server, &location, &data, 0);
+    let mut sent = 0;
+    for piece in data[..3 * MIB].chunks(777_777) {
+        client.write(piece);
+        sent += piece.len();
+        tells(&server, &location, sent);
+    }
+    client.write(&data[sent..]);
+    assert_eq!(client.answer(false).unwrap().status, 204);
+    stored(server, &location, &data);
+}
+
+#[test]
+fn a_client_that_closes_loses_no_byte_that_arrived() {
+    let server = Running::start(|_| {});
+    let data = data(3 * MIB);
+    let location = create(&server, data.len());
+    drop(sending(&server, &location, &data, 2 * MIB + 3));
+    tells(&server, &location, 2 * MIB + 3);
+    stored(server, &location, &data[..2 * MIB + 3]);
+}
+
+#[test]
+fn a_client_that_closes_its_side_is_told_when_all_its_bytes_are_committed() {
+    let server = Running::start(|_| {});
+    let data = data(3 * MIB);
+    let location = create(&server, data.len());
+    let mut client = sending(&server, &location, &data, 2 * MIB + 3);
+    client.half_close();
+    let answer = client.answer(false).unwrap();
+    assert_eq!(answer.status, 400);
+    assert!(answer.body.starts_with(b"ERR_UNEXPECTED_EOF: "));
+    client.expect_close().unwrap();
+    assert_eq!(offset(&server, &location), 2 * MIB + 3);
+    stored(server, &location, &data[..2 * MIB + 3]);
+}
+
+#[test]
+fn a_reset_loses_no_byte_that_was_taken_in() {
+    let server = Running::start(|_| {});
+    let data = data(3 * MIB);
+    let location = create(&server, data.len());
+    let client = sending(&server, &location, &data, 2 * MIB + 3);
+    tells(&server, &location, 2 * MIB + 3);
+    client.reset();
+    // The upload is free: who comes back goes on at once.
+    let mut client = Client::connect(server.address());
+    client.request(&patch(&location, 2 * MIB + 3, data.len() - 2 * MIB - 3));
+    client.write(&data[2 * MIB + 3..]);
+    assert_eq!(client.answer(false).unwrap().status, 204);
+    stored(server, &location, &data);
+}
+
+#[test]
+fn a_reset_at_any_moment_leaves_a_beginning_of_what_was_sent() {
+    let server = Running::start(|_| {});
+    let data = data(2 * MIB);
+    let location = create(&server, data.len());
+    sending(&server, &location, &data, MIB).reset();
+    // The newcomer waits for the writer, whatever the reset left it: 409 tells, or 204.
+    let mut client = Client::connect(server.address());
+    let at = offset(&server, &location);
+    assert!(at <= MIB);
+    client.request(&patch(&location, at, data.len() - at));
+    client.write(&data[at..]);
+    let answer = client.answer(false).unwrap();
+    let end = if answer.status == 409 {
+        answer.value("Upload-Offset").unwrap().parse().unwrap()
+    } else {
+        data.len()
+    };
+    assert!([204, 409].contains(&answer.status), "{}", answer.status);
+    stored(server, &location, &data[..end]);
+}
+
+#[test]
+fn a_newcomer_takes_over_from_a_connection_that_is_still_held() {
+    let server = Running::start(|_| {});
+    let data = data(4 * MIB);
+    let location = create(&server, data.len());
+    let mut held = sending(&server, &location, &data, MIB + 5);
+    tells(&server, &location, MIB + 5);
+    let mut client = Client::connect(server.address());
+    client.request(&patch(&location, MIB + 5, data.len() - MIB - 5));
+    client.write(&data[MIB + 5..]);
+    assert_eq!(client.answer(false).unwrap().status, 204);
+    let answer = held.answer(false).unwrap();
+    assert_eq!(answer.status, 400);
+    assert!(answer.body.starts_with(b"ERR_UPLOAD_INTERRUPTED: "));
+    stored(server, &location, &data);
+}
+
+#[test]
+fn requests_with_bodies_may_be_pipelined() {
+    let server = Running::start(|_| {});
+    let data = data(MIB);
+    let location = create(&server, data.len());
+    let mut bytes = Vec::new();
+    for (at, piece) in data.chunks(MIB / 8).enumerate() {
+        bytes.extend(serialise(&patch(&location, at * MIB / 8, piece.len())));
+        bytes.extend(piece);
+        bytes.extend(serialise(&head(&location)));
+    }
+    let mut client = Client::connect(server.address());
+    client.write(&bytes);
+    for at in 1..=8 {
+        let end = (at * MIB / 8).to_string();
+        for (status, is_head) in [(204, false), (200, true)] {
+            let answer = client.answer(is_head).unwrap();
+            assert_eq!((answer.status, answer.value("Upload-Offset")), (status, Some(&*end)));
+        }
+    }
+    stored(server, &location, &data);
+}
+
+#[test]
+fn a_connection_serves_one_request_after_the_other() {
+    let server = Running::start(|_| {});
+    let mut client = Client::connect(server.address());
+    for _ in 0..3 {
+        client.request(&Request::post().with("Upload-Length", 5));
+        let location = client.answer(false).unwrap().value("Location").unwrap().to_owned();
+        client.request(&Request { target: location.clone(), ..Request::patch(0).sized("hello") });
+        assert_eq!(client.answer(false).unwrap().status, 204);
+        client.request(&head("/files/unknown"));
+        assert_eq!(client.answer(true).unwrap().status, 404);
+        client.request(&Request { target: location, ..Request::delete() });
+        assert_eq!(client.answer(false).unwrap().status, 204);
+    }
+}
+
+#[test]
+fn an_answer_before_the_body_was_read_reaches_a_client_that_goes_on_sending() {
+    let server = Running::start(|_| {});
+    let location = create(&server, MIB);
+    let data = data(8 * MIB);
+    let mut client = Client::connect(server.address());
+    client.request(&patch(&location, 0, data.len()));
+    // All of it is sent before the answer is looked at: a reset would have destroyed it meanwhile.
+    client.write(&data);
+    let answer = client.answer(false).unwrap();
+    assert_eq!(answer.status, 413);
+    assert_eq!(answer.value("Connection"), Some("close"));
+    assert!(answer.body.starts_with(b"ERR_UPLOAD_SIZE_EXCEEDED: "));
+    client.expect_close().unwrap();
+    assert_eq!(offset(&server, &location), 0);
+}
+
+#[test]
+fn a_body_without_an_end_is_not_listened_to_for_ever() {
+    let server = Running::start(|settings| settings.http.linger_bytes = MIB as u64);
+    let location = create(&server, MIB);
+    let data = data(MIB);
+    let mut client = Client::connect(server.address());
+    client.request(&patch(&location, 0, 1 << 40));
+    assert_eq!(client.answer(false).unwrap().status, 413);
+    let taken = (0..64).map(|_| client.write_while_taken(&data)).sum::<usize>();
+    assert!(taken < 64 * MIB, "the server takes bytes without an end");
+}
+
+#[test]
+fn a_client_that_waits_for_100_sends_its_body_only_where_it_is_wanted() {
+    let server = Running::start(|_| {});
+    let location = create(&server, 9);
+    let expecting = |offset, length| patch(&location, offset, length).with("Expect", "100-continue");
+    let mut client = Client::connect(server.address());
+    client.request(&expecting(0, 5));
+    client.wait_for_continue().unwrap();
+    client.write(b"hello");
+    let answer = client.answer(false).unwrap();
+    assert_eq!((answer.status, client.continues), (204, 0));
+    for (request, status) in [
+        (expecting(0, 5), 409),
+        (expecting(5, 5), 413),
+        (expecting(5, 4).with("Content-Type", "text/plain"), 415),
+        (Request { target: "/elsewhere".into(), ..expecting(5, 4) }, 404),
+    ] {
+        let mut client = Client::connect(server.address());
+        client.request(&request);
+        let answer = client.answer(false).unwrap();
+        assert_eq!((answer.status, client.continues), (status, 0));
+    }
+    // Nobody who does not wait is told to go on.
+    let mut client = Client::connect(server.address());
+    client.request(&patch(&location, 5, 4));
+    client.write(b"you!");
+    let answer = client.answer(false).unwrap();
+    assert_eq!((answer.status, client.continues), (204, 0));
+}
+
+#[test]
+fn an_http_1_0_client_uploads_and_its_connection_is_closed() {
+    let server = Running::start(|_| {});
+    let location = create(&server, 5);
+    let mut client = Client::connect(server.address());
+    let lines = "Tus-Resumable: 1.0.0\r\nUpload-Offset: 0\r\nContent-Length: 5\r\n\
+                 Content-Type: application/offset+octet-stream\r\nExpect: 100-continue\r\n";
+    client.write(format!("PATCH {location} HTTP/1.0\r\n{lines}\r\nhello").as_bytes());
+    let answer = client.answer(false).unwrap();
+    // RFC 9110 section 10.1.1: an HTTP/1.0 client can't read a 100.
+    assert_eq!((answer.status, client.continues), (204, 0));
+    client.expect_close().unwrap();
+    stored(server, &location, b"hello");
+}
+
+#[test]
+fn a_shutdown_in_the_middle_of_a_body_commits_what_arrived() {
+    let server = Running::start(|_| {});
+    let data = data(3 * MIB);
+    let location = create(&server, data.len());
+    let mut client = sending(&server, &location, &data, 2 * MIB + 3);
+    tells(&server, &location, 2 * MIB + 3);
+    server.handle().shutdown();
+    let answer = client.answer(false).unwrap();
+    assert_eq!((answer.status, answer.value("Connection")), (503, Some("close")));
+    assert!(answer.body.starts_with(b"ERR_SERVER_SHUTDOWN: "));
+    let dir = server.join().unwrap();
+    // The next server goes on where this one was.
+    let server = Running::start_in(dir, |_| {});
+    assert_eq!(offset(&server, &location), 2 * MIB + 3);
+    let mut client = Client::connect(server.address());
+    client.request(&patch(&location, 2 * MIB + 3, data.len() - 2 * MIB - 3));
+    client.write(&data[2 * MIB + 3..]);
+    assert_eq!(client.answer(false).unwrap().status, 204);
+    stored(server, &location, &data);
+}
+
+#[test]
+fn many_clients_upload_at_once() {
+    let server = Running::start(|_| {});
+    let data = data(MIB + 1);
+    let locations = thread::scope(|scope| {
+        let upload = || {
+            let location = create(&server, data.len());
+            let mut client = sending(&server, &location, &data, data.len() / 2);
+            tells(&server, &location, data.len() / 2);
+            client.write(&data[data.len() / 2..]);
+            assert_eq!(client.answer(false).unwrap().status, 204);
+            location
+        };
+        let threads: Vec<_> = (0..16).map(|_| scope.spawn(upload)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+    });
+    server.handle().shutdown();
+    let dir = server.join().unwrap();
+    for location in locations {
+        assert!(read(&dir, &location) == data);
+    }
+}

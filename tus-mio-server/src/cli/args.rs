@@ -1,0 +1,325 @@
+//! The flags and their defaults. What `--help` says of a flag stands here, once; so does its name in the
+//! environment, which is always `TUS_` and the flag in capitals.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use super::value;
+
+const AFTER_HELP: &str = "\
+Every flag can also be given in the environment: TUS_ and its name in capitals, as TUS_DATA_DIR=/srv/tus, \
+TUS_LISTEN=127.0.0.1:8080,[::1]:8080 or TUS_NO_DEMO=true. A flag on the command line wins.
+
+Sizes are bytes or have a unit: 1048576, 64KiB, 10GB, 1.5GiB. Durations have units: 30s, 24h, 500ms, 1h30m; 0 \
+needs none.
+
+Exit status: 0 after a drained shutdown, 1 if the environment does not allow it (a port or the data directory is \
+in use, a disk fails), 2 for bad usage.";
+
+const LIST_HELP: &str = "\
+With --json: {\"uploads\": [{\"id\", \"offset\", \"length\", \"complete\", \"created\", \"filename\"}]}. \
+offset and length are bytes, length is null while it is deferred; created is RFC 3339 in UTC; filename is null where \
+the metadata has none.";
+
+const SHOW_HELP: &str = "\
+With --json: {\"id\", \"offset\", \"length\", \"complete\", \"created\", \"metadata\": [{\"key\", \"value\", \
+\"base64\"}], \"data\": [{\"path\", \"length\"}]}, the first five as list has them. value is null where it is not \
+UTF-8; data names the files that hold the upload, in order, each with how many bytes from its first are committed.";
+
+const DELETE_HELP: &str = "With --json: {\"deleted\", \"bytes\"}: the id, and how many bytes it had.";
+
+const VERIFY_HELP: &str = "\
+Exit status 1 if there are findings. With --json: {\"ok\", \"uploads\", \"bytes\", \"findings\": [{\"kind\", \"id\", \
+\"path\", \"text\"}]}. kind is damaged-record, missing-file, short-file, wrong-count, stray or other; id and path are \
+null where a finding is about none.";
+
+/// A tus 1.0.0 server for resumable uploads.
+///
+/// Without a command it serves. The other commands look into a store that no server has open.
+#[derive(Parser, Debug)]
+#[command(name = "tus-mio-server", version, after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
+#[command(disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    /// What to do; serve if none is named.
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    /// The flags of serve.
+    #[command(flatten)]
+    pub(crate) serve: ServeArgs,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Serve uploads (the default)
+    #[command(after_help = AFTER_HELP)]
+    Serve(Box<ServeArgs>),
+    /// List the uploads in a store, oldest first
+    #[command(after_help = LIST_HELP)]
+    List(StoreArgs),
+    /// Show all that is known of an upload
+    #[command(after_help = SHOW_HELP)]
+    Show(UploadArgs),
+    /// Remove an upload: its record and its bytes. Asks nothing
+    #[command(after_help = DELETE_HELP)]
+    Delete(UploadArgs),
+    /// Check all records against all data files
+    #[command(after_help = VERIFY_HELP)]
+    Verify(StoreArgs),
+}
+
+/// The flags of `serve`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ServeArgs {
+    /// Address and port to listen on; may be repeated. Port 0 lets the system choose
+    #[arg(long, env = "TUS_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
+    #[arg(value_parser = value::address, value_delimiter = ',', help_heading = "Network")]
+    pub(crate) listen: Vec<SocketAddr>,
+
+    /// Path of the uploads in URLs
+    #[arg(
+        long,
+        env = "TUS_BASE_PATH",
+        value_name = "PATH",
+        default_value = "/files",
+        help_heading = "Network"
+    )]
+    pub(crate) base_path: String,
+
+    /// Answer with absolute locations under this http or https URL, the uploads' as clients reach it [default:
+    /// none, locations are relative]
+    #[arg(long, env = "TUS_LOCATION_BASE_URL", value_name = "URL", help_heading = "Network")]
+    pub(crate) location_base_url: Option<String>,
+
+    /// Answer with absolute locations, from what Forwarded, X-Forwarded-* and Host say. Only behind a proxy that
+    /// sets these headers itself [default: off]
+    #[arg(long, env = "TUS_BEHIND_PROXY", value_parser = value::switch, help_heading = "Network")]
+    pub(crate) behind_proxy: bool,
+
+    /// Origins whose pages may upload from a browser, as https://example.org, or * for all; may be repeated
+    /// [default: none]
+    #[arg(long, env = "TUS_CORS_ALLOW_ORIGINS", value_name = "ORIGIN", value_delimiter = ',')]
+    #[arg(help_heading = "Browsers")]
+    pub(crate) cors_allow_origins: Vec<String>,
+
+    /// Request headers those pages may send beside the protocol's own; may be repeated [default: none]
+    #[arg(long, env = "TUS_CORS_ALLOW_HEADERS", value_name = "NAME", value_delimiter = ',')]
+    #[arg(help_heading = "Browsers")]
+    pub(crate) cors_allow_headers: Vec<String>,
+
+    /// Let those pages send cookies and the like [default: off]
+    #[arg(long, env = "TUS_CORS_ALLOW_CREDENTIALS", value_parser = value::switch, help_heading = "Browsers")]
+    pub(crate) cors_allow_credentials: bool,
+
+    /// How long a browser may remember what it was allowed [default: the browser's own rule]
+    #[arg(long, env = "TUS_CORS_MAX_AGE", value_name = "DURATION", value_parser = value::duration)]
+    #[arg(help_heading = "Browsers")]
+    pub(crate) cors_max_age: Option<Duration>,
+
+    /// Leave out the upload page at / [default: off]
+    #[arg(long, env = "TUS_NO_DEMO", value_parser = value::switch, help_heading = "Browsers")]
+    pub(crate) no_demo: bool,
+
+    /// Directory of the uploads, for this process alone; made if missing
+    #[arg(long, env = "TUS_DATA_DIR", value_name = "DIRECTORY", default_value = "./tus-data")]
+    #[arg(help_heading = "Storage")]
+    pub(crate) data_dir: PathBuf,
+
+    /// What survives a power cut: with strict, all that was acknowledged; with eventual, all but the last second's.
+    /// A crash of the server alone loses nothing in either
+    #[arg(long, env = "TUS_DURABILITY", default_value = "strict", help_heading = "Storage")]
+    pub(crate) durability: Durability,
+
+    /// Largest upload; 0 for no limit
+    #[arg(long, env = "TUS_MAX_SIZE", value_name = "SIZE", default_value = "0", value_parser = value::size)]
+    #[arg(help_heading = "Uploads")]
+    pub(crate) max_size: u64,
+
+    /// Largest body of one request; 0 for no limit
+    #[arg(long, env = "TUS_MAX_CHUNK_SIZE", value_name = "SIZE", default_value = "0", value_parser = value::size)]
+    #[arg(help_heading = "Uploads")]
+    pub(crate) max_chunk_size: u64,
+
+    /// Refuse to delete uploads on a client's request [default: off]
+    #[arg(long, env = "TUS_DISABLE_TERMINATION", value_parser = value::switch, help_heading = "Uploads")]
+    pub(crate) disable_termination: bool,
+
+    /// How long a writer waits for an earlier one of the same upload to yield; 0 not to wait
+    #[arg(long, env = "TUS_LOCK_WAIT", value_name = "DURATION", default_value = "5s")]
+    #[arg(value_parser = value::duration, help_heading = "Uploads")]
+    pub(crate) lock_wait: Duration,
+
+    /// How long a writer's lock lives without renewal; at least 1s
+    #[arg(long, env = "TUS_LOCK_TTL", value_name = "DURATION", default_value = "60s")]
+    #[arg(value_parser = value::duration, help_heading = "Uploads")]
+    pub(crate) lock_ttl: Duration,
+
+    /// End a request when no byte of its body came for this long; 0 to wait for ever
+    #[arg(long, env = "TUS_REQUEST_TIMEOUT", value_name = "DURATION", default_value = "30s")]
+    #[arg(value_parser = value::duration, help_heading = "Deadlines")]
+    pub(crate) request_timeout: Duration,
+
+    /// How long a request's head may take from its first byte; at least 1ms
+    #[arg(long, env = "TUS_HEAD_TIMEOUT", value_name = "DURATION", default_value = "30s")]
+    #[arg(value_parser = value::duration, help_heading = "Deadlines")]
+    pub(crate) head_timeout: Duration,
+
+    /// How long a connection may stay open between requests; at least 1ms
+    #[arg(long, env = "TUS_IDLE_TIMEOUT", value_name = "DURATION", default_value = "60s")]
+    #[arg(value_parser = value::duration, help_heading = "Deadlines")]
+    pub(crate) idle_timeout: Duration,
+
+    /// How long requests may take to finish after SIGTERM or SIGINT; a second signal ends at once
+    #[arg(long, env = "TUS_SHUTDOWN_TIMEOUT", value_name = "DURATION", default_value = "10s")]
+    #[arg(value_parser = value::duration, help_heading = "Deadlines")]
+    pub(crate) shutdown_timeout: Duration,
+
+    /// Event loops [default: number of cores, at most 4]
+    #[arg(long, env = "TUS_THREADS", value_name = "NUMBER", value_parser = value::count(64), help_heading = "Resources")]
+    pub(crate) threads: Option<usize>,
+
+    /// Threads that may wait for the disk
+    #[arg(long, env = "TUS_WORKERS", value_name = "NUMBER", default_value = "4", value_parser = value::count(64))]
+    #[arg(help_heading = "Resources")]
+    pub(crate) workers: usize,
+
+    /// Connections open at once, over all listeners; idle ones make room for new ones
+    #[arg(long, env = "TUS_MAX_CONNECTIONS", value_name = "NUMBER", default_value = "4096")]
+    #[arg(value_parser = value::count(1_000_000), help_heading = "Resources")]
+    pub(crate) max_connections: usize,
+
+    /// What to log on standard error
+    #[arg(
+        long,
+        env = "TUS_LOG_LEVEL",
+        value_name = "LEVEL",
+        default_value = "info",
+        help_heading = "Logging"
+    )]
+    pub(crate) log_level: LogLevel,
+
+    /// How to log: a line of text, or a JSON object, for each event
+    #[arg(
+        long,
+        env = "TUS_LOG_FORMAT",
+        value_name = "FORMAT",
+        default_value = "text",
+        help_heading = "Logging"
+    )]
+    pub(crate) log_format: LogFormat,
+}
+
+/// Which store, and how to write what is in it.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct StoreArgs {
+    /// Directory of the uploads; no server may have it open
+    #[arg(long, env = "TUS_DATA_DIR", value_name = "DIRECTORY", default_value = "./tus-data")]
+    pub(crate) data_dir: PathBuf,
+
+    /// Write one JSON document in place of text [default: off]
+    #[arg(long, env = "TUS_JSON", value_parser = value::switch)]
+    pub(crate) json: bool,
+}
+
+/// Which upload of which store.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct UploadArgs {
+    /// The upload: the last part of its URL
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    /// Which store, and how to write.
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+}
+
+/// When an answer may be given: see `tus_redb::Durability`.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// Only after the disk has it.
+    Strict,
+    /// As soon as a crash of the process can't lose it.
+    Eventual,
+}
+
+/// The least important events that are logged.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogLevel {
+    /// None at all.
+    Off,
+    /// What the server could not do.
+    Error,
+    /// What an operator should look at.
+    Warn,
+    /// Beginnings and ends.
+    Info,
+    /// Each request.
+    Debug,
+    /// Each step.
+    Trace,
+}
+
+/// How an event is written.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// One line for people.
+    Text,
+    /// One JSON object in a line.
+    Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Cli {
+        Cli::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"))
+    }
+
+    #[test]
+    fn flags_work_with_and_without_the_word() {
+        let bare = parse("tus --max-size 10GB --listen [::1]:0 --no-demo");
+        assert!(bare.command.is_none());
+        let Some(Command::Serve(named)) =
+            parse("tus serve --max-size 10GB --listen [::1]:0 --no-demo").command
+        else {
+            panic!("serve")
+        };
+        assert_eq!(format!("{:?}", bare.serve), format!("{named:?}"));
+        assert_eq!((named.max_size, named.no_demo), (10_000_000_000, true));
+    }
+
+    #[test]
+    fn a_command_takes_its_own_flags_only() {
+        assert!(matches!(parse("tus show abc --json --data-dir d").command, Some(Command::Show(args))
+            if args.id == "abc" && args.store.json && args.store.data_dir.as_os_str() == "d"));
+        for bad in
+            ["tus --no-demo list", "tus list --listen 127.0.0.1:1", "tus show", "tus show a b", "tus lost"]
+        {
+            assert!(Cli::try_parse_from(bad.split(' ')).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn each_flag_has_its_name_in_the_environment_a_text_and_a_default() {
+        let mut cli = Cli::command();
+        cli.build();
+        let commands = std::iter::once(&cli).chain(cli.get_subcommands());
+        let mut flags = 0;
+        for arg in commands.flat_map(clap::Command::get_arguments) {
+            let Some(long) = arg.get_long().filter(|long| !["help", "version"].contains(long)) else {
+                continue;
+            };
+            flags += 1;
+            let variable = format!("TUS_{}", long.replace('-', "_").to_uppercase());
+            assert_eq!(arg.get_env().and_then(|name| name.to_str()), Some(variable.as_str()), "--{long}");
+            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+            let by_hand = help.contains("[default: ");
+            let by_parser = arg.get_action().takes_values() && !arg.get_default_values().is_empty();
+            assert!(help.len() > 10 && by_hand != by_parser, "--{long}: {help}");
+        }
+        assert_eq!(flags, 2 * 25 + 4 * 2);
+    }
+}

@@ -1,0 +1,67 @@
+//! The command line: what was asked for, checked as a whole before anything is touched, and then done.
+
+mod args;
+mod json;
+mod logging;
+mod metadata;
+mod report;
+mod serve;
+mod store;
+mod table;
+mod usage;
+mod value;
+mod verdict;
+
+use std::{ffi::OsString, process::ExitCode};
+
+use clap::Parser;
+
+use args::{Cli, Command};
+
+/// Why the program ends without having done what it was asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// The command line or the environment's variables make no sense: the caller's fault, nothing was touched.
+    Usage(String),
+    /// The system, or what is stored, does not allow it.
+    Environment(String),
+    /// What was to be said is said already.
+    Told,
+    /// Nobody reads our output any more.
+    PipeClosed,
+}
+
+/// Does what `arguments` (the first is the program) and the environment ask for, and tells how it went.
+pub(crate) fn run(arguments: Vec<OsString>) -> ExitCode {
+    match Cli::try_parse_from(&arguments) {
+        Ok(cli) => finish(dispatch(cli)),
+        Err(error) if !error.use_stderr() => {
+            // Help or the version. Where nobody reads it, nobody misses it.
+            let _ = error.print();
+            ExitCode::SUCCESS
+        }
+        Err(error) => finish(Err(Failure::Usage(usage::one_line(&error, &arguments)))),
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<(), Failure> {
+    match cli.command {
+        None => serve::serve(&cli.serve),
+        Some(Command::Serve(args)) => serve::serve(&args),
+        Some(Command::List(args)) => store::list(&args),
+        Some(Command::Show(args)) => store::show(&args),
+        Some(Command::Delete(args)) => store::delete(&args),
+        Some(Command::Verify(args)) => store::verify(&args),
+    }
+}
+
+fn finish(result: Result<(), Failure>) -> ExitCode {
+    let (text, status) = match result {
+        Ok(()) | Err(Failure::PipeClosed) => return ExitCode::SUCCESS,
+        Err(Failure::Told) => return ExitCode::from(1),
+        Err(Failure::Environment(text)) => (text, 1),
+        Err(Failure::Usage(text)) => (text, 2),
+    };
+    usage::print_error(&text);
+    ExitCode::from(status)
+}

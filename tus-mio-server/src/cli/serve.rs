@@ -1,0 +1,195 @@
+//! `serve`: from flags to the server's settings, and its life as a process: the lines on standard output, the
+//! signals, the end.
+
+use std::{
+    collections::BTreeSet,
+    io::{self, Write},
+    thread,
+    time::Duration,
+};
+
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    iterator::Signals,
+};
+use tus_mio_server::{Handle, Server, Settings, http1};
+
+use super::{
+    Failure,
+    args::{Durability, ServeArgs},
+    logging,
+};
+
+/// Serves until a signal ends it.
+pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
+    let settings = settings(args)?;
+    logging::start(args.log_level, args.log_format);
+    let base_path = settings.protocol.base_path().to_owned();
+    let server = Server::bind(settings).map_err(failed)?;
+    // Whoever reads the lines may signal at once: so signals come first.
+    shut_down_on_signals(server.handle())?;
+    announce(&mut io::stdout().lock(), &server, &base_path);
+    server.run().map_err(failed)
+}
+
+fn failed(error: impl std::fmt::Display) -> Failure {
+    Failure::Environment(error.to_string())
+}
+
+/// What the flags say, if all of it makes sense.
+fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
+    let mut protocol = tus_proto::Config::builder()
+        .base_path(&args.base_path)
+        .max_size(args.max_size)
+        .max_chunk_size(args.max_chunk_size)
+        .termination(!args.disable_termination)
+        .lock_wait(args.lock_wait)
+        .lock_ttl(args.lock_ttl)
+        .behind_proxy(args.behind_proxy)
+        .cors_allow_origins(args.cors_allow_origins.clone())
+        .cors_allow_headers(args.cors_allow_headers.clone())
+        .cors_allow_credentials(args.cors_allow_credentials)
+        .cors_max_age(args.cors_max_age);
+    if let Some(url) = &args.location_base_url {
+        protocol = protocol.location_base_url(url);
+    }
+    let protocol = protocol.build().map_err(|error| Failure::Usage(error.to_string()))?;
+    check_listeners(args)?;
+    check_deadlines(args)?;
+    Ok(Settings {
+        listen: args.listen.clone(),
+        data_dir: args.data_dir.clone(),
+        durability: match args.durability {
+            Durability::Strict => tus_redb::Durability::Strict,
+            Durability::Eventual => tus_redb::Durability::Eventual,
+        },
+        protocol,
+        http: http1::Settings {
+            head_timeout: args.head_timeout,
+            idle_timeout: args.idle_timeout,
+            body_timeout: args.request_timeout,
+            ..http1::Settings::default()
+        },
+        threads: args.threads.unwrap_or(Settings::default().threads),
+        workers: args.workers,
+        max_connections: args.max_connections,
+        shutdown_timeout: args.shutdown_timeout,
+        demo: !args.no_demo,
+    })
+}
+
+/// The same address twice would only show as a port in use, by ourselves.
+fn check_listeners(args: &ServeArgs) -> Result<(), Failure> {
+    let mut seen = BTreeSet::new();
+    let twice = args.listen.iter().find(|address| address.port() != 0 && !seen.insert(**address));
+    twice.map_or(Ok(()), |address| {
+        Err(Failure::Usage(format!("--listen names {address} twice: name it once")))
+    })
+}
+
+/// A head that may take for ever, or a connection that may idle for ever, is an invitation to fill the server.
+fn check_deadlines(args: &ServeArgs) -> Result<(), Failure> {
+    for (flag, value) in [("--head-timeout", args.head_timeout), ("--idle-timeout", args.idle_timeout)] {
+        if value == Duration::ZERO {
+            return Err(Failure::Usage(format!("{flag} can't be 0: give at least 1ms")));
+        }
+    }
+    Ok(())
+}
+
+/// One line a listener. Where nobody reads them, the server serves all the same.
+fn announce(out: &mut impl Write, server: &Server, base_path: &str) {
+    let path = if base_path.is_empty() { "/" } else { base_path };
+    let lines: String =
+        server.addresses().iter().map(|address| format!("listening on http://{address}{path}\n")).collect();
+    if let Err(error) = out.write_all(lines.as_bytes()).and_then(|()| out.flush()) {
+        tracing::debug!(%error, "standard output is closed");
+    }
+}
+
+/// The first SIGTERM or SIGINT lets running requests finish, the second ends them.
+fn shut_down_on_signals(handle: Handle) -> Result<(), Failure> {
+    let cant = |error: io::Error| Failure::Environment(format!("can't wait for signals: {error}"));
+    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(cant)?;
+    let wait = move || {
+        for signal in signals.forever() {
+            let name = signal_hook::low_level::signal_name(signal).unwrap_or("signal");
+            tracing::info!("{name}: ending; another signal ends at once");
+            handle.shutdown();
+        }
+    };
+    thread::Builder::new().name("signals".into()).spawn(wait).map_err(cant)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::args::Cli;
+
+    fn settings_of(flags: &[&str]) -> Result<Settings, Failure> {
+        let arguments = ["tus-mio-server"].iter().chain(flags);
+        settings(&Cli::try_parse_from(arguments).unwrap().serve)
+    }
+
+    #[test]
+    fn flags_reach_the_settings() {
+        let settings = settings_of(&[
+            "--listen=127.0.0.1:0",
+            "--listen=127.0.0.1:0,[::1]:81",
+            "--base-path=/up/",
+            "--max-size=10GB",
+            "--max-chunk-size=64KiB",
+            "--data-dir=/d",
+            "--durability=eventual",
+            "--head-timeout=2s",
+            "--idle-timeout=3s",
+            "--request-timeout=0",
+            "--threads=3",
+            "--workers=5",
+            "--max-connections=7",
+            "--shutdown-timeout=1m",
+            "--no-demo",
+        ])
+        .unwrap();
+        assert_eq!(settings.listen.len(), 3);
+        assert_eq!(settings.protocol.base_path(), "/up");
+        assert_eq!(settings.protocol.max_size(), Some(10_000_000_000));
+        assert_eq!(settings.protocol.max_chunk_size(), Some(65_536));
+        assert_eq!(settings.data_dir, std::path::Path::new("/d"));
+        assert!(matches!(settings.durability, tus_redb::Durability::Eventual));
+        assert_eq!((settings.threads, settings.workers, settings.max_connections), (3, 5, 7));
+        assert_eq!(settings.shutdown_timeout, Duration::from_secs(60));
+        assert!(!settings.demo);
+        let http = &settings.http;
+        let seconds =
+            [http.head_timeout, http.idle_timeout, http.body_timeout].map(|timeout| timeout.as_secs());
+        assert_eq!(seconds, [2, 3, 0]);
+    }
+
+    #[test]
+    fn without_flags_the_settings_are_the_defaults() {
+        let (flags, library) = (settings_of(&[]).unwrap(), Settings::default());
+        assert_eq!(format!("{flags:?}"), format!("{library:?}"));
+    }
+
+    #[test]
+    fn what_makes_no_sense_together_is_a_usage_error() {
+        for (flags, hint) in [
+            (&["--base-path=files"][..], "must start with /"),
+            (&["--location-base-url=example.org"], "absolute http or https URL"),
+            (&["--location-base-url=https://example.org", "--behind-proxy"], "not both"),
+            (&["--lock-ttl=500ms"], "at least 1s"),
+            (&["--head-timeout=0"], "--head-timeout can't be 0"),
+            (&["--idle-timeout=0s"], "--idle-timeout can't be 0"),
+            (&["--listen=127.0.0.1:81", "--listen=127.0.0.1:81"], "127.0.0.1:81 twice"),
+        ] {
+            let Err(Failure::Usage(text)) = settings_of(flags) else { panic!("{flags:?}") };
+            assert!(text.contains(hint), "{flags:?}: {text}");
+        }
+    }
+}

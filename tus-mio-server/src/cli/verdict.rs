@@ -1,0 +1,106 @@
+//! What a check of a store found, written for people or as JSON.
+
+use std::{
+    io::{self, Write},
+    path::Path,
+};
+
+use tus_proto::UploadId;
+use tus_redb::Finding;
+
+use super::{json::Json, table::shown};
+
+/// What came of a check.
+#[derive(Debug)]
+pub(crate) struct Verdict {
+    /// How many uploads there are.
+    pub(crate) uploads: u64,
+    /// How many committed bytes they have.
+    pub(crate) bytes: u64,
+    /// What is wrong.
+    pub(crate) findings: Vec<Finding>,
+}
+
+impl Verdict {
+    /// Writes it to `out`.
+    pub(crate) fn write(&self, out: impl Write, json: bool) -> io::Result<()> {
+        if json { self.write_json(Json::new(out)) } else { self.write_text(out) }
+    }
+
+    fn write_text(&self, mut out: impl Write) -> io::Result<()> {
+        for finding in &self.findings {
+            writeln!(out, "{}", shown(finding.to_string().as_bytes()))?;
+        }
+        let size = format!("{} uploads, {} bytes", self.uploads, self.bytes);
+        match self.findings.len() {
+            0 => writeln!(out, "ok: {size}")?,
+            findings => writeln!(out, "not ok: {findings} findings in {size}")?,
+        }
+        out.flush()
+    }
+
+    fn write_json(&self, mut json: Json<impl Write>) -> io::Result<()> {
+        json.begin('{')?;
+        json.key("ok")?.boolean(self.findings.is_empty())?;
+        json.key("uploads")?.number(self.uploads)?;
+        json.key("bytes")?.number(self.bytes)?;
+        json.key("findings")?.begin('[')?;
+        for finding in &self.findings {
+            let (kind, id, path) = parts(finding);
+            json.begin('{')?;
+            json.key("kind")?.text(kind)?;
+            json.key("id")?.text_or_null(id.map(UploadId::as_str))?;
+            json.key("path")?.text_or_null(path.map(Path::to_string_lossy).as_deref())?;
+            json.key("text")?.text(&finding.to_string())?;
+            json.end('}')?;
+        }
+        json.end(']')?;
+        json.end('}')?;
+        json.flush()
+    }
+}
+
+/// What a program may want to act on: the kind of a finding, and what it is about.
+fn parts(finding: &Finding) -> (&'static str, Option<&UploadId>, Option<&Path>) {
+    match finding {
+        Finding::DamagedRecord { id } => ("damaged-record", Some(id), None),
+        Finding::MissingFile { id, path } => ("missing-file", Some(id), Some(path)),
+        Finding::ShortFile { id, path, .. } => ("short-file", Some(id), Some(path)),
+        Finding::WrongCount { path, .. } => ("wrong-count", None, Some(path)),
+        Finding::Stray { path } => ("stray", None, Some(path)),
+        _ => ("other", None, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn verdict_as(json: bool, findings: Vec<Finding>) -> String {
+        let mut out = Vec::new();
+        Verdict { uploads: 3, bytes: 1_012, findings }.write(&mut out, json).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_verdict_tells_each_finding() {
+        assert_eq!(verdict_as(false, Vec::new()), "ok: 3 uploads, 1012 bytes\n");
+        let short = || {
+            let (id, path) = (UploadId::new("first").unwrap(), "data/a\u{1b}b".into());
+            vec![Finding::ShortFile { id, path, committed: 5, there: 4 }]
+        };
+        let text = short()[0].to_string();
+        let expected = text.replace('\u{1b}', "\\u{1b}") + "\nnot ok: 1 findings in 3 uploads, 1012 bytes\n";
+        assert_eq!(verdict_as(false, short()), expected);
+        let expected = serde_json::json!({
+            "ok": false, "uploads": 3, "bytes": 1012,
+            "findings": [{"kind": "short-file", "id": "first", "path": "data/a\u{1b}b", "text": text}],
+        });
+        let document = verdict_as(true, short());
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&document).unwrap(), expected);
+        let fine = "{\n  \"ok\": true,\n  \"uploads\": 3,\n  \"bytes\": 1012,\n  \"findings\": []\n}\n";
+        assert_eq!(verdict_as(true, Vec::new()), fine);
+    }
+}

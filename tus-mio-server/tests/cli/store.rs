@@ -1,0 +1,190 @@
+//! The commands that look into a store.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use tus_proto::{Completion, Record, UploadId, WallTime};
+use tus_redb::{Change, Options, Store};
+
+use crate::program::{Place, Run, text};
+
+const CREATED: &str = "2024-03-01T00:00:00.042Z";
+
+/// Makes a store in `tus-data` with a complete upload, a half one whose name is hostile, and one that has not
+/// begun and whose length is deferred. Gives the data file of the first.
+fn filled(place: &Place) -> PathBuf {
+    let store = Store::open(&place.path("tus-data"), &Options::default()).unwrap();
+    upload(&store, "a-complete", Some(5), "filename aGVsbG8udHh0,private", b"hello");
+    upload(&store, "b-half", Some(10), "filename G1sySgo=", b"world");
+    upload(&store, "c-deferred", None, "", b"");
+    let described = store.describe(&UploadId::new("a-complete").unwrap()).unwrap().unwrap();
+    described.extents[0].path.clone()
+}
+
+fn upload(store: &Store, id: &str, length: Option<u64>, metadata: &str, body: &[u8]) {
+    let id = UploadId::new(id).unwrap();
+    let created = WallTime::from_micros(1_709_251_200_042_000);
+    let record = Record { id: id.clone(), created, offset: 0, length, metadata: metadata.into() };
+    assert_eq!(store.commit(&[Change::Create(record)]), [Completion::Created]);
+    if body.is_empty() {
+        return;
+    }
+    let fence = store.first_fence();
+    let mut sink = store.append(&id, fence, 0).unwrap();
+    sink.write(body).unwrap();
+    let syncer = sink.syncer();
+    let to = body.len() as u64;
+    syncer.sync(Some(to)).unwrap();
+    let finish = length == Some(to);
+    let commit = Change::Commit { id, fence, from: 0, to, length: None, finish, syncer: Some(syncer) };
+    assert_eq!(store.commit(&[commit]), [Completion::Committed { offset: to }]);
+}
+
+#[track_caller]
+fn document(run: &Run) -> Value {
+    serde_json::from_str(run.assert_quiet_success()).unwrap()
+}
+
+#[test]
+fn without_a_store_each_tool_fails_and_makes_nothing() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("empty")).unwrap();
+    for directory in ["missing", "empty"] {
+        for tool in [&["list"][..], &["list", "--json"], &["show", "a"], &["delete", "a"], &["verify"]] {
+            let run = place.run(tool, &[("TUS_DATA_DIR", directory)]);
+            run.assert_fails(1, &["there is no store in", directory]);
+        }
+    }
+    assert_eq!(place.names(), ["empty"]);
+    assert_eq!(std::fs::read_dir(place.path("empty")).unwrap().count(), 0);
+}
+
+#[test]
+fn list_names_all_uploads() {
+    let place = Place::new();
+    filled(&place);
+    let run = place.run(&["list"], &[]);
+    let lines: Vec<_> = run.assert_quiet_success().lines().collect();
+    assert_eq!(lines.len(), 4, "{lines:?}");
+    let cells = |line: &str| line.split_whitespace().map(String::from).collect::<Vec<_>>();
+    assert_eq!(cells(lines[1]), ["a-complete", "5", "5", "complete", CREATED, "hello.txt"]);
+    assert_eq!(cells(lines[2]), ["b-half", "5", "10", "50%", CREATED, "\\u{1b}[2J\\n"]);
+    assert_eq!(cells(lines[3]), ["c-deferred", "0", "deferred", "-", CREATED]);
+
+    let run = place.run(&["list", "--json"], &[]);
+    let upload = |id, offset, length: Option<u64>, name: Option<&str>| {
+        json!({"id": id, "offset": offset, "length": length, "complete": length == Some(offset),
+               "created": CREATED, "filename": name})
+    };
+    let expected = [
+        upload("a-complete", 5, Some(5), Some("hello.txt")),
+        upload("b-half", 5, Some(10), Some("\u{1b}[2J\n")),
+        upload("c-deferred", 0, None, None),
+    ];
+    assert_eq!(document(&run), json!({"uploads": expected}));
+}
+
+#[test]
+fn list_ends_quietly_where_nobody_reads() {
+    let place = Place::new();
+    filled(&place);
+    for arguments in [&["list"][..], &["list", "--json"], &["show", "a-complete"], &["verify"]] {
+        place.run_unread(arguments).assert_quiet_success();
+    }
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    place.start(&["list"], &[], full.into()).finish().assert_fails(1, &["can't write to standard output"]);
+}
+
+#[test]
+fn list_goes_through_all_pages() {
+    let place = Place::new();
+    let store = Store::open(&place.path("tus-data"), &Options::default()).unwrap();
+    let created = WallTime::default();
+    let ids: Vec<_> = (0..2_500).map(|n| format!("upload-{n:04}")).collect();
+    let changes: Vec<_> = ids
+        .iter()
+        .map(|id| UploadId::new(id).unwrap())
+        .map(|id| Change::Create(Record { id, created, offset: 0, length: None, metadata: String::new() }))
+        .collect();
+    assert!(store.commit(&changes).iter().all(|completion| *completion == Completion::Created));
+    drop(store);
+    let listing = document(&place.run(&["list", "--json"], &[]));
+    let listed: Vec<_> =
+        listing["uploads"].as_array().unwrap().iter().map(|upload| upload["id"].as_str().unwrap()).collect();
+    assert_eq!(listed, ids);
+}
+
+#[test]
+fn show_tells_all_of_one() {
+    let place = Place::new();
+    let file = filled(&place);
+    let run = place.run(&["show", "a-complete"], &[]);
+    let shown = run.assert_quiet_success();
+    for line in ["id        a-complete", "metadata  filename hello.txt", "metadata  private"] {
+        assert!(shown.lines().any(|found| found == line), "{line:?}: {shown}");
+    }
+    // The tool's data directory is relative; what it shows is right anywhere.
+    assert!(shown.contains(&format!("data      5 bytes in {}\n", text(&file))), "{shown}");
+    let expected = json!({
+        "id": "a-complete", "offset": 5, "length": 5, "complete": true, "created": CREATED,
+        "metadata": [
+            {"key": "filename", "value": "hello.txt", "base64": "aGVsbG8udHh0"},
+            {"key": "private", "value": "", "base64": ""},
+        ],
+        "data": [{"path": text(&file), "length": 5}],
+    });
+    assert_eq!(document(&place.run(&["show", "--json", "a-complete"], &[])), expected);
+    let not_begun = document(&place.run(&["show", "--json", "c-deferred"], &[]));
+    assert_eq!(not_begun["data"], json!([]));
+}
+
+#[test]
+fn delete_removes_record_and_bytes() {
+    let place = Place::new();
+    let file = filled(&place);
+    assert_eq!(std::fs::read(&file).unwrap(), b"hello");
+    let run = place.run(&["delete", "a-complete"], &[]);
+    assert_eq!(run.assert_quiet_success(), "deleted a-complete, 5 bytes\n");
+    assert!(!file.exists());
+    place.run(&["show", "a-complete"], &[]).assert_fails(1, &["no upload a-complete in ./tus-data"]);
+    let run = place.run(&["delete", "b-half", "--json"], &[]);
+    assert_eq!(document(&run), json!({"deleted": "b-half", "bytes": 5}));
+    let run = place.run(&["verify"], &[]);
+    assert_eq!(run.assert_quiet_success(), "ok: 1 uploads, 0 bytes\n");
+}
+
+#[test]
+fn an_unknown_upload_is_told() {
+    let place = Place::new();
+    filled(&place);
+    for id in ["nobody", "not/an id", "\u{1b}[2J", ""] {
+        for tool in ["show", "delete"] {
+            place.run(&[tool, id], &[]).assert_fails(1, &["there is no upload", "./tus-data"]);
+        }
+    }
+}
+
+#[test]
+fn verify_finds_what_is_missing() {
+    let place = Place::new();
+    let file = filled(&place);
+    let run = place.run(&["verify"], &[]);
+    assert_eq!(run.assert_quiet_success(), "ok: 3 uploads, 10 bytes\n");
+    let fine = document(&place.run(&["verify", "--json"], &[]));
+    assert_eq!(fine, json!({"ok": true, "uploads": 3, "bytes": 10, "findings": []}));
+
+    std::fs::File::options().write(true).open(&file).unwrap().set_len(4).unwrap();
+    let run = place.run(&["verify"], &[]);
+    assert_eq!((run.status, run.stderr.as_str()), (Some(1), ""), "{run:?}");
+    let (finding, summary) = run.stdout.trim_end().split_once('\n').unwrap();
+    assert!(finding.contains("a-complete") && finding.contains("has only 4"), "{run:?}");
+    assert_eq!(summary, "not ok: 1 findings in 3 uploads, 10 bytes");
+
+    std::fs::remove_file(&file).unwrap();
+    let run = place.run(&["verify", "--json"], &[]);
+    assert_eq!((run.status, run.stderr.as_str()), (Some(1), ""), "{run:?}");
+    let verdict: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(verdict["ok"], json!(false));
+    assert_eq!(verdict["findings"][0]["kind"], json!("missing-file"));
+    assert_eq!(verdict["findings"][0]["id"], json!("a-complete"));
+}

@@ -1,0 +1,100 @@
+//! Bad usage, and help.
+
+use crate::program::Place;
+
+#[test]
+fn bad_usage_is_one_line_and_touches_nothing() {
+    let place = Place::new();
+    for (arguments, hints) in [
+        (&["--lissten", "127.0.0.1:0"][..], &["'--lissten'", "'--listen'"][..]),
+        (&["--max-size", "10K"], &["'10K'", "--max-size", "write KB (by 1000) or KiB (by 1024)"]),
+        (&["--max-chunk-size", "-1"], &["-1"]),
+        (&["--request-timeout", "30"], &["'30'", "--request-timeout", "30s"]),
+        (&["--listen", "localhost"], &["'localhost'", "127.0.0.1:8080"]),
+        (&["--durability", "fast"], &["'fast'", "strict, eventual"]),
+        (&["--threads", "0"], &["'0'", "from 1 to 64"]),
+        (&["--base-path", "files"], &["\"files\"", "must start with /"]),
+        (&["--behind-proxy", "--location-base-url", "https://example.org"], &["not both"]),
+        (&["--idle-timeout", "0"], &["--idle-timeout", "at least 1ms"]),
+        (&["--data-dir", "d", "list"], &["'list'", "'--data-dir ", "after the command"]),
+        (&["lost"], &["'lost'", "--help"]),
+        (&["show"], &["<ID>"]),
+        (&["list", "a\u{202e}b\nc"], &["'a\\u{202e}b c'"]),
+    ] {
+        place.run(arguments, &[]).assert_fails(2, hints);
+    }
+    assert_eq!(place.names(), [""; 0]);
+}
+
+#[test]
+fn a_bad_variable_is_named_unless_the_flag_was_given() {
+    let place = Place::new();
+    for (name, value) in [
+        ("TUS_MAX_SIZE", "10K"),
+        ("TUS_LISTEN", "127.0.0.1:0,here"),
+        ("TUS_NO_DEMO", "maybe"),
+        ("TUS_LOG_LEVEL", "loud"),
+        ("TUS_WORKERS", "many"),
+    ] {
+        place.run(&[], &[(name, value)]).assert_fails(2, &[name]);
+    }
+    let run = place.run(&["--max-size=10K"], &[("TUS_MAX_SIZE", "10K")]);
+    run.assert_fails(2, &["'10K'"]);
+    assert!(!run.stderr.contains("TUS_MAX_SIZE"), "{run:?}");
+    assert_eq!(place.names(), [""; 0]);
+}
+
+#[test]
+fn help_explains_each_flag_with_its_default() {
+    let place = Place::new();
+    let bare = place.run(&["--help"], &[]);
+    let named = place.run(&["serve", "--help"], &[]);
+    for help in [bare.assert_quiet_success(), named.assert_quiet_success()] {
+        let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        for (flag, default) in [
+            ("listen", "127.0.0.1:8080"),
+            ("data-dir", "./tus-data"),
+            ("base-path", "/files"),
+            ("max-size", "0"),
+            ("max-chunk-size", "0"),
+            ("request-timeout", "30s"),
+            ("head-timeout", "30s"),
+            ("idle-timeout", "60s"),
+            ("shutdown-timeout", "10s"),
+            ("lock-wait", "5s"),
+            ("lock-ttl", "60s"),
+            ("durability", "strict"),
+            ("threads", "number of cores, at most 4"),
+            ("workers", "4"),
+            ("max-connections", "4096"),
+            ("location-base-url", "none, locations are relative"),
+            ("behind-proxy", "off"),
+            ("disable-termination", "off"),
+            ("no-demo", "off"),
+            ("cors-allow-origins", "none"),
+            ("cors-allow-headers", "none"),
+            ("cors-allow-credentials", "off"),
+            ("cors-max-age", "the browser's own rule"),
+            ("log-level", "info"),
+            ("log-format", "text"),
+        ] {
+            // Between this flag and the next one.
+            let (_, behind) = words.split_once(&format!(" --{flag} ")).unwrap_or_else(|| panic!("--{flag}"));
+            let section = behind.split(" --").next().unwrap();
+            assert!(section.contains(&format!("[default: {default}]")), "--{flag}: {section}");
+            let variable = format!("[env: TUS_{}=]", flag.replace('-', "_").to_uppercase());
+            assert!(section.contains(&variable), "--{flag}: {section}");
+        }
+    }
+    assert_eq!(place.names(), [""; 0]);
+}
+
+#[test]
+fn help_and_version_end_quietly_where_nobody_reads() {
+    let place = Place::new();
+    for arguments in [["--help"], ["--version"]] {
+        place.run_unread(&arguments).assert_quiet_success();
+    }
+    let version = place.run(&["--version"], &[]);
+    assert_eq!(version.assert_quiet_success(), concat!("tus-mio-server ", env!("CARGO_PKG_VERSION"), "\n"));
+}

@@ -1,0 +1,148 @@
+//! What a run has seen of its exchange, held against what every exchange promises.
+
+use tus_proto::{Command, Completion, LockCall, OpId, Output};
+
+/// A call whose completion is due.
+#[derive(Clone, Debug)]
+pub(super) enum Due {
+    Lock(OpId, LockCall),
+    Store(OpId, Command),
+}
+
+/// What the run has seen, and so what may still come.
+#[derive(Default)]
+pub(super) struct Seen {
+    pub(super) due: Vec<Due>,
+    pub(super) ops: Vec<OpId>,
+    pub(super) acquired: bool,
+    /// Releases of a lock that was acquired or waited for.
+    pub(super) released: u32,
+    pub(super) release_due: bool,
+    pub(super) asked_checkpoint: bool,
+    pub(super) append: Option<OpId>,
+    pub(super) appends: u32,
+    pub(super) stops: u32,
+    /// The end of the Append's bytes, as far as the exchange was told.
+    pub(super) staged: u64,
+    pub(super) at: u64,
+    pub(super) max: u64,
+    pub(super) committed: u64,
+    pub(super) settling: bool,
+    pub(super) commit_failed: bool,
+    pub(super) lock_lost: bool,
+    pub(super) responses: u32,
+    pub(super) done: bool,
+}
+
+impl Seen {
+    /// The exchange has put this out.
+    pub(super) fn see(&mut self, output: Output) {
+        assert!(!self.done, "{output:?} after Done");
+        match output {
+            Output::Lock(op, call) => self.on_lock_call(op, call),
+            Output::Store(op, command) => self.on_command(op, command),
+            Output::Continue => assert_eq!(self.appends, 0),
+            Output::Respond(response) => {
+                self.responses += 1;
+                assert_eq!(self.responses, 1);
+                assert!(!self.acquired || self.released == 1);
+                assert!(!self.release_due, "the answer came before the release was done");
+                assert!((200..600).contains(&response.status()));
+                let tells = [200, 201, 204, 409].contains(&response.status());
+                assert!(tells || response.header("Upload-Offset").is_none());
+            }
+            Output::Notify(_) => {}
+            Output::Done => {
+                self.done = true;
+                assert_eq!(self.released, u32::from(self.acquired));
+            }
+        }
+    }
+
+    /// A command completed so.
+    pub(super) fn completed(&mut self, command: &Command, completion: &Completion) {
+        match (command, completion) {
+            (Command::Append { .. }, Completion::Appended { total, .. }) => {
+                self.append = None;
+                self.staged = self.staged.max(self.at + total.min(&self.max));
+            }
+            (Command::Append { .. }, _) => self.append = None,
+            (Command::Commit { .. }, Completion::Committed { offset }) => {
+                self.settling = false;
+                self.committed = *offset;
+            }
+            (Command::Commit { .. }, _) => {
+                self.settling = false;
+                self.commit_failed = true;
+            }
+            (Command::Discard { .. }, _) => self.settling = false,
+            _ => {}
+        }
+    }
+
+    /// Whether this call has not completed yet.
+    pub(super) fn is_due(&self, op: OpId) -> bool {
+        self.due.iter().any(|due| match due {
+            Due::Lock(due, _) | Due::Store(due, _) => *due == op,
+        })
+    }
+
+    fn on_lock_call(&mut self, op: OpId, call: LockCall) {
+        match call {
+            LockCall::Acquire { .. } => {
+                assert!(!self.acquired, "asked for twice");
+                self.acquired = true;
+            }
+            LockCall::Renew { .. } => assert!(self.acquired && self.released == 0),
+            LockCall::Release { .. } if self.acquired => {
+                assert!(!self.due.iter().any(|due| matches!(due, Due::Store(..))), "commands are under way");
+                self.released += 1;
+                assert_eq!(self.released, 1);
+                self.release_due = true;
+            }
+            LockCall::Release { .. } => assert!(self.asked_checkpoint),
+            LockCall::Checkpoint { .. } => self.asked_checkpoint = true,
+            LockCall::Checkpointed { .. } => return assert!(self.acquired && self.released == 0),
+        }
+        self.ops.push(op);
+        self.due.push(Due::Lock(op, call));
+    }
+
+    fn on_command(&mut self, op: OpId, command: Command) {
+        assert_eq!(self.released, 0, "{command:?} without the lock");
+        match &command {
+            Command::Stop => {
+                self.stops += 1;
+                assert!(self.stops == 1 && self.append.is_some());
+                return;
+            }
+            Command::Append { at, max, .. } => {
+                assert!(self.acquired && self.appends == 0);
+                self.appends = 1;
+                self.append = Some(op);
+                (self.at, self.staged, self.committed, self.max) = (*at, *at, *at, *max);
+            }
+            Command::Commit { from, to, length, finish, .. } => {
+                assert!(self.acquired && !self.settling && !self.commit_failed);
+                assert!(!(self.lock_lost && self.appends == 1), "a commit without the lock");
+                assert!(from <= to, "{command:?}");
+                if self.appends == 1 {
+                    assert!(*to <= self.staged, "{command:?} beyond {}", self.staged);
+                    assert_eq!(*from, self.committed);
+                } else {
+                    assert!(from == to && length.is_some());
+                }
+                assert!(!*finish || length.is_none_or(|length| length == *to));
+                self.settling = true;
+            }
+            Command::Discard { .. } => {
+                assert!(self.acquired && !self.settling && self.append.is_none());
+                self.settling = true;
+            }
+            Command::Delete { .. } => assert!(self.acquired),
+            Command::Load { .. } | Command::Create { .. } => {}
+        }
+        self.ops.push(op);
+        self.due.push(Due::Store(op, command));
+    }
+}

@@ -1,0 +1,34 @@
+//! Data files whose rows went with the power. Only eventual durability has such: a file may be on the disk
+//! when its row, committed since the last flush, is not. They can only be among the newest files, so only
+//! the newest directories are looked through.
+
+use redb::{Database, ReadableDatabase};
+
+use crate::{
+    database::{self, DOOMED, FILES},
+    disk::Disk,
+    error::Trouble,
+    files::{DATA, FileId, Files},
+};
+
+/// Removes the files that the last opening made behind its last flush, and whose rows are not there.
+pub(crate) fn remove(disk: &dyn Disk, files: &Files, database: &Database) -> Result<(), Trouble> {
+    let txn = database.begin_read()?;
+    let first = database::first_unflushed(&txn)?.dir();
+    let rows = txn.open_table(FILES)?;
+    let doomed = txn.open_table(DOOMED)?;
+    for dir in disk.list(DATA)? {
+        // Directories sort by the order of their files.
+        let dir = format!("{DATA}/{dir}");
+        if dir < first {
+            continue;
+        }
+        for name in disk.list(&dir)? {
+            let Some(file) = FileId::from_path(&format!("{dir}/{name}")) else { continue };
+            if rows.get(file.0)?.is_none() && doomed.get(file.0)?.is_none() {
+                files.remove(file)?;
+            }
+        }
+    }
+    Ok(files.sync_names()?)
+}

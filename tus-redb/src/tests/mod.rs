@@ -1,0 +1,9 @@
+//! Tests of the store as a whole: a script that does everything, driven over a simulated disk that crashes,
+//! fails or is full at every single call, against an oracle that knows what was told.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod behaviour;
+mod crashes;
+mod directory;
+mod faults;
+mod harness;
