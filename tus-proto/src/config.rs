@@ -73,6 +73,11 @@ impl Config {
         (self.max_size > 0).then_some(self.max_size)
     }
 
+    /// The algorithms that `Upload-Checksum` may name; none where the extension is disabled.
+    pub fn checksum_algorithms(&self) -> &[Algorithm] {
+        &self.checksum_algorithms
+    }
+
     /// The largest body of one request, in bytes; none where there is no limit.
     pub fn max_chunk_size(&self) -> Option<u64> {
         (self.max_chunk_size > 0).then_some(self.max_chunk_size)

@@ -46,6 +46,7 @@ fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
         .lock_wait(args.lock_wait)
         .lock_ttl(args.lock_ttl)
         .behind_proxy(args.behind_proxy)
+        .checksum_algorithms(args.checksum_algorithms.0.clone())
         .cors_allow_origins(args.cors_allow_origins.clone())
         .cors_allow_headers(args.cors_allow_headers.clone())
         .cors_allow_credentials(args.cors_allow_credentials)
@@ -127,6 +128,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use clap::Parser;
+    use tus_proto::Algorithm;
 
     use super::*;
     use crate::cli::args::Cli;
@@ -149,6 +151,7 @@ mod tests {
             "--head-timeout=2s",
             "--idle-timeout=3s",
             "--request-timeout=0",
+            "--checksum-algorithms=sha256,sha1",
             "--threads=3",
             "--workers=5",
             "--max-connections=7",
@@ -160,6 +163,7 @@ mod tests {
         assert_eq!(settings.protocol.base_path(), "/up");
         assert_eq!(settings.protocol.max_size(), Some(10_000_000_000));
         assert_eq!(settings.protocol.max_chunk_size(), Some(65_536));
+        assert_eq!(settings.protocol.checksum_algorithms(), [Algorithm::Sha256, Algorithm::Sha1]);
         assert_eq!(settings.data_dir, std::path::Path::new("/d"));
         assert!(matches!(settings.durability, tus_redb::Durability::Eventual));
         assert_eq!((settings.threads, settings.workers, settings.max_connections), (3, 5, 7));

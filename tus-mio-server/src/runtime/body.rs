@@ -2,11 +2,11 @@
 //! data are moved by a worker from socket to store; the rest is decoded here and written by a worker.
 
 use tus_proto::{Abort, AppendEnd, Completion, Failure, Input, Now, OpId, Trailers};
-use tus_redb::Sink;
 
 use super::{
     connection::{Connection, ReadEnd},
     event_loop::EventLoop,
+    intake::Intake,
     workers::{Address, BodyDone, Job, MoveEnd},
 };
 use crate::http1::{Eof, Event};
@@ -22,7 +22,7 @@ const WRITE_MAX: usize = 256 << 10;
 pub(super) struct Body {
     pub op: OpId,
     /// None while a worker has it, and where no byte is welcome.
-    pub sink: Option<Sink>,
+    pub intake: Option<Intake>,
     pub max: u64,
     /// A worker is at work for this body.
     pub at_work: bool,
@@ -54,9 +54,9 @@ pub(super) enum Ending {
 }
 
 impl Body {
-    pub(super) fn new(op: OpId, sink: Option<Sink>, max: u64) -> Self {
+    pub(super) fn new(op: OpId, intake: Option<Intake>, max: u64) -> Self {
         let (at_work, stopped, ending, checkpoint) = (false, false, None, None);
-        Self { op, sink, max, at_work, staged: 0, stopped, ending, checkpoint }
+        Self { op, intake, max, at_work, staged: 0, stopped, ending, checkpoint }
     }
 }
 
@@ -137,16 +137,17 @@ impl EventLoop {
 
     fn move_beside(&mut self, connection: &mut Connection, limit: u64) {
         let (to, socket) = (self.address(connection), connection.socket.clone());
-        self.lend(connection, |sink| Job::Move { to, socket, sink, limit });
+        self.lend(connection, |intake| Job::Move { to, socket, intake, limit });
     }
 
     fn write_beside(&mut self, connection: &mut Connection, data: Vec<u8>) {
         let to = self.address(connection);
-        self.lend(connection, |sink| Job::Write { to, sink, data });
+        self.lend(connection, |intake| Job::Write { to, intake, data });
     }
 
-    fn lend(&mut self, connection: &mut Connection, job: impl FnOnce(Sink) -> Job) {
-        let Some((body, sink)) = connection.body().and_then(|body| body.sink.take().map(|sink| (body, sink)))
+    fn lend(&mut self, connection: &mut Connection, job: impl FnOnce(Intake) -> Job) {
+        let Some((body, intake)) =
+            connection.body().and_then(|body| body.intake.take().map(|intake| (body, intake)))
         else {
             return;
         };
@@ -154,10 +155,10 @@ impl EventLoop {
         connection.readable_again = false;
         // From here on it is we who are not reading.
         connection.http.set_reading(self.now.monotonic, false);
-        self.shared.workers.submit(job(sink));
+        self.shared.workers.submit(job(intake));
     }
 
-    /// A worker brings the sink back.
+    /// A worker brings the intake back.
     pub(super) fn on_body_done(&mut self, connection: &mut Connection, done: BodyDone) {
         self.recycle(done.data);
         let now = self.now;
@@ -169,8 +170,8 @@ impl EventLoop {
         let Some(request) = &mut connection.request else { return };
         let Some(body) = &mut request.body else { return };
         body.at_work = false;
-        let staged = done.sink.staged();
-        body.sink = Some(done.sink);
+        let staged = done.intake.staged();
+        body.intake = Some(done.intake);
         if let MoveEnd::Failed(failure) = done.end {
             body.ending = Some(Ending::Failed(failure));
         }
@@ -250,7 +251,8 @@ impl EventLoop {
             Ending::Cut(abort) => (AppendEnd::Stopped, Some(Input::Abort(abort))),
             Ending::Failed(failure) => (AppendEnd::Failed(failure), None),
         };
-        let completion = Completion::Appended { total: body.staged, end };
+        let digest = body.intake.and_then(Intake::digest);
+        let completion = Completion::Appended { total: body.staged, end, digest };
         request.exchange.handle(now, Input::Store(body.op, completion));
         if let Some(input) = follows {
             request.exchange.handle(now, input);

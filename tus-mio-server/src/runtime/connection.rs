@@ -64,6 +64,7 @@ pub(super) struct Opening {
     pub fence: tus_proto::Fence,
     pub at: u64,
     pub max: u64,
+    pub digest: Option<tus_proto::Algorithm>,
 }
 
 /// What a log line calls a request.

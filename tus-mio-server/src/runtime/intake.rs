@@ -9,12 +9,13 @@ use tus_redb::{Sink, Syncer};
 #[derive(Debug)]
 pub(crate) struct Intake {
     sink: Sink,
-    hasher: Option<Hasher>,
+    /// Boxed: its state is large, and most bodies have none.
+    hasher: Option<Box<Hasher>>,
 }
 
 impl Intake {
     pub(crate) fn new(sink: Sink, algorithm: Option<Algorithm>) -> Self {
-        Self { sink, hasher: algorithm.map(Hasher::new) }
+        Self { sink, hasher: algorithm.map(|algorithm| Box::new(Hasher::new(algorithm))) }
     }
 
     /// Takes bytes in. What was taken before an error stays.
@@ -45,6 +46,6 @@ impl Intake {
 
     /// The digest of all bytes, where one was asked for.
     pub(crate) fn digest(self) -> Option<Digest> {
-        self.hasher.map(Hasher::finish)
+        self.hasher.map(|hasher| hasher.finish())
     }
 }

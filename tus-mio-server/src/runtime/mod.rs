@@ -12,6 +12,7 @@ mod committer;
 mod connection;
 mod entropy;
 mod event_loop;
+mod intake;
 mod locks;
 mod mailbox;
 mod request;

@@ -11,6 +11,7 @@ use super::{
     committer,
     connection::{Connection, Label, Opening, Request},
     event_loop::EventLoop,
+    intake::Intake,
     locks,
     workers::Job,
 };
@@ -125,8 +126,8 @@ impl EventLoop {
                 self.complete(connection, op, completion);
             }
             Command::Create { record } => self.change(connection, op, Change::Create(record)),
-            Command::Append { id, fence, at, max, fresh } => {
-                let opening = Opening { id, fence, at, max };
+            Command::Append { id, fence, at, max, fresh, digest } => {
+                let opening = Opening { id, fence, at, max, digest };
                 if fresh && max > 0 {
                     let (id, fence, at) = (opening.id.clone(), fence, at);
                     if let Some(request) = &mut connection.request {
@@ -145,6 +146,13 @@ impl EventLoop {
             Command::Commit { id, fence, from, to, length, finish } => {
                 self.commit(connection, op, Commit { id, fence, from, to, length, finish });
             }
+            Command::Digest { from, to, algorithm, .. } => {
+                if let Some(Request { owner, syncer: Some(syncer), .. }) = &connection.request {
+                    let (loop_index, owner, syncer, range) = (self.index, *owner, syncer.clone(), (from, to));
+                    let job = Job::Digest { loop_index, owner, op, syncer, range, algorithm };
+                    self.shared.workers.submit(job);
+                }
+            }
             Command::Discard { id, fence } => {
                 if let Some(Request { owner, .. }) = &connection.request {
                     let (loop_index, owner) = (self.index, *owner);
@@ -157,15 +165,15 @@ impl EventLoop {
 
     /// Opens the Append: from here on the body is read.
     fn open(&mut self, connection: &mut Connection, op: OpId, opening: Opening) {
-        let Opening { id, fence, at, max } = opening;
+        let Opening { id, fence, at, max, digest } = opening;
         // Where no byte is welcome, none is staged.
-        let sink =
-            if max == 0 { Ok(None) } else { self.shared.store.append(&id, fence, at).map(Some) };
+        let sink = if max == 0 { Ok(None) } else { self.shared.store.append(&id, fence, at).map(Some) };
         let refusal = match sink {
             Ok(sink) => {
                 if let Some(request) = &mut connection.request {
-                    request.syncer = sink.as_ref().map(tus_redb::Sink::syncer);
-                    request.body = Some(Body::new(op, sink, max));
+                    let intake = sink.map(|sink| Intake::new(sink, digest));
+                    request.syncer = intake.as_ref().map(Intake::syncer);
+                    request.body = Some(Body::new(op, intake, max));
                     connection.http.set_reading(self.now.monotonic, true);
                 }
                 return;
@@ -173,7 +181,7 @@ impl EventLoop {
             Err(Refused::Missing) => Completion::Missing,
             Err(Refused::Conflict { offset }) => Completion::Conflict { offset },
             Err(Refused::Failed(failure)) => {
-                Completion::Appended { total: 0, end: AppendEnd::Failed(failure) }
+                Completion::Appended { total: 0, end: AppendEnd::Failed(failure), digest: None }
             }
         };
         self.complete(connection, op, refusal);

@@ -7,12 +7,13 @@ use std::{
 };
 
 use mio::net::TcpStream;
-use tus_proto::{Completion, Failure, Fence, OpId, Owner, UploadId};
-use tus_redb::{Sink, Store, Syncer};
+use tus_proto::{Algorithm, Completion, Failure, Fence, Hasher, OpId, Owner, UploadId};
+use tus_redb::{Store, Syncer};
 
 use super::{
     ConnectionId,
     committer::{Committer, Entry},
+    intake::Intake,
     mailbox::{Mailbox, Message, lock},
     splice::Mover,
 };
@@ -34,11 +35,20 @@ pub(crate) struct Address {
 #[derive(Debug)]
 pub(crate) enum Job {
     /// Moves at most `limit` bytes that are nothing but body from the socket to the store.
-    Move { to: Address, socket: Arc<TcpStream>, sink: Sink, limit: u64 },
+    Move { to: Address, socket: Arc<TcpStream>, intake: Intake, limit: u64 },
     /// Writes decoded body bytes.
-    Write { to: Address, sink: Sink, data: Vec<u8> },
+    Write { to: Address, intake: Intake, data: Vec<u8> },
     /// Brings data to the disk, then its record to the committer.
     Sync { syncer: Syncer, finish_at: Option<u64>, entry: Entry },
+    /// Reads staged bytes back and hashes them.
+    Digest {
+        loop_index: usize,
+        owner: Owner,
+        op: OpId,
+        syncer: Syncer,
+        range: (u64, u64),
+        algorithm: Algorithm,
+    },
     /// Forgets staged bytes.
     Discard { loop_index: usize, owner: Owner, op: OpId, id: UploadId, fence: Fence },
     /// Brings to the disk what an eventual store has not synced yet.
@@ -47,10 +57,10 @@ pub(crate) enum Job {
     Reclaim,
 }
 
-/// What became of a [`Job::Move`] or a [`Job::Write`]. The sink knows how much is staged.
+/// What became of a [`Job::Move`] or a [`Job::Write`]. The intake knows how much is staged.
 #[derive(Debug)]
 pub(crate) struct BodyDone {
-    pub sink: Sink,
+    pub intake: Intake,
     /// The buffer of a Write, to be used again.
     pub data: Vec<u8>,
     /// How many bytes a Move took from the socket.
@@ -118,15 +128,13 @@ impl Workers {
         let mut mover = Mover::default();
         while let Some(job) = self.next() {
             match job {
-                Job::Move { to, socket, sink, limit } => {
-                    let done = mover.run(&socket, sink, limit.min(QUANTUM));
+                Job::Move { to, socket, intake, limit } => {
+                    let done = mover.run(&socket, intake, limit.min(QUANTUM));
                     deliver(mailboxes, to, done);
                 }
-                Job::Write { to, mut sink, data } => {
-                    let end = sink
-                        .write(&data)
-                        .map_or_else(|error| MoveEnd::Failed(error.failure), |()| MoveEnd::Done);
-                    deliver(mailboxes, to, BodyDone { sink, data, taken: 0, end });
+                Job::Write { to, mut intake, data } => {
+                    let end = intake.write(&data).map_or_else(MoveEnd::Failed, |()| MoveEnd::Done);
+                    deliver(mailboxes, to, BodyDone { intake, data, taken: 0, end });
                 }
                 Job::Sync { syncer, finish_at, entry } => match syncer.sync(finish_at) {
                     Ok(()) => committer.submit(entry),
@@ -135,6 +143,14 @@ impl Workers {
                         complete(mailboxes, entry.loop_index, entry.owner, entry.op, failed);
                     }
                 },
+                Job::Digest { loop_index, owner, op, syncer, range: (from, to), algorithm } => {
+                    let mut hasher = Hasher::new(algorithm);
+                    let completion = match syncer.read_back(from, to, &mut |bytes| hasher.update(bytes)) {
+                        Ok(()) => Completion::Digested(hasher.finish()),
+                        Err(failure) => Completion::Failed(failure),
+                    };
+                    complete(mailboxes, loop_index, owner, op, completion);
+                }
                 Job::Discard { loop_index, owner, op, id, fence } => {
                     let completion = store.discard(&id, fence);
                     complete(mailboxes, loop_index, owner, op, completion);
