@@ -2,7 +2,7 @@
 //! Bodies are large enough to go all the ways a body can go.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::{io::Read, sync::Arc, thread};
+use std::{io::Read, sync::Arc, thread, time::Duration};
 
 use tempfile::TempDir;
 use tests::{
@@ -207,6 +207,7 @@ fn a_newcomer_takes_over_from_a_connection_that_is_still_held() {
     let answer = held.answer(false).unwrap();
     assert_eq!(answer.status, 400);
     assert!(answer.body.starts_with(b"ERR_UPLOAD_INTERRUPTED: "));
+    drop(held);
     stored(server, &location, &data);
 }
 
@@ -320,6 +321,7 @@ fn an_http_1_0_client_uploads_and_its_connection_is_closed() {
     // RFC 9110 section 10.1.1: an HTTP/1.0 client can't read a 100.
     assert_eq!((answer.status, client.continues), (204, 0));
     client.expect_close().unwrap();
+    drop(client);
     stored(server, &location, b"hello");
 }
 
@@ -334,6 +336,7 @@ fn a_shutdown_in_the_middle_of_a_body_commits_what_arrived() {
     let answer = client.answer(false).unwrap();
     assert_eq!((answer.status, answer.value("Connection")), (503, Some("close")));
     assert!(answer.body.starts_with(b"ERR_SERVER_SHUTDOWN: "));
+    drop(client);
     let dir = server.join().unwrap();
     // The next server goes on where this one was.
     let server = Running::start_in(dir, |_| {});
@@ -343,6 +346,23 @@ fn a_shutdown_in_the_middle_of_a_body_commits_what_arrived() {
     client.write(&data[2 * MIB + 3..]);
     assert_eq!(client.answer(false).unwrap().status, 204);
     stored(server, &location, &data);
+}
+
+#[test]
+fn a_head_that_does_not_end_is_answered_in_time() {
+    let server = Running::start(|settings| settings.http.head_timeout = Duration::from_millis(50));
+    let mut client = Client::connect(server.address());
+    client.write(b"OPTIONS /files HTTP/1.1\r\nHost: h\r\n");
+    let answer = client.answer(false).unwrap();
+    assert_eq!((answer.status, answer.value("Connection")), (408, Some("close")));
+    assert!(answer.body.starts_with(b"ERR_HEAD_TIMEOUT: "));
+    client.expect_close().unwrap();
+}
+
+#[test]
+fn an_idle_connection_is_closed_without_a_word() {
+    let server = Running::start(|settings| settings.http.idle_timeout = Duration::from_millis(50));
+    Client::connect(server.address()).expect_close().unwrap();
 }
 
 #[test]

@@ -35,7 +35,7 @@ final class Relay implements Closeable {
                 url.getFile());
     }
 
-    /** Cuts the connection that carries the client's byte number {@code bytes}, counted from now. */
+    /** Passes so many bytes of the client's on, over all connections, and cuts the one that would carry more. */
     synchronized void cutAfter(long bytes) {
         budget = bytes;
     }
@@ -79,17 +79,24 @@ final class Relay implements Closeable {
         OutputStream out = to.getOutputStream();
         byte[] buffer = new byte[8192];
         for (int read = from.read(buffer); read >= 0; read = from.read(buffer)) {
+            int passed = counted ? spend(read) : read;
             synchronized (this) {
-                record.write(buffer, 0, read);
-                if (counted && (budget -= read) < 0) {
-                    budget = Long.MAX_VALUE;
-                    line.cut();
-                    return;
-                }
+                record.write(buffer, 0, passed);
             }
-            out.write(buffer, 0, read);
+            out.write(buffer, 0, passed);
+            if (passed < read) {
+                line.cut();
+                return;
+            }
         }
         to.shutdownOutput();
+    }
+
+    /** How many of these bytes may pass. The cut is the last one. */
+    private synchronized int spend(int bytes) {
+        int passed = (int) Math.min(bytes, budget);
+        budget = passed < bytes ? Long.MAX_VALUE : budget - bytes;
+        return passed;
     }
 
     /** A connection and its copy to the server. */

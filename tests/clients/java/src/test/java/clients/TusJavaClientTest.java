@@ -135,7 +135,7 @@ class TusJavaClientTest {
             }
         }.makeAttempts();
         assertTrue(done);
-        // The relay had passed on all but its last read, and the head and the framing are a small part of it.
+        // Heads and framing, about 8 bytes in 4 KiB, are a small part of what the relay passed on.
         assertTrue(resumedAt[0] > 5 * MIB - 16 * 1024 && resumedAt[0] < 5 * MIB, "resumed at " + resumedAt[0]);
         assertEquals(1, relay.requests().stream().filter(text -> text.contains("Upload-Length: ")).count());
         assertStored(file, last[0]);

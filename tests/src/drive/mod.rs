@@ -8,16 +8,21 @@ use std::{
     time::Duration,
 };
 
-use tempfile::TempDir;
 use tus_proto::{
-    Abort, AppendEnd, Command, Completion, Config, Exchange, Fence, Framing, Head, Input, Instant, LockEvent,
-    LockTable, Now, OpId, Output, Owner, Response, Trailers, UploadId, WallTime,
+    Abort, AppendEnd, Config, Exchange, Framing, Head, Input, Instant, LockEvent, LockTable, Now, OpId,
+    Output, Owner, Response, UploadId, WallTime,
 };
-use tus_redb::{Change, Options, Refused, Sink, Store, Syncer};
+use tus_redb::{
+    Options, Sink, Store, Syncer,
+    sim::{Crash, SimDisk},
+};
+
+mod wire;
+mod work;
 
 use crate::{
-    message::{Answer, Body, Last, Request},
-    row::{End, Wire},
+    message::{Body, Last, Request},
+    row::End,
 };
 
 /// How long a driver lets time pass for an answer. No protocol timer is longer.
@@ -27,13 +32,14 @@ const HOUR: Duration = Duration::from_secs(3600);
 #[derive(Debug)]
 pub struct Drive {
     config: Arc<Config>,
-    store: Store,
+    disk: SimDisk,
+    /// None only while it is opened again.
+    store: Option<Store>,
     locks: LockTable,
     now: Now,
     running: BTreeMap<Owner, Running>,
     names: HashMap<&'static str, Owner>,
     last_owner: u64,
-    _dir: TempDir,
 }
 
 /// A request under way, and its body as a connection would have it.
@@ -64,14 +70,15 @@ struct Append {
 }
 
 impl Drive {
-    /// A driver with an empty store.
+    /// A driver with an empty store, on a disk in memory.
     pub fn new(config: Config) -> Self {
-        let dir = TempDir::new().unwrap();
-        let store = Store::open(&dir.path().join("data"), &Options::default()).unwrap();
+        let disk = SimDisk::new();
+        let store = open(&disk);
         Self {
             config: Arc::new(config),
             locks: LockTable::new(store.first_fence()),
-            store,
+            disk,
+            store: Some(store),
             now: Now {
                 monotonic: Instant::from_micros(0),
                 wall: WallTime::from_micros(1_700_000_000_000_000),
@@ -79,8 +86,23 @@ impl Drive {
             running: BTreeMap::new(),
             names: HashMap::new(),
             last_owner: 0,
-            _dir: dir,
         }
+    }
+
+    /// The disk under the store.
+    pub fn disk(&self) -> &SimDisk {
+        &self.disk
+    }
+
+    /// The process, or the machine, ends in the middle of everything, and begins anew on what is left.
+    pub fn crash(&mut self, crash: Crash) {
+        self.disk.crash(crash);
+        self.disk.heal();
+        self.running.clear();
+        self.store = None;
+        let store = open(&self.disk);
+        self.locks = LockTable::new(store.first_fence());
+        self.store = Some(store);
     }
 
     /// Takes a request up. Its body is as far as it is sent at once.
@@ -179,7 +201,7 @@ impl Drive {
     pub fn stored(&self, location: &str) -> Vec<u8> {
         let id = location.rsplit('/').next().and_then(UploadId::new).unwrap();
         let mut bytes = Vec::new();
-        self.store.read(&id).unwrap().unwrap().read_to_end(&mut bytes).unwrap();
+        self.open_store().read(&id).unwrap().unwrap().read_to_end(&mut bytes).unwrap();
         bytes
     }
 
@@ -307,164 +329,11 @@ impl Drive {
         }
     }
 
-    fn store(&mut self, owner: Owner, op: OpId, command: Command) {
-        let Some(running) = self.running.get_mut(&owner) else { return };
-        let completion = match command {
-            Command::Load { id } => match self.store.load(&id) {
-                Ok(Some(record)) => Completion::Loaded(record),
-                Ok(None) => Completion::Missing,
-                Err(failure) => Completion::Failed(failure),
-            },
-            Command::Create { record } => commit(&self.store, Change::Create(record)),
-            Command::Append { id, fence, at, max, fresh } => {
-                match open(&self.store, id, fence, at, max, fresh) {
-                    Ok(sink) => {
-                        running.syncer = sink.as_ref().map(Sink::syncer);
-                        running.append = Some(Append { op, sink, max, staged: 0, stopped: false });
-                        return;
-                    }
-                    Err(refusal) => refusal,
-                }
-            }
-            Command::Stop => {
-                if let Some(append) = &mut running.append {
-                    append.stopped = true;
-                }
-                return;
-            }
-            Command::Commit { id, fence, from, to, length, finish } => {
-                let syncer = running.syncer.clone();
-                let synced = syncer.as_ref().map_or(Ok(()), |syncer| syncer.sync(finish.then_some(to)));
-                let change = Change::Commit { id, fence, from, to, length, finish, syncer };
-                synced.map_or_else(Completion::Failed, |()| commit(&self.store, change))
-            }
-            Command::Discard { id, fence } => self.store.discard(&id, fence),
-            Command::Delete { id, fence } => commit(&self.store, Change::Delete { id, fence }),
-        };
-        self.tell(owner, Input::Store(op, completion));
-    }
-
-    /// Stages what has arrived, and ends the Append where that is due. Tells whether it did anything.
-    fn pump(&mut self, owner: Owner) -> bool {
-        let Some(running) = self.running.get_mut(&owner) else { return false };
-        let Some(append) = &mut running.append else { return false };
-        if append.stopped {
-            self.end_append(owner, AppendEnd::Stopped);
-            return true;
-        }
-        let arrived = std::mem::take(&mut running.arrived);
-        let room = usize::try_from(append.max - append.staged).unwrap_or(usize::MAX);
-        let welcome = &arrived[..arrived.len().min(room)];
-        if let Some(sink) = append.sink.as_mut().filter(|_| !welcome.is_empty()) {
-            if let Err(error) = sink.write(welcome) {
-                append.staged = sink.staged();
-                self.end_append(owner, AppendEnd::Failed(error.failure));
-                return true;
-            }
-            append.staged += welcome.len() as u64;
-            let (op, staged) = (append.op, append.staged);
-            self.tell(owner, Input::Staged(op, staged));
-        }
-        if arrived.len() > room {
-            self.end_append(owner, AppendEnd::Overflow);
-            return true;
-        }
-        self.end_body(owner) || !arrived.is_empty()
-    }
-
-    /// Tells how the body ended, if it has.
-    fn end_body(&mut self, owner: Owner) -> bool {
-        let Some(end) = self.running.get_mut(&owner).and_then(|running| running.ending.take()) else {
-            return false;
-        };
-        let abort = match end {
-            End::Complete => {
-                self.end_append(owner, AppendEnd::BodyEnd);
-                self.tell(owner, Input::BodyEnd(Trailers::default()));
-                return true;
-            }
-            End::Close | End::HalfClose => Abort::HalfClosed,
-            End::Reset => Abort::PeerGone,
-            End::BadFraming => Abort::BadFraming,
-            End::Stall => Abort::TooSlow,
-        };
-        self.end_append(owner, AppendEnd::Stopped);
-        self.tell(owner, Input::Abort(abort));
-        true
-    }
-
-    /// Completes the open Append, if there is one.
-    fn end_append(&mut self, owner: Owner, end: AppendEnd) {
-        let append = self.running.get_mut(&owner).and_then(|running| running.append.take());
-        if let Some(Append { op, staged, .. }) = append {
-            self.tell(owner, Input::Store(op, Completion::Appended { total: staged, end }));
-        }
+    fn open_store(&self) -> &Store {
+        self.store.as_ref().expect("the store is open between the calls")
     }
 }
 
-impl Wire for Drive {
-    fn send(&mut self, request: &Request) -> Answer {
-        let owner = self.start(request);
-        self.response(owner).map_or_else(|| panic!("no answer to {request:?}"), |response| answer(&response))
-    }
-
-    fn begin(&mut self, name: &'static str, request: &Request) {
-        let owner = self.start(request);
-        self.names.insert(name, owner);
-    }
-
-    fn more(&mut self, name: &'static str, bytes: &[u8]) {
-        self.arrive(self.names[name], bytes);
-    }
-
-    fn end(&mut self, name: &'static str, end: End) {
-        self.ends(self.names[name], end);
-    }
-
-    fn answer(&mut self, name: &'static str) -> Answer {
-        let response = self.response(self.names[name]);
-        response.map_or_else(|| panic!("no answer to {name}"), |response| answer(&response))
-    }
-
-    fn may_lag(&self) -> bool {
-        false
-    }
-}
-
-fn commit(store: &Store, change: Change) -> Completion {
-    store.commit(&[change]).remove(0)
-}
-
-/// Where the bytes of an Append go; nowhere where none is welcome.
-fn open(
-    store: &Store,
-    id: UploadId,
-    fence: Fence,
-    at: u64,
-    max: u64,
-    fresh: bool,
-) -> Result<Option<Sink>, Completion> {
-    if max == 0 {
-        return Ok(None);
-    }
-    if fresh {
-        match commit(store, Change::Fresh { id: id.clone(), fence, at }) {
-            Completion::Committed { .. } => {}
-            other => return Err(other),
-        }
-    }
-    store.append(&id, fence, at).map(Some).map_err(|refused| match refused {
-        Refused::Missing => Completion::Missing,
-        Refused::Conflict { offset } => Completion::Conflict { offset },
-        Refused::Failed(failure) => Completion::Failed(failure),
-    })
-}
-
-/// A response as a client has it before any framing.
-pub fn answer(response: &Response) -> Answer {
-    Answer {
-        status: response.status(),
-        fields: response.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
-        body: response.body().into(),
-    }
+fn open(disk: &SimDisk) -> Store {
+    Store::open_on(Arc::new(disk.clone()), &Options::default()).unwrap()
 }

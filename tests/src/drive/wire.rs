@@ -1,0 +1,47 @@
+//! A driver as a [`Wire`].
+
+use tus_proto::Response;
+
+use super::Drive;
+use crate::{
+    message::{Answer, Request},
+    row::{End, Wire},
+};
+
+impl Wire for Drive {
+    fn send(&mut self, request: &Request) -> Answer {
+        let owner = self.start(request);
+        self.response(owner).map_or_else(|| panic!("no answer to {request:?}"), |response| answer(&response))
+    }
+
+    fn begin(&mut self, name: &'static str, request: &Request) {
+        let owner = self.start(request);
+        self.names.insert(name, owner);
+    }
+
+    fn more(&mut self, name: &'static str, bytes: &[u8]) {
+        self.arrive(self.names[name], bytes);
+    }
+
+    fn end(&mut self, name: &'static str, end: End) {
+        self.ends(self.names[name], end);
+    }
+
+    fn answer(&mut self, name: &'static str) -> Answer {
+        let response = self.response(self.names[name]);
+        response.map_or_else(|| panic!("no answer to {name}"), |response| answer(&response))
+    }
+
+    fn may_lag(&self) -> bool {
+        false
+    }
+}
+
+/// A response as a client has it before any framing.
+fn answer(response: &Response) -> Answer {
+    Answer {
+        status: response.status(),
+        fields: response.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        body: response.body().into(),
+    }
+}
