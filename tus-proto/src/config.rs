@@ -4,7 +4,7 @@
 use alloc::{format, string::String, vec::Vec};
 use core::{fmt, time::Duration};
 
-use crate::{Algorithm, cors::Cors};
+use crate::{Algorithm, Code, Response, WallTime, cors::Cors};
 
 /// The rules the exchanges of a server share. Made by [`Config::builder`].
 #[derive(Clone, Debug)]
@@ -61,6 +61,13 @@ impl Config {
             location_base_url: None,
             behind_proxy: false,
         }
+    }
+
+    /// The answer to a request whose head can't be read, or that fails before an exchange begins.
+    pub fn refusal(&self, code: Code, wall: WallTime) -> Response {
+        let mut response = Response::refusal(code, wall);
+        self.cors.extend(&mut response, &self.cors.unknown_origin(), None);
+        response
     }
 
     /// The path of the collection, without a trailing slash; empty for the root.

@@ -4,6 +4,7 @@
 use tus_proto::{Abort, AppendEnd, Completion, Failure, Input, Now, OpId, Trailers};
 
 use super::{
+    buffers::BUFFER,
     connection::{Connection, ReadEnd},
     event_loop::EventLoop,
     intake::Intake,
@@ -14,8 +15,11 @@ use crate::http1::{Eof, Event};
 /// From this much plain data on, a worker reads the socket itself.
 const MOVE_FROM: u64 = 64 << 10;
 
-/// How much decoded data goes to a worker at once, at the most.
-const WRITE_MAX: usize = 256 << 10;
+/// How much decoded data goes to a worker at once, at the most: a read may find that much.
+const WRITE_MAX: usize = 2 * BUFFER;
+
+/// How often a body is read in one turn: a sender of tiny chunks must not keep others waiting.
+const READS: usize = 16;
 
 /// An open Append.
 #[derive(Debug)]
@@ -94,11 +98,19 @@ impl EventLoop {
 
     /// Takes in what is there: decodes it, and gives it to a worker.
     fn take_in(&mut self, connection: &mut Connection) {
-        let mut data = self.buffers.pop().unwrap_or_default();
-        let mut scratch = std::mem::take(&mut self.scratch);
+        if connection.unread.is_empty() && !connection.readable {
+            return;
+        }
+        let Some(mut data) = self.buffers.take(connection.id) else {
+            connection.http.set_reading(self.now.monotonic, false);
+            return;
+        };
         let unread = std::mem::take(&mut connection.unread);
-        decode(connection, &unread, &mut data, self.now);
-        while data.len() < WRITE_MAX && connection.readable {
+        decode(connection, unread.as_slice(), &mut data, self.now);
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let mut reads = 0;
+        while data.len() + BUFFER <= WRITE_MAX && connection.readable && reads < READS {
+            reads += 1;
             let credit = connection.http.raw_credit();
             let Some(body) = connection.body().filter(|body| body.ending.is_none()) else { break };
             let credit = credit.min(body.max - body.staged);
@@ -121,6 +133,9 @@ impl EventLoop {
             self.recycle(data);
         } else {
             self.write_beside(connection, data);
+        }
+        if reads == READS {
+            self.again.push(connection.id);
         }
     }
 
@@ -160,7 +175,9 @@ impl EventLoop {
 
     /// A worker brings the intake back.
     pub(super) fn on_body_done(&mut self, connection: &mut Connection, done: BodyDone) {
-        self.recycle(done.data);
+        if let Some(buffer) = done.data {
+            self.recycle(buffer);
+        }
         let now = self.now;
         connection.http.moved(now.monotonic, done.taken);
         connection.taken += done.taken;
@@ -186,12 +203,10 @@ impl EventLoop {
         }
     }
 
-    /// Keeps a buffer for the next body, where there are few.
-    fn recycle(&mut self, mut buffer: Vec<u8>) {
-        if buffer.capacity() > 0 && self.buffers.len() < 4 {
-            buffer.clear();
-            self.buffers.push(buffer);
-        }
+    /// Gives a buffer back; who waits for one has its turn.
+    fn recycle(&mut self, buffer: Vec<u8>) {
+        let waiting = self.buffers.give_back(buffer);
+        self.again.extend(waiting);
     }
 
     /// A HEAD asks for the true offset. Tells whether there is an open Append; what lies in the receive buffer
@@ -283,7 +298,7 @@ fn decode(connection: &mut Connection, input: &[u8], data: &mut Vec<u8>, now: No
             }
         }
     }
-    connection.unread.extend_from_slice(rest);
+    connection.unread.push(rest);
 }
 
 /// The body will not go on.

@@ -7,6 +7,7 @@
 
 mod accept;
 mod body;
+mod buffers;
 mod clock;
 mod committer;
 mod connection;

@@ -1,8 +1,8 @@
 //! A request between its head and its answer: the exchange's outputs carried out, completions brought to it.
 
 use tus_proto::{
-    AppendEnd, Code, Command, Completion, Exchange, Fence, Framing, Input, LockEvent, OpId, Output, Response,
-    UploadId,
+    Abort, AppendEnd, Code, Command, Completion, Exchange, Fence, Framing, Input, LockEvent, OpId, Output,
+    Response, UploadId,
 };
 use tus_redb::{Change, Refused};
 
@@ -25,9 +25,10 @@ impl EventLoop {
             connection.http.respond(now.monotonic, &response);
             return;
         }
+        connection.served = true;
         let Ok(entropy) = self.entropy.draw() else {
             tracing::error!("the system gives no random bytes");
-            let refusal = Response::refusal(Code::InternalServerError, now.wall);
+            let refusal = self.shared.protocol.refusal(Code::InternalServerError, now.wall);
             connection.http.respond(now.monotonic, &refusal);
             return;
         };
@@ -47,6 +48,10 @@ impl EventLoop {
         self.serial = self.serial.wrapping_add(1);
         let owner = locks::owner(self.index, connection.id.slot, self.serial);
         let (body, opening, syncer) = (None, None, None);
+        let mut exchange = exchange;
+        if self.is_cut() {
+            exchange.handle(now, Input::Abort(Abort::Shutdown));
+        }
         connection.request =
             Some(Request { exchange, owner, body, opening, syncer, begun: now.monotonic, label });
     }
@@ -127,7 +132,7 @@ impl EventLoop {
             }
             Command::Create { record } => self.change(connection, op, Change::Create(record)),
             Command::Append { id, fence, at, max, fresh, digest } => {
-                let opening = Opening { id, fence, at, max, digest };
+                let opening = Opening { id, fence, at, max, digest, stopped: false };
                 if fresh && max > 0 {
                     let (id, fence, at) = (opening.id.clone(), fence, at);
                     if let Some(request) = &mut connection.request {
@@ -141,6 +146,8 @@ impl EventLoop {
             Command::Stop => {
                 if let Some(body) = connection.body() {
                     body.stopped = true;
+                } else if let Some(Request { opening: Some((_, opening)), .. }) = &mut connection.request {
+                    opening.stopped = true;
                 }
             }
             Command::Commit { id, fence, from, to, length, finish } => {
@@ -165,7 +172,7 @@ impl EventLoop {
 
     /// Opens the Append: from here on the body is read.
     fn open(&mut self, connection: &mut Connection, op: OpId, opening: Opening) {
-        let Opening { id, fence, at, max, digest } = opening;
+        let Opening { id, fence, at, max, digest, stopped } = opening;
         // Where no byte is welcome, none is staged.
         let sink = if max == 0 { Ok(None) } else { self.shared.store.append(&id, fence, at).map(Some) };
         let refusal = match sink {
@@ -173,7 +180,9 @@ impl EventLoop {
                 if let Some(request) = &mut connection.request {
                     let intake = sink.map(|sink| Intake::new(sink, digest));
                     request.syncer = intake.as_ref().map(Intake::syncer);
-                    request.body = Some(Body::new(op, intake, max));
+                    let mut body = Body::new(op, intake, max);
+                    body.stopped = stopped;
+                    request.body = Some(body);
                     connection.http.set_reading(self.now.monotonic, true);
                 }
                 return;
@@ -189,8 +198,10 @@ impl EventLoop {
 
     fn commit(&mut self, connection: &mut Connection, op: OpId, commit: Commit) {
         let Some(request) = &connection.request else { return };
-        let syncer = request.syncer.clone();
         let Commit { id, fence, from, to, length, finish } = commit;
+        // An upload that its length alone completes may have garbage behind its end, too.
+        let ending = || self.shared.store.append(&id, fence, from).ok().map(|sink| sink.syncer());
+        let syncer = request.syncer.clone().or_else(|| if finish { ending() } else { None });
         let change = Change::Commit { id, fence, from, to, length, finish, syncer: syncer.clone() };
         let entry = committer::Entry { loop_index: self.index, owner: request.owner, op, change };
         match syncer {
@@ -236,7 +247,7 @@ impl EventLoop {
                 LockEvent::Reply(op, reply) => Input::Lock(op, reply),
                 LockEvent::Yield(offset) => Input::Yield(offset),
                 LockEvent::Checkpoint => Input::Checkpoint,
-                LockEvent::Lost => Input::Abort(tus_proto::Abort::LockLost),
+                LockEvent::Lost => Input::Abort(Abort::LockLost),
             },
         );
     }

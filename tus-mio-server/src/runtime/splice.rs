@@ -26,10 +26,10 @@ impl Mover {
     pub(super) fn run(&mut self, socket: &TcpStream, mut intake: Intake, quantum: u64) -> BodyDone {
         #[cfg(target_os = "linux")]
         if let Some((taken, end)) = self.pipe.run(socket, &mut intake, quantum) {
-            return BodyDone { intake, data: Vec::new(), taken, end };
+            return BodyDone { intake, data: None, taken, end };
         }
         let (taken, end) = self.copy(socket, &mut intake, quantum);
-        BodyDone { intake, data: Vec::new(), taken, end }
+        BodyDone { intake, data: None, taken, end }
     }
 
     fn copy(&mut self, socket: &TcpStream, intake: &mut Intake, quantum: u64) -> (u64, MoveEnd) {
@@ -155,6 +155,8 @@ mod linux {
                 Err(failure) => return Emptied::Failed(failure),
             };
             match spliced {
+                // A file that takes nothing and says nothing is none to wait for.
+                Ok(0) => return Emptied::Failed(Failure::Io),
                 Ok(moved) => {
                     intake.advance(moved as u64);
                     count -= moved;

@@ -62,7 +62,7 @@ pub(crate) enum Job {
 pub(crate) struct BodyDone {
     pub intake: Intake,
     /// The buffer of a Write, to be used again.
-    pub data: Vec<u8>,
+    pub data: Option<Vec<u8>>,
     /// How many bytes a Move took from the socket.
     pub taken: u64,
     pub end: MoveEnd,
@@ -93,8 +93,9 @@ pub(crate) struct Workers {
 #[derive(Debug, Default)]
 struct Queue {
     jobs: VecDeque<Job>,
-    /// Housekeeping is done by one worker at a time.
-    housekeeping: bool,
+    /// Of each kind of housekeeping one job is enough.
+    flushing: bool,
+    reclaiming: bool,
     closed: bool,
 }
 
@@ -106,11 +107,13 @@ impl Workers {
     /// Queues a job. The queue is bounded by its users: a connection has at most one body job and one commit.
     pub(crate) fn submit(&self, job: Job) {
         let mut queue = lock(&self.queue);
-        if matches!(job, Job::FlushData | Job::Reclaim) {
-            if queue.housekeeping {
-                return;
-            }
-            queue.housekeeping = true;
+        let pending = match job {
+            Job::FlushData => std::mem::replace(&mut queue.flushing, true),
+            Job::Reclaim => std::mem::replace(&mut queue.reclaiming, true),
+            _ => false,
+        };
+        if pending {
+            return;
         }
         queue.jobs.push_back(job);
         drop(queue);
@@ -121,6 +124,10 @@ impl Workers {
     pub(crate) fn close(&self) {
         lock(&self.queue).closed = true;
         self.ready.notify_all();
+    }
+
+    fn is_closed(&self) -> bool {
+        lock(&self.queue).closed
     }
 
     /// A thread's body.
@@ -134,7 +141,7 @@ impl Workers {
                 }
                 Job::Write { to, mut intake, data } => {
                     let end = intake.write(&data).map_or_else(MoveEnd::Failed, |()| MoveEnd::Done);
-                    deliver(mailboxes, to, BodyDone { intake, data, taken: 0, end });
+                    deliver(mailboxes, to, BodyDone { intake, data: Some(data), taken: 0, end });
                 }
                 Job::Sync { syncer, finish_at, entry } => match syncer.sync(finish_at) {
                     Ok(()) => committer.submit(entry),
@@ -159,12 +166,15 @@ impl Workers {
                     // What could not be synced is taken back by the flush that follows.
                     let _ = store.flush_data();
                     committer.flush();
-                    lock(&self.queue).housekeeping = false;
+                    lock(&self.queue).flushing = false;
                 }
                 Job::Reclaim => {
                     // A failure is the store's trouble, which the committer tells; the next try is its as well.
-                    while store.reclaim(RECLAIM).is_ok_and(|removed| removed == RECLAIM) {}
-                    lock(&self.queue).housekeeping = false;
+                    let removed = store.reclaim(RECLAIM);
+                    lock(&self.queue).reclaiming = false;
+                    if removed.is_ok_and(|removed| removed == RECLAIM) && !self.is_closed() {
+                        self.submit(Job::Reclaim);
+                    }
                 }
             }
         }
