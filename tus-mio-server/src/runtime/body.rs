@@ -98,7 +98,8 @@ impl EventLoop {
 
     /// Takes in what is there: decodes it, and gives it to a worker.
     fn take_in(&mut self, connection: &mut Connection) {
-        if connection.unread.is_empty() && !connection.readable {
+        // Without credit the end may need no byte more.
+        if connection.unread.is_empty() && !connection.readable && connection.http.raw_credit() > 0 {
             return;
         }
         let Some(mut data) = self.buffers.take(connection.id) else {
