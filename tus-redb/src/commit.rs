@@ -67,8 +67,10 @@ struct Prepared {
     effects: Effects,
 }
 
-/// Eventual durability: a flush is not put off when the journal is longer than this, in bytes,
-const JOURNAL_LIMIT: u64 = 16 << 20;
+/// Eventual durability: a flush is not put off when the journal is longer than this part of the reserve: if
+/// the disk is full then, the reserve must take in what the flush writes. Groups touch few pages each, and
+/// most of them the same ones.
+const JOURNAL_PART: u64 = 4;
 /// nor when this many files are open because they await it.
 const DIRTY_LIMIT: usize = 256;
 
@@ -85,24 +87,24 @@ impl Store {
     }
 
     fn try_commit(&self, writer: &mut Writer, group: &[Change]) -> Result<Vec<Completion>, Failure> {
-        if let Some(journal) = &writer.journal {
-            let full = journal.len() > JOURNAL_LIMIT || lock(&self.staging.dirty).len() > DIRTY_LIMIT;
-            if (full || journal.is_torn()) && self.flush_held(writer).is_err() && journal_is_torn(writer) {
-                return Err(Failure::Io);
-            }
+        if self.must_flush(writer) && self.flush_held(writer).is_err() && journal_is_torn(writer) {
+            return Err(Failure::Io);
         }
         let named = self.options.durability == Durability::Eventual
             || self.staging.files.sync_names().map_err(|error| self.staging.note(error)).is_ok();
-        let database = self.database(writer)?;
-        let tried = self.prepare(writer, &database, group, named);
+        let mut database = self.database(writer)?;
+        let mut tried = self.prepare(writer, &database, group, named);
+        if let Err(trouble) = tried {
+            // Nothing is done yet, and the trouble may be an old one: redb keeps to it until it is reopened.
+            self.staging.note(trouble);
+            drop(database);
+            database = self.reopen(writer)?;
+            tried = self.prepare(writer, &database, group, named);
+        }
         let (txn, prepared) = match tried {
             Ok(tried) => tried,
             Err(trouble) => {
-                let failure = self.staging.note(trouble);
-                drop(database);
-                // If that fails too, the next call tries again.
-                let _ = self.reopen(writer);
-                return Err(failure);
+                return Err(self.give_up(writer, database, trouble));
             }
         };
         let Prepared { mut completions, steps, effects } = prepared;
@@ -119,6 +121,17 @@ impl Store {
             }
         }
         Ok(completions)
+    }
+
+    /// Eventual durability: whether the next group can't wait for who calls [`Self::flush`]. On a full disk
+    /// none can: what a group gives up is used again only after a flush.
+    fn must_flush(&self, writer: &Writer) -> bool {
+        writer.journal.as_ref().is_some_and(|journal| {
+            journal.is_torn()
+                || journal.len() > (self.options.reserve_bytes / JOURNAL_PART).max(64 << 10)
+                || lock(&self.staging.dirty).len() > DIRTY_LIMIT
+                || self.staging.reserve.is_spent()
+        })
     }
 
     /// Tries each change in a transaction, and leaves it open.
@@ -222,9 +235,9 @@ impl Store {
     ) -> Result<(), Failure> {
         let sequence = writer.sequence + 1;
         if let Some(journal) = &mut writer.journal {
-            journal.append(sequence, steps).map_err(|error| self.staging.note(error))?;
-            // From here on the group is in the journal, and a flush must come, whatever redb says.
+            // A flush must come whatever follows: also one that fails may leave something in the journal.
             self.unflushed.store(true, Ordering::Release);
+            journal.append(sequence, steps).map_err(|error| self.staging.note(error))?;
         }
         if let Err(error) = txn.commit() {
             let failure = self.staging.note(error);

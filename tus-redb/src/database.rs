@@ -77,12 +77,15 @@ pub(crate) fn set_sequence(txn: &WriteTransaction, sequence: u64) -> Result<(), 
     set_meta(txn, SEQUENCE, sequence)
 }
 
+/// The number of the last opening.
+pub(crate) fn epoch(txn: &WriteTransaction) -> Result<u64, Trouble> {
+    meta(txn, EPOCH)
+}
+
 /// Counts an opening.
-pub(crate) fn next_epoch(txn: &WriteTransaction) -> Result<u64, Trouble> {
-    let epoch = meta(txn, EPOCH)? + 1;
-    set_meta(txn, EPOCH, epoch)?;
-    set_meta(txn, FLUSHED_FILES, 0)?;
-    Ok(epoch)
+pub(crate) fn set_epoch(txn: &WriteTransaction, epoch: u32) -> Result<(), Trouble> {
+    set_meta(txn, EPOCH, epoch.into())?;
+    set_meta(txn, FLUSHED_FILES, 0)
 }
 
 /// Notes with a flush how many data files this opening has made.

@@ -79,6 +79,11 @@ impl Files {
         Some(FileId::new(self.epoch, count))
     }
 
+    /// The number of this opening.
+    pub(crate) fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
     /// How many ids were given out.
     pub(crate) fn count(&self) -> u32 {
         self.next.load(Ordering::Relaxed)

@@ -54,20 +54,19 @@ impl Store {
         let lost = std::mem::take(&mut *lock(&self.lost));
         if let Err(trouble) = self.flush_records(writer, &database, &lost) {
             lock(&self.lost).extend(lost);
-            let failure = self.staging.note(trouble);
-            drop(database);
-            let _ = self.reopen(writer);
-            return Err(failure);
+            return Err(self.give_up(writer, database, trouble));
         }
         self.renew_view();
         writer.grown.clear();
         if !std::mem::take(&mut writer.doomed).is_empty() {
             self.staging.reclaimable.store(true, Ordering::Release);
         }
+        let mut torn = false;
         if let Some(journal) = &mut writer.journal {
             journal.restart();
+            torn = journal.is_torn();
         }
-        self.unflushed.store(false, Ordering::Release);
+        self.unflushed.store(torn, Ordering::Release);
         Ok(())
     }
 

@@ -73,7 +73,7 @@ fn open(disk: Arc<dyn Disk>, options: &Options, create: bool) -> Result<Store, O
     let records = Arc::new(RecordsFile::new(file.map_err(|error| fault.io(error))?, reserve.clone()));
     let database = database::open(&records, options.cache_bytes).map_err(|error| fault.redb(error))?;
 
-    let epoch = count_opening(&disk, &database).map_err(|error| fault.database(error))?;
+    let epoch = next_epoch(&disk, &database).map_err(|error| fault.database(error))?;
     let mut writer = Writer::default();
     let replayed = writer.replay(&*disk, &database).map_err(|error| fault.database(error.into()))?;
     let staging = Staging::new(Files::new(disk.clone(), epoch), reserve, options.durability);
@@ -106,10 +106,10 @@ fn make_records(disk: &dyn Disk, reserve: &Arc<Reserve>, options: &Options) -> R
     Ok(disk.sync_dir("")?)
 }
 
-/// Checks the format and counts this opening, durably: ids and fencing numbers of it are above all others.
-/// Before that it removes what the last one left behind.
-fn count_opening(disk: &Arc<dyn Disk>, database: &redb::Database) -> Result<u32, Unopened> {
-    let txn = database::begin_durable(database)?;
+/// Checks the format, and tells this opening's number: ids and fencing numbers of it are above all others.
+/// Removes what the last one left behind.
+fn next_epoch(disk: &Arc<dyn Disk>, database: &redb::Database) -> Result<u32, Unopened> {
+    let txn = database::begin_volatile(database)?;
     match database::format(&txn)? {
         Some(database::FORMAT) => {}
         Some(other) => return Err(Unopened::UnknownFormat(format!("version {other}"))),
@@ -118,8 +118,8 @@ fn count_opening(disk: &Arc<dyn Disk>, database: &redb::Database) -> Result<u32,
     if journal::is_stale(&**disk)? {
         strays::remove(&**disk, &Files::new(disk.clone(), 0), database)?;
     }
-    let epoch = database::next_epoch(&txn)?;
-    txn.commit().map_err(Trouble::from)?;
+    let epoch = database::epoch(&txn)? + 1;
+    txn.abort().map_err(Trouble::from)?;
     u32::try_from(epoch).map_err(|_| Unopened::UnknownFormat(format!("opening {epoch}")))
 }
 
@@ -143,6 +143,9 @@ impl Store {
             }
         }
         self.flush_held(&mut writer)?;
+        // Counted only now: until the replayed rows are durable, what they name is of the last opening.
+        let database = self.database(&mut writer)?;
+        count_opening(&database, self.staging.files.epoch()).map_err(|trouble| self.staging.note(trouble))?;
         match boot {
             Some(boot) => {
                 let reserve = self.staging.reserve.clone();
@@ -155,6 +158,12 @@ impl Store {
             }
         }
     }
+}
+
+fn count_opening(database: &redb::Database, epoch: u32) -> Result<(), Trouble> {
+    let txn = database::begin_durable(database)?;
+    database::set_epoch(&txn, epoch)?;
+    Ok(txn.commit()?)
 }
 
 /// Why the records could not be opened.

@@ -138,7 +138,7 @@ impl DiskFile for OsFile {
 
 /// Sets space aside the slow way, by writing, on a file system that can do no better.
 fn fill(file: &OsFile, len: u64) -> io::Result<()> {
-    const BLOCK: [u8; 64 * 1024] = [0; 64 * 1024];
+    static BLOCK: [u8; 64 * 1024] = [0; 64 * 1024];
     let mut at = file.len()?;
     while at < len {
         let n = (len - at).min(BLOCK.len() as u64);

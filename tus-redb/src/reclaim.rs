@@ -36,8 +36,8 @@ impl Store {
             let mut writer = lock(&self.writer);
             let database = self.database(&mut writer)?;
             self.candidates(&writer, &database, limit)
+                .map_err(|trouble| self.give_up(&mut writer, database, trouble))?
         };
-        let candidates = candidates.map_err(|trouble| self.staging.note(trouble))?;
         for file in &candidates {
             self.staging.files.remove(*file).map_err(|error| self.staging.note(error))?;
         }
@@ -49,10 +49,7 @@ impl Store {
         let mut writer = lock(&self.writer);
         let database = self.database(&mut writer)?;
         if let Err(trouble) = self.remove_rows(&database, &candidates) {
-            let failure = self.staging.note(trouble);
-            drop(database);
-            let _ = self.reopen(&mut writer);
-            return Err(failure);
+            return Err(self.give_up(&mut writer, database, trouble));
         }
         self.staging.reserve.remake();
         Ok(candidates.len())

@@ -237,6 +237,16 @@ impl Store {
         live.database.clone().ok_or(Failure::Io)
     }
 
+    /// After an error under the writer's lock: opens the records anew, for the next call, and hands back what
+    /// this one fails with.
+    pub(crate) fn give_up(&self, writer: &mut Writer, database: Arc<Database>, trouble: Trouble) -> Failure {
+        let failure = self.staging.note(trouble);
+        drop(database);
+        // If that fails too, the next call tries again.
+        let _ = self.reopen(writer);
+        failure
+    }
+
     fn try_reopen(&self, writer: &mut Writer) -> Result<Arc<Database>, Trouble> {
         self.records.repair()?;
         let database = database::open(&self.records, self.options.cache_bytes)?;

@@ -5,9 +5,10 @@ use std::{
     collections::BTreeSet,
     io::{self, Write},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use rustix::process::{Resource, getrlimit, setrlimit};
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
     iterator::Signals,
@@ -25,11 +26,22 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let settings = settings(args)?;
     logging::start(args.log_level, args.log_format);
     let base_path = settings.protocol.base_path().to_owned();
+    raise_descriptor_limit();
     let server = Server::bind(settings).map_err(failed)?;
     // Whoever reads the lines may signal at once: so signals come first.
     shut_down_on_signals(server.handle())?;
     announce(&mut io::stdout().lock(), &server, &base_path);
     server.run().map_err(failed)
+}
+
+/// A connection takes a descriptor and an upload another: as many as the system allows, where the usual limit
+/// is lower for the sake of programs that can't count beyond 1024.
+fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
 }
 
 fn failed(error: impl std::fmt::Display) -> Failure {
@@ -113,7 +125,11 @@ fn shut_down_on_signals(handle: Handle) -> Result<(), Failure> {
     let cant = |error: io::Error| Failure::Environment(format!("can't wait for signals: {error}"));
     let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(cant)?;
     let wait = move || {
+        let mut wishes = Wishes::default();
         for signal in signals.forever() {
+            if !wishes.is_new(signal, Instant::now()) {
+                continue;
+            }
             let name = signal_hook::low_level::signal_name(signal).unwrap_or("signal");
             tracing::info!("{name}: ending; another signal ends at once");
             handle.shutdown();
@@ -121,6 +137,25 @@ fn shut_down_on_signals(handle: Handle) -> Result<(), Failure> {
     };
     thread::Builder::new().name("signals".into()).spawn(wait).map_err(cant)?;
     Ok(())
+}
+
+/// What may be sent twice and meant once: `timeout`, for one, signals the process and then its group as well.
+const ECHO: Duration = Duration::from_millis(100);
+
+/// Tells signals that ask anew from echoes of the one before.
+#[derive(Default)]
+struct Wishes {
+    last: Option<(i32, Instant)>,
+}
+
+impl Wishes {
+    fn is_new(&mut self, signal: i32, now: Instant) -> bool {
+        let echo = self.last.is_some_and(|(last, at)| last == signal && now.duration_since(at) < ECHO);
+        if !echo {
+            self.last = Some((signal, now));
+        }
+        !echo
+    }
 }
 
 #[cfg(test)]
@@ -139,40 +174,67 @@ mod tests {
     }
 
     #[test]
-    fn flags_reach_the_settings() {
+    fn each_flag_reaches_its_setting() {
         let settings = settings_of(&[
             "--listen=127.0.0.1:0",
             "--listen=127.0.0.1:0,[::1]:81",
             "--base-path=/up/",
-            "--max-size=10GB",
-            "--max-chunk-size=64KiB",
+            "--location-base-url=https://example.org/up",
+            "--cors-allow-origins=https://a.example,https://b.example",
+            "--cors-allow-headers=X-One",
+            "--cors-allow-credentials",
+            "--cors-max-age=24h",
+            "--no-demo",
             "--data-dir=/d",
             "--durability=eventual",
-            "--head-timeout=2s",
-            "--idle-timeout=3s",
+            "--max-size=10GB",
+            "--max-chunk-size=64KiB",
+            "--disable-termination",
+            "--lock-wait=1s",
+            "--lock-ttl=2s",
             "--request-timeout=0",
             "--checksum-algorithms=sha256,sha1",
+            "--head-timeout=3s",
+            "--idle-timeout=4s",
+            "--shutdown-timeout=1m",
             "--threads=3",
             "--workers=5",
             "--max-connections=7",
-            "--shutdown-timeout=1m",
-            "--no-demo",
-        ])
-        .unwrap();
-        assert_eq!(settings.listen.len(), 3);
-        assert_eq!(settings.protocol.base_path(), "/up");
-        assert_eq!(settings.protocol.max_size(), Some(10_000_000_000));
-        assert_eq!(settings.protocol.max_chunk_size(), Some(65_536));
-        assert_eq!(settings.protocol.checksum_algorithms(), [Algorithm::Sha256, Algorithm::Sha1]);
-        assert_eq!(settings.data_dir, std::path::Path::new("/d"));
-        assert!(matches!(settings.durability, tus_redb::Durability::Eventual));
-        assert_eq!((settings.threads, settings.workers, settings.max_connections), (3, 5, 7));
-        assert_eq!(settings.shutdown_timeout, Duration::from_secs(60));
-        assert!(!settings.demo);
-        let http = &settings.http;
-        let seconds =
-            [http.head_timeout, http.idle_timeout, http.body_timeout].map(|timeout| timeout.as_secs());
-        assert_eq!(seconds, [2, 3, 0]);
+        ]);
+        let protocol = tus_proto::Config::builder()
+            .base_path("/up")
+            .location_base_url("https://example.org/up")
+            .checksum_algorithms(vec![Algorithm::Sha256, Algorithm::Sha1])
+            .cors_allow_origins(vec!["https://a.example".into(), "https://b.example".into()])
+            .cors_allow_headers(vec!["X-One".into()])
+            .cors_allow_credentials(true)
+            .cors_max_age(Some(Duration::from_secs(86_400)))
+            .max_size(10_000_000_000)
+            .max_chunk_size(65_536)
+            .termination(false)
+            .lock_wait(Duration::from_secs(1))
+            .lock_ttl(Duration::from_secs(2));
+        let expected = Settings {
+            listen: ["127.0.0.1:0", "127.0.0.1:0", "[::1]:81"].map(|text| text.parse().unwrap()).to_vec(),
+            data_dir: "/d".into(),
+            durability: tus_redb::Durability::Eventual,
+            protocol: protocol.build().unwrap(),
+            http: http1::Settings {
+                body_timeout: Duration::ZERO,
+                head_timeout: Duration::from_secs(3),
+                idle_timeout: Duration::from_secs(4),
+                ..http1::Settings::default()
+            },
+            threads: 3,
+            workers: 5,
+            max_connections: 7,
+            shutdown_timeout: Duration::from_secs(60),
+            demo: false,
+        };
+        assert_eq!(format!("{:?}", settings.unwrap()), format!("{expected:?}"));
+        let behind_proxy = settings_of(&["--behind-proxy"]).unwrap().protocol;
+        let expected = tus_proto::Config::builder().behind_proxy(true).build().unwrap();
+        assert_eq!(format!("{behind_proxy:?}"), format!("{expected:?}"));
     }
 
     #[test]
@@ -194,6 +256,23 @@ mod tests {
         ] {
             let Err(Failure::Usage(text)) = settings_of(flags) else { panic!("{flags:?}") };
             assert!(text.contains(hint), "{flags:?}: {text}");
+        }
+    }
+
+    #[test]
+    fn an_echo_of_a_signal_is_no_second_one() {
+        let start = Instant::now();
+        let mut wishes = Wishes::default();
+        for (signal, millis, new) in [
+            (SIGTERM, 0, true),
+            (SIGTERM, 99, false),
+            (SIGTERM, 100, true),
+            (SIGINT, 101, true),
+            (SIGTERM, 102, true),
+            (SIGTERM, 103, false),
+        ] {
+            let now = start + Duration::from_millis(millis);
+            assert_eq!(wishes.is_new(signal, now), new, "{signal} after {millis} ms");
         }
     }
 }

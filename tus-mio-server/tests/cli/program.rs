@@ -5,7 +5,10 @@ use std::{
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
     process::{Child, ChildStderr, ChildStdout, Command, Stdio},
-    sync::mpsc::{self, Sender},
+    sync::{
+        PoisonError, RwLock,
+        mpsc::{self, Sender},
+    },
     thread,
     time::Duration,
 };
@@ -15,6 +18,10 @@ use tempfile::TempDir;
 
 /// Far beyond what any of these runs takes: who reaches it hangs.
 const LIMIT: Duration = Duration::from_secs(30);
+
+/// Held for reading while a test has a store open itself, for writing while it starts the program: what is
+/// started has all open files of this process for a moment, and with them the lock of a store.
+pub(crate) static STARTING: RwLock<()> = RwLock::new(());
 
 /// What a run left behind.
 #[derive(Debug)]
@@ -63,7 +70,10 @@ impl Place {
     pub(crate) fn start(&self, arguments: &[&str], environment: &[(&str, &str)], stdout: Stdio) -> Running {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tus-mio-server"));
         command.args(arguments).env_clear().envs(environment.iter().copied()).current_dir(self.0.path());
-        let mut child = command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
+        command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped());
+        let starting = STARTING.write().unwrap_or_else(PoisonError::into_inner);
+        let mut child = command.spawn().unwrap();
+        drop(starting);
         let pid = Pid::from_child(&child);
         let (alive, ended) = mpsc::channel::<()>();
         thread::spawn(move || {
@@ -95,10 +105,10 @@ impl Running {
         line.trim_end_matches('\n').to_owned()
     }
 
-    /// Reads standard error up to a line that has `text` in it.
-    pub(crate) fn wait_for_log(&mut self, text: &str) {
-        let mut lines = self.stderr.as_mut().unwrap().lines();
-        assert!(lines.any(|line| line.unwrap().contains(text)), "no line with {text:?}");
+    /// Reads standard error up to a line that has `text` in it, and gives that.
+    pub(crate) fn wait_for_log(&mut self, text: &str) -> String {
+        let mut lines = self.stderr.as_mut().unwrap().lines().map(Result::unwrap);
+        lines.find(|line| line.contains(text)).unwrap_or_else(|| panic!("no line with {text:?}"))
     }
 
     /// Sends a signal.

@@ -98,6 +98,29 @@ fn serving_goes_on_where_nobody_reads_the_lines() {
 }
 
 #[test]
+fn events_are_lines_of_text_or_json() {
+    let place = Place::new();
+    for format in ["text", "json"] {
+        let arguments = ["--listen=127.0.0.1:0", "--log-format", format];
+        let mut server = place.start(&arguments, &[], Stdio::piped());
+        server.line();
+        server.signal(Signal::TERM);
+        let event = server.wait_for_log("SIGTERM");
+        assert_eq!(server.finish().status, Some(0));
+        let time = if format == "json" {
+            let event: serde_json::Value = serde_json::from_str(&event).unwrap();
+            assert_eq!(event["level"], "INFO");
+            event["timestamp"].as_str().unwrap().to_owned()
+        } else {
+            assert!(event.contains(" INFO "), "{event}");
+            event.split(' ').next().unwrap().to_owned()
+        };
+        let shape = time.replace(|c: char| c.is_ascii_digit(), "0");
+        assert_eq!(shape, "0000-00-00T00:00:00.000Z");
+    }
+}
+
+#[test]
 fn a_port_in_use_is_told_and_nothing_touched() {
     let place = Place::new();
     let other = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -1,18 +1,19 @@
 //! The commands that look into a store.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::PoisonError};
 
 use serde_json::{Value, json};
 use tus_proto::{Completion, Record, UploadId, WallTime};
 use tus_redb::{Change, Options, Store};
 
-use crate::program::{Place, Run, text};
+use crate::program::{Place, Run, STARTING, text};
 
 const CREATED: &str = "2024-03-01T00:00:00.042Z";
 
 /// Makes a store in `tus-data` with a complete upload, a half one whose name is hostile, and one that has not
 /// begun and whose length is deferred. Gives the data file of the first.
 fn filled(place: &Place) -> PathBuf {
+    let _starting = STARTING.read().unwrap_or_else(PoisonError::into_inner);
     let store = Store::open(&place.path("tus-data"), &Options::default()).unwrap();
     upload(&store, "a-complete", Some(5), "filename aGVsbG8udHh0,private", b"hello");
     upload(&store, "b-half", Some(10), "filename G1sySgo=", b"world");
@@ -98,6 +99,7 @@ fn list_ends_quietly_where_nobody_reads() {
 #[test]
 fn list_goes_through_all_pages() {
     let place = Place::new();
+    let starting = STARTING.read().unwrap_or_else(PoisonError::into_inner);
     let store = Store::open(&place.path("tus-data"), &Options::default()).unwrap();
     let created = WallTime::default();
     let ids: Vec<_> = (0..2_500).map(|n| format!("upload-{n:04}")).collect();
@@ -108,6 +110,7 @@ fn list_goes_through_all_pages() {
         .collect();
     assert!(store.commit(&changes).iter().all(|completion| *completion == Completion::Created));
     drop(store);
+    drop(starting);
     let listing = document(&place.run(&["list", "--json"], &[]));
     let listed: Vec<_> =
         listing["uploads"].as_array().unwrap().iter().map(|upload| upload["id"].as_str().unwrap()).collect();

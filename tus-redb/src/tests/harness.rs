@@ -19,7 +19,7 @@ pub(super) fn record(name: &str, length: Option<u64>) -> Record {
 }
 
 pub(super) fn options(durability: Durability) -> Options {
-    Options { durability, cache_bytes: 1 << 20, reserve_bytes: 64 << 10 }
+    Options { durability, cache_bytes: 1 << 20, reserve_bytes: 256 << 10 }
 }
 
 pub(super) fn commit(name: &str, fence: Fence, from: u64, to: u64, sink: Option<&Sink>) -> Change {
@@ -272,7 +272,8 @@ impl World {
 
     /// Checks that the store carries out everything again.
     pub(super) fn check_works(&mut self, context: &str) {
-        assert_eq!(self.create("again", Some(9)), Completion::Created, "{context}");
+        let created = self.create("again", Some(9));
+        assert_eq!(created, Completion::Created, "{context}: {:?}", self.store().trouble());
         assert!(self.patch("again", &[4, 5], 0, Some(9)).is_some(), "{context}");
         assert_eq!(self.delete("again"), Completion::Deleted, "{context}");
         self.store().flush().unwrap();
