@@ -138,7 +138,7 @@ fn a_process_that_is_killed_in_a_long_body_loses_what_came_since_the_last_checkp
     let location = create(&mut drive, BODY.len());
     let writer = drive.start(&at(&location, Request::patch(0).announcing(BODY.len() as u64, &BODY[..5])));
     drive.pass(std::time::Duration::from_secs(3));
-    drive.arrive(writer, BODY[5..9].as_bytes());
+    drive.arrive(writer, &BODY.as_bytes()[5..9]);
     drive.crash(Crash::Process);
     assert_eq!(offset(&mut drive, &location), 5);
     completes(&mut drive, &location, BODY);

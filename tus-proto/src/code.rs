@@ -34,6 +34,10 @@ pub enum Code {
     ConcatenationUnsupported,
     /// `Upload-Checksum` names an algorithm that is not available.
     UnsupportedChecksum,
+    /// `Upload-Checksum` is malformed, contradicts itself, or came too late.
+    InvalidChecksum,
+    /// The body is not what its checksum says.
+    ChecksumMismatch,
     /// `Upload-Length` and `Upload-Defer-Length` together.
     AmbiguousUploadLength,
     /// `Upload-Defer-Length` is something other than 1.
@@ -129,6 +133,12 @@ impl Code {
             }
             Self::UnsupportedChecksum => {
                 (400, "ERR_UNSUPPORTED_CHECKSUM", "the checksum algorithm is not available here")
+            }
+            Self::InvalidChecksum => {
+                (400, "ERR_INVALID_CHECKSUM", "Upload-Checksum is malformed, missing or contradicts itself")
+            }
+            Self::ChecksumMismatch => {
+                (460, "ERR_CHECKSUM_MISMATCH", "the body differs from its checksum: send it again")
             }
             Self::AmbiguousUploadLength => (
                 400,

@@ -4,7 +4,7 @@
 use alloc::{format, string::String, vec::Vec};
 use core::{fmt, time::Duration};
 
-use crate::cors::Cors;
+use crate::{Algorithm, Code, Response, WallTime, cors::Cors};
 
 /// The rules the exchanges of a server share. Made by [`Config::builder`].
 #[derive(Clone, Debug)]
@@ -19,6 +19,7 @@ pub struct Config {
     pub(crate) checkpoint_bytes: u64,
     pub(crate) checkpoint_interval: Duration,
     pub(crate) cors: Cors,
+    pub(crate) checksum_algorithms: Vec<Algorithm>,
 }
 
 /// How `Location` is written.
@@ -55,10 +56,18 @@ impl Config {
                 checkpoint_bytes: 32 << 20,
                 checkpoint_interval: Duration::from_secs(2),
                 cors: Cors::default(),
+                checksum_algorithms: Algorithm::ALL.to_vec(),
             },
             location_base_url: None,
             behind_proxy: false,
         }
+    }
+
+    /// The answer to a request whose head can't be read, or that fails before an exchange begins.
+    pub fn refusal(&self, code: Code, wall: WallTime) -> Response {
+        let mut response = Response::refusal(code, wall);
+        self.cors.extend(&mut response, &self.cors.unknown_origin(), None);
+        response
     }
 
     /// The path of the collection, without a trailing slash; empty for the root.
@@ -69,6 +78,11 @@ impl Config {
     /// The largest upload, in bytes; none where there is no limit.
     pub fn max_size(&self) -> Option<u64> {
         (self.max_size > 0).then_some(self.max_size)
+    }
+
+    /// The algorithms that `Upload-Checksum` may name; none where the extension is disabled.
+    pub fn checksum_algorithms(&self) -> &[Algorithm] {
+        &self.checksum_algorithms
     }
 
     /// The largest body of one request, in bytes; none where there is no limit.
@@ -151,6 +165,13 @@ impl ConfigBuilder {
     /// 1 ms. Default 2 s.
     pub fn checkpoint_interval(mut self, interval: Duration) -> Self {
         self.config.checkpoint_interval = interval;
+        self
+    }
+
+    /// The algorithms that `Upload-Checksum` may name, in the order they are told; none disables the extension.
+    /// Default all that were compiled in.
+    pub fn checksum_algorithms(mut self, algorithms: Vec<Algorithm>) -> Self {
+        self.config.checksum_algorithms = algorithms;
         self
     }
 

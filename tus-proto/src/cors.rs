@@ -86,6 +86,15 @@ impl Cors {
         }
     }
 
+    /// What the server thinks of a request whose origin it could not read.
+    pub(crate) fn unknown_origin(&self) -> Origin {
+        match self.origins.is_empty() {
+            true => Origin::None,
+            false if self.any() && !self.credentials => Origin::Allowed("*".to_string()),
+            false => Origin::Other,
+        }
+    }
+
     /// Adds what a browser wants to know. `methods` are those of the server, where the request is an OPTIONS.
     pub(crate) fn extend(&self, response: &mut Response, origin: &Origin, methods: Option<&str>) {
         let Origin::Allowed(allowed) = origin else {

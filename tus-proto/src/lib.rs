@@ -7,6 +7,7 @@
 
 extern crate alloc;
 
+mod checksum;
 mod code;
 mod config;
 mod contract;
@@ -21,6 +22,7 @@ mod response;
 mod store;
 mod time;
 
+pub use checksum::{Algorithm, Digest, Hasher};
 pub use code::Code;
 pub use config::{Config, ConfigBuilder, ConfigError};
 pub use contract::{Abort, Deadline, Event, Input, OpId, Output, Reason};

@@ -31,7 +31,7 @@ pub enum LockEvent {
 #[derive(Debug)]
 pub struct LockTable {
     entries: BTreeMap<UploadId, Entry>,
-    /// When to look at which entry again. A point too many costs a look and nothing else.
+    /// When to look at which entry again: the one point in time that the entry itself knows.
     wakes: BTreeSet<(Instant, UploadId)>,
     next_fence: Fence,
     events: VecDeque<(Owner, LockEvent)>,
@@ -46,6 +46,25 @@ struct Entry {
     /// HEADs that wait for the checkpoint under way, and those that came after it was asked for.
     asked: Vec<(Owner, OpId)>,
     asking_next: Vec<(Owner, OpId)>,
+    /// The holder was asked for a checkpoint and has not answered, whoever may still wait for it.
+    asking: bool,
+    wake: Option<Instant>,
+}
+
+impl Entry {
+    /// Sees that the entry is looked at when its holder's time, or a waiter's, is over. A holder that nobody
+    /// waits for may take its time.
+    fn schedule(&mut self, key: &UploadId, wakes: &mut BTreeSet<(Instant, UploadId)>) {
+        let expires = self.holder.as_ref().filter(|_| !self.waiters.is_empty()).map(|holder| holder.expires);
+        let wake = self.waiters.iter().map(|waiter| waiter.until).chain(expires).min();
+        if wake == self.wake {
+            return;
+        }
+        if let Some(old) = core::mem::replace(&mut self.wake, wake) {
+            wakes.remove(&(old, key.clone()));
+        }
+        wakes.extend(wake.map(|at| (at, key.clone())));
+    }
 }
 
 #[derive(Debug)]
@@ -107,6 +126,9 @@ impl LockTable {
                 return;
             }
             if let Some((_, key)) = self.wakes.pop_first() {
+                if let Some(entry) = self.entries.get_mut(&key) {
+                    entry.wake = None;
+                }
                 self.settle(now, key);
             }
         }
@@ -125,25 +147,19 @@ impl LockTable {
         let entry = self.entries.entry(key.clone()).or_default();
         if let Some(holder) = &entry.holder {
             self.events.push_back((holder.owner, LockEvent::Yield(waiter.offset)));
-            self.wakes.insert((holder.expires, key.clone()));
-            self.wakes.insert((waiter.until, key.clone()));
         }
         entry.waiters.push_back(waiter);
         self.settle(now, key);
     }
 
     fn renew(&mut self, expires: Instant, key: &UploadId, owner: Owner) -> LockReply {
-        let entry = self.entries.get_mut(key);
-        match entry.and_then(|entry| entry.holder.as_mut().map(|holder| (holder, entry.waiters.is_empty()))) {
-            Some((holder, uncontested)) if holder.owner == owner => {
-                holder.expires = expires;
-                if !uncontested {
-                    self.wakes.insert((expires, key.clone()));
-                }
-                LockReply::Renewed
-            }
-            _ => LockReply::Lost,
+        let Some(entry) = self.entries.get_mut(key) else { return LockReply::Lost };
+        match &mut entry.holder {
+            Some(holder) if holder.owner == owner => holder.expires = expires,
+            _ => return LockReply::Lost,
         }
+        entry.schedule(key, &mut self.wakes);
+        LockReply::Renewed
     }
 
     fn release(&mut self, now: Instant, key: UploadId, owner: Owner) {
@@ -178,9 +194,9 @@ impl LockTable {
                     .push_back((next.owner, LockEvent::Reply(next.op, LockReply::Granted { fence, fresh })));
                 let expires = now.after(next.ttl);
                 entry.holder = Some(Holder { owner: next.owner, expires });
+                entry.asking = false;
                 if let Some(waiter) = entry.waiters.front() {
                     self.events.push_back((next.owner, LockEvent::Yield(waiter.offset)));
-                    self.wakes.insert((expires, key.clone()));
                 }
             }
         }
@@ -191,6 +207,7 @@ impl LockTable {
             }
             waits
         });
+        entry.schedule(&key, &mut self.wakes);
         if entry.holder.is_none() && entry.waiters.is_empty() && entry.lost.is_empty() {
             self.entries.remove(&key);
         }
@@ -204,9 +221,10 @@ impl LockTable {
         {
             None => self.reply(head, op, LockReply::Checkpointed),
             // A checkpoint under way may have begun before the bytes this HEAD asks about arrived.
-            Some((_, entry)) if !entry.asked.is_empty() => entry.asking_next.push((head, op)),
+            Some((_, entry)) if entry.asking => entry.asking_next.push((head, op)),
             Some((holder, entry)) => {
                 entry.asked.push((head, op));
+                entry.asking = true;
                 self.events.push_back((holder, LockEvent::Checkpoint));
             }
         }
@@ -218,7 +236,8 @@ impl LockTable {
             return;
         }
         let done = core::mem::replace(&mut entry.asked, core::mem::take(&mut entry.asking_next));
-        if !entry.asked.is_empty() {
+        entry.asking = !entry.asked.is_empty();
+        if entry.asking {
             self.events.push_back((owner, LockEvent::Checkpoint));
         }
         self.events
@@ -317,6 +336,36 @@ mod tests {
         table.call(at(162), Owner(3), OP, LockCall::Release { key: key() });
         table.call(at(162), Owner(4), OP, acquire(Some(0)));
         assert!(events(&mut table).contains(&(4, granted(3, false))));
+    }
+
+    #[test]
+    fn a_head_that_gave_up_does_not_lend_its_checkpoint_to_the_next() {
+        let mut table = LockTable::new(Fence(0));
+        let told = reply(LockReply::Checkpointed);
+        table.call(at(0), Owner(1), OP, acquire(Some(0)));
+        table.call(at(0), Owner(8), OP, LockCall::Checkpoint { key: key() });
+        table.call(at(1), Owner(8), OP, LockCall::Release { key: key() });
+        let _ = events(&mut table);
+        table.call(at(1), Owner(9), OP, LockCall::Checkpoint { key: key() });
+        assert_eq!(events(&mut table), vec![]);
+        table.call(at(2), Owner(1), OP, LockCall::Checkpointed { key: key() });
+        assert_eq!(events(&mut table), vec![(1, LockEvent::Checkpoint)]);
+        table.call(at(3), Owner(1), OP, LockCall::Checkpointed { key: key() });
+        assert_eq!(events(&mut table), vec![(9, told)]);
+    }
+
+    #[test]
+    fn contention_leaves_nothing_behind() {
+        let mut table = LockTable::new(Fence(0));
+        for round in 0..100 {
+            table.call(at(0), Owner(round), OP, acquire(Some(0)));
+            table.call(at(0), Owner(round + 1), OP, acquire(Some(0)));
+            assert!(table.deadline().is_some());
+            table.call(at(0), Owner(round), OP, LockCall::Release { key: key() });
+            table.call(at(0), Owner(round + 1), OP, LockCall::Release { key: key() });
+            assert_eq!(table.deadline(), None);
+        }
+        assert!(table.is_empty());
     }
 
     #[test]

@@ -7,7 +7,7 @@
 
 use alloc::string::String;
 
-use crate::{Fence, UploadId, WallTime};
+use crate::{Algorithm, Digest, Fence, UploadId, WallTime};
 
 /// What is committed about an upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +64,8 @@ pub enum Command {
         /// The lock's last holder never released it and may still be writing: start a new extent in a new
         /// file at `at`, where those writes can't reach.
         fresh: bool,
+        /// Hash the bytes on their way with this, and tell the digest when the Append completes.
+        digest: Option<Algorithm>,
     },
     /// Take no more bytes: the open Append completes. Harmless if it has completed already.
     Stop,
@@ -83,6 +85,18 @@ pub enum Command {
         length: Option<u64>,
         /// Whether this completes the upload. A store must then answer exactly `to`.
         finish: bool,
+    },
+    /// Reads staged bytes back and hashes them, for a checksum whose algorithm only the trailer has named.
+    /// Completes as `Digested`.
+    Digest {
+        /// Whose.
+        id: UploadId,
+        /// From this offset of the upload,
+        from: u64,
+        /// to this one, at most what is staged.
+        to: u64,
+        /// With which hash function.
+        algorithm: Algorithm,
     },
     /// Forgets the staged bytes. Harmless if lost: they are garbage until committed. Completes as `Discarded`.
     Discard {
@@ -118,6 +132,8 @@ pub enum Completion {
         total: u64,
         /// What ended it.
         end: AppendEnd,
+        /// The digest of those bytes, where it was asked for.
+        digest: Option<Digest>,
     },
     /// The offset is this. It may be below the asked-for one where a store has part sizes of its own, never
     /// when the commit finishes the upload.
@@ -130,6 +146,8 @@ pub enum Completion {
         /// The committed offset.
         offset: u64,
     },
+    /// The digest of the staged bytes.
+    Digested(Digest),
     /// The staged bytes are forgotten.
     Discarded,
     /// The upload is gone.

@@ -8,7 +8,7 @@ use std::{
 use tus_proto::Failure;
 
 use crate::{
-    disk::{is_full, write_all},
+    disk::{is_full, read_exact, write_all},
     error::WriteError,
     grants::Grant,
 };
@@ -84,5 +84,23 @@ impl Syncer {
     /// After a failure the bytes count as lost: the sink takes no more, and no commit of it succeeds.
     pub fn sync(&self, finish_at: Option<u64>) -> Result<(), Failure> {
         self.grant.sync(finish_at)
+    }
+
+    /// Reads staged bytes back, those from `from` to `to` of the upload, and hands them to `take` in pieces.
+    /// They need not have been synced.
+    pub fn read_back(&self, from: u64, to: u64, take: &mut dyn FnMut(&[u8])) -> Result<(), Failure> {
+        const PIECE: usize = 256 << 10;
+        let file = self.grant.file()?;
+        let mut buffer = vec![0; PIECE];
+        let mut at = from;
+        while at < to {
+            let wanted = usize::try_from(to - at).unwrap_or(PIECE).min(PIECE);
+            let piece = buffer.get_mut(..wanted).unwrap_or_default();
+            let position = at.checked_sub(self.grant.start).ok_or(Failure::Io)?;
+            read_exact(&**file, piece, position).map_err(|error| self.grant.note(error))?;
+            take(piece);
+            at += wanted as u64;
+        }
+        Ok(())
     }
 }

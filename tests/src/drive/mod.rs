@@ -9,8 +9,8 @@ use std::{
 };
 
 use tus_proto::{
-    Abort, AppendEnd, Config, Exchange, Framing, Head, Input, Instant, LockEvent, LockTable, Now, OpId,
-    Output, Owner, Response, UploadId, WallTime,
+    Abort, AppendEnd, Config, Exchange, Framing, Hasher, Head, Input, Instant, LockEvent, LockTable, Now,
+    OpId, Output, Owner, Response, UploadId, WallTime,
 };
 use tus_redb::{
     Options, Sink, Store, Syncer,
@@ -64,6 +64,7 @@ struct Running {
 struct Append {
     op: OpId,
     sink: Option<Sink>,
+    hasher: Option<Hasher>,
     max: u64,
     staged: u64,
     stopped: bool,

@@ -1,6 +1,8 @@
 //! What the exchanges of a driver want of the store, and how their bodies get there.
 
-use tus_proto::{Abort, AppendEnd, Command, Completion, Fence, Input, OpId, Owner, Trailers, UploadId};
+use tus_proto::{
+    Abort, AppendEnd, Command, Completion, Fence, Hasher, Input, OpId, Owner, Trailers, UploadId,
+};
 use tus_redb::{Change, Refused, Sink, Store};
 
 use super::{Append, Drive};
@@ -17,14 +19,17 @@ impl Drive {
                 Err(failure) => Completion::Failed(failure),
             },
             Command::Create { record } => commit(store, Change::Create(record)),
-            Command::Append { id, fence, at, max, fresh } => match open(store, id, fence, at, max, fresh) {
-                Ok(sink) => {
-                    running.syncer = sink.as_ref().map(Sink::syncer);
-                    running.append = Some(Append { op, sink, max, staged: 0, stopped: false });
-                    return;
+            Command::Append { id, fence, at, max, fresh, digest } => {
+                match open(store, id, fence, at, max, fresh) {
+                    Ok(sink) => {
+                        running.syncer = sink.as_ref().map(Sink::syncer);
+                        let hasher = digest.map(Hasher::new);
+                        running.append = Some(Append { op, sink, hasher, max, staged: 0, stopped: false });
+                        return;
+                    }
+                    Err(refusal) => refusal,
                 }
-                Err(refusal) => refusal,
-            },
+            }
             Command::Stop => {
                 if let Some(append) = &mut running.append {
                     append.stopped = true;
@@ -36,6 +41,16 @@ impl Drive {
                 let synced = syncer.as_ref().map_or(Ok(()), |syncer| syncer.sync(finish.then_some(to)));
                 let change = Change::Commit { id, fence, from, to, length, finish, syncer };
                 synced.map_or_else(Completion::Failed, |()| commit(store, change))
+            }
+            Command::Digest { from, to, algorithm, .. } => {
+                let mut hasher = Hasher::new(algorithm);
+                let read =
+                    running.syncer.as_ref().map(|s| s.read_back(from, to, &mut |bytes| hasher.update(bytes)));
+                match read {
+                    Some(Ok(())) => Completion::Digested(hasher.finish()),
+                    Some(Err(failure)) => Completion::Failed(failure),
+                    None => panic!("nothing is staged that could be read back"),
+                }
             }
             Command::Discard { id, fence } => store.discard(&id, fence),
             Command::Delete { id, fence } => commit(store, Change::Delete { id, fence }),
@@ -54,6 +69,9 @@ impl Drive {
         let arrived = std::mem::take(&mut running.arrived);
         let room = usize::try_from(append.max - append.staged).unwrap_or(usize::MAX);
         let welcome = &arrived[..arrived.len().min(room)];
+        if let Some(hasher) = &mut append.hasher {
+            hasher.update(welcome);
+        }
         if let Some(sink) = append.sink.as_mut().filter(|_| !welcome.is_empty()) {
             if let Err(error) = sink.write(welcome) {
                 append.staged = sink.staged();
@@ -95,8 +113,9 @@ impl Drive {
     /// Completes the open Append, if there is one.
     pub(super) fn end_append(&mut self, owner: Owner, end: AppendEnd) {
         let append = self.running.get_mut(&owner).and_then(|running| running.append.take());
-        if let Some(Append { op, staged, .. }) = append {
-            self.tell(owner, Input::Store(op, Completion::Appended { total: staged, end }));
+        if let Some(Append { op, staged, hasher, .. }) = append {
+            let digest = hasher.map(Hasher::finish);
+            self.tell(owner, Input::Store(op, Completion::Appended { total: staged, end, digest }));
         }
     }
 }

@@ -5,7 +5,8 @@ use crate::{
     row::{Expect, Row, row, status},
 };
 
-const EXTENSIONS: &str = "creation,creation-with-upload,creation-defer-length,termination";
+const EXTENSIONS: &str =
+    "creation,creation-with-upload,creation-defer-length,termination,checksum,checksum-trailer";
 
 fn told() -> Expect {
     status(204).with("Tus-Version", "1.0.0").with("Tus-Extension", EXTENSIONS)
@@ -14,19 +15,31 @@ fn told() -> Expect {
 pub(super) fn rows() -> Vec<Row> {
     let options = |target| Request::bare("OPTIONS", target);
     vec![
-        row("OPTIONS of the collection").send(options("/files"), told().without("Tus-Max-Size")),
+        row("OPTIONS of the collection").send(
+            options("/files"),
+            told().with("Tus-Checksum-Algorithm", "sha1,sha256,sha512,md5").without("Tus-Max-Size"),
+        ),
         row("OPTIONS of the collection with a slash").send(options("/files/"), told()),
         row("OPTIONS of an upload that is there").upload(5).send(options("{upload}"), told()),
         row("OPTIONS of an upload that is not there").send(options("/files/unknown"), told()),
         row("OPTIONS of the server").send(options("*"), told()),
         row("OPTIONS tells no checksum algorithm where none is enabled")
-            .send(options("/files"), told().without("Tus-Checksum-Algorithm")),
+            .config(|config| config.checksum_algorithms(Vec::new()))
+            .send(
+                options("/files"),
+                status(204)
+                    .with("Tus-Extension", "creation,creation-with-upload,creation-defer-length,termination")
+                    .without("Tus-Checksum-Algorithm"),
+            ),
         row("OPTIONS tells the largest upload")
             .config(|config| config.max_size(1 << 30))
             .send(options("/files"), told().with("Tus-Max-Size", 1 << 30)),
         row("OPTIONS tells no extension that is disabled").config(|config| config.termination(false)).send(
             options("/files"),
-            status(204).with("Tus-Extension", "creation,creation-with-upload,creation-defer-length"),
+            status(204).with(
+                "Tus-Extension",
+                "creation,creation-with-upload,creation-defer-length,checksum,checksum-trailer",
+            ),
         ),
         row("OPTIONS of another version is answered all the same")
             .send(options("/files").with("Tus-Resumable", "0.2.2"), told()),

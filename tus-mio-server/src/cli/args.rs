@@ -141,6 +141,16 @@ pub(crate) struct ServeArgs {
     #[arg(help_heading = "Uploads")]
     pub(crate) max_chunk_size: u64,
 
+    /// Algorithms that checksums may use, separated by commas; "none" for no checksums
+    #[arg(
+        long,
+        env = "TUS_CHECKSUM_ALGORITHMS",
+        value_name = "NAMES",
+        default_value = "sha1,sha256,sha512,md5"
+    )]
+    #[arg(value_parser = value::algorithms, help_heading = "Uploads")]
+    pub(crate) checksum_algorithms: value::Algorithms,
+
     /// Refuse to delete uploads on a client's request [default: off]
     #[arg(long, env = "TUS_DISABLE_TERMINATION", value_parser = value::switch, help_heading = "Uploads")]
     pub(crate) disable_termination: bool,
@@ -320,6 +330,6 @@ mod tests {
             let by_parser = arg.get_action().takes_values() && !arg.get_default_values().is_empty();
             assert!(help.len() > 10 && by_hand != by_parser, "--{long}: {help}");
         }
-        assert_eq!(flags, 2 * 25 + 4 * 2);
+        assert_eq!(flags, 2 * 26 + 4 * 2);
     }
 }

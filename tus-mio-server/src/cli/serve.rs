@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::{Resource, getrlimit, setrlimit};
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
     iterator::Signals,
@@ -25,11 +26,22 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let settings = settings(args)?;
     logging::start(args.log_level, args.log_format);
     let base_path = settings.protocol.base_path().to_owned();
+    raise_descriptor_limit();
     let server = Server::bind(settings).map_err(failed)?;
     // Whoever reads the lines may signal at once: so signals come first.
     shut_down_on_signals(server.handle())?;
     announce(&mut io::stdout().lock(), &server, &base_path);
     server.run().map_err(failed)
+}
+
+/// A connection takes a descriptor and an upload another: as many as the system allows, where the usual limit
+/// is lower for the sake of programs that can't count beyond 1024.
+fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
 }
 
 fn failed(error: impl std::fmt::Display) -> Failure {
@@ -46,6 +58,7 @@ fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
         .lock_wait(args.lock_wait)
         .lock_ttl(args.lock_ttl)
         .behind_proxy(args.behind_proxy)
+        .checksum_algorithms(args.checksum_algorithms.0.clone())
         .cors_allow_origins(args.cors_allow_origins.clone())
         .cors_allow_headers(args.cors_allow_headers.clone())
         .cors_allow_credentials(args.cors_allow_credentials)
@@ -150,6 +163,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use clap::Parser;
+    use tus_proto::Algorithm;
 
     use super::*;
     use crate::cli::args::Cli;
@@ -179,6 +193,7 @@ mod tests {
             "--lock-wait=1s",
             "--lock-ttl=2s",
             "--request-timeout=0",
+            "--checksum-algorithms=sha256,sha1",
             "--head-timeout=3s",
             "--idle-timeout=4s",
             "--shutdown-timeout=1m",
@@ -189,6 +204,7 @@ mod tests {
         let protocol = tus_proto::Config::builder()
             .base_path("/up")
             .location_base_url("https://example.org/up")
+            .checksum_algorithms(vec![Algorithm::Sha256, Algorithm::Sha1])
             .cors_allow_origins(vec!["https://a.example".into(), "https://b.example".into()])
             .cors_allow_headers(vec!["X-One".into()])
             .cors_allow_credentials(true)

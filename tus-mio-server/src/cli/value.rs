@@ -3,6 +3,8 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use tus_proto::Algorithm;
+
 /// No size is larger: tus lengths are at most 2^63-1.
 const MAX_SIZE: u64 = i64::MAX as u64;
 /// No duration is longer. Deadlines far beyond the life of a process only invite overflow.
@@ -70,6 +72,26 @@ fn unit_of_size(unit: &str) -> Result<u64, String> {
     Ok(factor)
 }
 
+/// The algorithms of `--checksum-algorithms`, as one value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Algorithms(pub(crate) Vec<Algorithm>);
+
+/// Names of checksum algorithms separated by commas, or `none`.
+pub(crate) fn algorithms(text: &str) -> Result<Algorithms, String> {
+    let mut algorithms = Vec::new();
+    let names = text.split(',').map(str::trim);
+    for name in names.filter(|_| text.trim() != "none") {
+        let known = || Algorithm::ALL.iter().map(|algorithm| algorithm.name()).collect::<Vec<_>>().join(", ");
+        let algorithm = Algorithm::named(name).ok_or_else(|| {
+            format!("{name:?} is no algorithm known here: write some of {}, or none", known())
+        })?;
+        if !algorithms.contains(&algorithm) {
+            algorithms.push(algorithm);
+        }
+    }
+    Ok(Algorithms(algorithms))
+}
+
 /// A duration: `30s`, `24h`, `500ms`, `1h30m`, or a bare `0`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     const UNITS: [(&str, u64); 5] =
@@ -128,6 +150,16 @@ mod tests {
     #![allow(clippy::expect_used)]
 
     use super::*;
+
+    #[test]
+    fn checksum_algorithms_are_names_or_none() {
+        let names = |text| algorithms(text).map(|Algorithms(list)| list);
+        assert_eq!(names("sha256, sha1,sha256"), Ok(vec![Algorithm::Sha256, Algorithm::Sha1]));
+        assert_eq!(names("none"), Ok(vec![]));
+        for bad in ["", "crc32", "sha1,", "none,sha1", "SHA1"] {
+            assert!(names(bad).is_err_and(|text| text.contains("sha512")), "{bad:?}");
+        }
+    }
 
     #[test]
     fn sizes() {

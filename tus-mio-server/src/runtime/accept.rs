@@ -1,71 +1,118 @@
-//! New connections: accepted by one loop, handed out to all, refused by waiting while there are too many.
+//! New connections: accepted by one loop, handed out to all. Where there are too many, the next one waits, and
+//! one that is idle makes room for it.
 
-use std::{io, sync::atomic::Ordering};
+use std::{io, sync::atomic::Ordering, time::Duration};
 
 use mio::{Interest, Registry, Token, net::TcpStream};
 
 use super::{
     ConnectionId,
     connection::Connection,
-    event_loop::{EventLoop, GENERATION_SHIFT, Slot},
+    event_loop::{EventLoop, GENERATION_SHIFT, Slot, TOKEN_HALF},
     mailbox::Message,
 };
 use crate::http1::Conn;
 
+/// How long a new connection has for its first request before it counts as idle.
+const WELCOME: Duration = Duration::from_secs(1);
+
 impl EventLoop {
+    /// Accepts what waits on any listener.
+    pub(super) fn accept_all(&mut self) {
+        (0..self.listeners.len()).for_each(|index| self.accept(index));
+    }
+
     /// Accepts what waits on a listener.
     pub(super) fn accept(&mut self, index: usize) {
-        let Some(listener) = self.listeners.get(index) else { return };
-        let mut accepted = Vec::new();
-        loop {
-            if self.shared.connections.load(Ordering::Acquire) >= self.shared.max_connections {
-                self.shared.full.store(true, Ordering::SeqCst);
-                // One may have ended in this very moment, and not have seen that we wait for it.
-                if self.shared.connections.load(Ordering::SeqCst) >= self.shared.max_connections {
-                    self.shared.mailboxes.iter().for_each(|mailbox| mailbox.post(Message::MakeRoom));
-                    break;
+        while let Some(socket) = self.next_socket(index) {
+            if !self.one_more() {
+                self.held = Some(socket);
+                let mailboxes = &self.shared.mailboxes;
+                if let Some(mailbox) = mailboxes.get(self.accept_to) {
+                    mailbox.post(Message::MakeRoom(mailboxes.len()));
                 }
+                return;
             }
-            match listener.accept() {
-                Ok((socket, _)) => {
-                    self.shared.connections.fetch_add(1, Ordering::AcqRel);
-                    accepted.push(socket);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                // The peer went away before we came: the next one may be there.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    tracing::warn!(%error, "a connection can't be accepted");
-                    self.shared.full.store(true, Ordering::Release);
-                    break;
-                }
-            }
+            self.hand_out(socket);
         }
-        for socket in accepted {
-            // Answers are small and whole: there is nothing to wait for before one is sent.
-            if let Err(error) = socket.set_nodelay(true) {
-                tracing::debug!(%error, "a connection keeps Nagle's algorithm");
-            }
-            let to = self.accept_to;
-            self.accept_to = (to + 1) % self.shared.mailboxes.len();
-            if to == self.index {
-                self.admit(socket);
-            } else {
-                self.shared.mailboxes[to].post(Message::Accepted(socket));
+    }
+
+    /// The one that waits for room, or the next of the listener.
+    fn next_socket(&mut self, index: usize) -> Option<TcpStream> {
+        if let Some(held) = self.held.take() {
+            return Some(held);
+        }
+        loop {
+            let error = match self.listeners.get(index)?.accept() {
+                Ok((socket, _)) => return Some(socket),
+                Err(error) => error,
+            };
+            match error.kind() {
+                io::ErrorKind::WouldBlock => return None,
+                // The peer went away before we came: the next one may be there.
+                io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
+                _ => {
+                    tracing::warn!(%error, "a connection can't be accepted; trying again");
+                    self.accept_later();
+                    return None;
+                }
             }
         }
     }
 
-    /// Closes the connection that has been idle longest, if there is one: nobody would miss it.
-    pub(super) fn make_room(&mut self) {
-        let connections = self.slots.iter().filter_map(|slot| slot.connection.as_ref());
-        let idle = connections.filter(|connection| connection.request.is_none() && connection.http.is_idle());
-        if let Some(id) = idle
-            .min_by_key(|connection| connection.http.deadline().map(|(at, _)| at))
-            .map(|connection| connection.id)
+    /// Counts a connection in, if there is room. Where there is none, the next one to end says so.
+    fn one_more(&self) -> bool {
+        let count = || {
+            let below = |count: usize| (count < self.shared.max_connections).then_some(count + 1);
+            self.shared.connections.fetch_update(Ordering::SeqCst, Ordering::SeqCst, below).is_ok()
+        };
+        if count() {
+            return true;
+        }
+        self.shared.full.store(true, Ordering::SeqCst);
+        // One may have ended in this very moment, and not have seen that we wait for it.
+        count()
+    }
+
+    /// Counts a connection out.
+    pub(super) fn one_less(&self) {
+        self.shared.connections.fetch_sub(1, Ordering::SeqCst);
+        if self.shared.full.swap(false, Ordering::SeqCst)
+            && let Some(mailbox) = self.shared.mailboxes.first()
         {
+            mailbox.post(Message::AcceptAgain);
+        }
+    }
+
+    fn hand_out(&mut self, socket: TcpStream) {
+        // Answers are small and whole: there is nothing to wait for before one is sent.
+        if let Err(error) = socket.set_nodelay(true) {
+            tracing::debug!(%error, "a connection keeps Nagle's algorithm");
+        }
+        let to = self.accept_to;
+        self.accept_to = (to + 1) % self.shared.mailboxes.len();
+        match self.shared.mailboxes.get(to).filter(|_| to != self.index) {
+            Some(mailbox) => mailbox.post(Message::Accepted(socket)),
+            None => self.admit(socket),
+        }
+    }
+
+    /// Closes a connection that nobody would miss: the one idle longest between requests, or one that never
+    /// sent any. Where this loop has none, the next one may.
+    pub(super) fn make_room(&mut self, tries: usize) {
+        let connections = self.slots.iter().filter_map(|slot| slot.connection.as_ref());
+        let idle = connections.filter(|connection| {
+            let new = !connection.served && self.now.monotonic.since(connection.since) < WELCOME;
+            connection.request.is_none() && connection.http.is_idle() && !new
+        });
+        let longest = idle.min_by_key(|connection| connection.http.deadline().map(|(at, _)| at));
+        if let Some(id) = longest.map(|connection| connection.id) {
             self.with_connection(id, |_, connection| connection.http.reset());
+        } else if tries > 1 {
+            let next = (self.index + 1) % self.shared.mailboxes.len();
+            if let Some(mailbox) = self.shared.mailboxes.get(next) {
+                mailbox.post(Message::MakeRoom(tries - 1));
+            }
         }
     }
 
@@ -77,19 +124,19 @@ impl EventLoop {
         });
         let entry = &mut self.slots[slot as usize];
         // Generation 0 is the listeners'.
-        entry.generation = entry.generation.checked_add(1).unwrap_or(1);
+        entry.generation = if entry.generation as usize == TOKEN_HALF { 1 } else { entry.generation + 1 };
         let id = ConnectionId { slot, generation: entry.generation };
         if let Err(error) = register(self.poll.registry(), &mut socket, id) {
             tracing::warn!(%error, "a connection can't be watched");
             self.free.push(slot);
-            self.shared.connections.fetch_sub(1, Ordering::AcqRel);
-            return;
+            return self.one_less();
         }
         let mut http = Conn::new(self.shared.http.clone(), self.now.monotonic);
-        if self.draining.is_some() {
+        if self.is_draining() {
             http.shutdown(self.now.monotonic);
         }
-        entry.connection = Some(Box::new(Connection::new(id, socket, http)));
+        let since = self.now.monotonic;
+        self.slots[slot as usize].connection = Some(Box::new(Connection::new(id, socket, http, since)));
         self.with_connection(id, |_, _| {});
     }
 }

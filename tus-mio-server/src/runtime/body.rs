@@ -2,11 +2,12 @@
 //! data are moved by a worker from socket to store; the rest is decoded here and written by a worker.
 
 use tus_proto::{Abort, AppendEnd, Completion, Failure, Input, Now, OpId, Trailers};
-use tus_redb::Sink;
 
 use super::{
+    buffers::BUFFER,
     connection::{Connection, ReadEnd},
     event_loop::EventLoop,
+    intake::Intake,
     workers::{Address, BodyDone, Job, MoveEnd},
 };
 use crate::http1::{Eof, Event};
@@ -14,15 +15,18 @@ use crate::http1::{Eof, Event};
 /// From this much plain data on, a worker reads the socket itself.
 const MOVE_FROM: u64 = 64 << 10;
 
-/// How much decoded data goes to a worker at once, at the most.
-const WRITE_MAX: usize = 256 << 10;
+/// How much decoded data goes to a worker at once, at the most: a read may find that much.
+const WRITE_MAX: usize = 2 * BUFFER;
+
+/// How often a body is read in one turn: a sender of tiny chunks must not keep others waiting.
+const READS: usize = 16;
 
 /// An open Append.
 #[derive(Debug)]
 pub(super) struct Body {
     pub op: OpId,
     /// None while a worker has it, and where no byte is welcome.
-    pub sink: Option<Sink>,
+    pub intake: Option<Intake>,
     pub max: u64,
     /// A worker is at work for this body.
     pub at_work: bool,
@@ -54,9 +58,9 @@ pub(super) enum Ending {
 }
 
 impl Body {
-    pub(super) fn new(op: OpId, sink: Option<Sink>, max: u64) -> Self {
+    pub(super) fn new(op: OpId, intake: Option<Intake>, max: u64) -> Self {
         let (at_work, stopped, ending, checkpoint) = (false, false, None, None);
-        Self { op, sink, max, at_work, staged: 0, stopped, ending, checkpoint }
+        Self { op, intake, max, at_work, staged: 0, stopped, ending, checkpoint }
     }
 }
 
@@ -94,11 +98,20 @@ impl EventLoop {
 
     /// Takes in what is there: decodes it, and gives it to a worker.
     fn take_in(&mut self, connection: &mut Connection) {
-        let mut data = self.buffers.pop().unwrap_or_default();
-        let mut scratch = std::mem::take(&mut self.scratch);
+        // Without credit the end may need no byte more.
+        if connection.unread.is_empty() && !connection.readable && connection.http.raw_credit() > 0 {
+            return;
+        }
+        let Some(mut data) = self.buffers.take(connection.id) else {
+            connection.http.set_reading(self.now.monotonic, false);
+            return;
+        };
         let unread = std::mem::take(&mut connection.unread);
-        decode(connection, &unread, &mut data, self.now);
-        while data.len() < WRITE_MAX && connection.readable {
+        decode(connection, unread.as_slice(), &mut data, self.now);
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let mut reads = 0;
+        while data.len() + BUFFER <= WRITE_MAX && connection.readable && reads < READS {
+            reads += 1;
             let credit = connection.http.raw_credit();
             let Some(body) = connection.body().filter(|body| body.ending.is_none()) else { break };
             let credit = credit.min(body.max - body.staged);
@@ -122,6 +135,9 @@ impl EventLoop {
         } else {
             self.write_beside(connection, data);
         }
+        if reads == READS {
+            self.again.push(connection.id);
+        }
     }
 
     fn on_body_eof(&mut self, connection: &mut Connection) {
@@ -137,16 +153,17 @@ impl EventLoop {
 
     fn move_beside(&mut self, connection: &mut Connection, limit: u64) {
         let (to, socket) = (self.address(connection), connection.socket.clone());
-        self.lend(connection, |sink| Job::Move { to, socket, sink, limit });
+        self.lend(connection, |intake| Job::Move { to, socket, intake, limit });
     }
 
     fn write_beside(&mut self, connection: &mut Connection, data: Vec<u8>) {
         let to = self.address(connection);
-        self.lend(connection, |sink| Job::Write { to, sink, data });
+        self.lend(connection, |intake| Job::Write { to, intake, data });
     }
 
-    fn lend(&mut self, connection: &mut Connection, job: impl FnOnce(Sink) -> Job) {
-        let Some((body, sink)) = connection.body().and_then(|body| body.sink.take().map(|sink| (body, sink)))
+    fn lend(&mut self, connection: &mut Connection, job: impl FnOnce(Intake) -> Job) {
+        let Some((body, intake)) =
+            connection.body().and_then(|body| body.intake.take().map(|intake| (body, intake)))
         else {
             return;
         };
@@ -154,12 +171,14 @@ impl EventLoop {
         connection.readable_again = false;
         // From here on it is we who are not reading.
         connection.http.set_reading(self.now.monotonic, false);
-        self.shared.workers.submit(job(sink));
+        self.shared.workers.submit(job(intake));
     }
 
-    /// A worker brings the sink back.
+    /// A worker brings the intake back.
     pub(super) fn on_body_done(&mut self, connection: &mut Connection, done: BodyDone) {
-        self.recycle(done.data);
+        if let Some(buffer) = done.data {
+            self.recycle(buffer);
+        }
         let now = self.now;
         connection.http.moved(now.monotonic, done.taken);
         connection.taken += done.taken;
@@ -169,8 +188,8 @@ impl EventLoop {
         let Some(request) = &mut connection.request else { return };
         let Some(body) = &mut request.body else { return };
         body.at_work = false;
-        let staged = done.sink.staged();
-        body.sink = Some(done.sink);
+        let staged = done.intake.staged();
+        body.intake = Some(done.intake);
         if let MoveEnd::Failed(failure) = done.end {
             body.ending = Some(Ending::Failed(failure));
         }
@@ -185,12 +204,10 @@ impl EventLoop {
         }
     }
 
-    /// Keeps a buffer for the next body, where there are few.
-    fn recycle(&mut self, mut buffer: Vec<u8>) {
-        if buffer.capacity() > 0 && self.buffers.len() < 4 {
-            buffer.clear();
-            self.buffers.push(buffer);
-        }
+    /// Gives a buffer back; who waits for one has its turn.
+    fn recycle(&mut self, buffer: Vec<u8>) {
+        let waiting = self.buffers.give_back(buffer);
+        self.again.extend(waiting);
     }
 
     /// A HEAD asks for the true offset. Tells whether there is an open Append; what lies in the receive buffer
@@ -250,7 +267,8 @@ impl EventLoop {
             Ending::Cut(abort) => (AppendEnd::Stopped, Some(Input::Abort(abort))),
             Ending::Failed(failure) => (AppendEnd::Failed(failure), None),
         };
-        let completion = Completion::Appended { total: body.staged, end };
+        let digest = body.intake.and_then(Intake::digest);
+        let completion = Completion::Appended { total: body.staged, end, digest };
         request.exchange.handle(now, Input::Store(body.op, completion));
         if let Some(input) = follows {
             request.exchange.handle(now, input);
@@ -281,7 +299,7 @@ fn decode(connection: &mut Connection, input: &[u8], data: &mut Vec<u8>, now: No
             }
         }
     }
-    connection.unread.extend_from_slice(rest);
+    connection.unread.push(rest);
 }
 
 /// The body will not go on.

@@ -72,7 +72,10 @@ impl Committer {
         let mut group = Vec::new();
         let mut last_flush = Instant::now();
         while let Some(flush) = self.next_group(&mut group) {
-            if !group.is_empty() {
+            if group.is_empty() {
+                // What was read last need not be held for a store that is idle.
+                store.rest();
+            } else {
                 commit(store, mailboxes, &mut group);
             }
             if flush {

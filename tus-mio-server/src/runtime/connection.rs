@@ -10,11 +10,18 @@ use mio::net::TcpStream;
 use tus_proto::{Exchange, Instant, Now, OpId, Owner};
 use tus_redb::Syncer;
 
-use super::{ConnectionId, body::Body};
+use super::{
+    ConnectionId,
+    body::Body,
+    buffers::{BUFFER, Unread},
+};
 use crate::http1::Conn;
 
 /// How much is read at once where a head is expected: bytes behind the head wait in memory for their turn.
 const HEAD_READ: usize = 16 << 10;
+
+/// How much of a body is read at once where it must be decoded.
+const BODY_READ: usize = BUFFER;
 
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -22,7 +29,11 @@ pub(super) struct Connection {
     pub socket: Arc<TcpStream>,
     pub http: Conn,
     /// What was read and `http` has not taken yet.
-    pub unread: Vec<u8>,
+    pub unread: Unread,
+    /// A request came on it: it is not one of those that only take up room.
+    pub served: bool,
+    /// When it was accepted.
+    pub since: Instant,
     /// The socket may have input, may take output: true until a call says otherwise.
     pub readable: bool,
     pub writable: bool,
@@ -64,6 +75,9 @@ pub(super) struct Opening {
     pub fence: tus_proto::Fence,
     pub at: u64,
     pub max: u64,
+    pub digest: Option<tus_proto::Algorithm>,
+    /// The exchange has thought better of it.
+    pub stopped: bool,
 }
 
 /// What a log line calls a request.
@@ -83,12 +97,14 @@ pub(super) enum ReadEnd {
 }
 
 impl Connection {
-    pub(super) fn new(id: ConnectionId, socket: TcpStream, http: Conn) -> Self {
+    pub(super) fn new(id: ConnectionId, socket: TcpStream, http: Conn, since: Instant) -> Self {
         Self {
             id,
             socket: Arc::new(socket),
             http,
-            unread: Vec::new(),
+            unread: Unread::default(),
+            served: false,
+            since,
             readable: true,
             writable: true,
             readable_again: false,
@@ -121,7 +137,14 @@ impl Connection {
 
     /// Reads once into `buffer`.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> ReadEnd {
-        let room = if self.request.is_none() { buffer.len().min(HEAD_READ) } else { buffer.len() };
+        // Behind the end of a body there may be more requests: bytes that would wait in memory.
+        let room = match self.request {
+            None => HEAD_READ,
+            Some(_) => {
+                usize::try_from(self.http.raw_credit()).unwrap_or(BODY_READ).clamp(HEAD_READ, BODY_READ)
+            }
+        };
+        let room = room.min(buffer.len());
         loop {
             return match (&mut &*self.socket).read(&mut buffer[..room]) {
                 Ok(0) => {
@@ -173,7 +196,7 @@ impl Connection {
     pub(super) fn give_up(&mut self) {
         self.gone = true;
         self.readable = false;
-        self.unread = Vec::new();
+        self.unread = Unread::default();
         self.http.reset();
     }
 }

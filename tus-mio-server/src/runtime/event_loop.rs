@@ -7,11 +7,21 @@ use std::{
     time::Duration,
 };
 
-use mio::{Events, Interest, Poll, Token, event::Event, net::TcpListener};
-use tus_proto::{Abort, Code, Input, Instant, LockEvent, Now, Owner, Response};
+use mio::{
+    Events, Interest, Poll, Token,
+    event::Event,
+    net::{TcpListener, TcpStream},
+};
+use tus_proto::{Abort, Code, Input, Instant, LockEvent, Now, Owner};
 
 use super::{
-    ConnectionId, Shared, body::cut, connection::Connection, entropy::Entropy, locks, mailbox::Message,
+    ConnectionId, Shared,
+    body::cut,
+    buffers::{BUFFER, Buffers},
+    connection::Connection,
+    entropy::Entropy,
+    locks,
+    mailbox::Message,
     timers::Timers,
 };
 use crate::http1::Reason;
@@ -19,7 +29,13 @@ use crate::http1::Reason;
 /// The waker's token. Listeners follow, then come the connections: generation and slot.
 pub(crate) const WAKER: Token = Token(0);
 const FIRST_LISTENER: usize = 1;
-pub(super) const GENERATION_SHIFT: u32 = 32;
+pub(super) const GENERATION_SHIFT: u32 = usize::BITS / 2;
+
+/// The largest slot, and the largest generation.
+pub(super) const TOKEN_HALF: usize = (1 << GENERATION_SHIFT) - 1;
+
+/// How long to wait before accepting again where the system could not.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long a connection may take to end once the shutdown's time is over and its body was cut.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -40,13 +56,28 @@ pub(crate) struct EventLoop {
     pub(super) entropy: Entropy,
     pub(super) serial: u32,
     pub(super) scratch: Vec<u8>,
-    pub(super) buffers: Vec<Vec<u8>>,
+    pub(super) buffers: Buffers,
     pub(super) lock_events: VecDeque<(Owner, LockEvent)>,
     pub(super) locks_due: Option<Instant>,
     /// Connections that have used up their steps and want more.
     pub(super) again: Vec<ConnectionId>,
-    /// When a draining server cuts bodies off, and when it closes what is left.
-    pub(super) draining: Option<(Instant, Instant)>,
+    /// A connection that there was no room for.
+    pub(super) held: Option<TcpStream>,
+    /// When to accept again after the system could not.
+    accept_at: Option<Instant>,
+    drain: Drain,
+}
+
+/// How far the end of the server has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Drain {
+    No,
+    /// Requests may go on until then.
+    Until(Instant),
+    /// Bodies were cut; their answers may go out until then.
+    Cut(Instant),
+    /// Connections were given up; what they have under way in the store ends by itself.
+    Over,
 }
 
 #[derive(Debug, Default)]
@@ -71,12 +102,14 @@ impl EventLoop {
             now,
             entropy: Entropy::new(),
             serial: 0,
-            scratch: vec![0; 256 << 10],
-            buffers: Vec::new(),
+            scratch: vec![0; BUFFER],
+            buffers: Buffers::default(),
             lock_events: VecDeque::new(),
             locks_due: None,
             again: Vec::new(),
-            draining: None,
+            held: None,
+            accept_at: None,
+            drain: Drain::No,
         }
     }
 
@@ -121,8 +154,11 @@ impl EventLoop {
 
     fn wait(&mut self, events: &mut Events) -> io::Result<()> {
         let now = self.shared.clock.now().monotonic;
-        let drain = self.draining.map(|(cut, close)| if cut > now { cut } else { close });
-        let due = self.timers.next().into_iter().chain(self.locks_due).chain(drain).min();
+        let drain = match self.drain {
+            Drain::Until(at) | Drain::Cut(at) => Some(at),
+            Drain::No | Drain::Over => None,
+        };
+        let due = [self.timers.next(), self.locks_due, self.accept_at, drain].into_iter().flatten().min();
         // A microsecond too early would turn the loop once for nothing.
         let timeout = due.map(|due| due.since(now) + Duration::from_micros(1));
         let timeout = if self.again.is_empty() { timeout } else { Some(Duration::ZERO) };
@@ -137,7 +173,7 @@ impl EventLoop {
 
     fn is_done(&self) -> bool {
         let empty = self.free.len() == self.slots.len();
-        (self.draining.is_some() && empty) || self.shared.shutdowns.load(Ordering::Acquire) > 1
+        (self.is_draining() && empty) || self.shared.shutdowns.load(Ordering::Acquire) > 1
     }
 
     fn on_event(&mut self, event: &Event) {
@@ -149,7 +185,7 @@ impl EventLoop {
         if generation == 0 {
             return self.accept(token - FIRST_LISTENER);
         }
-        let id = ConnectionId { slot: (token & 0xffff_ffff) as u32, generation };
+        let id = ConnectionId { slot: (token & TOKEN_HALF) as u32, generation };
         let (readable, writable) = (event.is_readable() || event.is_read_closed(), event.is_writable());
         let broken = event.is_error() || event.is_write_closed();
         self.with_connection(id, |_, connection| {
@@ -163,8 +199,8 @@ impl EventLoop {
     fn on_message(&mut self, message: Message) {
         match message {
             Message::Accepted(socket) => self.admit(socket),
-            Message::AcceptAgain => (0..self.listeners.len()).for_each(|index| self.accept(index)),
-            Message::MakeRoom => self.make_room(),
+            Message::AcceptAgain => self.accept_all(),
+            Message::MakeRoom(tries) => self.make_room(tries),
             Message::Lock(owner, event) => self.lock_events.push_back((owner, event)),
             Message::Stored(owner, op, completion) => {
                 self.with_owner(owner, |this, connection| this.complete(connection, op, completion));
@@ -198,22 +234,43 @@ impl EventLoop {
             self.locks_due =
                 shared.locks.timeout(now.monotonic, self.index, &shared.mailboxes, &mut self.lock_events);
         }
-        if let Some((cut, close)) = self.draining {
-            if cut <= now.monotonic {
-                self.draining = Some((close, close));
+        if self.accept_at.is_some_and(|at| at <= now.monotonic) {
+            self.accept_at = None;
+            self.accept_all();
+        }
+        match self.drain {
+            Drain::Until(at) if at <= now.monotonic => {
+                self.drain = Drain::Cut(now.monotonic.after(LAST_WORDS));
                 self.for_each(|this, connection| this.cut_short(connection));
             }
-            if close <= now.monotonic {
+            Drain::Cut(at) if at <= now.monotonic => {
+                self.drain = Drain::Over;
                 self.for_each(|_, connection| connection.give_up());
             }
+            _ => {}
         }
+    }
+
+    /// The system could not accept a connection: it may be able to in a moment.
+    pub(super) fn accept_later(&mut self) {
+        self.accept_at = Some(self.now.monotonic.after(ACCEPT_PAUSE));
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.drain != Drain::No
+    }
+
+    /// Whether bodies are not waited for any more.
+    pub(super) fn is_cut(&self) -> bool {
+        matches!(self.drain, Drain::Cut(_) | Drain::Over)
     }
 
     fn expire(&mut self, connection: &mut Connection) {
         let now = self.now;
         match connection.http.expired(now.monotonic) {
             Some(Reason::Head) => {
-                connection.http.respond(now.monotonic, &Response::refusal(Code::HeadTimeout, now.wall));
+                let refusal = self.shared.protocol.refusal(Code::HeadTimeout, now.wall);
+                connection.http.respond(now.monotonic, &refusal);
             }
             Some(Reason::Body) => cut(connection, Abort::TooSlow),
             Some(reason @ (Reason::Idle | Reason::Response | Reason::Linger)) => {
@@ -234,9 +291,9 @@ impl EventLoop {
             // It is closed the moment after; a failure changes nothing.
             let _ = self.poll.registry().deregister(&mut listener);
         }
-        if self.draining.is_none() {
-            let cut = self.now.monotonic.after(self.shared.shutdown_timeout);
-            self.draining = Some((cut, cut.after(LAST_WORDS)));
+        self.held = None;
+        if !self.is_draining() {
+            self.drain = Drain::Until(self.now.monotonic.after(self.shared.shutdown_timeout));
         }
         self.for_each(|this, connection| connection.http.shutdown(this.now.monotonic));
     }
@@ -287,9 +344,6 @@ impl EventLoop {
         self.free.push(connection.id.slot);
         // Workers may still hold the socket for a moment: what they find there is for nobody.
         drop(connection);
-        self.shared.connections.fetch_sub(1, Ordering::SeqCst);
-        if self.shared.full.swap(false, Ordering::SeqCst) {
-            self.shared.mailboxes[0].post(Message::AcceptAgain);
-        }
+        self.one_less();
     }
 }

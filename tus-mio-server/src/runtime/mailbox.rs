@@ -14,8 +14,8 @@ pub(crate) enum Message {
     Accepted(TcpStream),
     /// There may be room for new connections again.
     AcceptAgain,
-    /// New connections wait: close one that is idle.
-    MakeRoom,
+    /// A new connection waits: close one that is idle, or pass this on to so many other loops.
+    MakeRoom(usize),
     /// What the lock service tells one of the loop's exchanges.
     Lock(Owner, LockEvent),
     /// A store command of one of the loop's exchanges completed.

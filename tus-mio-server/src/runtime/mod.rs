@@ -7,11 +7,13 @@
 
 mod accept;
 mod body;
+mod buffers;
 mod clock;
 mod committer;
 mod connection;
 mod entropy;
 mod event_loop;
+mod intake;
 mod locks;
 mod mailbox;
 mod request;

@@ -1,8 +1,8 @@
 //! A request between its head and its answer: the exchange's outputs carried out, completions brought to it.
 
 use tus_proto::{
-    AppendEnd, Code, Command, Completion, Exchange, Fence, Framing, Input, LockEvent, OpId, Output, Response,
-    UploadId,
+    Abort, AppendEnd, Code, Command, Completion, Exchange, Fence, Framing, Input, LockEvent, OpId, Output,
+    Response, UploadId,
 };
 use tus_redb::{Change, Refused};
 
@@ -11,6 +11,7 @@ use super::{
     committer,
     connection::{Connection, Label, Opening, Request},
     event_loop::EventLoop,
+    intake::Intake,
     locks,
     workers::Job,
 };
@@ -24,9 +25,10 @@ impl EventLoop {
             connection.http.respond(now.monotonic, &response);
             return;
         }
+        connection.served = true;
         let Ok(entropy) = self.entropy.draw() else {
             tracing::error!("the system gives no random bytes");
-            let refusal = Response::refusal(Code::InternalServerError, now.wall);
+            let refusal = self.shared.protocol.refusal(Code::InternalServerError, now.wall);
             connection.http.respond(now.monotonic, &refusal);
             return;
         };
@@ -46,6 +48,10 @@ impl EventLoop {
         self.serial = self.serial.wrapping_add(1);
         let owner = locks::owner(self.index, connection.id.slot, self.serial);
         let (body, opening, syncer) = (None, None, None);
+        let mut exchange = exchange;
+        if self.is_cut() {
+            exchange.handle(now, Input::Abort(Abort::Shutdown));
+        }
         connection.request =
             Some(Request { exchange, owner, body, opening, syncer, begun: now.monotonic, label });
     }
@@ -125,8 +131,8 @@ impl EventLoop {
                 self.complete(connection, op, completion);
             }
             Command::Create { record } => self.change(connection, op, Change::Create(record)),
-            Command::Append { id, fence, at, max, fresh } => {
-                let opening = Opening { id, fence, at, max };
+            Command::Append { id, fence, at, max, fresh, digest } => {
+                let opening = Opening { id, fence, at, max, digest, stopped: false };
                 if fresh && max > 0 {
                     let (id, fence, at) = (opening.id.clone(), fence, at);
                     if let Some(request) = &mut connection.request {
@@ -140,10 +146,19 @@ impl EventLoop {
             Command::Stop => {
                 if let Some(body) = connection.body() {
                     body.stopped = true;
+                } else if let Some(Request { opening: Some((_, opening)), .. }) = &mut connection.request {
+                    opening.stopped = true;
                 }
             }
             Command::Commit { id, fence, from, to, length, finish } => {
                 self.commit(connection, op, Commit { id, fence, from, to, length, finish });
+            }
+            Command::Digest { from, to, algorithm, .. } => {
+                if let Some(Request { owner, syncer: Some(syncer), .. }) = &connection.request {
+                    let (loop_index, owner, syncer, range) = (self.index, *owner, syncer.clone(), (from, to));
+                    let job = Job::Digest { loop_index, owner, op, syncer, range, algorithm };
+                    self.shared.workers.submit(job);
+                }
             }
             Command::Discard { id, fence } => {
                 if let Some(Request { owner, .. }) = &connection.request {
@@ -157,15 +172,17 @@ impl EventLoop {
 
     /// Opens the Append: from here on the body is read.
     fn open(&mut self, connection: &mut Connection, op: OpId, opening: Opening) {
-        let Opening { id, fence, at, max } = opening;
+        let Opening { id, fence, at, max, digest, stopped } = opening;
         // Where no byte is welcome, none is staged.
-        let sink =
-            if max == 0 { Ok(None) } else { self.shared.store.append(&id, fence, at).map(Some) };
+        let sink = if max == 0 { Ok(None) } else { self.shared.store.append(&id, fence, at).map(Some) };
         let refusal = match sink {
             Ok(sink) => {
                 if let Some(request) = &mut connection.request {
-                    request.syncer = sink.as_ref().map(tus_redb::Sink::syncer);
-                    request.body = Some(Body::new(op, sink, max));
+                    let intake = sink.map(|sink| Intake::new(sink, digest));
+                    request.syncer = intake.as_ref().map(Intake::syncer);
+                    let mut body = Body::new(op, intake, max);
+                    body.stopped = stopped;
+                    request.body = Some(body);
                     connection.http.set_reading(self.now.monotonic, true);
                 }
                 return;
@@ -173,7 +190,7 @@ impl EventLoop {
             Err(Refused::Missing) => Completion::Missing,
             Err(Refused::Conflict { offset }) => Completion::Conflict { offset },
             Err(Refused::Failed(failure)) => {
-                Completion::Appended { total: 0, end: AppendEnd::Failed(failure) }
+                Completion::Appended { total: 0, end: AppendEnd::Failed(failure), digest: None }
             }
         };
         self.complete(connection, op, refusal);
@@ -181,8 +198,10 @@ impl EventLoop {
 
     fn commit(&mut self, connection: &mut Connection, op: OpId, commit: Commit) {
         let Some(request) = &connection.request else { return };
-        let syncer = request.syncer.clone();
         let Commit { id, fence, from, to, length, finish } = commit;
+        // An upload that its length alone completes may have garbage behind its end, too.
+        let ending = || self.shared.store.append(&id, fence, from).ok().map(|sink| sink.syncer());
+        let syncer = request.syncer.clone().or_else(|| if finish { ending() } else { None });
         let change = Change::Commit { id, fence, from, to, length, finish, syncer: syncer.clone() };
         let entry = committer::Entry { loop_index: self.index, owner: request.owner, op, change };
         match syncer {
@@ -228,7 +247,7 @@ impl EventLoop {
                 LockEvent::Reply(op, reply) => Input::Lock(op, reply),
                 LockEvent::Yield(offset) => Input::Yield(offset),
                 LockEvent::Checkpoint => Input::Checkpoint,
-                LockEvent::Lost => Input::Abort(tus_proto::Abort::LockLost),
+                LockEvent::Lost => Input::Abort(Abort::LockLost),
             },
         );
     }

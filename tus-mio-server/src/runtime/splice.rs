@@ -4,9 +4,11 @@
 use std::io::{ErrorKind, Read};
 
 use mio::net::TcpStream;
-use tus_redb::Sink;
 
-use super::workers::{BodyDone, MoveEnd};
+use super::{
+    intake::Intake,
+    workers::{BodyDone, MoveEnd},
+};
 
 /// How much is copied at once where it must be copied.
 const BUFFER: usize = 256 << 10;
@@ -21,16 +23,16 @@ pub(super) struct Mover {
 
 impl Mover {
     /// Moves at most `quantum` bytes, or as many as the socket has.
-    pub(super) fn run(&mut self, socket: &TcpStream, mut sink: Sink, quantum: u64) -> BodyDone {
+    pub(super) fn run(&mut self, socket: &TcpStream, mut intake: Intake, quantum: u64) -> BodyDone {
         #[cfg(target_os = "linux")]
-        if let Some((taken, end)) = self.pipe.run(socket, &mut sink, quantum) {
-            return BodyDone { sink, data: Vec::new(), taken, end };
+        if let Some((taken, end)) = self.pipe.run(socket, &mut intake, quantum) {
+            return BodyDone { intake, data: None, taken, end };
         }
-        let (taken, end) = self.copy(socket, &mut sink, quantum);
-        BodyDone { sink, data: Vec::new(), taken, end }
+        let (taken, end) = self.copy(socket, &mut intake, quantum);
+        BodyDone { intake, data: None, taken, end }
     }
 
-    fn copy(&mut self, socket: &TcpStream, sink: &mut Sink, quantum: u64) -> (u64, MoveEnd) {
+    fn copy(&mut self, socket: &TcpStream, intake: &mut Intake, quantum: u64) -> (u64, MoveEnd) {
         self.buffer.resize(BUFFER, 0);
         let mut taken = 0;
         while taken < quantum {
@@ -39,8 +41,8 @@ impl Mover {
                 Ok(0) => return (taken, MoveEnd::Eof),
                 Ok(count) => {
                     taken += count as u64;
-                    if let Err(error) = sink.write(&self.buffer[..count]) {
-                        return (taken, MoveEnd::Failed(error.failure));
+                    if let Err(failure) = intake.write(&self.buffer[..count]) {
+                        return (taken, MoveEnd::Failed(failure));
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return (taken, MoveEnd::WouldBlock),
@@ -62,9 +64,11 @@ mod linux {
         pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice},
     };
     use tus_proto::Failure;
-    use tus_redb::Sink;
 
-    use super::super::workers::{MoveEnd, QUANTUM};
+    use super::super::{
+        intake::Intake,
+        workers::{MoveEnd, QUANTUM},
+    };
 
     /// A pipe between socket and file. It is empty between quanta: one that could not be emptied is thrown away.
     #[derive(Debug, Default)]
@@ -84,10 +88,10 @@ mod linux {
         pub(super) fn run(
             &mut self,
             socket: &TcpStream,
-            sink: &mut Sink,
+            intake: &mut Intake,
             quantum: u64,
         ) -> Option<(u64, MoveEnd)> {
-            if !matches!(sink.splice_target(), Ok(Some(_))) {
+            if !matches!(intake.splice_target(), Ok(Some(_))) {
                 return None;
             }
             if matches!(self, Self::Untried) {
@@ -102,7 +106,7 @@ mod linux {
                     Ok(0) => return Some((taken, MoveEnd::Eof)),
                     Ok(count) => {
                         taken += count as u64;
-                        match empty(read, count, sink) {
+                        match empty(read, count, intake) {
                             Emptied::Spliced => {}
                             Emptied::Copied => {
                                 *self = Self::Unusable;
@@ -143,20 +147,22 @@ mod linux {
         Failed(Failure),
     }
 
-    fn empty(pipe: &OwnedFd, mut count: usize, sink: &mut Sink) -> Emptied {
+    fn empty(pipe: &OwnedFd, mut count: usize, intake: &mut Intake) -> Emptied {
         while count > 0 {
-            let spliced = match sink.splice_target() {
+            let spliced = match intake.splice_target() {
                 Ok(Some((file, mut at))) => splice(pipe, None, file, Some(&mut at), count, SpliceFlags::MOVE),
                 Ok(None) => Err(Errno::INVAL),
                 Err(failure) => return Emptied::Failed(failure),
             };
             match spliced {
+                // A file that takes nothing and says nothing is none to wait for.
+                Ok(0) => return Emptied::Failed(Failure::Io),
                 Ok(moved) => {
-                    sink.advance(moved as u64);
+                    intake.advance(moved as u64);
                     count -= moved;
                 }
                 Err(Errno::INTR) => {}
-                Err(Errno::INVAL | Errno::NOSYS) => return copy_out(pipe, count, sink),
+                Err(Errno::INVAL | Errno::NOSYS) => return copy_out(pipe, count, intake),
                 Err(Errno::NOSPC | Errno::DQUOT | Errno::FBIG) => return Emptied::Failed(Failure::NoSpace),
                 Err(_) => return Emptied::Failed(Failure::Io),
             }
@@ -164,7 +170,7 @@ mod linux {
         Emptied::Spliced
     }
 
-    fn copy_out(pipe: &OwnedFd, count: usize, sink: &mut Sink) -> Emptied {
+    fn copy_out(pipe: &OwnedFd, count: usize, intake: &mut Intake) -> Emptied {
         let mut data = vec![0; count];
         let mut filled = 0;
         while let Some(rest) = data.get_mut(filled..).filter(|rest| !rest.is_empty()) {
@@ -175,6 +181,6 @@ mod linux {
                 Err(_) => return Emptied::Failed(Failure::Io),
             }
         }
-        sink.write(&data).map_or_else(|error| Emptied::Failed(error.failure), |()| Emptied::Copied)
+        intake.write(&data).map_or_else(Emptied::Failed, |()| Emptied::Copied)
     }
 }

@@ -1,7 +1,5 @@
 //! One turn of one connection: everything that can be done for it without waiting.
 
-use tus_proto::{Abort, Input, Response};
-
 use super::{
     connection::{Connection, ReadEnd},
     event_loop::EventLoop,
@@ -27,16 +25,13 @@ impl EventLoop {
         self.again.push(connection.id);
     }
 
-    /// The system says that the connection is broken. An open body finds out by reading, for what arrived
-    /// before is still there. Tells whether it did anything.
+    /// The system says that the connection is broken. A request finds out by reading its body, for what arrived
+    /// before is still there, or ends by itself. Tells whether it did anything.
     fn on_broken(&mut self, connection: &mut Connection) -> bool {
-        if connection.gone || connection.body().is_some() {
+        if connection.gone || connection.request.is_some() {
             return false;
         }
         connection.give_up();
-        if let Some(request) = &mut connection.request {
-            request.exchange.handle(self.now, Input::Abort(Abort::PeerGone));
-        }
         true
     }
 
@@ -44,11 +39,12 @@ impl EventLoop {
     /// anything.
     fn read(&mut self, connection: &mut Connection) -> bool {
         if !connection.unread.is_empty() {
-            let unread = std::mem::take(&mut connection.unread);
-            let rest = self.parse(connection, &unread);
-            let progress = rest < unread.len() || connection.request.is_some();
-            connection.unread.extend_from_slice(&unread[unread.len() - rest..]);
-            return progress;
+            let mut unread = std::mem::take(&mut connection.unread);
+            let before = unread.as_slice().len();
+            let rest = self.parse(connection, unread.as_slice());
+            unread.keep_last(rest);
+            connection.unread = unread;
+            return rest < before || connection.request.is_some();
         }
         if connection.ended {
             let before = connection.http.is_closed();
@@ -61,7 +57,7 @@ impl EventLoop {
         match connection.read(&mut scratch) {
             ReadEnd::Bytes(count) => {
                 let rest = self.parse(connection, &scratch[..count]);
-                connection.unread.extend_from_slice(&scratch[count - rest..count]);
+                connection.unread.push(&scratch[count - rest..count]);
             }
             ReadEnd::Nothing => {}
             ReadEnd::Eof => {
@@ -86,7 +82,7 @@ impl EventLoop {
                     }
                 }
                 Some(Event::Refused(code)) => {
-                    let refusal = Response::refusal(code, self.now.wall);
+                    let refusal = self.shared.protocol.refusal(code, self.now.wall);
                     connection.http.respond(self.now.monotonic, &refusal);
                 }
                 Some(Event::Body(_) | Event::End(_)) => {}

@@ -7,12 +7,13 @@ use std::{
 };
 
 use mio::net::TcpStream;
-use tus_proto::{Completion, Failure, Fence, OpId, Owner, UploadId};
-use tus_redb::{Sink, Store, Syncer};
+use tus_proto::{Algorithm, Completion, Failure, Fence, Hasher, OpId, Owner, UploadId};
+use tus_redb::{Store, Syncer};
 
 use super::{
     ConnectionId,
     committer::{Committer, Entry},
+    intake::Intake,
     mailbox::{Mailbox, Message, lock},
     splice::Mover,
 };
@@ -34,11 +35,20 @@ pub(crate) struct Address {
 #[derive(Debug)]
 pub(crate) enum Job {
     /// Moves at most `limit` bytes that are nothing but body from the socket to the store.
-    Move { to: Address, socket: Arc<TcpStream>, sink: Sink, limit: u64 },
+    Move { to: Address, socket: Arc<TcpStream>, intake: Intake, limit: u64 },
     /// Writes decoded body bytes.
-    Write { to: Address, sink: Sink, data: Vec<u8> },
+    Write { to: Address, intake: Intake, data: Vec<u8> },
     /// Brings data to the disk, then its record to the committer.
     Sync { syncer: Syncer, finish_at: Option<u64>, entry: Entry },
+    /// Reads staged bytes back and hashes them.
+    Digest {
+        loop_index: usize,
+        owner: Owner,
+        op: OpId,
+        syncer: Syncer,
+        range: (u64, u64),
+        algorithm: Algorithm,
+    },
     /// Forgets staged bytes.
     Discard { loop_index: usize, owner: Owner, op: OpId, id: UploadId, fence: Fence },
     /// Brings to the disk what an eventual store has not synced yet.
@@ -47,12 +57,12 @@ pub(crate) enum Job {
     Reclaim,
 }
 
-/// What became of a [`Job::Move`] or a [`Job::Write`]. The sink knows how much is staged.
+/// What became of a [`Job::Move`] or a [`Job::Write`]. The intake knows how much is staged.
 #[derive(Debug)]
 pub(crate) struct BodyDone {
-    pub sink: Sink,
+    pub intake: Intake,
     /// The buffer of a Write, to be used again.
-    pub data: Vec<u8>,
+    pub data: Option<Vec<u8>>,
     /// How many bytes a Move took from the socket.
     pub taken: u64,
     pub end: MoveEnd,
@@ -83,8 +93,9 @@ pub(crate) struct Workers {
 #[derive(Debug, Default)]
 struct Queue {
     jobs: VecDeque<Job>,
-    /// Housekeeping is done by one worker at a time.
-    housekeeping: bool,
+    /// Of each kind of housekeeping one job is enough.
+    flushing: bool,
+    reclaiming: bool,
     closed: bool,
 }
 
@@ -96,11 +107,13 @@ impl Workers {
     /// Queues a job. The queue is bounded by its users: a connection has at most one body job and one commit.
     pub(crate) fn submit(&self, job: Job) {
         let mut queue = lock(&self.queue);
-        if matches!(job, Job::FlushData | Job::Reclaim) {
-            if queue.housekeeping {
-                return;
-            }
-            queue.housekeeping = true;
+        let pending = match job {
+            Job::FlushData => std::mem::replace(&mut queue.flushing, true),
+            Job::Reclaim => std::mem::replace(&mut queue.reclaiming, true),
+            _ => false,
+        };
+        if pending {
+            return;
         }
         queue.jobs.push_back(job);
         drop(queue);
@@ -113,20 +126,22 @@ impl Workers {
         self.ready.notify_all();
     }
 
+    fn is_closed(&self) -> bool {
+        lock(&self.queue).closed
+    }
+
     /// A thread's body.
     pub(crate) fn run(&self, store: &Arc<Store>, mailboxes: &[Mailbox], committer: &Committer) {
         let mut mover = Mover::default();
         while let Some(job) = self.next() {
             match job {
-                Job::Move { to, socket, sink, limit } => {
-                    let done = mover.run(&socket, sink, limit.min(QUANTUM));
+                Job::Move { to, socket, intake, limit } => {
+                    let done = mover.run(&socket, intake, limit.min(QUANTUM));
                     deliver(mailboxes, to, done);
                 }
-                Job::Write { to, mut sink, data } => {
-                    let end = sink
-                        .write(&data)
-                        .map_or_else(|error| MoveEnd::Failed(error.failure), |()| MoveEnd::Done);
-                    deliver(mailboxes, to, BodyDone { sink, data, taken: 0, end });
+                Job::Write { to, mut intake, data } => {
+                    let end = intake.write(&data).map_or_else(MoveEnd::Failed, |()| MoveEnd::Done);
+                    deliver(mailboxes, to, BodyDone { intake, data: Some(data), taken: 0, end });
                 }
                 Job::Sync { syncer, finish_at, entry } => match syncer.sync(finish_at) {
                     Ok(()) => committer.submit(entry),
@@ -135,6 +150,14 @@ impl Workers {
                         complete(mailboxes, entry.loop_index, entry.owner, entry.op, failed);
                     }
                 },
+                Job::Digest { loop_index, owner, op, syncer, range: (from, to), algorithm } => {
+                    let mut hasher = Hasher::new(algorithm);
+                    let completion = match syncer.read_back(from, to, &mut |bytes| hasher.update(bytes)) {
+                        Ok(()) => Completion::Digested(hasher.finish()),
+                        Err(failure) => Completion::Failed(failure),
+                    };
+                    complete(mailboxes, loop_index, owner, op, completion);
+                }
                 Job::Discard { loop_index, owner, op, id, fence } => {
                     let completion = store.discard(&id, fence);
                     complete(mailboxes, loop_index, owner, op, completion);
@@ -143,12 +166,15 @@ impl Workers {
                     // What could not be synced is taken back by the flush that follows.
                     let _ = store.flush_data();
                     committer.flush();
-                    lock(&self.queue).housekeeping = false;
+                    lock(&self.queue).flushing = false;
                 }
                 Job::Reclaim => {
                     // A failure is the store's trouble, which the committer tells; the next try is its as well.
-                    while store.reclaim(RECLAIM).is_ok_and(|removed| removed == RECLAIM) {}
-                    lock(&self.queue).housekeeping = false;
+                    let removed = store.reclaim(RECLAIM);
+                    lock(&self.queue).reclaiming = false;
+                    if removed.is_ok_and(|removed| removed == RECLAIM) && !self.is_closed() {
+                        self.submit(Job::Reclaim);
+                    }
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! What a request comes to, and the response that says so.
 
-use alloc::string::String;
+use alloc::{string::String, vec::Vec};
 
 use super::checks::Refusal;
 use crate::{
@@ -92,11 +92,16 @@ pub(super) fn methods(config: &Config) -> &'static str {
 fn options(config: &Config, wall: WallTime) -> Response {
     let mut response = Response::new(204, wall);
     response.push("Tus-Version", "1.0.0");
+    let checksum = if config.checksum_algorithms.is_empty() { "" } else { ",checksum,checksum-trailer" };
     let termination = if config.termination { ",termination" } else { "" };
     response.push(
         "Tus-Extension",
-        format_args!("creation,creation-with-upload,creation-defer-length{termination}"),
+        format_args!("creation,creation-with-upload,creation-defer-length{termination}{checksum}"),
     );
+    if !config.checksum_algorithms.is_empty() {
+        let names: Vec<_> = config.checksum_algorithms.iter().map(|algorithm| algorithm.name()).collect();
+        response.push("Tus-Checksum-Algorithm", names.join(","));
+    }
     if let Some(bytes) = config.max_size() {
         response.push("Tus-Max-Size", bytes);
     }

@@ -6,7 +6,7 @@ use alloc::{format, string::String};
 use crate::{
     Code, Config, Framing, Head, UploadId,
     config::Location,
-    header::{external_origin, is_offset_octet_stream, joined_metadata, members, number, single},
+    header::{Checksums, external_origin, is_offset_octet_stream, joined_metadata, members, number, single},
 };
 
 /// A request as the rest of the exchange sees it.
@@ -25,6 +25,7 @@ pub(super) struct Creation {
     /// The length; none where it is deferred.
     pub length: Option<u64>,
     pub metadata: String,
+    pub checksums: Checksums,
     /// Whether the body holds the upload's first bytes.
     pub with_upload: bool,
     /// What `Location` has before the id.
@@ -38,6 +39,7 @@ pub(super) struct Patch {
     pub offset: u64,
     /// `Upload-Length`, where it came with this request.
     pub length: Option<u64>,
+    pub checksums: Checksums,
 }
 
 /// A request that is refused by its head alone.
@@ -102,7 +104,7 @@ pub(super) fn check(config: &Config, head: &Head<'_>) -> Result<Request, Refusal
     let typed = match (place, method) {
         (Place::Collection, Method::Post) => creation(config, head).map(Request::Create),
         (Place::Upload(id), Method::Head) => Ok(Request::Look(id)),
-        (Place::Upload(id), Method::Patch) => patch(head, id).map(Request::Write),
+        (Place::Upload(id), Method::Patch) => patch(config, head, id).map(Request::Write),
         (Place::Upload(id), Method::Delete) if config.termination => Ok(Request::Terminate(id)),
         (Place::Upload(_), _) if config.termination => {
             return Err(not_allowed("OPTIONS, HEAD, PATCH, DELETE"));
@@ -165,21 +167,20 @@ fn creation(config: &Config, head: &Head<'_>) -> Result<Creation, Code> {
     };
     let metadata = joined_metadata(head)?;
     let with_upload = head.framing != Framing::Length(0) && has_upload_type(head);
-    if with_upload {
-        refuse_checksums(head)?;
-    }
+    let checksums =
+        if with_upload { Checksums::of(head, &config.checksum_algorithms)? } else { Checksums::default() };
     let location = location(config, head);
-    Ok(Creation { length, metadata, with_upload, location })
+    Ok(Creation { length, metadata, checksums, with_upload, location })
 }
 
-fn patch(head: &Head<'_>, id: UploadId) -> Result<Patch, Code> {
+fn patch(config: &Config, head: &Head<'_>, id: UploadId) -> Result<Patch, Code> {
     if !has_upload_type(head) {
         return Err(Code::InvalidContentType);
     }
     let offset = single(head, "Upload-Offset").ok().flatten().and_then(number).ok_or(Code::InvalidOffset)?;
     let length = upload_length(head)?;
-    refuse_checksums(head)?;
-    Ok(Patch { id, offset, length })
+    let checksums = Checksums::of(head, &config.checksum_algorithms)?;
+    Ok(Patch { id, offset, length, checksums })
 }
 
 fn upload_length(head: &Head<'_>) -> Result<Option<u64>, Code> {
@@ -189,15 +190,6 @@ fn upload_length(head: &Head<'_>) -> Result<Option<u64>, Code> {
 
 fn has_upload_type(head: &Head<'_>) -> bool {
     matches!(single(head, "Content-Type"), Ok(Some(value)) if is_offset_octet_stream(value))
-}
-
-/// A digest that would not be verified must not be accepted.
-fn refuse_checksums(head: &Head<'_>) -> Result<(), Code> {
-    let announced = members(head, "Trailer").any(|name| name.eq_ignore_ascii_case(b"Upload-Checksum"));
-    if announced || head.values("Upload-Checksum").next().is_some() {
-        return Err(Code::UnsupportedChecksum);
-    }
-    Ok(())
 }
 
 fn location(config: &Config, head: &Head<'_>) -> String {

@@ -8,13 +8,14 @@ use super::{
     checks::Creation,
     reception::{Limit, Receiving, Reply},
 };
-use crate::{Code, Command, Completion, Event, Framing, Now, Record, UploadId};
+use crate::{Code, Command, Completion, Event, Framing, Now, Record, UploadId, header::Checksums};
 
 /// An upload that this request makes.
 #[derive(Debug)]
 pub(super) struct Created {
     record: Record,
     location: String,
+    checksums: Checksums,
     with_upload: bool,
 }
 
@@ -32,7 +33,7 @@ impl Created {
 
 impl Exchange {
     pub(super) fn create(&mut self, now: Now, creation: Creation, entropy: [u8; 10]) {
-        let Creation { length, metadata, with_upload, location } = creation;
+        let Creation { length, metadata, checksums, with_upload, location } = creation;
         if let Err(code) = self.fits(length, with_upload) {
             return self.end(now, Some(Answer::Failed(code)));
         }
@@ -40,7 +41,7 @@ impl Exchange {
         let location = answer::location(location, &id);
         let record = Record { id, created: now.wall, offset: 0, length, metadata };
         let op = self.store(Command::Create { record: record.clone() });
-        self.state = State::Creating(op, Created { record, location, with_upload });
+        self.state = State::Creating(op, Created { record, location, checksums, with_upload });
     }
 
     /// The size limits, as far as the head tells: nothing is created that must fail.
@@ -72,7 +73,8 @@ impl Exchange {
 
     pub(super) fn receive_created(&mut self, now: Now, created: Created) {
         let limit = Limit::of(&self.config, 0, created.record.length);
-        let receiving = Receiving::new(&created.record, None, limit, Reply::Create(created.location));
+        let receiving =
+            Receiving::new(&created.record, None, limit, created.checksums, Reply::Create(created.location));
         self.receive(now, receiving);
     }
 }

@@ -21,7 +21,7 @@ mod reception;
 mod terminate;
 mod write;
 
-use alloc::{collections::VecDeque, string::String, sync::Arc};
+use alloc::{boxed::Box, collections::VecDeque, string::String, sync::Arc};
 
 use crate::{
     Abort, Code, Command, Completion, Config, Deadline, Event, Framing, Head, Input, LockCall, LockReply,
@@ -72,7 +72,7 @@ enum State {
     /// POST: for the new record.
     Creating(OpId, create::Created),
     /// POST and PATCH: for the body, and for its commits.
-    Receiving(Receiving),
+    Receiving(Box<Receiving>),
     /// DELETE: for the store.
     Deleting(OpId),
     /// For the lock to be free of us; then the answer, where somebody is left to get it.
@@ -150,7 +150,7 @@ impl Exchange {
             Input::Yield(offset) => self.on_yield(now, offset),
             Input::Checkpoint => self.on_checkpoint(now),
             Input::Staged(op, total) => self.on_staged(now, op, total),
-            Input::BodyEnd(_) => self.on_body_end(now),
+            Input::BodyEnd(trailers) => self.on_body_end(now, &trailers),
         }
     }
 

@@ -2,16 +2,21 @@
 //! it short. There is no special path for a disconnect, a stall, a yield or a shutdown: the Append ends, what
 //! it staged is committed (or, where it must be, forgotten), the lock goes, the answer follows.
 
+use alloc::boxed::Box;
+
 use super::{
     Exchange, State,
     answer::{self, Answer},
     reception::{Append, Body, Failed, Fate, Receiving, Reply, Settling, failed},
 };
-use crate::{Abort, AppendEnd, Code, Command, Completion, Event, Framing, LockCall, Now, OpId, Output};
+use crate::{
+    Abort, AppendEnd, Code, Command, Completion, Event, Framing, LockCall, Now, OpId, Output, Trailers,
+};
 
 impl Exchange {
     /// Opens the Append, where there is a body to come, and goes on from there.
-    pub(super) fn receive(&mut self, now: Now, mut receiving: Receiving) {
+    pub(super) fn receive(&mut self, now: Now, receiving: Receiving) {
+        let mut receiving = Box::new(receiving);
         if self.framing != Framing::Length(0) {
             receiving.body = self.abort.map_or(Body::Coming, Body::Cut);
             receiving.newcomer = self.newcomer;
@@ -22,6 +27,10 @@ impl Exchange {
                 self.append(&receiving)
             };
         }
+        if self.framing == Framing::Length(0) {
+            // A body of no bytes needs no Append to be verified.
+            receiving.verify(&Trailers::default(), &self.config.checksum_algorithms);
+        }
         self.advance(now, receiving);
     }
 
@@ -29,12 +38,13 @@ impl Exchange {
         self.outputs.push_back(Output::Continue);
         let (fence, fresh) = self.lease.grant();
         let (id, at, max) = (receiving.id.clone(), receiving.at, receiving.limit.bytes);
-        let op = self.store(Command::Append { id, fence, at, max, fresh });
+        let digest = receiving.checksums.header.map(|checksum| checksum.algorithm);
+        let op = self.store(Command::Append { id, fence, at, max, fresh, digest });
         Append::Open { op, stopping: false }
     }
 
     /// Moves a reception on as far as it goes by itself.
-    pub(super) fn advance(&mut self, now: Now, mut receiving: Receiving) {
+    pub(super) fn advance(&mut self, now: Now, mut receiving: Box<Receiving>) {
         if receiving.settling.is_none() {
             if let Append::Open { .. } = receiving.append {
                 let ending = receiving.failed.is_some() || receiving.newcomer.is_some();
@@ -54,9 +64,9 @@ impl Exchange {
     }
 
     /// The body's fate is known: bring what is staged to rest, then end.
-    fn settle(&mut self, now: Now, mut receiving: Receiving, fate: Fate) {
+    fn settle(&mut self, now: Now, mut receiving: Box<Receiving>, fate: Fate) {
         let lost = matches!(fate, Fate::Cut(Abort::LockLost));
-        if receiving.forgets(&fate) {
+        if receiving.forgets(&fate) && !lost {
             receiving.declare = None;
             if receiving.staged > receiving.committed {
                 let (fence, _) = self.lease.grant();
@@ -93,7 +103,7 @@ impl Exchange {
             }
             Fate::Failed(Failed::Conflict(_)) => Code::UploadInterrupted,
             Fate::Overflow => receiving.limit.code,
-            Fate::Failed(Failed::Code(code)) | Fate::Refused(code) => code,
+            Fate::Failed(Failed::Code(code)) | Fate::Refused(code) | Fate::Refuted(code) => code,
         };
         self.end(
             now,
@@ -127,14 +137,17 @@ impl Exchange {
     pub(super) fn on_received(
         &mut self,
         now: Now,
-        mut receiving: Receiving,
+        mut receiving: Box<Receiving>,
         op: OpId,
         completion: Completion,
     ) {
         match (&receiving.append, &receiving.settling) {
             (Append::Open { op: append, .. }, _) if *append == op => {
                 let (total, end) = match completion {
-                    Completion::Appended { total, end } => (total, end),
+                    Completion::Appended { total, end, digest } => {
+                        receiving.digest = digest;
+                        (total, end)
+                    }
                     Completion::Failed(failure) => (0, AppendEnd::Failed(failure)),
                     // The upload was taken from us between the look and the Append.
                     other => {
@@ -156,6 +169,15 @@ impl Exchange {
                 }
                 if asked {
                     self.checkpointed();
+                }
+            }
+            (_, Some(Settling::Digest { op: digest, checksum })) if *digest == op => {
+                let expected = checksum.digest;
+                receiving.settling = None;
+                match completion {
+                    Completion::Digested(digest) if digest == expected => {}
+                    Completion::Digested(_) => receiving.refuted = Some(Code::ChecksumMismatch),
+                    other => receiving.failed = Some(failed(&other)),
                 }
             }
             (_, Some(Settling::Discard { op: discard })) if *discard == op => {
@@ -197,10 +219,15 @@ impl Exchange {
         }
     }
 
-    pub(super) fn on_body_end(&mut self, now: Now) {
+    pub(super) fn on_body_end(&mut self, now: Now, trailers: &Trailers) {
         match core::mem::replace(&mut self.state, State::Over) {
             State::Receiving(mut receiving) if matches!(receiving.body, Body::Coming) => {
                 receiving.body = Body::Ended;
+                if let Some(checksum) = receiving.verify(trailers, &self.config.checksum_algorithms) {
+                    let (id, from, to) = (receiving.id.clone(), receiving.at, receiving.staged);
+                    let op = self.store(Command::Digest { id, from, to, algorithm: checksum.algorithm });
+                    receiving.settling = Some(Settling::Digest { op, checksum });
+                }
                 self.advance(now, receiving);
             }
             other => self.stale(other),
@@ -208,7 +235,7 @@ impl Exchange {
     }
 
     /// The body will not be completed, or the request must end now.
-    pub(super) fn on_body_abort(&mut self, now: Now, mut receiving: Receiving, abort: Abort) {
+    pub(super) fn on_body_abort(&mut self, now: Now, mut receiving: Box<Receiving>, abort: Abort) {
         // An outcome that is decided stands. Whoever lost the lock must not commit, even a complete body.
         let decided = matches!(receiving.body, Body::Cut(_)) || receiving.fate().is_some();
         if decided && abort != Abort::LockLost {

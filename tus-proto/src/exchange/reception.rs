@@ -4,7 +4,11 @@
 use alloc::string::String;
 
 use super::answer;
-use crate::{Abort, AppendEnd, Code, Completion, Config, Deadline, Instant, OpId, Reason, Record, UploadId};
+use crate::{
+    Abort, Algorithm, AppendEnd, Code, Completion, Config, Deadline, Digest, Instant, OpId, Reason, Record,
+    Trailers, UploadId,
+    header::{Checksum, Checksums},
+};
 
 /// How many bytes of a body are welcome, and what one more is answered.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +56,11 @@ pub(super) struct Receiving {
     /// The length that the first commit makes known.
     pub declare: Option<u64>,
     pub limit: Limit,
+    pub checksums: Checksums,
+    /// The digest of what the Append has staged, where the header names an algorithm.
+    pub digest: Option<Digest>,
+    /// The body is not what its checksum says, or its checksum is no good.
+    pub refuted: Option<Code>,
     pub reply: Reply,
     /// Where the body starts.
     pub at: u64,
@@ -98,6 +107,10 @@ pub(super) enum Settling {
     Discard {
         op: OpId,
     },
+    Digest {
+        op: OpId,
+        checksum: Checksum,
+    },
 }
 
 /// A commit that did not happen. Nothing more is committed after it.
@@ -115,17 +128,28 @@ pub(super) enum Fate {
     Cut(Abort),
     Yielded(Option<u64>),
     Refused(Code),
+    /// The body is complete, and not what its checksum says.
+    Refuted(Code),
     Failed(Failed),
 }
 
 impl Receiving {
-    pub(super) fn new(record: &Record, declare: Option<u64>, limit: Limit, reply: Reply) -> Self {
+    pub(super) fn new(
+        record: &Record,
+        declare: Option<u64>,
+        limit: Limit,
+        checksums: Checksums,
+        reply: Reply,
+    ) -> Self {
         let at = record.offset;
         Self {
             id: record.id.clone(),
             length: declare.or(record.length),
             declare,
             limit,
+            checksums,
+            digest: None,
+            refuted: None,
             reply,
             at,
             staged: at,
@@ -155,13 +179,39 @@ impl Receiving {
     pub(super) fn wants_checkpoint(&self, config: &Config, now: Instant) -> bool {
         let due = self.deadline(config).is_some_and(|(at, _)| at <= now);
         let much = self.staged.saturating_sub(self.tried) >= config.checkpoint_bytes;
-        self.staged > self.committed && (self.asked || due || much)
+        // What is not verified yet is not committed.
+        !self.checksums.guard() && self.staged > self.committed && (self.asked || due || much)
     }
 
     /// Whether so much is staged and not committed that the commit under way should be waited for.
     pub(super) fn is_ahead(&self, config: &Config) -> bool {
         let bound = config.checkpoint_bytes.saturating_mul(2);
         self.settling.is_some() && self.staged.saturating_sub(self.committed) >= bound
+    }
+
+    /// What the body has to be verified against, now that it and its trailers are complete, where only reading
+    /// it back can tell. Everything else is decided here.
+    pub(super) fn verify(&mut self, trailers: &Trailers, enabled: &[Algorithm]) -> Option<Checksum> {
+        let checksum = match self.checksums.with_trailers(trailers, enabled) {
+            Ok(checksum) => checksum?,
+            Err(code) => {
+                self.refuted = Some(code);
+                return None;
+            }
+        };
+        let nothing = self.staged == self.at;
+        let refuted = match self.digest {
+            Some(digest) => digest != checksum.digest,
+            None if nothing => !checksum.matches_nothing(),
+            // A checkpoint was told already: what it covers can't be taken back.
+            None if self.tried > self.at => {
+                self.refuted = Some(Code::InvalidChecksum);
+                return None;
+            }
+            None => return Some(checksum),
+        };
+        self.refuted = refuted.then_some(Code::ChecksumMismatch);
+        None
     }
 
     /// What became of the body; none while that is not decided.
@@ -174,7 +224,7 @@ impl Receiving {
             (_, Body::Cut(Abort::LockLost), _) => Some(Fate::Cut(Abort::LockLost)),
             (AppendEnd::Overflow, ..) => Some(Fate::Overflow),
             (AppendEnd::Failed(failure), ..) => Some(Fate::Refused(answer::to_failure(failure))),
-            (AppendEnd::BodyEnd, Body::Ended, _) => Some(Fate::Complete),
+            (AppendEnd::BodyEnd, Body::Ended, _) => Some(self.refuted.map_or(Fate::Complete, Fate::Refuted)),
             (_, Body::Cut(abort), _) => Some(Fate::Cut(*abort)),
             (AppendEnd::Stopped, _, Some(offset)) => Some(Fate::Yielded(offset)),
             // The runtime is about to say why.
@@ -185,16 +235,18 @@ impl Receiving {
     /// Whether the staged rest is to be forgotten: the newcomer sends those bytes itself, or they are lost.
     pub(super) fn forgets(&self, fate: &Fate) -> bool {
         match fate {
-            Fate::Yielded(offset) => *offset == Some(self.committed),
-            Fate::Failed(_) => true,
-            _ => false,
+            Fate::Yielded(offset) => *offset == Some(self.committed) || self.checksums.guard(),
+            Fate::Failed(_) | Fate::Refuted(_) => true,
+            Fate::Complete => false,
+            // All or nothing.
+            Fate::Cut(_) | Fate::Overflow | Fate::Refused(_) => self.checksums.guard(),
         }
     }
 
     /// The Append has staged this many bytes in all.
     pub(super) fn progress(&mut self, now: Instant, total: u64) {
         self.staged = self.staged.max(self.at.saturating_add(total.min(self.limit.bytes)));
-        if self.staged > self.committed && self.settling.is_none() {
+        if self.staged > self.committed && self.settling.is_none() && !self.checksums.guard() {
             self.dirty_since.get_or_insert(now);
         }
     }

@@ -39,7 +39,7 @@ impl Exchange {
             false => Limit::of(&self.config, record.offset, declared.or(record.length)),
         };
         body.map_or(Ok(()), |bytes| limit.check(bytes))?;
-        Ok(Receiving::new(record, declared, limit, Reply::Write))
+        Ok(Receiving::new(record, declared, limit, patch.checksums, Reply::Write))
     }
 
     /// The length this request makes known, where it was deferred. `body` is what the head says of the body.

@@ -1,7 +1,7 @@
 //! What the head alone decides, and in which order: each request here offends against one rule and all that
 //! come after it.
 
-use tus_proto::{Config, Connection, Framing, Output};
+use tus_proto::{Algorithm, Config, Connection, Framing, Output};
 
 use super::script::{Script, Sent, record};
 
@@ -96,9 +96,18 @@ fn then_the_syntax_of_the_headers_and_after_it_the_expectation() {
 
 #[test]
 fn a_checksum_that_would_not_be_verified_is_refused() {
+    let refuses = |sent: &Sent, algorithms: Vec<Algorithm>, code| {
+        let config = Config::builder().checksum_algorithms(algorithms).build().unwrap();
+        Script::start_with(config, sent).refuses(400, code);
+    };
     let patch = || Sent::patch(0, Framing::Chunked);
-    refused(&patch().with("Upload-Checksum", "sha1 AAAA"), 400, "ERR_UNSUPPORTED_CHECKSUM");
-    refused(&patch().with("Trailer", "X, upload-checksum"), 400, "ERR_UNSUPPORTED_CHECKSUM");
+    let sha1 = || patch().with("Upload-Checksum", "sha1 2jmj7l5rSw0yVb/vlWAYkK/YBwk=");
+    refuses(&sha1(), vec![], "ERR_UNSUPPORTED_CHECKSUM");
+    refuses(&patch().with("Trailer", "X, upload-checksum"), vec![], "ERR_UNSUPPORTED_CHECKSUM");
+    refuses(&sha1(), vec![Algorithm::Sha256], "ERR_UNSUPPORTED_CHECKSUM");
+    refuses(&patch().with("Upload-Checksum", "sha1 AAAA"), vec![Algorithm::Sha1], "ERR_INVALID_CHECKSUM");
+    let twice = sha1().with("Upload-Checksum", "sha1 AAAA");
+    refuses(&twice, vec![Algorithm::Sha1], "ERR_INVALID_CHECKSUM");
 }
 
 #[test]
@@ -154,14 +163,19 @@ fn a_refused_head_has_no_body() {
 
 #[test]
 fn options_tells_what_is_enabled() {
-    let config = Config::builder().max_size(77).termination(false).build().unwrap();
+    let config =
+        Config::builder().max_size(77).termination(false).checksum_algorithms(vec![]).build().unwrap();
     let response = Script::start_with(config, &Sent::bare("OPTIONS", "*")).responds();
     assert_eq!(response.header("Tus-Version"), Some("1.0.0"));
     let extensions = "creation,creation-with-upload,creation-defer-length";
     assert_eq!(response.header("Tus-Extension"), Some(extensions));
     assert_eq!(response.header("Tus-Max-Size"), Some("77"));
     let response = Script::start(&Sent::bare("OPTIONS", "/files")).responds();
-    assert_eq!(response.header("Tus-Extension"), Some(&*format!("{extensions},termination")));
+    assert_eq!(
+        response.header("Tus-Extension"),
+        Some(&*format!("{extensions},termination,checksum,checksum-trailer"))
+    );
+    assert_eq!(response.header("Tus-Checksum-Algorithm"), Some("sha1,sha256,sha512,md5"));
     assert_eq!(response.header("Tus-Max-Size"), None);
 }
 

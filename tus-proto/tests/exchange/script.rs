@@ -154,7 +154,7 @@ impl Script {
 
     /// The Append is over.
     pub(crate) fn appended(&mut self, grant: Grant, total: u64, end: AppendEnd) {
-        self.stored(grant.op, Completion::Appended { total, end });
+        self.stored(grant.op, Completion::Appended { total, end, digest: None });
     }
 
     /// The body has come to its end, with this many bytes.

@@ -185,9 +185,10 @@ impl Run {
             Command::Create { .. } => Completion::Created,
             Command::Append { .. } => {
                 let end = self.random.one(&[AppendEnd::BodyEnd, AppendEnd::Stopped, AppendEnd::Overflow]);
-                Completion::Appended { total: self.seen.staged - self.seen.at, end }
+                Completion::Appended { total: self.seen.staged - self.seen.at, end, digest: None }
             }
             Command::Commit { to, .. } => Completion::Committed { offset: *to },
+            Command::Digest { .. } => unreachable!("no body of these has a checksum"),
             Command::Discard { .. } => Completion::Discarded,
             Command::Delete { .. } => Completion::Deleted,
             Command::Stop => unreachable!("Stop has no completion"),
@@ -234,8 +235,8 @@ impl Run {
             Completion::Missing,
             Completion::Created,
             Completion::Exists,
-            Completion::Appended { total, end: AppendEnd::BodyEnd },
-            Completion::Appended { total: 0, end: AppendEnd::Failed(Failure::NoSpace) },
+            Completion::Appended { total, end: AppendEnd::BodyEnd, digest: None },
+            Completion::Appended { total: 0, end: AppendEnd::Failed(Failure::NoSpace), digest: None },
             Completion::Committed { offset: total },
             Completion::Conflict { offset: total },
             Completion::Discarded,
@@ -272,6 +273,7 @@ impl Run {
                         Command::Append { .. } => Completion::Appended {
                             total: self.seen.staged - self.seen.at,
                             end: AppendEnd::Stopped,
+                            digest: None,
                         },
                         _ => self.natural(&command),
                     };

@@ -135,6 +135,7 @@ impl Seen {
                 assert!(!*finish || length.is_none_or(|length| length == *to));
                 self.settling = true;
             }
+            Command::Digest { .. } => panic!("no body of these has a checksum"),
             Command::Discard { .. } => {
                 assert!(self.acquired && !self.settling && self.append.is_none());
                 self.settling = true;

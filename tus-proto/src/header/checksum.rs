@@ -1,0 +1,110 @@
+//! `Upload-Checksum`, in the header section or in the trailer.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+
+use super::{members, single};
+use crate::{Algorithm, Code, Digest, Framing, Hasher, Head, Trailers};
+
+/// What a body must hash to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Checksum {
+    pub algorithm: Algorithm,
+    pub digest: Digest,
+}
+
+impl Checksum {
+    /// An algorithm's name, a blank, and the digest in Base64.
+    fn parse(value: &[u8], enabled: &[Algorithm]) -> Result<Self, Code> {
+        let text = core::str::from_utf8(value).map_err(|_| Code::InvalidChecksum)?;
+        let (name, encoded) = text.split_once(' ').ok_or(Code::InvalidChecksum)?;
+        let algorithm = Algorithm::named(name).filter(|algorithm| enabled.contains(algorithm));
+        let algorithm = algorithm.ok_or(Code::UnsupportedChecksum)?;
+        let bytes = STANDARD.decode(encoded.trim_matches(' ')).map_err(|_| Code::InvalidChecksum)?;
+        let digest = Digest::new(&bytes).filter(|_| bytes.len() == algorithm.digest_len());
+        Ok(Self { algorithm, digest: digest.ok_or(Code::InvalidChecksum)? })
+    }
+
+    /// Whether the body of no bytes matches.
+    pub(crate) fn matches_nothing(&self) -> bool {
+        Hasher::new(self.algorithm).finish() == self.digest
+    }
+}
+
+/// What a head says of its body's checksum.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Checksums {
+    pub header: Option<Checksum>,
+    /// A trailer with one is announced.
+    pub announced: bool,
+}
+
+impl Checksums {
+    pub(crate) fn of(head: &Head<'_>, enabled: &[Algorithm]) -> Result<Self, Code> {
+        let value = single(head, "Upload-Checksum").map_err(|_| Code::InvalidChecksum)?;
+        let header = value.map(|value| Checksum::parse(value, enabled)).transpose()?;
+        // A body with a length has no trailer: what announces one means nothing.
+        let announced = head.framing == Framing::Chunked
+            && members(head, "Trailer").any(|name| name.eq_ignore_ascii_case(b"Upload-Checksum"));
+        if announced && enabled.is_empty() {
+            return Err(Code::UnsupportedChecksum);
+        }
+        Ok(Self { header, announced })
+    }
+
+    /// Whether nothing may be committed before the body has been verified.
+    pub(crate) fn guard(&self) -> bool {
+        self.header.is_some() || self.announced
+    }
+
+    /// What the body must hash to, now that its trailer is known too.
+    pub(crate) fn with_trailers(
+        &self,
+        trailers: &Trailers,
+        enabled: &[Algorithm],
+    ) -> Result<Option<Checksum>, Code> {
+        let mut values = trailers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("Upload-Checksum"));
+        let trailer = values.next().map(|(_, value)| Checksum::parse(value, enabled)).transpose()?;
+        for (_, value) in values {
+            if Some(Checksum::parse(value, enabled)?) != trailer {
+                return Err(Code::InvalidChecksum);
+            }
+        }
+        match (self.header, trailer) {
+            (None, None) if self.announced => Err(Code::InvalidChecksum),
+            (Some(_), None) if self.announced => Err(Code::InvalidChecksum),
+            (Some(header), Some(trailer)) if header != trailer => Err(Code::InvalidChecksum),
+            (header, trailer) => Ok(header.or(trailer)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Checksum, Code> {
+        Checksum::parse(text.as_bytes(), Algorithm::ALL)
+    }
+
+    #[test]
+    fn an_algorithm_and_a_digest_of_its_length() {
+        let checksum = parse("sha1 2jmj7l5rSw0yVb/vlWAYkK/YBwk=");
+        assert!(checksum.is_ok_and(|checksum| checksum.matches_nothing()));
+        for bad in [
+            "",
+            "sha1",
+            "sha1 ",
+            "sha1 !!!",
+            "sha1 YWJj",
+            "sha1 2jmj7l5rSw0yVb/vlWAYkK/YBwk",
+            "sha1:2jmj7l5rSw0yVb/vlWAYkK/YBwk=",
+        ] {
+            assert_eq!(parse(bad), Err(Code::InvalidChecksum), "{bad:?}");
+        }
+        assert_eq!(parse("crc32 AAAAAA=="), Err(Code::UnsupportedChecksum));
+        assert_eq!(
+            Checksum::parse(b"sha1 2jmj7l5rSw0yVb/vlWAYkK/YBwk=", &[]),
+            Err(Code::UnsupportedChecksum)
+        );
+    }
+}
