@@ -17,7 +17,14 @@ pub(crate) fn id() -> UploadId {
 
 /// The upload as the store knows it.
 pub(crate) fn record(offset: u64, length: impl Into<Option<u64>>) -> Record {
-    Record { id: id(), created: WallTime::default(), offset, length: length.into(), metadata: String::new() }
+    Record {
+        id: id(),
+        created: WallTime::default(),
+        offset,
+        length: length.into(),
+        metadata: String::new(),
+        expires: None,
+    }
 }
 
 /// A request that a client sends.
