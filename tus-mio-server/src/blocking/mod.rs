@@ -31,7 +31,7 @@ const RECLAIM: usize = 64;
 /// It owns its store, and the locks that go with it: make one, and give each thread a clone. Requests at
 /// different uploads run side by side. Each is carried out in the thread that calls, which blocks on its body, on
 /// the disk, and for at most [`ConfigBuilder::lock_wait`](tus_proto::ConfigBuilder::lock_wait) on another writer
-/// of the same upload.
+/// of the same upload. Each commits for itself; [`Server`](crate::Server) gathers the commits of many.
 ///
 /// # Bodies
 /// A body is read as the framework has decoded it, without chunk lines, at most 64 KiB at a time. However it
