@@ -120,3 +120,12 @@ impl Drop for Seat<'_> {
         lock(&self.locks.state).inboxes.remove(&self.owner);
     }
 }
+
+#[cfg(test)]
+impl Locks {
+    /// Whether nothing is left of anybody.
+    pub(super) fn is_empty(&self) -> bool {
+        let state = lock(&self.state);
+        state.table.is_empty() && state.inboxes.is_empty()
+    }
+}

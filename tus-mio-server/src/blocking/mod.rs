@@ -228,3 +228,44 @@ impl fmt::Debug for Blocking {
         f.debug_struct("Blocking").field("config", &self.shared.config).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+    use super::*;
+
+    struct Panics;
+
+    impl Read for Panics {
+        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+            resume_unwind(Box::new("a reader's fault"))
+        }
+    }
+
+    #[test]
+    fn no_request_leaves_anything_at_the_lock_table() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), &tus_redb::Options::default()).unwrap();
+        let uploads = Blocking::new(store, Config::default());
+        let fields: [(&str, &[u8]); 4] = [
+            ("Tus-Resumable", b"1.0.0"),
+            ("Upload-Length", b"9"),
+            ("Upload-Offset", b"0"),
+            ("Content-Type", b"application/offset+octet-stream"),
+        ];
+        let created = uploads.handle_request("POST", "/files", &fields, std::io::empty());
+        let location = created.header("Location").unwrap();
+        let panicked = AssertUnwindSafe(|| uploads.handle_request("PATCH", location, &fields, Panics));
+        assert!(catch_unwind(panicked).is_err());
+        for (method, status) in
+            [("PATCH", 204), ("PATCH", 409), ("HEAD", 200), ("DELETE", 204), ("HEAD", 404)]
+        {
+            let response = uploads.handle_request(method, location, &fields, &b"hello"[..]);
+            assert_eq!(response.status(), status, "{method}");
+        }
+        assert!(uploads.shared.locks.is_empty());
+    }
+}
