@@ -7,3 +7,4 @@ mod crashes;
 mod directory;
 mod faults;
 mod harness;
+mod probe;
