@@ -8,7 +8,7 @@ pub mod page;
 mod runtime;
 mod server;
 
-pub use server::{Handle, ServeError, Server, Settings};
+pub use server::{Handle, ServeError, Server, Settings, SettingsError};
 
 /// The examples of the README, compiled.
 #[cfg(doctest)]

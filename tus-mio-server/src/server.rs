@@ -19,11 +19,14 @@ use tus_redb::{Durability, OpenError, Store};
 use crate::{
     http1,
     page::Page,
-    runtime::{self, Clock, Committer, EventLoop, Locks, Mailbox, Message, Shared, Workers},
+    runtime::{self, Clock, Committer, EventLoop, Locks, Mailbox, Message, Metrics, Shared, Workers},
 };
 
 /// How many connections may wait to be accepted.
 const BACKLOG: i32 = 1024;
+
+/// Where the server tells how it is.
+pub(crate) const HEALTH_PATH: &str = "/healthz";
 
 /// What a server is to be. Made from the defaults, with what differs changed.
 #[derive(Clone, Debug)]
@@ -48,6 +51,9 @@ pub struct Settings {
     pub shutdown_timeout: Duration,
     /// Whether a page to upload from is at `/`. Default yes.
     pub demo: bool,
+    /// Where metrics are to be read, in the text form of Prometheus; none for nowhere. Default `/metrics`. How
+    /// the server is, is told at `/healthz` always.
+    pub metrics_path: Option<String>,
 }
 
 impl Default for Settings {
@@ -64,9 +70,58 @@ impl Default for Settings {
             max_connections: 4096,
             shutdown_timeout: Duration::from_secs(10),
             demo: true,
+            metrics_path: Some("/metrics".into()),
         }
     }
 }
+
+impl Settings {
+    /// Checks that every path has one meaning. [`Server::bind`] does, too.
+    ///
+    /// # Errors
+    /// The caller's: the metrics, the page, the health and the uploads are in each other's way.
+    pub fn check(&self) -> Result<(), SettingsError> {
+        self.check_uploads_leave(HEALTH_PATH, "choose another base path")?;
+        let Some(path) = &self.metrics_path else { return Ok(()) };
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-._~/".contains(&b);
+        if !path.starts_with('/') || path.len() == 1 || !path.bytes().all(allowed) {
+            return Err(SettingsError(format!(
+                "the metrics path {path:?} must start with / and have letters, digits and -._~ behind it, as /metrics"
+            )));
+        }
+        let page = self.demo.then(|| Page::new(self.protocol.base_path()));
+        if path == HEALTH_PATH || page.is_some_and(|page| page.asset(path).is_some()) {
+            return Err(SettingsError(format!(
+                "the metrics path {path} is taken by another part of the server: choose another"
+            )));
+        }
+        self.check_uploads_leave(path, "choose another metrics path, or none")
+    }
+
+    /// Below the root everything lies; there the server's own paths come first, for it gives no upload such an id.
+    fn check_uploads_leave(&self, path: &str, hint: &str) -> Result<(), SettingsError> {
+        let base = self.protocol.base_path();
+        let rest = path.strip_prefix(base).filter(|_| !base.is_empty());
+        match rest {
+            Some(rest) if rest.is_empty() || rest.starts_with('/') => {
+                Err(SettingsError(format!("{path} lies in the uploads' path {base}: {hint}")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Settings that contradict themselves. Whoever made them is at fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingsError(String);
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for SettingsError {}
 
 /// A server that listens and does not serve yet.
 ///
@@ -98,8 +153,10 @@ impl Server {
     /// Listens, and opens the store. If either can't be done, nothing was changed.
     ///
     /// # Errors
-    /// The environment's: an address in use, a directory that can't be written or is in use.
+    /// The environment's: an address in use, a directory that can't be written or is in use. The caller's, where
+    /// [`Settings::check`] finds something.
     pub fn bind(settings: Settings) -> Result<Self, ServeError> {
+        settings.check().map_err(ServeError::Settings)?;
         let listeners: Vec<_> =
             settings.listen.iter().map(|address| listen(*address)).collect::<Result<_, _>>()?;
         let addresses = listeners.iter().map(|listener| listener.local_addr().map_err(ServeError::System));
@@ -117,6 +174,8 @@ impl Server {
         let shared = Arc::new(Shared {
             clock: Clock::start(),
             page: settings.demo.then(|| Page::new(settings.protocol.base_path())),
+            metrics_path: settings.metrics_path,
+            metrics: Metrics::new(),
             protocol: Arc::new(settings.protocol),
             http: Arc::new(settings.http),
             locks: Locks::new(store.first_fence()),
@@ -169,7 +228,10 @@ impl Server {
                     let work = || shared.workers.run(&shared.store, &shared.mailboxes, &shared.committer);
                     helping.push(named("worker", index).spawn_scoped(scope, work)?);
                 }
-                let commit = || shared.committer.run(&shared.store, &shared.mailboxes, &shared.workers);
+                let commit = || {
+                    let Shared { committer, store, mailboxes, workers, metrics, .. } = &**shared;
+                    committer.run(store, mailboxes, workers, metrics);
+                };
                 let committer = named("committer", 0).spawn_scoped(scope, commit)?;
                 for (index, event_loop) in rest.into_iter().enumerate() {
                     serving.push(named("loop", index + 1).spawn_scoped(scope, || event_loop.run())?);
@@ -242,10 +304,12 @@ impl Handle {
     }
 }
 
-/// Why a server can't start, or can't go on. The environment's fault.
+/// Why a server can't start, or can't go on. But for the settings the environment's fault.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ServeError {
+    /// The settings contradict themselves.
+    Settings(SettingsError),
     /// It can't listen on this address.
     Listen(SocketAddr, io::Error),
     /// The store can't be opened.
@@ -264,6 +328,7 @@ impl fmt::Display for ServeError {
                 )
             }
             Self::Listen(address, error) => write!(f, "can't listen on {address}: {error}"),
+            Self::Settings(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
             Self::System(error) => write!(f, "the system can't run the server: {error}"),
         }
@@ -274,6 +339,7 @@ impl std::error::Error for ServeError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Listen(_, error) | Self::System(error) => Some(error),
+            Self::Settings(error) => Some(error),
             Self::Store(error) => Some(error),
         }
     }

@@ -2,15 +2,19 @@
 //! A lone change is not delayed for company; while one group is being made durable, the next gathers.
 
 use std::{
-    sync::{Arc, Condvar, Mutex, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
-use tus_proto::{OpId, Owner};
+use tus_proto::{Completion, Failure, OpId, Owner};
 use tus_redb::{Change, Store};
 
 use super::{
     mailbox::{Mailbox, Message, lock},
+    metrics::Metrics,
     workers::{Job, Workers},
 };
 
@@ -19,6 +23,9 @@ const GROUP: usize = 256;
 
 /// How long an eventual store may hold back what a power cut would take.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often a store that can't commit is tried, where no change comes that would.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A change and whom its completion concerns.
 #[derive(Debug)]
@@ -34,6 +41,8 @@ pub(crate) struct Entry {
 pub(crate) struct Committer {
     queue: Mutex<Queue>,
     ready: Condvar,
+    /// The disk failed the last commit.
+    failing: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -46,7 +55,7 @@ struct Queue {
 
 impl Committer {
     pub(crate) fn new() -> Self {
-        Self { queue: Mutex::default(), ready: Condvar::new() }
+        Self { queue: Mutex::default(), ready: Condvar::new(), failing: AtomicBool::new(false) }
     }
 
     /// Queues a change whose data is on disk.
@@ -61,6 +70,11 @@ impl Committer {
         self.ready.notify_one();
     }
 
+    /// Whether the disk failed the last commit.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
+    }
+
     /// Ends [`run`](Self::run) once the queue is empty.
     pub(crate) fn close(&self) {
         lock(&self.queue).closed = true;
@@ -68,15 +82,26 @@ impl Committer {
     }
 
     /// The thread's body.
-    pub(crate) fn run(&self, store: &Arc<Store>, mailboxes: &[Mailbox], workers: &Workers) {
+    pub(crate) fn run(
+        &self,
+        store: &Arc<Store>,
+        mailboxes: &[Mailbox],
+        workers: &Workers,
+        metrics: &Metrics,
+    ) {
         let mut group = Vec::new();
         let mut last_flush = Instant::now();
+        let mut last_probe = Instant::now();
         while let Some(flush) = self.next_group(&mut group) {
             if group.is_empty() {
                 // What was read last need not be held for a store that is idle.
                 store.rest();
             } else {
-                commit(store, mailboxes, &mut group);
+                self.commit(store, mailboxes, metrics, &mut group);
+            }
+            if (self.is_failing() || store.is_full()) && last_probe.elapsed() >= PROBE_INTERVAL {
+                last_probe = Instant::now();
+                self.probe(store);
             }
             if flush {
                 let _ = store.flush();
@@ -111,23 +136,113 @@ impl Committer {
         group.extend(queue.entries.drain(..count));
         Some(std::mem::take(&mut queue.flush))
     }
-}
 
-fn commit(store: &Store, mailboxes: &[Mailbox], group: &mut Vec<Entry>) {
-    let mut changes = Vec::with_capacity(group.len());
-    let mut addresses = Vec::with_capacity(group.len());
-    for entry in group.drain(..) {
-        changes.push(entry.change);
-        addresses.push((entry.loop_index, entry.owner, entry.op));
-    }
-    let completions = store.commit(&changes);
-    let mut letters: Vec<Vec<Message>> = mailboxes.iter().map(|_| Vec::new()).collect();
-    for ((loop_index, owner, op), completion) in addresses.into_iter().zip(completions) {
-        if let Some(letters) = letters.get_mut(loop_index) {
-            letters.push(Message::Stored(owner, op, completion));
+    fn commit(&self, store: &Store, mailboxes: &[Mailbox], metrics: &Metrics, group: &mut Vec<Entry>) {
+        let mut changes = Vec::with_capacity(group.len());
+        let mut addresses = Vec::with_capacity(group.len());
+        for entry in group.drain(..) {
+            changes.push(entry.change);
+            addresses.push((entry.loop_index, entry.owner, entry.op));
+        }
+        let begun = Instant::now();
+        let completions = store.commit(&changes);
+        metrics.committed(completions.len(), begun.elapsed());
+        self.learn(&completions);
+        let mut letters: Vec<Vec<Message>> = mailboxes.iter().map(|_| Vec::new()).collect();
+        for ((loop_index, owner, op), completion) in addresses.into_iter().zip(completions) {
+            if let Some(letters) = letters.get_mut(loop_index) {
+                letters.push(Message::Stored(owner, op, completion));
+            }
+        }
+        for (mailbox, letters) in mailboxes.iter().zip(letters) {
+            mailbox.post_all(letters.into_iter());
         }
     }
-    for (mailbox, letters) in mailboxes.iter().zip(letters) {
-        mailbox.post_all(letters.into_iter());
+
+    /// Sees from a group's completions whether the disk works. Where nothing was to be committed, nothing shows.
+    fn learn(&self, completions: &[Completion]) {
+        let done = |completion: &Completion| {
+            matches!(completion, Completion::Created | Completion::Committed { .. } | Completion::Deleted)
+        };
+        if completions.iter().any(done) {
+            self.failing.store(false, Ordering::Relaxed);
+        } else if completions.contains(&Completion::Failed(Failure::Io)) {
+            self.failing.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Tries a store that could not commit: who asks for the server's health may have sent everybody else away.
+    fn probe(&self, store: &Store) {
+        let failing = matches!(store.probe(), Err(Failure::Io | Failure::Unavailable));
+        self.failing.store(failing, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use tus_proto::{Record, UploadId, WallTime};
+    use tus_redb::{
+        Options,
+        sim::{Fault, SimDisk},
+    };
+
+    use super::*;
+
+    /// Creates an upload, and tells whether the disk counts as failing afterwards.
+    fn create(committer: &Committer, store: &Store, id: &str) -> bool {
+        let id = UploadId::new(id).unwrap();
+        let record =
+            Record { id, created: WallTime::default(), offset: 0, length: None, metadata: String::new() };
+        committer.learn(&store.commit(&[Change::Create(record)]));
+        committer.is_failing()
+    }
+
+    #[test]
+    fn a_failing_disk_shows_and_so_does_its_recovery() {
+        let disk = SimDisk::new();
+        let store = Store::open_on(Arc::new(disk.clone()), &Options::default()).unwrap();
+        let committer = Committer::new();
+        assert!(!create(&committer, &store, "a"));
+        disk.fail(0..u64::MAX, Fault::Io);
+        assert!(create(&committer, &store, "b"));
+        committer.probe(&store);
+        assert!(committer.is_failing(), "the disk still fails");
+        disk.heal();
+        committer.probe(&store);
+        assert!(!committer.is_failing());
+        assert!(!create(&committer, &store, "c"));
+    }
+
+    #[test]
+    fn a_refused_change_shows_nothing_and_one_that_is_done_shows_that_the_disk_works() {
+        let store = Store::open_on(Arc::new(SimDisk::new()), &Options::default()).unwrap();
+        let committer = Committer::new();
+        assert!(!create(&committer, &store, "a"));
+        committer.learn(&[Completion::Failed(Failure::Io), Completion::Missing]);
+        assert!(create(&committer, &store, "a"), "it exists: nothing was committed");
+        assert!(!create(&committer, &store, "b"));
+        committer.learn(&[Completion::Deleted, Completion::Failed(Failure::Io)]);
+        assert!(!committer.is_failing(), "the group was committed, whatever one of its changes lacked");
+    }
+
+    #[test]
+    fn a_full_disk_is_no_failing_one_and_a_probe_finds_new_space() {
+        let disk = SimDisk::new();
+        let store = Store::open_on(Arc::new(disk.clone()), &Options::default()).unwrap();
+        let committer = Committer::new();
+        disk.set_free(Some(0));
+        let mut number = 0;
+        while !store.is_full() && number < 1000 {
+            number += 1;
+            assert!(!create(&committer, &store, &number.to_string()));
+        }
+        assert!(store.is_full());
+        committer.probe(&store);
+        assert!(store.is_full() && !committer.is_failing());
+        disk.set_free(None);
+        committer.probe(&store);
+        assert!(!store.is_full() && !committer.is_failing());
     }
 }

@@ -16,7 +16,9 @@ mod event_loop;
 mod intake;
 mod locks;
 mod mailbox;
+mod metrics;
 mod request;
+mod routes;
 mod splice;
 mod timers;
 mod turn;
@@ -40,6 +42,7 @@ pub(crate) use committer::Committer;
 pub(crate) use event_loop::{EventLoop, WAKER};
 pub(crate) use locks::Locks;
 pub(crate) use mailbox::{Mailbox, Message};
+pub(crate) use metrics::Metrics;
 pub(crate) use workers::Workers;
 
 /// Names a connection of one event loop. A slot is used again, a generation is not: what is late for one
@@ -57,6 +60,9 @@ pub(crate) struct Shared {
     pub protocol: Arc<Config>,
     pub http: Arc<http1::Settings>,
     pub page: Option<Page>,
+    /// Where the metrics are; none where they are not to be seen.
+    pub metrics_path: Option<String>,
+    pub metrics: Metrics,
     pub store: Arc<Store>,
     pub locks: Locks,
     pub mailboxes: Vec<Mailbox>,
