@@ -178,11 +178,13 @@ impl Drive {
         }
     }
 
-    /// Goes on after [`get_stuck`](Self::get_stuck).
+    /// Goes on after [`get_stuck`](Self::get_stuck): first with the write in the middle of which it hung.
     pub fn get_unstuck(&mut self, owner: Owner) {
         if let Some(running) = self.running.get_mut(&owner) {
             running.stuck = false;
-            for event in std::mem::take(&mut running.inbox) {
+            let waiting = std::mem::take(&mut running.inbox);
+            self.pump(owner);
+            for event in waiting {
                 self.on_lock_event(owner, event);
             }
         }

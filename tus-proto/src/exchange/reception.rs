@@ -217,11 +217,14 @@ impl Receiving {
     /// What became of the body; none while that is not decided.
     pub(super) fn fate(&self) -> Option<Fate> {
         let Append::Ended(end) = self.append else { return None };
+        // A store that knows of the new holder may refuse a commit before we are told: it means the same.
+        if let Body::Cut(Abort::LockLost) = self.body {
+            return Some(Fate::Cut(Abort::LockLost));
+        }
         if let Some(failed) = self.failed {
             return Some(Fate::Failed(failed));
         }
         match (end, &self.body, self.newcomer) {
-            (_, Body::Cut(Abort::LockLost), _) => Some(Fate::Cut(Abort::LockLost)),
             (AppendEnd::Overflow, ..) => Some(Fate::Overflow),
             (AppendEnd::Failed(failure), ..) => Some(Fate::Refused(answer::to_failure(failure))),
             (AppendEnd::BodyEnd, Body::Ended, _) => Some(self.refuted.map_or(Fate::Complete, Fate::Refuted)),

@@ -148,6 +148,19 @@ fn a_lock_lost_beside_a_commit_waits_for_it_and_sends_no_other() {
 }
 
 #[test]
+fn a_commit_refused_because_the_lock_is_lost_is_answered_as_that() {
+    let (mut script, grant) = receiving();
+    script.staged(grant, 100);
+    let commit = script.commit();
+    script.input(Input::Abort(Abort::LockLost));
+    script.stop();
+    script.stored(commit.op, Completion::Conflict { offset: 500 });
+    script.appended(grant, 200, AppendEnd::Stopped);
+    script.release();
+    answered(&mut script, Some((400, "ERR_UPLOAD_INTERRUPTED")));
+}
+
+#[test]
 fn a_lock_lost_before_the_body_begins_opens_no_append() {
     let mut script = Script::start(&Sent::patch(3, Framing::Length(400)));
     script.load(&record(3, 1000));
