@@ -5,10 +5,12 @@
 
 pub mod http1;
 pub mod page;
+mod paths;
 mod runtime;
 mod server;
 
-pub use server::{Handle, ServeError, Server, Settings, SettingsError};
+pub use paths::SettingsError;
+pub use server::{Handle, ServeError, Server, Settings};
 
 /// The examples of the README, compiled.
 #[cfg(doctest)]

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use tus_proto::{Code, Connection, Head, Response};
 
 use super::{Shared, event_loop::EventLoop, metrics};
-use crate::{page::CONTENT_SECURITY_POLICY, server::HEALTH_PATH};
+use crate::{page::CONTENT_SECURITY_POLICY, paths::HEALTH_PATH};
 
 const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
 
