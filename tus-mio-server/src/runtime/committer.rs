@@ -160,7 +160,7 @@ impl Committer {
     }
 
     /// Sees from a group's completions whether the disk works. Where nothing was to be committed, nothing shows.
-    fn learn(&self, completions: &[Completion]) {
+    pub(super) fn learn(&self, completions: &[Completion]) {
         let done = |completion: &Completion| {
             matches!(completion, Completion::Created | Completion::Committed { .. } | Completion::Deleted)
         };
@@ -181,6 +181,8 @@ impl Committer {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
+    use std::thread;
 
     use tus_proto::{Record, UploadId, WallTime};
     use tus_redb::{
@@ -213,6 +215,22 @@ mod tests {
         committer.probe(&store);
         assert!(!committer.is_failing());
         assert!(!create(&committer, &store, "c"));
+    }
+
+    #[test]
+    fn a_disk_that_has_recovered_shows_without_any_change() {
+        let store = Arc::new(Store::open_on(Arc::new(SimDisk::new()), &Options::default()).unwrap());
+        let (committer, workers, metrics) = (Committer::new(), Workers::new(), Metrics::new());
+        committer.learn(&[Completion::Failed(Failure::Io)]);
+        let begun = Instant::now();
+        thread::scope(|scope| {
+            scope.spawn(|| committer.run(&store, &[], &workers, &metrics));
+            while committer.is_failing() && begun.elapsed() < Duration::from_secs(20) {
+                thread::sleep(Duration::from_millis(5));
+            }
+            committer.close();
+        });
+        assert!(!committer.is_failing());
     }
 
     #[test]

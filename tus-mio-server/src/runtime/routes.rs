@@ -65,3 +65,95 @@ fn trouble(shared: &Shared) -> Option<&'static str> {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicBool, AtomicU8, AtomicUsize},
+        },
+        time::Duration,
+    };
+
+    use tus_proto::{Completion, Framing, Record, UploadId, WallTime};
+    use tus_redb::{
+        Change, Options, Store,
+        sim::{Fault, SimDisk},
+    };
+
+    use super::*;
+    use crate::runtime::{Clock, Committer, Locks, Metrics, Workers};
+
+    fn event_loop(disk: &SimDisk) -> EventLoop {
+        let store = Store::open_on(Arc::new(disk.clone()), &Options::default()).unwrap();
+        let shared = Shared {
+            clock: Clock::start(),
+            protocol: Arc::default(),
+            http: Arc::default(),
+            page: None,
+            metrics_path: None,
+            metrics: Metrics::new(),
+            locks: Locks::new(store.first_fence()),
+            store: Arc::new(store),
+            mailboxes: Vec::new(),
+            workers: Workers::new(),
+            committer: Committer::new(),
+            max_connections: 1,
+            connections: AtomicUsize::new(0),
+            full: AtomicBool::new(false),
+            shutdown_timeout: Duration::ZERO,
+            shutdowns: AtomicU8::new(0),
+        };
+        EventLoop::new(0, Arc::new(shared), mio::Poll::new().unwrap())
+    }
+
+    fn health(event_loop: &EventLoop) -> (u16, String) {
+        let head = Head {
+            method: "GET",
+            target: "/healthz",
+            fields: &[],
+            framing: Framing::Length(0),
+            secure: false,
+        };
+        let response = event_loop.own_answer(&head).unwrap();
+        (response.status(), response.body().to_owned())
+    }
+
+    fn create(event_loop: &EventLoop, id: &str) -> Completion {
+        let id = UploadId::new(id).unwrap();
+        let record =
+            Record { id, created: WallTime::default(), offset: 0, length: None, metadata: String::new() };
+        let completions = event_loop.shared.store.commit(&[Change::Create(record)]);
+        event_loop.shared.committer.learn(&completions);
+        completions[0].clone()
+    }
+
+    #[test]
+    fn health_tells_a_disk_that_fails() {
+        let disk = SimDisk::new();
+        let event_loop = event_loop(&disk);
+        assert_eq!(health(&event_loop), (200, "ok".into()));
+        disk.fail(0..u64::MAX, Fault::Io);
+        assert!(matches!(create(&event_loop, "a"), Completion::Failed(_)));
+        assert_eq!(health(&event_loop), (503, "the disk fails".into()));
+        disk.heal();
+        assert_eq!(create(&event_loop, "b"), Completion::Created);
+        assert_eq!(health(&event_loop), (200, "ok".into()));
+    }
+
+    #[test]
+    fn health_tells_a_disk_that_is_full() {
+        let disk = SimDisk::new();
+        let event_loop = event_loop(&disk);
+        disk.set_free(Some(0));
+        let full = (0..1000).any(|number| {
+            create(&event_loop, &number.to_string());
+            event_loop.shared.store.is_full()
+        });
+        assert!(full);
+        assert_eq!(health(&event_loop), (503, "there is no space left on the disk".into()));
+    }
+}
