@@ -148,6 +148,7 @@ fn a_newcomer_waits_for_the_lock_and_the_writer_yields() {
     writer.request(&at(&location, Request::patch(0).announcing(10, "hello")));
     // Once a byte of it is committed, it holds the lock.
     shows_after_head(&server, &location, "tusd_bytes_received_total", "5");
+    assert_eq!(scrape(&server).get("tus_lock_waits_total"), None);
     assert_eq!(send(&server, &at(&location, Request::delete())).status, 204);
     assert_eq!(writer.answer(false).unwrap().status, 400);
     let counted = scrape(&server);
@@ -169,6 +170,19 @@ fn a_deadline_that_passes_is_counted_by_its_reason() {
     assert_eq!(counted["tus_deadlines_total{reason=\"body\"}"], "1");
     assert_eq!(counted["tusd_errors_total{status=\"500\"}"], "1");
     assert_eq!(counted["tusd_bytes_received_total"], "5");
+}
+
+#[test]
+fn what_the_store_could_not_do_is_counted() {
+    let server = Running::start(|_| {});
+    let location = create(&server, 5);
+    // Data files are made by their first byte: now they can't be.
+    std::fs::remove_dir_all(server.data_dir().join("data/data")).unwrap();
+    assert_eq!(send(&server, &at(&location, Request::patch(0).sized("hello"))).status, 500);
+    let counted = scrape(&server);
+    assert_eq!(counted["tus_store_errors_total{cause=\"io\"}"], "1");
+    assert_eq!(counted["tusd_errors_total{status=\"500\"}"], "1");
+    assert_eq!(counted.get("tusd_bytes_received_total"), None);
 }
 
 #[test]
