@@ -1,10 +1,16 @@
 //! What a server counts and what it says of its health, read from outside over TCP.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use tests::{Answer, Request, client::Client, server::Running};
 use tus_mio_server::{Server, Settings};
+
+/// How long what must come may take. A bound, not a measure.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Sends a request on a connection of its own, and waits until the server has closed it.
 fn send(server: &Running, request: &Request) -> Answer {
@@ -36,26 +42,24 @@ fn scrape(server: &Running) -> BTreeMap<String, String> {
 /// As [`shows`], asking for the upload's offset before each look: that is what makes a writer commit.
 #[track_caller]
 fn shows_after_head(server: &Running, location: &str, name: &str, value: &str) {
-    for _ in 0..5_000 {
+    let begun = Instant::now();
+    while scrape(server).get(name).is_none_or(|counted| counted != value) {
         assert_eq!(send(server, &at(location, Request::head())).status, 200);
-        if scrape(server).get(name).is_some_and(|counted| counted == value) {
-            return;
-        }
+        assert!(begun.elapsed() < PATIENCE, "{name} should be {value}");
     }
-    panic!("{name} should be {value}");
 }
 
 /// Scrapes until this sample has this value: what happens behind an answer takes its time.
 #[track_caller]
 fn shows(server: &Running, name: &str, value: &str) {
-    let mut last = BTreeMap::new();
-    for _ in 0..5_000 {
-        last = scrape(server);
-        if last.get(name).is_some_and(|counted| counted == value) {
+    let begun = Instant::now();
+    loop {
+        let counted = scrape(server);
+        if counted.get(name).is_some_and(|counted| counted == value) {
             return;
         }
+        assert!(begun.elapsed() < PATIENCE, "{name} should be {value}: {counted:#?}");
     }
-    panic!("{name} should be {value}: {last:#?}");
 }
 
 fn create(server: &Running, length: usize) -> String {
@@ -170,6 +174,19 @@ fn a_deadline_that_passes_is_counted_by_its_reason() {
     assert_eq!(counted["tus_deadlines_total{reason=\"body\"}"], "1");
     assert_eq!(counted["tusd_errors_total{status=\"500\"}"], "1");
     assert_eq!(counted["tusd_bytes_received_total"], "5");
+}
+
+#[test]
+fn uploads_that_expire_are_counted_when_they_go() {
+    let server = Running::start(|settings| {
+        let second = Duration::from_secs(1);
+        settings.protocol = tus_proto::Config::builder().upload_expiry(Some(second)).build().unwrap();
+        settings.cleanup_interval = second;
+    });
+    create(&server, 5);
+    create(&server, 5);
+    shows(&server, "tus_uploads_expired_total", "2");
+    assert_eq!(scrape(&server).get("tusd_uploads_terminated_total"), None);
 }
 
 #[test]

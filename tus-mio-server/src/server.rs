@@ -47,6 +47,9 @@ pub struct Settings {
     pub max_connections: usize,
     /// How long requests may go on after a shutdown was asked for. Default 10 s.
     pub shutdown_timeout: Duration,
+    /// How often expired uploads are looked for. Default 60 s. Where uploads expire, see
+    /// [`ConfigBuilder::upload_expiry`](tus_proto::ConfigBuilder::upload_expiry).
+    pub cleanup_interval: Duration,
     /// Whether a page to upload from is at `/`. Default yes.
     pub demo: bool,
     /// Where metrics are to be read, in the text form of Prometheus; none for nowhere. Default `/metrics`. How
@@ -67,6 +70,7 @@ impl Default for Settings {
             workers: 4,
             max_connections: 4096,
             shutdown_timeout: Duration::from_secs(10),
+            cleanup_interval: Duration::from_secs(60),
             demo: true,
             metrics_path: Some("/metrics".into()),
         }
@@ -137,6 +141,7 @@ impl Server {
             connections: AtomicUsize::new(0),
             full: AtomicBool::new(false),
             shutdown_timeout: settings.shutdown_timeout,
+            cleanup_interval: settings.cleanup_interval,
             shutdowns: AtomicU8::new(0),
         });
         let mut loops: Vec<_> = polls
@@ -178,10 +183,7 @@ impl Server {
                     let work = || shared.workers.run(&shared.store, &shared.mailboxes, &shared.committer);
                     helping.push(named("worker", index).spawn_scoped(scope, work)?);
                 }
-                let commit = || {
-                    let Shared { committer, store, mailboxes, workers, metrics, .. } = &**shared;
-                    committer.run(store, mailboxes, workers, metrics);
-                };
+                let commit = || shared.committer.run(shared);
                 let committer = named("committer", 0).spawn_scoped(scope, commit)?;
                 for (index, event_loop) in rest.into_iter().enumerate() {
                     serving.push(named("loop", index + 1).spawn_scoped(scope, || event_loop.run())?);

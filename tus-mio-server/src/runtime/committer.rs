@@ -3,7 +3,7 @@
 
 use std::{
     sync::{
-        Arc, Condvar, Mutex, PoisonError,
+        Condvar, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -13,13 +13,17 @@ use tus_proto::{Completion, Failure, OpId, Owner};
 use tus_redb::{Change, Store};
 
 use super::{
+    Shared,
     mailbox::{Mailbox, Message, lock},
     metrics::Metrics,
-    workers::{Job, Workers},
+    workers::Job,
 };
 
 /// The most changes in one group: what a transaction takes in a few milliseconds.
 const GROUP: usize = 256;
+
+/// How many expired uploads are removed in one transaction.
+const SWEEP: usize = 64;
 
 /// How long an eventual store may hold back what a power cut would take.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
@@ -82,17 +86,15 @@ impl Committer {
     }
 
     /// The thread's body.
-    pub(crate) fn run(
-        &self,
-        store: &Arc<Store>,
-        mailboxes: &[Mailbox],
-        workers: &Workers,
-        metrics: &Metrics,
-    ) {
+    pub(crate) fn run(&self, shared: &Shared) {
+        let Shared { store, mailboxes, workers, clock, metrics, cleanup_interval: cleanup, .. } = shared;
+        let cleanup = *cleanup;
         let mut group = Vec::new();
-        let mut last_flush = Instant::now();
+        let (mut last_flush, mut last_sweep) = (Instant::now(), Instant::now());
         let mut last_probe = Instant::now();
-        while let Some(flush) = self.next_group(&mut group) {
+        // What expired while no server ran goes at once.
+        let mut sweep = true;
+        while let Some(flush) = self.next_group(&mut group, sweep) {
             if group.is_empty() {
                 // What was read last need not be held for a store that is idle.
                 store.rest();
@@ -109,6 +111,19 @@ impl Committer {
                 last_flush = Instant::now();
                 workers.submit(Job::FlushData);
             }
+            if last_sweep.elapsed() >= cleanup {
+                last_sweep = Instant::now();
+                sweep = true;
+            }
+            if std::mem::take(&mut sweep) {
+                let now = clock.now().wall;
+                let swept = store.sweep(now, SWEEP).unwrap_or_default();
+                sweep = swept.more;
+                metrics.swept(swept.expired);
+                if swept.expired > 0 {
+                    tracing::info!(uploads = swept.expired, "expired");
+                }
+            }
             if store.needs_reclaim() {
                 workers.submit(Job::Reclaim);
             }
@@ -123,9 +138,9 @@ impl Committer {
     }
 
     /// Waits for changes, for a flush, or for a second to pass. None when closed and empty.
-    fn next_group(&self, group: &mut Vec<Entry>) -> Option<bool> {
+    fn next_group(&self, group: &mut Vec<Entry>, at_once: bool) -> Option<bool> {
         let mut queue = lock(&self.queue);
-        if queue.entries.is_empty() && !queue.flush && !queue.closed {
+        if queue.entries.is_empty() && !queue.flush && !queue.closed && !at_once {
             let waited = self.ready.wait_timeout(queue, FLUSH_INTERVAL);
             queue = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -180,51 +195,42 @@ impl Committer {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use std::thread;
 
-    use tus_proto::{Record, UploadId, WallTime};
-    use tus_redb::{
-        Options,
-        sim::{Fault, SimDisk},
-    };
+    use tus_redb::sim::{Fault, SimDisk};
 
     use super::*;
 
     /// Creates an upload, and tells whether the disk counts as failing afterwards.
-    fn create(committer: &Committer, store: &Store, id: &str) -> bool {
-        let id = UploadId::new(id).unwrap();
-        let record =
-            Record { id, created: WallTime::default(), offset: 0, length: None, metadata: String::new() };
-        committer.learn(&store.commit(&[Change::Create(record)]));
-        committer.is_failing()
+    fn create(shared: &Shared, id: &str) -> bool {
+        shared.create(id);
+        shared.committer.is_failing()
     }
 
     #[test]
     fn a_failing_disk_shows_and_so_does_its_recovery() {
         let disk = SimDisk::new();
-        let store = Store::open_on(Arc::new(disk.clone()), &Options::default()).unwrap();
-        let committer = Committer::new();
-        assert!(!create(&committer, &store, "a"));
+        let shared = Shared::on(&disk);
+        let (store, committer) = (&shared.store, &shared.committer);
+        assert!(!create(&shared, "a"));
         disk.fail(0..u64::MAX, Fault::Io);
-        assert!(create(&committer, &store, "b"));
-        committer.probe(&store);
+        assert!(create(&shared, "b"));
+        committer.probe(store);
         assert!(committer.is_failing(), "the disk still fails");
         disk.heal();
-        committer.probe(&store);
+        committer.probe(store);
         assert!(!committer.is_failing());
-        assert!(!create(&committer, &store, "c"));
+        assert!(!create(&shared, "c"));
     }
 
     #[test]
     fn a_disk_that_has_recovered_shows_without_any_change() {
-        let store = Arc::new(Store::open_on(Arc::new(SimDisk::new()), &Options::default()).unwrap());
-        let (committer, workers, metrics) = (Committer::new(), Workers::new(), Metrics::new());
+        let shared = Shared::on(&SimDisk::new());
+        let committer = &shared.committer;
         committer.learn(&[Completion::Failed(Failure::Io)]);
         let begun = Instant::now();
         thread::scope(|scope| {
-            scope.spawn(|| committer.run(&store, &[], &workers, &metrics));
+            scope.spawn(|| committer.run(&shared));
             while committer.is_failing() && begun.elapsed() < Duration::from_secs(20) {
                 thread::sleep(Duration::from_millis(5));
             }
@@ -235,12 +241,12 @@ mod tests {
 
     #[test]
     fn a_refused_change_shows_nothing_and_one_that_is_done_shows_that_the_disk_works() {
-        let store = Store::open_on(Arc::new(SimDisk::new()), &Options::default()).unwrap();
-        let committer = Committer::new();
-        assert!(!create(&committer, &store, "a"));
+        let shared = Shared::on(&SimDisk::new());
+        let committer = &shared.committer;
+        assert!(!create(&shared, "a"));
         committer.learn(&[Completion::Failed(Failure::Io), Completion::Missing]);
-        assert!(create(&committer, &store, "a"), "it exists: nothing was committed");
-        assert!(!create(&committer, &store, "b"));
+        assert!(create(&shared, "a"), "it exists: nothing was committed");
+        assert!(!create(&shared, "b"));
         committer.learn(&[Completion::Deleted, Completion::Failed(Failure::Io)]);
         assert!(!committer.is_failing(), "the group was committed, whatever one of its changes lacked");
     }
@@ -248,19 +254,19 @@ mod tests {
     #[test]
     fn a_full_disk_is_no_failing_one_and_a_probe_finds_new_space() {
         let disk = SimDisk::new();
-        let store = Store::open_on(Arc::new(disk.clone()), &Options::default()).unwrap();
-        let committer = Committer::new();
+        let shared = Shared::on(&disk);
+        let (store, committer) = (&shared.store, &shared.committer);
         disk.set_free(Some(0));
         let mut number = 0;
         while !store.is_full() && number < 1000 {
             number += 1;
-            assert!(!create(&committer, &store, &number.to_string()));
+            assert!(!create(&shared, &number.to_string()));
         }
         assert!(store.is_full());
-        committer.probe(&store);
+        committer.probe(store);
         assert!(store.is_full() && !committer.is_failing());
         disk.set_free(None);
-        committer.probe(&store);
+        committer.probe(store);
         assert!(!store.is_full() && !committer.is_failing());
     }
 }

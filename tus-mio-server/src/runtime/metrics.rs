@@ -36,6 +36,7 @@ pub(crate) struct Metrics {
     finished: Counter,
     terminated: Counter,
     received: Counter,
+    expired: Counter,
     pub(super) accepted: Counter,
     /// Connections with a request under way.
     pub(super) busy: Gauge,
@@ -57,8 +58,8 @@ pub(super) enum Expired {
     Exchange(tus_proto::Reason),
 }
 
-const REASONS: [&str; 8] =
-    ["head", "idle", "body", "response", "linger", "lock_renewal", "checkpoint", "checkpoint_wait"];
+const REASONS: [&str; 9] =
+    ["head", "idle", "body", "response", "linger", "lock_renewal", "checkpoint", "checkpoint_wait", "expiry"];
 
 impl Expired {
     fn index(self) -> usize {
@@ -71,6 +72,7 @@ impl Expired {
             Self::Exchange(tus_proto::Reason::Renew) => 5,
             Self::Exchange(tus_proto::Reason::Checkpoint) => 6,
             Self::Exchange(tus_proto::Reason::CheckpointWait) => 7,
+            Self::Exchange(tus_proto::Reason::Expiry) => 8,
         }
     }
 }
@@ -94,6 +96,7 @@ impl Metrics {
             finished,
             terminated,
             received,
+            expired: counter(tus, "uploads_expired", "Uploads removed because their time was over"),
             accepted: counter(tus, "connections_accepted", "Connections accepted"),
             busy,
             idle,
@@ -150,8 +153,14 @@ impl Metrics {
         };
     }
 
+    /// A deadline passed.
     pub(super) fn expired(&self, what: Expired) {
         self.deadlines[what.index()].inc();
+    }
+
+    /// So many uploads had expired and were removed.
+    pub(super) fn swept(&self, uploads: usize) {
+        self.expired.inc_by(uploads as u64);
     }
 
     pub(super) fn store_failed(&self, failure: Failure) {

@@ -73,6 +73,51 @@ pub(crate) struct Shared {
     /// The accepting loop waits for a connection to end.
     pub full: AtomicBool,
     pub shutdown_timeout: Duration,
+    pub cleanup_interval: Duration,
     /// How many times a shutdown was asked for: 1 drains, 2 ends at once.
     pub shutdowns: AtomicU8,
+}
+
+#[cfg(test)]
+impl Shared {
+    /// Those of a server without threads, whose store is on this disk.
+    #[allow(clippy::unwrap_used)]
+    fn on(disk: &tus_redb::sim::SimDisk) -> Self {
+        let store = Store::open_on(Arc::new(disk.clone()), &tus_redb::Options::default()).unwrap();
+        Self {
+            clock: Clock::start(),
+            protocol: Arc::default(),
+            http: Arc::default(),
+            page: None,
+            metrics_path: None,
+            metrics: Metrics::new(),
+            locks: Locks::new(store.first_fence()),
+            store: Arc::new(store),
+            mailboxes: Vec::new(),
+            workers: Workers::new(),
+            committer: Committer::new(),
+            max_connections: 1,
+            connections: AtomicUsize::new(0),
+            full: AtomicBool::new(false),
+            shutdown_timeout: Duration::ZERO,
+            cleanup_interval: Duration::from_secs(60),
+            shutdowns: AtomicU8::new(0),
+        }
+    }
+
+    /// Creates an upload as the committer would.
+    #[allow(clippy::unwrap_used)]
+    fn create(&self, id: &str) -> tus_proto::Completion {
+        let record = tus_proto::Record {
+            id: tus_proto::UploadId::new(id).unwrap(),
+            created: tus_proto::WallTime::default(),
+            expires: None,
+            offset: 0,
+            length: None,
+            metadata: String::new(),
+        };
+        let mut completions = self.store.commit(&[tus_redb::Change::Create(record)]);
+        self.committer.learn(&completions);
+        completions.remove(0)
+    }
 }

@@ -70,44 +70,15 @@ fn trouble(shared: &Shared) -> Option<&'static str> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::{
-        sync::{
-            Arc,
-            atomic::{AtomicBool, AtomicU8, AtomicUsize},
-        },
-        time::Duration,
-    };
+    use std::sync::Arc;
 
-    use tus_proto::{Completion, Framing, Record, UploadId, WallTime};
-    use tus_redb::{
-        Change, Options, Store,
-        sim::{Fault, SimDisk},
-    };
+    use tus_proto::{Completion, Framing};
+    use tus_redb::sim::{Fault, SimDisk};
 
     use super::*;
-    use crate::runtime::{Clock, Committer, Locks, Metrics, Workers};
 
     fn event_loop(disk: &SimDisk) -> EventLoop {
-        let store = Store::open_on(Arc::new(disk.clone()), &Options::default()).unwrap();
-        let shared = Shared {
-            clock: Clock::start(),
-            protocol: Arc::default(),
-            http: Arc::default(),
-            page: None,
-            metrics_path: None,
-            metrics: Metrics::new(),
-            locks: Locks::new(store.first_fence()),
-            store: Arc::new(store),
-            mailboxes: Vec::new(),
-            workers: Workers::new(),
-            committer: Committer::new(),
-            max_connections: 1,
-            connections: AtomicUsize::new(0),
-            full: AtomicBool::new(false),
-            shutdown_timeout: Duration::ZERO,
-            shutdowns: AtomicU8::new(0),
-        };
-        EventLoop::new(0, Arc::new(shared), mio::Poll::new().unwrap())
+        EventLoop::new(0, Arc::new(Shared::on(disk)), mio::Poll::new().unwrap())
     }
 
     fn health(event_loop: &EventLoop) -> (u16, String) {
@@ -122,25 +93,16 @@ mod tests {
         (response.status(), response.body().to_owned())
     }
 
-    fn create(event_loop: &EventLoop, id: &str) -> Completion {
-        let id = UploadId::new(id).unwrap();
-        let record =
-            Record { id, created: WallTime::default(), offset: 0, length: None, metadata: String::new() };
-        let completions = event_loop.shared.store.commit(&[Change::Create(record)]);
-        event_loop.shared.committer.learn(&completions);
-        completions[0].clone()
-    }
-
     #[test]
     fn health_tells_a_disk_that_fails() {
         let disk = SimDisk::new();
         let event_loop = event_loop(&disk);
         assert_eq!(health(&event_loop), (200, "ok".into()));
         disk.fail(0..u64::MAX, Fault::Io);
-        assert!(matches!(create(&event_loop, "a"), Completion::Failed(_)));
+        assert!(matches!(event_loop.shared.create("a"), Completion::Failed(_)));
         assert_eq!(health(&event_loop), (503, "the disk fails".into()));
         disk.heal();
-        assert_eq!(create(&event_loop, "b"), Completion::Created);
+        assert_eq!(event_loop.shared.create("b"), Completion::Created);
         assert_eq!(health(&event_loop), (200, "ok".into()));
     }
 
@@ -150,7 +112,7 @@ mod tests {
         let event_loop = event_loop(&disk);
         disk.set_free(Some(0));
         let full = (0..1000).any(|number| {
-            create(&event_loop, &number.to_string());
+            event_loop.shared.create(&number.to_string());
             event_loop.shared.store.is_full()
         });
         assert!(full);

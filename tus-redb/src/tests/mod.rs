@@ -5,6 +5,7 @@
 mod behaviour;
 mod crashes;
 mod directory;
+mod expiry;
 mod faults;
 mod harness;
 mod probe;

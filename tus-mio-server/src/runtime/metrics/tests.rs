@@ -25,6 +25,7 @@ fn nothing_is_counted_at_first_and_every_name_is_there() {
         "tusd_uploads_finished_total",
         "tusd_uploads_terminated_total",
         "tusd_bytes_received_total",
+        "tus_uploads_expired_total",
         "tus_connections_accepted_total",
         "tus_connections{state=\"busy\"}",
         "tus_commit_duration_seconds_count",
