@@ -7,10 +7,12 @@
 mod blocking;
 pub mod http1;
 pub mod page;
+mod paths;
 mod runtime;
 mod server;
 
 pub use blocking::Blocking;
+pub use paths::SettingsError;
 pub use server::{Handle, ServeError, Server, Settings};
 
 /// The examples of the README, compiled.

@@ -19,7 +19,8 @@ use tus_redb::{Durability, OpenError, Store};
 use crate::{
     http1,
     page::Page,
-    runtime::{self, Clock, Committer, EventLoop, Locks, Mailbox, Message, Shared, Workers},
+    paths::SettingsError,
+    runtime::{self, Clock, Committer, EventLoop, Locks, Mailbox, Message, Metrics, Shared, Workers},
 };
 
 /// How many connections may wait to be accepted.
@@ -51,6 +52,9 @@ pub struct Settings {
     pub cleanup_interval: Duration,
     /// Whether a page to upload from is at `/`. Default yes.
     pub demo: bool,
+    /// Where metrics are to be read, in the text form of Prometheus; none for nowhere. Default `/metrics`. How
+    /// the server is, is told at `/healthz` always.
+    pub metrics_path: Option<String>,
 }
 
 impl Default for Settings {
@@ -68,6 +72,7 @@ impl Default for Settings {
             shutdown_timeout: Duration::from_secs(10),
             cleanup_interval: Duration::from_secs(60),
             demo: true,
+            metrics_path: Some("/metrics".into()),
         }
     }
 }
@@ -102,8 +107,10 @@ impl Server {
     /// Listens, and opens the store. If either can't be done, nothing was changed.
     ///
     /// # Errors
-    /// The environment's: an address in use, a directory that can't be written or is in use.
+    /// The environment's: an address in use, a directory that can't be written or is in use. The caller's, where
+    /// [`Settings::check`] finds something.
     pub fn bind(settings: Settings) -> Result<Self, ServeError> {
+        settings.check().map_err(ServeError::Settings)?;
         let listeners: Vec<_> =
             settings.listen.iter().map(|address| listen(*address)).collect::<Result<_, _>>()?;
         let addresses = listeners.iter().map(|listener| listener.local_addr().map_err(ServeError::System));
@@ -121,6 +128,8 @@ impl Server {
         let shared = Arc::new(Shared {
             clock: Clock::start(),
             page: settings.demo.then(|| Page::new(settings.protocol.base_path())),
+            metrics_path: settings.metrics_path,
+            metrics: Metrics::new(),
             protocol: Arc::new(settings.protocol),
             http: Arc::new(settings.http),
             locks: Locks::new(store.first_fence()),
@@ -247,10 +256,12 @@ impl Handle {
     }
 }
 
-/// Why a server can't start, or can't go on. The environment's fault.
+/// Why a server can't start, or can't go on. But for the settings the environment's fault.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ServeError {
+    /// The settings contradict themselves.
+    Settings(SettingsError),
     /// It can't listen on this address.
     Listen(SocketAddr, io::Error),
     /// The store can't be opened.
@@ -269,6 +280,7 @@ impl fmt::Display for ServeError {
                 )
             }
             Self::Listen(address, error) => write!(f, "can't listen on {address}: {error}"),
+            Self::Settings(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
             Self::System(error) => write!(f, "the system can't run the server: {error}"),
         }
@@ -279,6 +291,7 @@ impl std::error::Error for ServeError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Listen(_, error) | Self::System(error) => Some(error),
+            Self::Settings(error) => Some(error),
             Self::Store(error) => Some(error),
         }
     }

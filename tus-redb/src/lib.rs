@@ -59,6 +59,7 @@ mod journal;
 mod offline;
 mod open;
 mod os;
+mod probe;
 mod reclaim;
 mod record;
 mod reserve;

@@ -87,6 +87,11 @@ pub(crate) struct ServeArgs {
     )]
     pub(crate) base_path: String,
 
+    /// Path of the metrics for Prometheus; none to have none. Health is at /healthz always
+    #[arg(long, env = "TUS_METRICS_PATH", value_name = "PATH", default_value = "/metrics")]
+    #[arg(help_heading = "Network")]
+    pub(crate) metrics_path: String,
+
     /// Answer with absolute locations under this http or https URL, the uploads' as clients reach it [default:
     /// none, locations are relative]
     #[arg(long, env = "TUS_LOCATION_BASE_URL", value_name = "URL", help_heading = "Network")]
@@ -340,6 +345,6 @@ mod tests {
             let by_parser = arg.get_action().takes_values() && !arg.get_default_values().is_empty();
             assert!(help.len() > 10 && by_hand != by_parser, "--{long}: {help}");
         }
-        assert_eq!(flags, 2 * 28 + 4 * 2);
+        assert_eq!(flags, 2 * 29 + 4 * 2);
     }
 }

@@ -70,7 +70,7 @@ fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
     let protocol = protocol.build().map_err(|error| Failure::Usage(error.to_string()))?;
     check_listeners(args)?;
     check_deadlines(args)?;
-    Ok(Settings {
+    let settings = Settings {
         listen: args.listen.clone(),
         data_dir: args.data_dir.clone(),
         durability: match args.durability {
@@ -90,7 +90,10 @@ fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
         shutdown_timeout: args.shutdown_timeout,
         cleanup_interval: args.cleanup_interval,
         demo: !args.no_demo,
-    })
+        metrics_path: (args.metrics_path != "none").then(|| args.metrics_path.clone()),
+    };
+    settings.check().map_err(|error| Failure::Usage(error.to_string()))?;
+    Ok(settings)
 }
 
 /// The same address twice would only show as a port in use, by ourselves.
@@ -190,6 +193,7 @@ mod tests {
             "--cors-allow-credentials",
             "--cors-max-age=24h",
             "--no-demo",
+            "--metrics-path=/m/e",
             "--data-dir=/d",
             "--durability=eventual",
             "--max-size=10GB",
@@ -239,8 +243,10 @@ mod tests {
             shutdown_timeout: Duration::from_secs(60),
             cleanup_interval: Duration::from_secs(300),
             demo: false,
+            metrics_path: Some("/m/e".into()),
         };
         assert_eq!(format!("{:?}", settings.unwrap()), format!("{expected:?}"));
+        assert_eq!(settings_of(&["--metrics-path=none"]).unwrap().metrics_path, None);
         let behind_proxy = settings_of(&["--behind-proxy"]).unwrap().protocol;
         let expected = tus_proto::Config::builder().behind_proxy(true).build().unwrap();
         assert_eq!(format!("{behind_proxy:?}"), format!("{expected:?}"));
@@ -260,11 +266,32 @@ mod tests {
             (&["--location-base-url=https://example.org", "--behind-proxy"], "not both"),
             (&["--lock-ttl=500ms"], "at least 1s"),
             (&["--head-timeout=0"], "--head-timeout can't be 0"),
+            (&["--metrics-path=metrics"], "must start with /"),
+            (&["--metrics-path=/"], "have letters"),
+            (&["--metrics-path=/a?b"], "have letters"),
+            (&["--metrics-path=/page.js"], "another part of the server"),
+            (&["--metrics-path=/healthz"], "another part of the server"),
+            (&["--metrics-path=/files"], "lies in the uploads' path /files"),
+            (&["--metrics-path=/files/metrics"], "another metrics path"),
+            (&["--base-path=/metrics"], "lies in the uploads' path /metrics"),
+            (&["--base-path=/healthz", "--metrics-path=none"], "another base path"),
             (&["--idle-timeout=0s"], "--idle-timeout can't be 0"),
             (&["--listen=127.0.0.1:81", "--listen=127.0.0.1:81"], "127.0.0.1:81 twice"),
         ] {
             let Err(Failure::Usage(text)) = settings_of(flags) else { panic!("{flags:?}") };
             assert!(text.contains(hint), "{flags:?}: {text}");
+        }
+    }
+
+    #[test]
+    fn paths_that_only_look_alike_are_not_in_each_others_way() {
+        for flags in [
+            &["--base-path=/metrics", "--metrics-path=none"][..],
+            &["--metrics-path=/filesystem"],
+            &["--metrics-path=/page.js", "--no-demo"],
+            &["--base-path=/"],
+        ] {
+            assert!(settings_of(flags).is_ok(), "{flags:?}");
         }
     }
 

@@ -44,7 +44,10 @@ impl EventLoop {
         }
         loop {
             let error = match self.listeners.get(index)?.accept() {
-                Ok((socket, _)) => return Some(socket),
+                Ok((socket, _)) => {
+                    self.shared.metrics.accepted.inc();
+                    return Some(socket);
+                }
                 Err(error) => error,
             };
             match error.kind() {

@@ -265,7 +265,10 @@ impl EventLoop {
             Ending::Overflow => (AppendEnd::Overflow, None),
             Ending::Stopped => (AppendEnd::Stopped, None),
             Ending::Cut(abort) => (AppendEnd::Stopped, Some(Input::Abort(abort))),
-            Ending::Failed(failure) => (AppendEnd::Failed(failure), None),
+            Ending::Failed(failure) => {
+                self.shared.metrics.store_failed(failure);
+                (AppendEnd::Failed(failure), None)
+            }
         };
         let digest = body.intake.and_then(Intake::digest);
         let completion = Completion::Appended { total: body.staged, end, digest };

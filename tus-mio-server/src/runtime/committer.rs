@@ -2,16 +2,20 @@
 //! A lone change is not delayed for company; while one group is being made durable, the next gathers.
 
 use std::{
-    sync::{Condvar, Mutex, PoisonError},
+    sync::{
+        Condvar, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
-use tus_proto::{OpId, Owner};
+use tus_proto::{Completion, Failure, OpId, Owner};
 use tus_redb::{Change, Store};
 
 use super::{
     Shared,
     mailbox::{Mailbox, Message, lock},
+    metrics::Metrics,
     workers::Job,
 };
 
@@ -23,6 +27,9 @@ const SWEEP: usize = 64;
 
 /// How long an eventual store may hold back what a power cut would take.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often a store that can't commit is tried, where no change comes that would.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A change and whom its completion concerns.
 #[derive(Debug)]
@@ -38,6 +45,8 @@ pub(crate) struct Entry {
 pub(crate) struct Committer {
     queue: Mutex<Queue>,
     ready: Condvar,
+    /// The disk failed the last commit.
+    failing: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -50,7 +59,7 @@ struct Queue {
 
 impl Committer {
     pub(crate) fn new() -> Self {
-        Self { queue: Mutex::default(), ready: Condvar::new() }
+        Self { queue: Mutex::default(), ready: Condvar::new(), failing: AtomicBool::new(false) }
     }
 
     /// Queues a change whose data is on disk.
@@ -65,6 +74,11 @@ impl Committer {
         self.ready.notify_one();
     }
 
+    /// Whether the disk failed the last commit.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
+    }
+
     /// Ends [`run`](Self::run) once the queue is empty.
     pub(crate) fn close(&self) {
         lock(&self.queue).closed = true;
@@ -73,10 +87,11 @@ impl Committer {
 
     /// The thread's body.
     pub(crate) fn run(&self, shared: &Shared) {
-        let Shared { store, mailboxes, workers, clock, cleanup_interval: cleanup, .. } = shared;
+        let Shared { store, mailboxes, workers, clock, metrics, cleanup_interval: cleanup, .. } = shared;
         let cleanup = *cleanup;
         let mut group = Vec::new();
         let (mut last_flush, mut last_sweep) = (Instant::now(), Instant::now());
+        let mut last_probe = Instant::now();
         // What expired while no server ran goes at once.
         let mut sweep = true;
         while let Some(flush) = self.next_group(&mut group, sweep) {
@@ -84,7 +99,11 @@ impl Committer {
                 // What was read last need not be held for a store that is idle.
                 store.rest();
             } else {
-                commit(store, mailboxes, &mut group);
+                self.commit(store, mailboxes, metrics, &mut group);
+            }
+            if (self.is_failing() || store.is_full()) && last_probe.elapsed() >= PROBE_INTERVAL {
+                last_probe = Instant::now();
+                self.probe(store);
             }
             if flush {
                 let _ = store.flush();
@@ -100,6 +119,7 @@ impl Committer {
                 let now = clock.now().wall;
                 let swept = store.sweep(now, SWEEP).unwrap_or_default();
                 sweep = swept.more;
+                metrics.swept(swept.expired);
                 if swept.expired > 0 {
                     tracing::info!(uploads = swept.expired, "expired");
                 }
@@ -131,23 +151,122 @@ impl Committer {
         group.extend(queue.entries.drain(..count));
         Some(std::mem::take(&mut queue.flush))
     }
-}
 
-fn commit(store: &Store, mailboxes: &[Mailbox], group: &mut Vec<Entry>) {
-    let mut changes = Vec::with_capacity(group.len());
-    let mut addresses = Vec::with_capacity(group.len());
-    for entry in group.drain(..) {
-        changes.push(entry.change);
-        addresses.push((entry.loop_index, entry.owner, entry.op));
-    }
-    let completions = store.commit(&changes);
-    let mut letters: Vec<Vec<Message>> = mailboxes.iter().map(|_| Vec::new()).collect();
-    for ((loop_index, owner, op), completion) in addresses.into_iter().zip(completions) {
-        if let Some(letters) = letters.get_mut(loop_index) {
-            letters.push(Message::Stored(owner, op, completion));
+    fn commit(&self, store: &Store, mailboxes: &[Mailbox], metrics: &Metrics, group: &mut Vec<Entry>) {
+        let mut changes = Vec::with_capacity(group.len());
+        let mut addresses = Vec::with_capacity(group.len());
+        for entry in group.drain(..) {
+            changes.push(entry.change);
+            addresses.push((entry.loop_index, entry.owner, entry.op));
+        }
+        let begun = Instant::now();
+        let completions = store.commit(&changes);
+        metrics.committed(completions.len(), begun.elapsed());
+        self.learn(&completions);
+        let mut letters: Vec<Vec<Message>> = mailboxes.iter().map(|_| Vec::new()).collect();
+        for ((loop_index, owner, op), completion) in addresses.into_iter().zip(completions) {
+            if let Some(letters) = letters.get_mut(loop_index) {
+                letters.push(Message::Stored(owner, op, completion));
+            }
+        }
+        for (mailbox, letters) in mailboxes.iter().zip(letters) {
+            mailbox.post_all(letters.into_iter());
         }
     }
-    for (mailbox, letters) in mailboxes.iter().zip(letters) {
-        mailbox.post_all(letters.into_iter());
+
+    /// Sees from a group's completions whether the disk works. Where nothing was to be committed, nothing shows.
+    pub(super) fn learn(&self, completions: &[Completion]) {
+        let done = |completion: &Completion| {
+            matches!(completion, Completion::Created | Completion::Committed { .. } | Completion::Deleted)
+        };
+        if completions.iter().any(done) {
+            self.failing.store(false, Ordering::Relaxed);
+        } else if completions.contains(&Completion::Failed(Failure::Io)) {
+            self.failing.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Tries a store that could not commit: who asks for the server's health may have sent everybody else away.
+    fn probe(&self, store: &Store) {
+        let failing = matches!(store.probe(), Err(Failure::Io | Failure::Unavailable));
+        self.failing.store(failing, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use tus_redb::sim::{Fault, SimDisk};
+
+    use super::*;
+
+    /// Creates an upload, and tells whether the disk counts as failing afterwards.
+    fn create(shared: &Shared, id: &str) -> bool {
+        shared.create(id);
+        shared.committer.is_failing()
+    }
+
+    #[test]
+    fn a_failing_disk_shows_and_so_does_its_recovery() {
+        let disk = SimDisk::new();
+        let shared = Shared::on(&disk);
+        let (store, committer) = (&shared.store, &shared.committer);
+        assert!(!create(&shared, "a"));
+        disk.fail(0..u64::MAX, Fault::Io);
+        assert!(create(&shared, "b"));
+        committer.probe(store);
+        assert!(committer.is_failing(), "the disk still fails");
+        disk.heal();
+        committer.probe(store);
+        assert!(!committer.is_failing());
+        assert!(!create(&shared, "c"));
+    }
+
+    #[test]
+    fn a_disk_that_has_recovered_shows_without_any_change() {
+        let shared = Shared::on(&SimDisk::new());
+        let committer = &shared.committer;
+        committer.learn(&[Completion::Failed(Failure::Io)]);
+        let begun = Instant::now();
+        thread::scope(|scope| {
+            scope.spawn(|| committer.run(&shared));
+            while committer.is_failing() && begun.elapsed() < Duration::from_secs(20) {
+                thread::sleep(Duration::from_millis(5));
+            }
+            committer.close();
+        });
+        assert!(!committer.is_failing());
+    }
+
+    #[test]
+    fn a_refused_change_shows_nothing_and_one_that_is_done_shows_that_the_disk_works() {
+        let shared = Shared::on(&SimDisk::new());
+        let committer = &shared.committer;
+        assert!(!create(&shared, "a"));
+        committer.learn(&[Completion::Failed(Failure::Io), Completion::Missing]);
+        assert!(create(&shared, "a"), "it exists: nothing was committed");
+        assert!(!create(&shared, "b"));
+        committer.learn(&[Completion::Deleted, Completion::Failed(Failure::Io)]);
+        assert!(!committer.is_failing(), "the group was committed, whatever one of its changes lacked");
+    }
+
+    #[test]
+    fn a_full_disk_is_no_failing_one_and_a_probe_finds_new_space() {
+        let disk = SimDisk::new();
+        let shared = Shared::on(&disk);
+        let (store, committer) = (&shared.store, &shared.committer);
+        disk.set_free(Some(0));
+        let mut number = 0;
+        while !store.is_full() && number < 1000 {
+            number += 1;
+            assert!(!create(&shared, &number.to_string()));
+        }
+        assert!(store.is_full());
+        committer.probe(store);
+        assert!(store.is_full() && !committer.is_failing());
+        disk.set_free(None);
+        committer.probe(store);
+        assert!(!store.is_full() && !committer.is_failing());
     }
 }

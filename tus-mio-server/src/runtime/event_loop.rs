@@ -22,6 +22,7 @@ use super::{
     entropy::Entropy,
     locks,
     mailbox::Message,
+    metrics::Expired,
     timers::Timers,
 };
 use crate::http1::Reason;
@@ -267,10 +268,14 @@ impl EventLoop {
 
     fn expire(&mut self, connection: &mut Connection) {
         let now = self.now;
-        match connection.http.expired(now.monotonic) {
+        let expired = connection.http.expired(now.monotonic);
+        if let Some(reason) = expired {
+            self.shared.metrics.expired(Expired::Http(reason));
+        }
+        match expired {
             Some(Reason::Head) => {
-                let refusal = self.shared.protocol.refusal(Code::HeadTimeout, now.wall);
-                connection.http.respond(now.monotonic, &refusal);
+                self.shared.metrics.request(None);
+                self.refuse(connection, Code::HeadTimeout);
             }
             Some(Reason::Body) => cut(connection, Abort::TooSlow),
             Some(reason @ (Reason::Idle | Reason::Response | Reason::Linger)) => {
@@ -279,8 +284,9 @@ impl EventLoop {
             None => {}
         }
         if let Some(request) = &mut connection.request
-            && request.exchange.deadline().is_some_and(|(at, _)| at <= now.monotonic)
+            && let Some((_, reason)) = request.exchange.deadline().filter(|(at, _)| *at <= now.monotonic)
         {
+            self.shared.metrics.expired(Expired::Exchange(reason));
             request.exchange.handle(now, Input::Timeout);
         }
     }

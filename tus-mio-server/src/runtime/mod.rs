@@ -16,7 +16,9 @@ mod event_loop;
 mod intake;
 mod locks;
 mod mailbox;
+mod metrics;
 mod request;
+mod routes;
 mod splice;
 mod timers;
 mod turn;
@@ -41,6 +43,7 @@ pub(crate) use event_loop::{EventLoop, WAKER};
 pub(crate) use intake::Intake;
 pub(crate) use locks::Locks;
 pub(crate) use mailbox::{Mailbox, Message, lock};
+pub(crate) use metrics::Metrics;
 pub(crate) use workers::Workers;
 
 /// Names a connection of one event loop. A slot is used again, a generation is not: what is late for one
@@ -58,6 +61,9 @@ pub(crate) struct Shared {
     pub protocol: Arc<Config>,
     pub http: Arc<http1::Settings>,
     pub page: Option<Page>,
+    /// Where the metrics are; none where they are not to be seen.
+    pub metrics_path: Option<String>,
+    pub metrics: Metrics,
     pub store: Arc<Store>,
     pub locks: Locks,
     pub mailboxes: Vec<Mailbox>,
@@ -71,4 +77,48 @@ pub(crate) struct Shared {
     pub cleanup_interval: Duration,
     /// How many times a shutdown was asked for: 1 drains, 2 ends at once.
     pub shutdowns: AtomicU8,
+}
+
+#[cfg(test)]
+impl Shared {
+    /// Those of a server without threads, whose store is on this disk.
+    #[allow(clippy::unwrap_used)]
+    fn on(disk: &tus_redb::sim::SimDisk) -> Self {
+        let store = Store::open_on(Arc::new(disk.clone()), &tus_redb::Options::default()).unwrap();
+        Self {
+            clock: Clock::start(),
+            protocol: Arc::default(),
+            http: Arc::default(),
+            page: None,
+            metrics_path: None,
+            metrics: Metrics::new(),
+            locks: Locks::new(store.first_fence()),
+            store: Arc::new(store),
+            mailboxes: Vec::new(),
+            workers: Workers::new(),
+            committer: Committer::new(),
+            max_connections: 1,
+            connections: AtomicUsize::new(0),
+            full: AtomicBool::new(false),
+            shutdown_timeout: Duration::ZERO,
+            cleanup_interval: Duration::from_secs(60),
+            shutdowns: AtomicU8::new(0),
+        }
+    }
+
+    /// Creates an upload as the committer would.
+    #[allow(clippy::unwrap_used)]
+    fn create(&self, id: &str) -> tus_proto::Completion {
+        let record = tus_proto::Record {
+            id: tus_proto::UploadId::new(id).unwrap(),
+            created: tus_proto::WallTime::default(),
+            expires: None,
+            offset: 0,
+            length: None,
+            metadata: String::new(),
+        };
+        let mut completions = self.store.commit(&[tus_redb::Change::Create(record)]);
+        self.committer.learn(&completions);
+        completions.remove(0)
+    }
 }

@@ -1,8 +1,8 @@
 //! A request between its head and its answer: the exchange's outputs carried out, completions brought to it.
 
 use tus_proto::{
-    Abort, AppendEnd, Code, Command, Completion, Exchange, Fence, Framing, Input, LockEvent, OpId, Output,
-    Response, UploadId,
+    Abort, AppendEnd, Code, Command, Completion, Exchange, Fence, Framing, Input, LockCall, LockEvent,
+    LockReply, OpId, Output, Owner, Response, UploadId,
 };
 use tus_redb::{Change, Refused};
 
@@ -15,22 +15,26 @@ use super::{
     locks,
     workers::Job,
 };
-use crate::page::CONTENT_SECURITY_POLICY;
 
 impl EventLoop {
-    /// A head is complete: the page answers, or an exchange begins.
+    /// A head is complete: the server answers by itself, or an exchange begins.
     pub(super) fn begin_request(&mut self, connection: &mut Connection) {
         let now = self.now;
-        if let Some(response) = self.page(connection) {
+        let own = connection.http.with_head(false, |head| {
+            let own = self.own_answer(head);
+            if own.is_none() {
+                self.shared.metrics.request(Some(head.method));
+            }
+            own
+        });
+        if let Some(response) = own.flatten() {
             connection.http.respond(now.monotonic, &response);
             return;
         }
         connection.served = true;
         let Ok(entropy) = self.entropy.draw() else {
             tracing::error!("the system gives no random bytes");
-            let refusal = self.shared.protocol.refusal(Code::InternalServerError, now.wall);
-            connection.http.respond(now.monotonic, &refusal);
-            return;
+            return self.refuse(connection, Code::InternalServerError);
         };
         let config = self.shared.protocol.clone();
         let debug = tracing::enabled!(tracing::Level::DEBUG);
@@ -54,23 +58,14 @@ impl EventLoop {
         }
         connection.request =
             Some(Request { exchange, owner, body, opening, syncer, begun: now.monotonic, label });
+        self.shared.metrics.busy.inc();
     }
 
-    /// The answer of the page, where the request is for it.
-    fn page(&self, connection: &Connection) -> Option<Response> {
-        let page = self.shared.page.as_ref()?;
-        connection
-            .http
-            .with_head(false, |head| {
-                let path = head.target.split('?').next().unwrap_or_default();
-                let asset = page.asset(path).filter(|_| matches!(head.method, "GET" | "HEAD"))?;
-                let mut response = Response::new(200, self.now.wall);
-                response.push("Content-Security-Policy", CONTENT_SECURITY_POLICY);
-                response.push("Referrer-Policy", "no-referrer");
-                response.set_body(asset.content_type, String::from(asset.body));
-                Some(response)
-            })
-            .flatten()
+    /// Answers a request that no exchange is there for.
+    pub(super) fn refuse(&self, connection: &mut Connection, code: Code) {
+        let refusal = self.shared.protocol.refusal(code, self.now.wall);
+        self.shared.metrics.answered(refusal.status());
+        connection.http.respond(self.now.monotonic, &refusal);
     }
 
     /// Carries out what the exchange wants. Tells whether there was anything.
@@ -83,17 +78,16 @@ impl EventLoop {
             let now = self.now;
             match output {
                 Output::Lock(op, call) => {
-                    let call = (request.owner, op, call);
-                    let shared = self.shared.clone();
-                    self.locks_due =
-                        shared.locks.call(now.monotonic, call, &shared.mailboxes, &mut self.lock_events);
+                    let owner = request.owner;
+                    self.lock(owner, op, call);
                 }
                 Output::Store(op, command) => self.store(connection, op, command),
                 Output::Continue => connection.http.send_continue(now.monotonic),
                 Output::Respond(response) => self.respond(connection, &response),
-                Output::Notify(event) => tracing::trace!(?event),
+                Output::Notify(event) => self.shared.metrics.event(event),
                 Output::Done => {
                     connection.request = None;
+                    self.shared.metrics.busy.dec();
                     if connection.gone {
                         connection.http.reset();
                     }
@@ -103,7 +97,23 @@ impl EventLoop {
         progress
     }
 
+    fn lock(&mut self, owner: Owner, op: OpId, call: LockCall) {
+        let shared = self.shared.clone();
+        let acquires = matches!(call, LockCall::Acquire { .. });
+        let before = self.lock_events.len();
+        let call = (owner, op, call);
+        self.locks_due =
+            shared.locks.call(self.now.monotonic, call, &shared.mailboxes, &mut self.lock_events);
+        let answers = |(to, event): &(Owner, LockEvent)| {
+            *to == owner && matches!(event, LockEvent::Reply(of, _) if *of == op)
+        };
+        if acquires && !self.lock_events.iter().skip(before).any(answers) {
+            shared.metrics.lock_waits.inc();
+        }
+    }
+
     fn respond(&self, connection: &mut Connection, response: &Response) {
+        self.shared.metrics.answered(response.status());
         connection.http.respond(self.now.monotonic, response);
         if let Some(Request { label, begun, .. }) = &connection.request
             && !label.method.is_empty()
@@ -219,6 +229,11 @@ impl EventLoop {
     /// A store command completed.
     pub(super) fn complete(&mut self, connection: &mut Connection, op: OpId, completion: Completion) {
         let now = self.now;
+        if let Completion::Failed(failure) | Completion::Appended { end: AppendEnd::Failed(failure), .. } =
+            completion
+        {
+            self.shared.metrics.store_failed(failure);
+        }
         let Some(request) = &mut connection.request else { return };
         if let Some((_, opening)) = request.opening.take_if(|(waiting, _)| *waiting == op) {
             match completion {
@@ -234,6 +249,9 @@ impl EventLoop {
     pub(super) fn on_lock_event(&mut self, connection: &mut Connection, event: LockEvent) {
         if event == LockEvent::Checkpoint && self.begin_checkpoint(connection) {
             return;
+        }
+        if matches!(event, LockEvent::Reply(_, LockReply::TimedOut)) {
+            self.shared.metrics.lock_timeouts.inc();
         }
         let now = self.now;
         let Some(request) = &mut connection.request else { return };

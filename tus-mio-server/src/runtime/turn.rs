@@ -82,8 +82,8 @@ impl EventLoop {
                     }
                 }
                 Some(Event::Refused(code)) => {
-                    let refusal = self.shared.protocol.refusal(code, self.now.wall);
-                    connection.http.respond(self.now.monotonic, &refusal);
+                    self.shared.metrics.request(None);
+                    self.refuse(connection, code);
                 }
                 Some(Event::Body(_) | Event::End(_)) => {}
                 None => return rest.len(),

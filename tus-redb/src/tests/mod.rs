@@ -8,3 +8,4 @@ mod directory;
 mod expiry;
 mod faults;
 mod harness;
+mod probe;

@@ -1,0 +1,56 @@
+//! The paths that the server answers at beside the uploads' own, and that each path has one meaning.
+
+use std::fmt;
+
+use crate::{page::Page, server::Settings};
+
+/// Where the server tells how it is.
+pub(crate) const HEALTH_PATH: &str = "/healthz";
+
+impl Settings {
+    /// Checks that every path has one meaning. [`Server::bind`](crate::Server::bind) does, too.
+    ///
+    /// # Errors
+    /// The caller's: the metrics, the page, the health and the uploads are in each other's way.
+    pub fn check(&self) -> Result<(), SettingsError> {
+        self.check_uploads_leave(HEALTH_PATH, "choose another base path")?;
+        let Some(path) = &self.metrics_path else { return Ok(()) };
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-._~/".contains(&b);
+        if !path.starts_with('/') || path.len() == 1 || !path.bytes().all(allowed) {
+            return Err(SettingsError(format!(
+                "the metrics path {path:?} must start with / and have letters, digits and -._~ behind it, as /metrics"
+            )));
+        }
+        let page = self.demo.then(|| Page::new(self.protocol.base_path()));
+        if path == HEALTH_PATH || page.is_some_and(|page| page.asset(path).is_some()) {
+            return Err(SettingsError(format!(
+                "the metrics path {path} is taken by another part of the server: choose another"
+            )));
+        }
+        self.check_uploads_leave(path, "choose another metrics path, or none")
+    }
+
+    /// Below the root everything lies; there the server's own paths come first, for it gives no upload such an id.
+    fn check_uploads_leave(&self, path: &str, hint: &str) -> Result<(), SettingsError> {
+        let base = self.protocol.base_path();
+        let rest = path.strip_prefix(base).filter(|_| !base.is_empty());
+        match rest {
+            Some(rest) if rest.is_empty() || rest.starts_with('/') => {
+                Err(SettingsError(format!("{path} lies in the uploads' path {base}: {hint}")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Settings that contradict themselves. Whoever made them is at fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingsError(String);
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for SettingsError {}

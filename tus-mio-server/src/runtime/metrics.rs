@@ -1,0 +1,255 @@
+//! What the server counts, and the text that a scrape reads. Every series is made when the server is, but those of
+//! error statuses, each at its first error: counting is an atomic addition, by no name and without a lock.
+
+use std::{sync::OnceLock, time::Duration};
+
+use prometheus_client::{
+    encoding::text,
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::{Registry, Unit},
+};
+use tus_proto::{Event, Failure};
+
+use crate::http1;
+
+/// The media type of [`Metrics::text`]: the OpenMetrics form of Prometheus's text.
+pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The methods that are told apart; any other is the last of them. Methods come from outside, series must not.
+const METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "other"];
+
+/// The statuses from 400 on that HTTP has.
+const ERRORS: usize = 200;
+
+/// All counters of a server.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    registry: Registry,
+    requests: [Counter; METHODS.len()],
+    errors: Errors,
+    created: Counter,
+    finished: Counter,
+    terminated: Counter,
+    received: Counter,
+    expired: Counter,
+    pub(super) accepted: Counter,
+    /// Connections with a request under way.
+    pub(super) busy: Gauge,
+    idle: Gauge,
+    deadlines: [Counter; REASONS.len()],
+    commit_seconds: Histogram,
+    commit_changes: Histogram,
+    pub(super) lock_waits: Counter,
+    pub(super) lock_timeouts: Counter,
+    lock_yields: Counter,
+    store_errors: [Counter; 3],
+    stale: Counter,
+}
+
+/// What a connection or an exchange waited for in vain, or until it had to do something.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Expired {
+    Http(http1::Reason),
+    Exchange(tus_proto::Reason),
+}
+
+const REASONS: [&str; 9] =
+    ["head", "idle", "body", "response", "linger", "lock_renewal", "checkpoint", "checkpoint_wait", "expiry"];
+
+impl Expired {
+    fn index(self) -> usize {
+        match self {
+            Self::Http(http1::Reason::Head) => 0,
+            Self::Http(http1::Reason::Idle) => 1,
+            Self::Http(http1::Reason::Body) => 2,
+            Self::Http(http1::Reason::Response) => 3,
+            Self::Http(http1::Reason::Linger) => 4,
+            Self::Exchange(tus_proto::Reason::Renew) => 5,
+            Self::Exchange(tus_proto::Reason::Checkpoint) => 6,
+            Self::Exchange(tus_proto::Reason::CheckpointWait) => 7,
+            Self::Exchange(tus_proto::Reason::Expiry) => 8,
+        }
+    }
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let mut registry = Registry::default();
+        let tusd = registry.sub_registry_with_prefix("tusd");
+        let requests = labelled(tusd, "requests", "Requests, by method", "method", METHODS);
+        let errors = Errors::new(tusd);
+        let created = counter(tusd, "uploads_created", "Uploads created");
+        let finished = counter(tusd, "uploads_finished", "Uploads that became complete");
+        let terminated = counter(tusd, "uploads_terminated", "Uploads deleted by their clients");
+        let received = counter(tusd, "bytes_received", "Bytes of uploads committed");
+        let tus = registry.sub_registry_with_prefix("tus");
+        let [busy, idle] = connections(tus);
+        Self {
+            requests,
+            errors,
+            created,
+            finished,
+            terminated,
+            received,
+            expired: counter(tus, "uploads_expired", "Uploads removed because their time was over"),
+            accepted: counter(tus, "connections_accepted", "Connections accepted"),
+            busy,
+            idle,
+            deadlines: labelled(tus, "deadlines", "Deadlines that passed, by reason", "reason", REASONS),
+            commit_seconds: histogram(
+                tus,
+                ("commit_duration", "Time to commit a group of changes", Some(Unit::Seconds)),
+                exponential_buckets(0.000_5, 2.0, 14),
+            ),
+            commit_changes: histogram(
+                tus,
+                ("commit_group_size", "Changes committed as one group", None),
+                exponential_buckets(1.0, 2.0, 9),
+            ),
+            lock_waits: counter(
+                tus,
+                "lock_waits",
+                "Locks that another request held when they were asked for",
+            ),
+            lock_timeouts: counter(tus, "lock_timeouts", "Locks that were not let go in time"),
+            lock_yields: counter(tus, "lock_yields", "Writers that gave way to a newer request"),
+            store_errors: labelled(
+                tus,
+                "store_errors",
+                "Commands that the store could not carry out, by cause",
+                "cause",
+                ["no_space", "io", "unavailable"],
+            ),
+            stale: counter(tus, "stale_inputs", "Completions that nothing waited for any more"),
+            registry,
+        }
+    }
+
+    /// A request came; `None` where its method can't be told.
+    pub(super) fn request(&self, method: Option<&str>) {
+        let index = METHODS.iter().position(|known| Some(*known) == method);
+        self.requests[index.unwrap_or(METHODS.len() - 1)].inc();
+    }
+
+    /// A request was answered.
+    pub(super) fn answered(&self, status: u16) {
+        self.errors.count(status);
+    }
+
+    /// What an exchange tells of an upload.
+    pub(super) fn event(&self, event: Event) {
+        match event {
+            Event::Created => self.created.inc(),
+            Event::Finished => self.finished.inc(),
+            Event::Terminated => self.terminated.inc(),
+            Event::Received(bytes) => self.received.inc_by(bytes),
+            Event::Yielded => self.lock_yields.inc(),
+            Event::Stale => self.stale.inc(),
+        };
+    }
+
+    /// A deadline passed.
+    pub(super) fn expired(&self, what: Expired) {
+        self.deadlines[what.index()].inc();
+    }
+
+    /// So many uploads had expired and were removed.
+    pub(super) fn swept(&self, uploads: usize) {
+        self.expired.inc_by(uploads as u64);
+    }
+
+    pub(super) fn store_failed(&self, failure: Failure) {
+        let index = match failure {
+            Failure::NoSpace => 0,
+            Failure::Io => 1,
+            Failure::Unavailable => 2,
+        };
+        self.store_errors[index].inc();
+    }
+
+    /// A group was committed, or failed as a whole.
+    pub(super) fn committed(&self, changes: usize, time: Duration) {
+        self.commit_seconds.observe(time.as_secs_f64());
+        self.commit_changes.observe(changes as f64);
+    }
+
+    /// All series as text, when so many connections are open.
+    pub(super) fn text(&self, open: usize) -> String {
+        let open = i64::try_from(open).unwrap_or(i64::MAX);
+        self.idle.set((open - self.busy.get()).max(0));
+        let mut text = String::with_capacity(8 << 10);
+        // Writing to a string can't fail.
+        let _ = text::encode(&mut text, &self.registry);
+        text
+    }
+}
+
+/// Answers by status. Which statuses there are shows as they come.
+#[derive(Debug)]
+struct Errors {
+    family: Family<[(&'static str, u16); 1], Counter>,
+    by_status: [OnceLock<Counter>; ERRORS],
+}
+
+impl Errors {
+    fn new(registry: &mut Registry) -> Self {
+        let family = Family::default();
+        registry.register("errors", "Requests answered with an error, by status", family.clone());
+        Self { family, by_status: [const { OnceLock::new() }; ERRORS] }
+    }
+
+    fn count(&self, status: u16) {
+        let slot = usize::from(status).checked_sub(400).and_then(|index| self.by_status.get(index));
+        if let Some(slot) = slot {
+            slot.get_or_init(|| self.family.get_or_create_owned(&[("status", status)])).inc();
+        }
+    }
+}
+
+/// A counter; its name gets `_total` behind it.
+fn counter(registry: &mut Registry, name: &str, help: &str) -> Counter {
+    let counter = Counter::default();
+    registry.register(name, help, counter.clone());
+    counter
+}
+
+/// One counter for each value of a label.
+fn labelled<const N: usize>(
+    registry: &mut Registry,
+    name: &str,
+    help: &str,
+    label: &'static str,
+    values: [&'static str; N],
+) -> [Counter; N] {
+    let family = Family::<[(&str, &str); 1], Counter>::default();
+    registry.register(name, help, family.clone());
+    values.map(|value| family.get_or_create_owned(&[(label, value)]))
+}
+
+fn connections(registry: &mut Registry) -> [Gauge; 2] {
+    let family = Family::<[(&str, &str); 1], Gauge>::default();
+    let help = "Connections open, by whether they have an upload's request under way";
+    registry.register("connections", help, family.clone());
+    ["busy", "idle"].map(|state| family.get_or_create_owned(&[("state", state)]))
+}
+
+fn histogram(
+    registry: &mut Registry,
+    (name, help, unit): (&str, &str, Option<Unit>),
+    buckets: impl Iterator<Item = f64>,
+) -> Histogram {
+    let histogram = Histogram::new(buckets);
+    match unit {
+        Some(unit) => registry.register_with_unit(name, help, unit, histogram.clone()),
+        None => registry.register(name, help, histogram.clone()),
+    }
+    histogram
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,124 @@
+//! The text of a scrape: names, labels, values.
+
+use super::*;
+
+/// The lines that are neither comments nor 0.
+fn counted(metrics: &Metrics) -> Vec<String> {
+    let text = metrics.text(0);
+    let samples = text.lines().filter(|line| !line.starts_with('#') && !line.ends_with(" 0"));
+    samples.filter(|line| !line.ends_with(" 0.0")).map(str::to_owned).collect()
+}
+
+#[test]
+fn nothing_is_counted_at_first_and_every_name_is_there() {
+    let metrics = Metrics::new();
+    assert_eq!(counted(&metrics), [""; 0]);
+    let text = metrics.text(0);
+    for method in METHODS {
+        assert!(text.contains(&format!("\ntusd_requests_total{{method=\"{method}\"}} 0\n")), "{text}");
+    }
+    for reason in REASONS {
+        assert!(text.contains(&format!("\ntus_deadlines_total{{reason=\"{reason}\"}} 0\n")), "{text}");
+    }
+    for name in [
+        "tusd_uploads_created_total",
+        "tusd_uploads_finished_total",
+        "tusd_uploads_terminated_total",
+        "tusd_bytes_received_total",
+        "tus_uploads_expired_total",
+        "tus_connections_accepted_total",
+        "tus_connections{state=\"busy\"}",
+        "tus_commit_duration_seconds_count",
+        "tus_commit_group_size_count",
+        "tus_lock_waits_total",
+        "tus_lock_timeouts_total",
+        "tus_lock_yields_total",
+        "tus_store_errors_total{cause=\"io\"}",
+        "tus_stale_inputs_total",
+    ] {
+        assert!(text.contains(&format!("\n{name} 0\n")), "{name}: {text}");
+    }
+    assert!(text.ends_with("\n# EOF\n"), "{text}");
+}
+
+#[test]
+fn a_request_counts_by_a_method_of_the_list_and_an_error_by_its_status() {
+    let metrics = Metrics::new();
+    for method in [Some("PATCH"), Some("PATCH"), Some("patch"), Some("BREW\"} 9"), None] {
+        metrics.request(method);
+    }
+    for status in [100, 204, 399, 400, 460, 460, 599, 600, u16::MAX] {
+        metrics.answered(status);
+    }
+    let mut counted = counted(&metrics);
+    counted.sort();
+    let expected = [
+        "tusd_errors_total{status=\"400\"} 1",
+        "tusd_errors_total{status=\"460\"} 2",
+        "tusd_errors_total{status=\"599\"} 1",
+        "tusd_requests_total{method=\"PATCH\"} 2",
+        "tusd_requests_total{method=\"other\"} 3",
+    ];
+    assert_eq!(counted, expected);
+}
+
+#[test]
+fn each_event_has_its_counter() {
+    for (event, expected) in [
+        (Event::Created, "tusd_uploads_created_total 1"),
+        (Event::Finished, "tusd_uploads_finished_total 1"),
+        (Event::Terminated, "tusd_uploads_terminated_total 1"),
+        (Event::Received(1 << 40), "tusd_bytes_received_total 1099511627776"),
+        (Event::Yielded, "tus_lock_yields_total 1"),
+        (Event::Stale, "tus_stale_inputs_total 1"),
+    ] {
+        let metrics = Metrics::new();
+        metrics.event(event);
+        assert_eq!(counted(&metrics), [expected]);
+    }
+}
+
+#[test]
+fn a_deadline_counts_by_its_reason_and_a_failure_by_its_cause() {
+    let metrics = Metrics::new();
+    metrics.expired(Expired::Http(http1::Reason::Linger));
+    metrics.expired(Expired::Exchange(tus_proto::Reason::CheckpointWait));
+    metrics.store_failed(Failure::Io);
+    let mut counted = counted(&metrics);
+    counted.sort();
+    let expected = [
+        "tus_deadlines_total{reason=\"checkpoint_wait\"} 1",
+        "tus_deadlines_total{reason=\"linger\"} 1",
+        "tus_store_errors_total{cause=\"io\"} 1",
+    ];
+    assert_eq!(counted, expected);
+}
+
+#[test]
+fn connections_that_are_not_busy_are_idle() {
+    let metrics = Metrics::new();
+    metrics.busy.inc_by(2);
+    let text = metrics.text(5);
+    assert!(text.contains("tus_connections{state=\"busy\"} 2\n"), "{text}");
+    assert!(text.contains("tus_connections{state=\"idle\"} 3\n"), "{text}");
+    // One may end between the two looks.
+    assert!(metrics.text(1).contains("tus_connections{state=\"idle\"} 0\n"));
+}
+
+#[test]
+fn a_group_is_one_observation_of_its_time_and_its_size() {
+    let metrics = Metrics::new();
+    metrics.committed(3, Duration::from_millis(3));
+    let text = metrics.text(0);
+    for line in [
+        "tus_commit_duration_seconds_sum 0.003",
+        "tus_commit_duration_seconds_bucket{le=\"0.002\"} 0",
+        "tus_commit_duration_seconds_bucket{le=\"0.004\"} 1",
+        "tus_commit_group_size_sum 3.0",
+        "tus_commit_group_size_bucket{le=\"2.0\"} 0",
+        "tus_commit_group_size_bucket{le=\"4.0\"} 1",
+        "tus_commit_group_size_count 1",
+    ] {
+        assert!(text.contains(&format!("\n{line}\n")), "{line}: {text}");
+    }
+}
