@@ -7,6 +7,7 @@
 pub mod client;
 pub mod drive;
 pub mod embed;
+pub mod fuzz;
 pub mod message;
 pub mod row;
 pub mod rules;

@@ -69,13 +69,14 @@ fn every_code_of_the_protocol_in_use_is_in_a_row() {
     }
     told.extend(table::framing::cases().iter().filter_map(|case| case.code));
     // Those that a row can't bring about: a lock that nobody yields, a shutdown, a full or broken disk, a head
-    // that never ends.
+    // that never ends, a time that is over.
     let elsewhere = [
         "ERR_UPLOAD_LOCKED",
         "ERR_SERVER_SHUTDOWN",
         "ERR_INSUFFICIENT_STORAGE",
         "ERR_INTERNAL_SERVER_ERROR",
         "ERR_HEAD_TIMEOUT",
+        "ERR_UPLOAD_EXPIRED",
     ];
     told.extend(elsewhere);
     for code in [
@@ -91,6 +92,8 @@ fn every_code_of_the_protocol_in_use_is_in_a_row() {
         "ERR_UPLOAD_COMPLETED",
         "ERR_CONCATENATION_UNSUPPORTED",
         "ERR_UNSUPPORTED_CHECKSUM",
+        "ERR_INVALID_CHECKSUM",
+        "ERR_CHECKSUM_MISMATCH",
         "ERR_AMBIGUOUS_UPLOAD_LENGTH",
         "ERR_INVALID_UPLOAD_LENGTH_DEFER",
         "ERR_INVALID_METADATA",

@@ -66,3 +66,8 @@ fn cut() {
 fn deletion() {
     section("deletion");
 }
+
+#[test]
+fn checksum() {
+    section("checksum");
+}

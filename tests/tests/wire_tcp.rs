@@ -90,6 +90,11 @@ fn deletion() {
     section("deletion");
 }
 
+#[test]
+fn checksum() {
+    section("checksum");
+}
+
 fn case(raw: &Raw, server: &Running) -> Result<(), String> {
     let mut client = Client::connect(server.address());
     client.write(raw.sent.as_bytes());

@@ -46,6 +46,9 @@ pub struct Settings {
     pub max_connections: usize,
     /// How long requests may go on after a shutdown was asked for. Default 10 s.
     pub shutdown_timeout: Duration,
+    /// How often expired uploads are looked for. Default 60 s. Where uploads expire, see
+    /// [`ConfigBuilder::upload_expiry`](tus_proto::ConfigBuilder::upload_expiry).
+    pub cleanup_interval: Duration,
     /// Whether a page to upload from is at `/`. Default yes.
     pub demo: bool,
 }
@@ -63,6 +66,7 @@ impl Default for Settings {
             workers: 4,
             max_connections: 4096,
             shutdown_timeout: Duration::from_secs(10),
+            cleanup_interval: Duration::from_secs(60),
             demo: true,
         }
     }
@@ -128,6 +132,7 @@ impl Server {
             connections: AtomicUsize::new(0),
             full: AtomicBool::new(false),
             shutdown_timeout: settings.shutdown_timeout,
+            cleanup_interval: settings.cleanup_interval,
             shutdowns: AtomicU8::new(0),
         });
         let mut loops: Vec<_> = polls
@@ -169,7 +174,7 @@ impl Server {
                     let work = || shared.workers.run(&shared.store, &shared.mailboxes, &shared.committer);
                     helping.push(named("worker", index).spawn_scoped(scope, work)?);
                 }
-                let commit = || shared.committer.run(&shared.store, &shared.mailboxes, &shared.workers);
+                let commit = || shared.committer.run(shared);
                 let committer = named("committer", 0).spawn_scoped(scope, commit)?;
                 for (index, event_loop) in rest.into_iter().enumerate() {
                     serving.push(named("loop", index + 1).spawn_scoped(scope, || event_loop.run())?);

@@ -18,6 +18,7 @@ pub struct Config {
     pub(crate) lock_ttl: Duration,
     pub(crate) checkpoint_bytes: u64,
     pub(crate) checkpoint_interval: Duration,
+    pub(crate) upload_expiry: Option<Duration>,
     pub(crate) cors: Cors,
     pub(crate) checksum_algorithms: Vec<Algorithm>,
 }
@@ -55,6 +56,7 @@ impl Config {
                 lock_ttl: Duration::from_secs(60),
                 checkpoint_bytes: 32 << 20,
                 checkpoint_interval: Duration::from_secs(2),
+                upload_expiry: None,
                 cors: Cors::default(),
                 checksum_algorithms: Algorithm::ALL.to_vec(),
             },
@@ -78,6 +80,16 @@ impl Config {
     /// The largest upload, in bytes; none where there is no limit.
     pub fn max_size(&self) -> Option<u64> {
         (self.max_size > 0).then_some(self.max_size)
+    }
+
+    /// How long an unfinished upload lives after its last commit; none for ever.
+    pub fn upload_expiry(&self) -> Option<Duration> {
+        self.upload_expiry
+    }
+
+    /// When an upload that is written to now is to expire; `kept` where no rule of this server says otherwise.
+    pub(crate) fn expires(&self, wall: WallTime, kept: Option<WallTime>) -> Option<WallTime> {
+        self.upload_expiry.map(|expiry| wall.after(expiry)).or(kept)
     }
 
     /// The algorithms that `Upload-Checksum` may name; none where the extension is disabled.
@@ -168,6 +180,12 @@ impl ConfigBuilder {
         self
     }
 
+    /// How long an unfinished upload lives after its last commit: at least 1 s. Default for ever.
+    pub fn upload_expiry(mut self, expiry: Option<Duration>) -> Self {
+        self.config.upload_expiry = expiry;
+        self
+    }
+
     /// The algorithms that `Upload-Checksum` may name, in the order they are told; none disables the extension.
     /// Default all that were compiled in.
     pub fn checksum_algorithms(mut self, algorithms: Vec<Algorithm>) -> Self {
@@ -212,6 +230,9 @@ impl ConfigBuilder {
             config.location = Location::Under(checked_url(url)?);
         } else if self.behind_proxy {
             config.location = Location::BehindProxy;
+        }
+        if config.upload_expiry.is_some_and(|expiry| expiry < Duration::from_secs(1)) {
+            return Err(ConfigError::new("an upload must live at least 1s"));
         }
         if config.lock_ttl < Duration::from_secs(1) {
             return Err(ConfigError::new("the lock's time to live must be at least 1s"));

@@ -86,6 +86,8 @@ pub enum Reason {
     Renew,
     /// To commit what has been staged so far.
     Checkpoint,
+    /// To move on when the upload that is being written expires.
+    Expiry,
     /// To stop waiting for a writer's checkpoint (HEAD).
     CheckpointWait,
 }

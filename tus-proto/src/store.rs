@@ -22,9 +22,16 @@ pub struct Record {
     pub length: Option<u64>,
     /// `Upload-Metadata` as it was sent; empty where there was none.
     pub metadata: String,
+    /// When it expires; none where it does not, as a finished one.
+    pub expires: Option<WallTime>,
 }
 
 impl Record {
+    /// Whether its time is over, whether or not its bytes are gone already.
+    pub fn is_expired(&self, wall: WallTime) -> bool {
+        self.expires.is_some_and(|expires| expires <= wall)
+    }
+
     /// Whether all bytes are there.
     pub fn is_complete(&self) -> bool {
         self.length == Some(self.offset)
@@ -38,7 +45,7 @@ impl Record {
 /// below the highest it has seen for that upload as a conflict, because that writer lost the lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Reads the committed state. Completes as `Loaded` or `Missing`.
+    /// Reads the committed state. Completes as `Loaded`, `Missing` or `Gone`.
     Load {
         /// Whose.
         id: UploadId,
@@ -83,6 +90,8 @@ pub enum Command {
         to: u64,
         /// The upload's length, where this commit makes it known.
         length: Option<u64>,
+        /// When the upload expires from now on.
+        expires: Option<WallTime>,
         /// Whether this completes the upload. A store must then answer exactly `to`.
         finish: bool,
     },
@@ -122,6 +131,8 @@ pub enum Completion {
     Loaded(Record),
     /// There is no such upload.
     Missing,
+    /// The upload has expired and was removed, and is remembered for a while.
+    Gone,
     /// The record is made.
     Created,
     /// An upload of that id is there, or was.

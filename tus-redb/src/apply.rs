@@ -4,7 +4,7 @@ use redb::{ReadableTable, Table, WriteTransaction};
 use tus_proto::{Completion, Fence, UploadId, WallTime};
 
 use crate::{
-    database::{DOOMED, FILES, UPLOADS},
+    database::{DOOMED, EXPIRY, FILES, LAPSES, TOMBSTONES, UPLOADS},
     error::Trouble,
     files::FileId,
     record::{Piece, Row},
@@ -13,10 +13,40 @@ use crate::{
 /// A change with everything in it that decides its outcome. What the journal holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    Create { id: UploadId, created: WallTime, length: Option<u64>, metadata: String, file: Option<FileId> },
-    Commit { id: UploadId, fence: Fence, from: u64, to: u64, length: Option<u64> },
-    Fresh { id: UploadId, fence: Fence, at: u64, file: FileId },
-    Delete { id: UploadId, fence: Fence },
+    Create {
+        id: UploadId,
+        created: WallTime,
+        length: Option<u64>,
+        metadata: String,
+        expires: Option<WallTime>,
+        file: Option<FileId>,
+    },
+    Commit {
+        id: UploadId,
+        fence: Fence,
+        from: u64,
+        to: u64,
+        length: Option<u64>,
+        expires: Option<WallTime>,
+    },
+    Fresh {
+        id: UploadId,
+        fence: Fence,
+        at: u64,
+        file: FileId,
+    },
+    Delete {
+        id: UploadId,
+        fence: Fence,
+    },
+    Expire {
+        id: UploadId,
+        before: WallTime,
+        remember: WallTime,
+    },
+    Forget {
+        id: UploadId,
+    },
 }
 
 /// What a step came to.
@@ -41,6 +71,9 @@ pub(crate) struct Tables<'txn> {
     uploads: Table<'txn, &'static str, &'static [u8]>,
     files: Table<'txn, u64, u32>,
     doomed: Table<'txn, u64, ()>,
+    expiry: Table<'txn, (u64, &'static str), ()>,
+    tombstones: Table<'txn, &'static str, u64>,
+    lapses: Table<'txn, (u64, &'static str), ()>,
     pub(crate) effects: Effects,
 }
 
@@ -50,6 +83,9 @@ impl<'txn> Tables<'txn> {
             uploads: txn.open_table(UPLOADS)?,
             files: txn.open_table(FILES)?,
             doomed: txn.open_table(DOOMED)?,
+            expiry: txn.open_table(EXPIRY)?,
+            tombstones: txn.open_table(TOMBSTONES)?,
+            lapses: txn.open_table(LAPSES)?,
             effects: Effects::default(),
         })
     }
@@ -64,30 +100,35 @@ impl<'txn> Tables<'txn> {
 
     pub(crate) fn apply(&mut self, step: &Step) -> Result<Outcome, Trouble> {
         match step {
-            Step::Create { id, created, length, metadata, file } => {
+            Step::Create { id, created, length, metadata, expires, file } => {
                 let row = Row {
                     created: *created,
                     length: *length,
                     fence: Fence(0),
                     extents: file.iter().map(|file| Piece { file: *file, len: 0 }).collect(),
                     metadata: metadata.clone(),
+                    expires: *expires,
                 };
                 self.create(id, &row)
             }
-            Step::Commit { id, fence, from, to, length } => self.advance(id, *fence, *from, *to, *length),
+            Step::Commit { id, fence, from, to, length, expires } => {
+                self.advance(id, *fence, (*from, *to), *length, *expires)
+            }
             Step::Fresh { id, fence, at, file } => self.start_extent(id, *fence, *at, *file),
             Step::Delete { id, fence } => self.delete(id, *fence),
+            Step::Expire { id, before, remember } => self.expire(id, *before, *remember),
+            Step::Forget { id } => self.forget_expired(id),
         }
     }
 
     fn create(&mut self, id: &UploadId, row: &Row) -> Result<Outcome, Trouble> {
-        if self.uploads.get(id.as_str())?.is_some() {
+        if self.uploads.get(id.as_str())?.is_some() || self.tombstones.get(id.as_str())?.is_some() {
             return Ok(unchanged(Completion::Exists));
         }
         for piece in &row.extents {
             self.files.insert(piece.file.0, 1)?;
         }
-        self.put(id, row)?;
+        self.put(id, None, row)?;
         Ok(changed(Completion::Created))
     }
 
@@ -95,9 +136,9 @@ impl<'txn> Tables<'txn> {
         &mut self,
         id: &UploadId,
         fence: Fence,
-        from: u64,
-        to: u64,
+        (from, to): (u64, u64),
         length: Option<u64>,
+        expires: Option<WallTime>,
     ) -> Result<Outcome, Trouble> {
         let Some(mut row) = self.row(id)? else { return Ok(unchanged(Completion::Missing)) };
         let before = row.clone();
@@ -111,6 +152,7 @@ impl<'txn> Tables<'txn> {
         }
         row.length = row.length.or(length);
         row.fence = fence;
+        row.expires = expires;
         if row.length.is_some_and(|length| to > length) {
             return conflict;
         }
@@ -120,7 +162,7 @@ impl<'txn> Tables<'txn> {
             last.len += to - from;
         }
         if row != before {
-            self.put(id, &row)?;
+            self.put(id, before.expires, &row)?;
         }
         Ok(Outcome { completion: Completion::Committed { offset: to }, changed: row != before })
     }
@@ -146,7 +188,7 @@ impl<'txn> Tables<'txn> {
             row.extents.push(Piece { file, len: 0 });
             self.files.insert(file.0, 1)?;
         }
-        self.put(id, &row)?;
+        self.put(id, row.expires, &row)?;
         Ok(changed(Completion::Committed { offset }))
     }
 
@@ -155,10 +197,35 @@ impl<'txn> Tables<'txn> {
         if fence < row.fence {
             return Ok(unchanged(Completion::Conflict { offset: row.offset() }));
         }
+        self.remove(id, row)?;
+        Ok(changed(Completion::Deleted))
+    }
+
+    fn remove(&mut self, id: &UploadId, row: Row) -> Result<(), Trouble> {
         self.uploads.remove(id.as_str())?;
+        self.reindex(id, row.expires, None)?;
         for piece in row.extents {
             self.release(piece.file)?;
         }
+        Ok(())
+    }
+
+    /// Removes an upload whose time is over, and remembers that it was there.
+    fn expire(&mut self, id: &UploadId, before: WallTime, remember: WallTime) -> Result<Outcome, Trouble> {
+        let Some(row) = self.row(id)? else { return Ok(unchanged(Completion::Missing)) };
+        if row.expires.is_none_or(|expires| expires > before) {
+            return Ok(unchanged(Completion::Conflict { offset: row.offset() }));
+        }
+        self.remove(id, row)?;
+        self.tombstones.insert(id.as_str(), remember.as_micros())?;
+        self.lapses.insert((remember.as_micros(), id.as_str()), ())?;
+        Ok(changed(Completion::Deleted))
+    }
+
+    fn forget_expired(&mut self, id: &UploadId) -> Result<Outcome, Trouble> {
+        let remembered = self.tombstones.remove(id.as_str())?.map(|until| until.value());
+        let Some(until) = remembered else { return Ok(unchanged(Completion::Missing)) };
+        self.lapses.remove((until, id.as_str()))?;
         Ok(changed(Completion::Deleted))
     }
 
@@ -172,7 +239,7 @@ impl<'txn> Tables<'txn> {
         if let Some(piece) = row.extents.last_mut() {
             piece.len = piece.len.min(len);
         }
-        self.put(id, &row)
+        self.put(id, row.expires, &row)
     }
 
     /// Drops one reference to a file.
@@ -188,8 +255,27 @@ impl<'txn> Tables<'txn> {
         Ok(())
     }
 
-    fn put(&mut self, id: &UploadId, row: &Row) -> Result<(), Trouble> {
+    /// Writes a row; `before` is when the one in its place was to expire.
+    fn put(&mut self, id: &UploadId, before: Option<WallTime>, row: &Row) -> Result<(), Trouble> {
         self.uploads.insert(id.as_str(), row.encode().as_slice())?;
+        self.reindex(id, before, row.expires)
+    }
+
+    fn reindex(
+        &mut self,
+        id: &UploadId,
+        before: Option<WallTime>,
+        after: Option<WallTime>,
+    ) -> Result<(), Trouble> {
+        if before == after {
+            return Ok(());
+        }
+        if let Some(before) = before {
+            self.expiry.remove((before.as_micros(), id.as_str()))?;
+        }
+        if let Some(after) = after {
+            self.expiry.insert((after.as_micros(), id.as_str()), ())?;
+        }
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use redb::{Database, WriteTransaction};
-use tus_proto::{Completion, Failure, Fence, Record, UploadId};
+use tus_proto::{Completion, Failure, Fence, Record, UploadId, WallTime};
 
 use crate::{
     apply::{Effects, Step, Tables},
@@ -34,6 +34,8 @@ pub enum Change {
         to: u64,
         /// The upload's length, where this makes it known.
         length: Option<u64>,
+        /// When the upload expires from now on; none where it does not.
+        expires: Option<WallTime>,
         /// Whether the upload is complete then.
         finish: bool,
         /// The sink's syncer, which has made the bytes up to `to` durable; none where `to` is `from`.
@@ -56,6 +58,21 @@ pub enum Change {
         id: UploadId,
         /// The writer's fencing number.
         fence: Fence,
+    },
+    /// The upload goes if its time was over at `before`, and is remembered until `remember`. Completes as
+    /// `Deleted`, `Missing`, or `Conflict` where it lives on, or is being written to.
+    Expire {
+        /// Whose.
+        id: UploadId,
+        /// The time now.
+        before: WallTime,
+        /// Until when [`Store::remembers`] knows it.
+        remember: WallTime,
+    },
+    /// An expired upload is remembered no longer. Completes as `Deleted` or `Missing`.
+    Forget {
+        /// Whose.
+        id: UploadId,
     },
 }
 
@@ -179,6 +196,14 @@ impl Store {
     ) -> Result<Result<Step, Completion>, Trouble> {
         let (id, fence) = match change {
             Change::Create(record) => return Ok(self.admit_create(record)),
+            Change::Forget { id } => return Ok(Ok(Step::Forget { id: id.clone() })),
+            Change::Expire { id, before, remember } => {
+                // Nothing expires while it is written to.
+                if self.staging.is_written(id) {
+                    return Ok(Err(Completion::Conflict { offset: 0 }));
+                }
+                return Ok(Ok(Step::Expire { id: id.clone(), before: *before, remember: *remember }));
+            }
             Change::Commit { id, fence, .. }
             | Change::Fresh { id, fence, .. }
             | Change::Delete { id, fence } => (id.clone(), *fence),
@@ -196,12 +221,13 @@ impl Store {
             return conflict;
         }
         Ok(match change {
-            Change::Commit { from, to, length, finish, syncer, .. } => {
+            Change::Commit { from, to, length, expires, finish, syncer, .. } => {
                 if *finish && row.length.or(*length) != Some(*to) {
                     return conflict;
                 }
-                let step = Step::Commit { id, fence, from: *from, to: *to, length: *length };
-                let staged = if to > from { check_staged(&row, *to, syncer.as_ref(), named) } else { Ok(()) };
+                let (from, to, length, expires) = (*from, *to, *length, *expires);
+                let step = Step::Commit { id, fence, from, to, length, expires };
+                let staged = if to > from { check_staged(&row, to, syncer.as_ref(), named) } else { Ok(()) };
                 staged.map(|()| step)
             }
             Change::Fresh { at, .. } => self.new_file().map(|file| Step::Fresh { id, fence, at: *at, file }),
@@ -210,10 +236,10 @@ impl Store {
     }
 
     fn admit_create(&self, record: &Record) -> Result<Step, Completion> {
-        let Record { id, created, length, metadata, .. } = record.clone();
+        let Record { id, created, length, metadata, expires, .. } = record.clone();
         let file = self.new_file()?;
         let file = (length != Some(0)).then_some(file);
-        Ok(Step::Create { id, created, length, metadata, file })
+        Ok(Step::Create { id, created, length, metadata, expires, file })
     }
 
     /// The id of a new data file, where there is room for more than commits and deletes.

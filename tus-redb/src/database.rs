@@ -18,6 +18,12 @@ pub(crate) const UPLOADS: TableDefinition<'_, &str, &[u8]> = TableDefinition::ne
 pub(crate) const FILES: TableDefinition<'_, u64, u32> = TableDefinition::new("files");
 /// Data files at count 0: they stay until they are unlinked, so that an opening finds them without a scan.
 pub(crate) const DOOMED: TableDefinition<'_, u64, ()> = TableDefinition::new("doomed");
+/// Uploads that expire, by the time at which they do, in microseconds, and id.
+pub(crate) const EXPIRY: TableDefinition<'_, (u64, &str), ()> = TableDefinition::new("expiry");
+/// Expired uploads by id, remembered until that time: a client may still ask.
+pub(crate) const TOMBSTONES: TableDefinition<'_, &str, u64> = TableDefinition::new("tombstones");
+/// The same by time and id.
+pub(crate) const LAPSES: TableDefinition<'_, (u64, &str), ()> = TableDefinition::new("lapses");
 /// Numbers of the store as a whole.
 pub(crate) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 
@@ -58,6 +64,9 @@ pub(crate) fn initialise(db: &Database) -> Result<(), Trouble> {
     txn.open_table(UPLOADS)?;
     txn.open_table(FILES)?;
     txn.open_table(DOOMED)?;
+    txn.open_table(EXPIRY)?;
+    txn.open_table(TOMBSTONES)?;
+    txn.open_table(LAPSES)?;
     set_meta(&txn, FORMAT_KEY, FORMAT)?;
     Ok(txn.commit()?)
 }

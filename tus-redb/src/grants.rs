@@ -61,7 +61,12 @@ impl Staging {
         lock(&self.open).uploads.get(id).map_or(Fence(0), |(fence, _)| *fence)
     }
 
-    /// Whether nobody may still write to, or make, this file. If somebody may, the end of that is noticed.
+    /// Whether somebody holds a grant for this upload.
+    pub(crate) fn is_written(&self, id: &UploadId) -> bool {
+        lock(&self.open).uploads.contains_key(id)
+    }
+
+    /// Whether somebody may still write to or make this file. If somebody may, the end of that is noticed.
     pub(crate) fn is_removable(&self, file: FileId) -> bool {
         let mut open = lock(&self.open);
         let removable = !open.files.contains_key(&file);
@@ -141,7 +146,8 @@ impl Grant {
         self.open_file()
     }
 
-    fn open_file(&self) -> Result<&Arc<dyn DiskFile>, Failure> {
+    /// The same for who only reads: a full disk is no hindrance.
+    pub(crate) fn open_file(&self) -> Result<&Arc<dyn DiskFile>, Failure> {
         let _opening = lock(&self.opening);
         if let Some(file) = self.handle.get() {
             return Ok(file);

@@ -163,18 +163,26 @@ fn group(payload: &[u8]) -> Option<Group> {
 
 fn encode(step: &Step, out: &mut Encoder) {
     match step {
-        Step::Create { id, created, length, metadata, file } => {
+        Step::Create { id, created, length, metadata, expires, file } => {
             out.byte(1).text(id.as_str()).number(created.as_micros()).optional(*length).text(metadata);
+            out.optional(expires.map(WallTime::as_micros));
             out.optional(file.map(|file| file.0));
         }
-        Step::Commit { id, fence, from, to, length } => {
+        Step::Commit { id, fence, from, to, length, expires } => {
             out.byte(2).text(id.as_str()).number(fence.0).number(*from).number(*to).optional(*length);
+            out.optional(expires.map(WallTime::as_micros));
         }
         Step::Fresh { id, fence, at, file } => {
             out.byte(3).text(id.as_str()).number(fence.0).number(*at).number(file.0);
         }
         Step::Delete { id, fence } => {
             out.byte(4).text(id.as_str()).number(fence.0);
+        }
+        Step::Expire { id, before, remember } => {
+            out.byte(5).text(id.as_str()).number(before.as_micros()).number(remember.as_micros());
+        }
+        Step::Forget { id } => {
+            out.byte(6).text(id.as_str());
         }
     }
 }
@@ -188,6 +196,7 @@ fn decode(bytes: &mut Decoder<'_>) -> Option<Step> {
             created: WallTime::from_micros(bytes.number()?),
             length: bytes.optional()?,
             metadata: bytes.text()?.to_owned(),
+            expires: bytes.optional()?.map(WallTime::from_micros),
             file: bytes.optional()?.map(FileId),
         },
         2 => Step::Commit {
@@ -196,6 +205,7 @@ fn decode(bytes: &mut Decoder<'_>) -> Option<Step> {
             from: bytes.number()?,
             to: bytes.number()?,
             length: bytes.optional()?,
+            expires: bytes.optional()?.map(WallTime::from_micros),
         },
         3 => Step::Fresh {
             id,
@@ -204,6 +214,12 @@ fn decode(bytes: &mut Decoder<'_>) -> Option<Step> {
             file: FileId(bytes.number()?),
         },
         4 => Step::Delete { id, fence: Fence(bytes.number()?) },
+        5 => Step::Expire {
+            id,
+            before: WallTime::from_micros(bytes.number()?),
+            remember: WallTime::from_micros(bytes.number()?),
+        },
+        6 => Step::Forget { id },
         _ => return None,
     })
 }
@@ -227,11 +243,18 @@ mod tests {
                 created: WallTime::from_micros(3),
                 length: None,
                 metadata: "k".to_owned(),
+                expires: Some(WallTime::from_micros(5)),
                 file: Some(FileId(8)),
             },
-            Step::Commit { id: id.clone(), fence: Fence(2), from: 0, to: 9, length: Some(9) },
+            Step::Commit { id: id.clone(), fence: Fence(2), from: 0, to: 9, length: Some(9), expires: None },
             Step::Fresh { id: id.clone(), fence: Fence(3), at: 9, file: FileId(10) },
-            Step::Delete { id, fence: Fence(4) },
+            Step::Delete { id: id.clone(), fence: Fence(4) },
+            Step::Expire {
+                id: id.clone(),
+                before: WallTime::from_micros(6),
+                remember: WallTime::from_micros(7),
+            },
+            Step::Forget { id },
         ]
     }
 

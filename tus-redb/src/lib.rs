@@ -17,7 +17,8 @@
 //! let store = Store::open(dir, &Options::default())?;
 //! let id = UploadId::new("greeting").ok_or("not an id")?;
 //! let created = WallTime::from_micros(0);
-//! let record = Record { id: id.clone(), created, offset: 0, length: Some(5), metadata: String::new() };
+//! let (metadata, expires) = (String::new(), None);
+//! let record = Record { id: id.clone(), created, offset: 0, length: Some(5), metadata, expires };
 //! assert_eq!(store.commit(&[Change::Create(record)]), [Completion::Created]);
 //!
 //! let fence = store.first_fence();
@@ -31,6 +32,7 @@
 //!     from: 0,
 //!     to: 5,
 //!     length: None,
+//!     expires: None,
 //!     finish: true,
 //!     syncer: Some(syncer),
 //! };
@@ -65,6 +67,7 @@ pub mod sim;
 mod sink;
 mod store;
 mod strays;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -76,4 +79,5 @@ pub use offline::{Body, Description, Extent};
 pub use os::OsDisk;
 pub use sink::{Sink, Syncer};
 pub use store::{Durability, Options, Store};
+pub use sweep::Swept;
 pub use verify::Finding;

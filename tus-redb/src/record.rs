@@ -17,6 +17,8 @@ pub(crate) struct Row {
     /// The body, in order. Only the last extent grows.
     pub(crate) extents: Vec<Piece>,
     pub(crate) metadata: String,
+    /// When it expires. The expiry index has an entry for exactly that time.
+    pub(crate) expires: Option<WallTime>,
 }
 
 /// The first `len` bytes of a data file, as part of a body.
@@ -45,6 +47,7 @@ impl Row {
             offset: self.offset(),
             length: self.length,
             metadata: self.metadata.clone(),
+            expires: self.expires,
         }
     }
 
@@ -55,7 +58,7 @@ impl Row {
         for piece in &self.extents {
             bytes.number(piece.file.0).number(piece.len);
         }
-        bytes.text(&self.metadata);
+        bytes.text(&self.metadata).optional(self.expires.map(WallTime::as_micros));
         bytes.0
     }
 
@@ -73,7 +76,8 @@ impl Row {
             |bytes: &mut Decoder<'_>| Some(Piece { file: FileId(bytes.number()?), len: bytes.number()? });
         let extents = (0..count).map(|_| piece(&mut bytes)).collect::<Option<_>>()?;
         let metadata = bytes.text()?.to_owned();
-        bytes.is_empty().then_some(Self { created, length, fence, extents, metadata })
+        let expires = bytes.optional()?.map(WallTime::from_micros);
+        bytes.is_empty().then_some(Self { created, length, fence, extents, metadata, expires })
     }
 }
 
@@ -89,11 +93,12 @@ mod tests {
             fence: Fence(9),
             extents: vec![Piece { file: FileId(1), len: 2 }, Piece { file: FileId(3), len: 0 }],
             metadata: "filename d29ybGQ=".to_owned(),
+            expires: Some(WallTime::from_micros(11)),
         };
         let bytes = row.encode();
         assert_eq!(Row::decode(&bytes), Some(row.clone()));
         assert_eq!(row.offset(), 2);
-        let deferred = Row { length: None, extents: vec![], ..row };
+        let deferred = Row { length: None, extents: vec![], expires: None, ..row };
         assert_eq!(Row::decode(&deferred.encode()), Some(deferred));
         for cut in 0..bytes.len() {
             assert_eq!(Row::decode(&bytes[..cut]), None, "cut at {cut}");

@@ -38,7 +38,8 @@ pub(crate) fn run() -> Result<(), u8> {
             }
             Output::Store(op, Command::Load { .. }) => {
                 let (created, metadata) = (WallTime::default(), Default::default());
-                let record = Record { id: id.clone(), created, offset: 3, length: Some(7), metadata };
+                let record =
+                    Record { id: id.clone(), created, offset: 3, length: Some(7), metadata, expires: None };
                 exchange.handle(now, Input::Store(op, Completion::Loaded(record)));
             }
             Output::Store(op, Command::Commit { from: 3, to: 7, finish: true, .. }) => {

@@ -15,7 +15,11 @@ impl Drive {
         let completion = match command {
             Command::Load { id } => match store.load(&id) {
                 Ok(Some(record)) => Completion::Loaded(record),
-                Ok(None) => Completion::Missing,
+                Ok(None) => match store.remembers(&id) {
+                    Ok(true) => Completion::Gone,
+                    Ok(false) => Completion::Missing,
+                    Err(failure) => Completion::Failed(failure),
+                },
                 Err(failure) => Completion::Failed(failure),
             },
             Command::Create { record } => commit(store, Change::Create(record)),
@@ -36,10 +40,10 @@ impl Drive {
                 }
                 return;
             }
-            Command::Commit { id, fence, from, to, length, finish } => {
+            Command::Commit { id, fence, from, to, length, expires, finish } => {
                 let syncer = running.syncer.clone();
                 let synced = syncer.as_ref().map_or(Ok(()), |syncer| syncer.sync(finish.then_some(to)));
-                let change = Change::Commit { id, fence, from, to, length, finish, syncer };
+                let change = Change::Commit { id, fence, from, to, length, expires, finish, syncer };
                 synced.map_or_else(Completion::Failed, |()| commit(store, change))
             }
             Command::Digest { from, to, algorithm, .. } => {

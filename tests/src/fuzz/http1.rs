@@ -66,7 +66,10 @@ fn step(conn: &mut Conn, rest: &mut &[u8], reading: &mut Reading) -> bool {
         Some(Event::Head) => {
             let head = conn.with_head(false, |head| {
                 assert!(head.fields.len() <= 100, "more fields than are allowed");
-                assert!(matches!(head.framing, Framing::Chunked | Framing::Length(0..=0x7fff_ffff_ffff_ffff)));
+                assert!(matches!(
+                    head.framing,
+                    Framing::Chunked | Framing::Length(0..=0x7fff_ffff_ffff_ffff)
+                ));
                 format!("{head:?}")
             });
             reading.events.push(head.unwrap());

@@ -1,5 +1,6 @@
 //! The wire contract, section by section. Every row runs over every [`Wire`](crate::Wire).
 
+mod checksum;
 mod creation;
 mod cut;
 mod deletion;
@@ -18,7 +19,7 @@ use crate::row::Row;
 pub type Section = (&'static str, fn() -> Vec<Row>);
 
 /// All sections.
-pub const SECTIONS: [Section; 9] = [
+pub const SECTIONS: [Section; 10] = [
     ("requests", requests::rows),
     ("order", order::rows),
     ("options", options::rows),
@@ -28,6 +29,7 @@ pub const SECTIONS: [Section; 9] = [
     ("writers", writers::rows),
     ("cut", cut::rows),
     ("deletion", deletion::rows),
+    ("checksum", checksum::rows),
 ];
 
 /// What is no length and no offset.

@@ -192,7 +192,11 @@ impl<'a> Request<'a> {
         let completion = match command {
             Command::Load { id } => match store.load(&id) {
                 Ok(Some(record)) => Completion::Loaded(record),
-                Ok(None) => Completion::Missing,
+                Ok(None) => match store.remembers(&id) {
+                    Ok(true) => Completion::Gone,
+                    Ok(false) => Completion::Missing,
+                    Err(failure) => Completion::Failed(failure),
+                },
                 Err(failure) => Completion::Failed(failure),
             },
             Command::Create { record } => commit(store, Change::Create(record)),
@@ -210,12 +214,12 @@ impl<'a> Request<'a> {
                 }
                 return;
             }
-            Command::Commit { id, fence, from, to, length, finish } => {
+            Command::Commit { id, fence, from, to, length, expires, finish } => {
                 // An upload that its length alone completes may have garbage behind its end, too.
                 let ending = || store.append(&id, fence, from).ok().map(|sink| sink.syncer());
                 let syncer = self.syncer.clone().or_else(|| if finish { ending() } else { None });
                 let synced = syncer.as_ref().map_or(Ok(()), |syncer| syncer.sync(finish.then_some(to)));
-                let change = Change::Commit { id, fence, from, to, length, finish, syncer };
+                let change = Change::Commit { id, fence, from, to, length, expires, finish, syncer };
                 synced.map_or_else(Completion::Failed, |()| commit(store, change))
             }
             Command::Digest { from, to, algorithm, .. } => {

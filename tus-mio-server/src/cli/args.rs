@@ -155,6 +155,16 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "TUS_DISABLE_TERMINATION", value_parser = value::switch, help_heading = "Uploads")]
     pub(crate) disable_termination: bool,
 
+    /// How long an unfinished upload lives after its last bytes; 0 for ever
+    #[arg(long, env = "TUS_UPLOAD_EXPIRY", value_name = "DURATION", default_value = "0")]
+    #[arg(value_parser = value::duration, help_heading = "Uploads")]
+    pub(crate) upload_expiry: Duration,
+
+    /// How often expired uploads are removed; at least 1s
+    #[arg(long, env = "TUS_CLEANUP_INTERVAL", value_name = "DURATION", default_value = "60s")]
+    #[arg(value_parser = value::duration, help_heading = "Uploads")]
+    pub(crate) cleanup_interval: Duration,
+
     /// How long a writer waits for an earlier one of the same upload to yield; 0 not to wait
     #[arg(long, env = "TUS_LOCK_WAIT", value_name = "DURATION", default_value = "5s")]
     #[arg(value_parser = value::duration, help_heading = "Uploads")]
@@ -330,6 +340,6 @@ mod tests {
             let by_parser = arg.get_action().takes_values() && !arg.get_default_values().is_empty();
             assert!(help.len() > 10 && by_hand != by_parser, "--{long}: {help}");
         }
-        assert_eq!(flags, 2 * 26 + 4 * 2);
+        assert_eq!(flags, 2 * 28 + 4 * 2);
     }
 }

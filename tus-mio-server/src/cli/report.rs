@@ -162,7 +162,14 @@ mod tests {
 
     fn record(id: &str, offset: u64, length: Option<u64>, metadata: &str) -> Record {
         let created = WallTime::from_micros(1_709_251_200_042_000);
-        Record { id: UploadId::new(id).unwrap(), created, offset, length, metadata: metadata.into() }
+        Record {
+            id: UploadId::new(id).unwrap(),
+            created,
+            offset,
+            length,
+            metadata: metadata.into(),
+            expires: None,
+        }
     }
 
     fn records() -> [Record; 3] {

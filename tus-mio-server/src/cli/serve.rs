@@ -58,6 +58,7 @@ fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
         .lock_wait(args.lock_wait)
         .lock_ttl(args.lock_ttl)
         .behind_proxy(args.behind_proxy)
+        .upload_expiry((!args.upload_expiry.is_zero()).then_some(args.upload_expiry))
         .checksum_algorithms(args.checksum_algorithms.0.clone())
         .cors_allow_origins(args.cors_allow_origins.clone())
         .cors_allow_headers(args.cors_allow_headers.clone())
@@ -87,6 +88,7 @@ fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
         workers: args.workers,
         max_connections: args.max_connections,
         shutdown_timeout: args.shutdown_timeout,
+        cleanup_interval: args.cleanup_interval,
         demo: !args.no_demo,
     })
 }
@@ -102,6 +104,9 @@ fn check_listeners(args: &ServeArgs) -> Result<(), Failure> {
 
 /// A head that may take for ever, or a connection that may idle for ever, is an invitation to fill the server.
 fn check_deadlines(args: &ServeArgs) -> Result<(), Failure> {
+    if args.cleanup_interval < Duration::from_secs(1) {
+        return Err(Failure::Usage("--cleanup-interval must be at least 1s".into()));
+    }
     for (flag, value) in [("--head-timeout", args.head_timeout), ("--idle-timeout", args.idle_timeout)] {
         if value == Duration::ZERO {
             return Err(Failure::Usage(format!("{flag} can't be 0: give at least 1ms")));
@@ -190,6 +195,8 @@ mod tests {
             "--max-size=10GB",
             "--max-chunk-size=64KiB",
             "--disable-termination",
+            "--upload-expiry=24h",
+            "--cleanup-interval=5m",
             "--lock-wait=1s",
             "--lock-ttl=2s",
             "--request-timeout=0",
@@ -212,6 +219,7 @@ mod tests {
             .max_size(10_000_000_000)
             .max_chunk_size(65_536)
             .termination(false)
+            .upload_expiry(Some(Duration::from_secs(86_400)))
             .lock_wait(Duration::from_secs(1))
             .lock_ttl(Duration::from_secs(2));
         let expected = Settings {
@@ -229,6 +237,7 @@ mod tests {
             workers: 5,
             max_connections: 7,
             shutdown_timeout: Duration::from_secs(60),
+            cleanup_interval: Duration::from_secs(300),
             demo: false,
         };
         assert_eq!(format!("{:?}", settings.unwrap()), format!("{expected:?}"));

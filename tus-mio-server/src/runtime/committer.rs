@@ -2,7 +2,7 @@
 //! A lone change is not delayed for company; while one group is being made durable, the next gathers.
 
 use std::{
-    sync::{Arc, Condvar, Mutex, PoisonError},
+    sync::{Condvar, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -10,12 +10,16 @@ use tus_proto::{OpId, Owner};
 use tus_redb::{Change, Store};
 
 use super::{
+    Shared,
     mailbox::{Mailbox, Message, lock},
-    workers::{Job, Workers},
+    workers::Job,
 };
 
 /// The most changes in one group: what a transaction takes in a few milliseconds.
 const GROUP: usize = 256;
+
+/// How many expired uploads are removed in one transaction.
+const SWEEP: usize = 64;
 
 /// How long an eventual store may hold back what a power cut would take.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
@@ -68,10 +72,14 @@ impl Committer {
     }
 
     /// The thread's body.
-    pub(crate) fn run(&self, store: &Arc<Store>, mailboxes: &[Mailbox], workers: &Workers) {
+    pub(crate) fn run(&self, shared: &Shared) {
+        let Shared { store, mailboxes, workers, clock, cleanup_interval: cleanup, .. } = shared;
+        let cleanup = *cleanup;
         let mut group = Vec::new();
-        let mut last_flush = Instant::now();
-        while let Some(flush) = self.next_group(&mut group) {
+        let (mut last_flush, mut last_sweep) = (Instant::now(), Instant::now());
+        // What expired while no server ran goes at once.
+        let mut sweep = true;
+        while let Some(flush) = self.next_group(&mut group, sweep) {
             if group.is_empty() {
                 // What was read last need not be held for a store that is idle.
                 store.rest();
@@ -83,6 +91,18 @@ impl Committer {
             } else if store.needs_flush() && last_flush.elapsed() >= FLUSH_INTERVAL {
                 last_flush = Instant::now();
                 workers.submit(Job::FlushData);
+            }
+            if last_sweep.elapsed() >= cleanup {
+                last_sweep = Instant::now();
+                sweep = true;
+            }
+            if std::mem::take(&mut sweep) {
+                let now = clock.now().wall;
+                let swept = store.sweep(now, SWEEP).unwrap_or_default();
+                sweep = swept.more;
+                if swept.expired > 0 {
+                    tracing::info!(uploads = swept.expired, "expired");
+                }
             }
             if store.needs_reclaim() {
                 workers.submit(Job::Reclaim);
@@ -98,9 +118,9 @@ impl Committer {
     }
 
     /// Waits for changes, for a flush, or for a second to pass. None when closed and empty.
-    fn next_group(&self, group: &mut Vec<Entry>) -> Option<bool> {
+    fn next_group(&self, group: &mut Vec<Entry>, at_once: bool) -> Option<bool> {
         let mut queue = lock(&self.queue);
-        if queue.entries.is_empty() && !queue.flush && !queue.closed {
+        if queue.entries.is_empty() && !queue.flush && !queue.closed && !at_once {
             let waited = self.ready.wait_timeout(queue, FLUSH_INTERVAL);
             queue = waited.unwrap_or_else(PoisonError::into_inner).0;
         }

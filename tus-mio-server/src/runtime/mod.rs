@@ -68,6 +68,7 @@ pub(crate) struct Shared {
     /// The accepting loop waits for a connection to end.
     pub full: AtomicBool,
     pub shutdown_timeout: Duration,
+    pub cleanup_interval: Duration,
     /// How many times a shutdown was asked for: 1 drains, 2 ends at once.
     pub shutdowns: AtomicU8,
 }

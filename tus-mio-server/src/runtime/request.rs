@@ -125,7 +125,11 @@ impl EventLoop {
             Command::Load { id } => {
                 let completion = match self.shared.store.load(&id) {
                     Ok(Some(record)) => Completion::Loaded(record),
-                    Ok(None) => Completion::Missing,
+                    Ok(None) => match self.shared.store.remembers(&id) {
+                        Ok(true) => Completion::Gone,
+                        Ok(false) => Completion::Missing,
+                        Err(failure) => Completion::Failed(failure),
+                    },
                     Err(failure) => Completion::Failed(failure),
                 };
                 self.complete(connection, op, completion);
@@ -150,8 +154,8 @@ impl EventLoop {
                     opening.stopped = true;
                 }
             }
-            Command::Commit { id, fence, from, to, length, finish } => {
-                self.commit(connection, op, Commit { id, fence, from, to, length, finish });
+            Command::Commit { id, fence, from, to, length, expires, finish } => {
+                self.commit(connection, op, Commit { id, fence, from, to, length, expires, finish });
             }
             Command::Digest { from, to, algorithm, .. } => {
                 if let Some(Request { owner, syncer: Some(syncer), .. }) = &connection.request {
@@ -198,11 +202,11 @@ impl EventLoop {
 
     fn commit(&mut self, connection: &mut Connection, op: OpId, commit: Commit) {
         let Some(request) = &connection.request else { return };
-        let Commit { id, fence, from, to, length, finish } = commit;
+        let Commit { id, fence, from, to, length, expires, finish } = commit;
         // An upload that its length alone completes may have garbage behind its end, too.
         let ending = || self.shared.store.append(&id, fence, from).ok().map(|sink| sink.syncer());
         let syncer = request.syncer.clone().or_else(|| if finish { ending() } else { None });
-        let change = Change::Commit { id, fence, from, to, length, finish, syncer: syncer.clone() };
+        let change = Change::Commit { id, fence, from, to, length, expires, finish, syncer: syncer.clone() };
         let entry = committer::Entry { loop_index: self.index, owner: request.owner, op, change };
         match syncer {
             Some(syncer) => {
@@ -260,6 +264,7 @@ struct Commit {
     from: u64,
     to: u64,
     length: Option<u64>,
+    expires: Option<tus_proto::WallTime>,
     finish: bool,
 }
 

@@ -25,7 +25,8 @@ fn filled(place: &Place) -> PathBuf {
 fn upload(store: &Store, id: &str, length: Option<u64>, metadata: &str, body: &[u8]) {
     let id = UploadId::new(id).unwrap();
     let created = WallTime::from_micros(1_709_251_200_042_000);
-    let record = Record { id: id.clone(), created, offset: 0, length, metadata: metadata.into() };
+    let record =
+        Record { id: id.clone(), created, offset: 0, length, metadata: metadata.into(), expires: None };
     assert_eq!(store.commit(&[Change::Create(record)]), [Completion::Created]);
     if body.is_empty() {
         return;
@@ -37,7 +38,8 @@ fn upload(store: &Store, id: &str, length: Option<u64>, metadata: &str, body: &[
     let to = body.len() as u64;
     syncer.sync(Some(to)).unwrap();
     let finish = length == Some(to);
-    let commit = Change::Commit { id, fence, from: 0, to, length: None, finish, syncer: Some(syncer) };
+    let commit =
+        Change::Commit { id, fence, from: 0, to, length: None, expires: None, finish, syncer: Some(syncer) };
     assert_eq!(store.commit(&[commit]), [Completion::Committed { offset: to }]);
 }
 
@@ -106,7 +108,16 @@ fn list_goes_through_all_pages() {
     let changes: Vec<_> = ids
         .iter()
         .map(|id| UploadId::new(id).unwrap())
-        .map(|id| Change::Create(Record { id, created, offset: 0, length: None, metadata: String::new() }))
+        .map(|id| {
+            Change::Create(Record {
+                id,
+                created,
+                offset: 0,
+                length: None,
+                metadata: String::new(),
+                expires: None,
+            })
+        })
         .collect();
     assert!(store.commit(&changes).iter().all(|completion| *completion == Completion::Created));
     drop(store);

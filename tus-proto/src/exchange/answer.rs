@@ -93,10 +93,13 @@ fn options(config: &Config, wall: WallTime) -> Response {
     let mut response = Response::new(204, wall);
     response.push("Tus-Version", "1.0.0");
     let checksum = if config.checksum_algorithms.is_empty() { "" } else { ",checksum,checksum-trailer" };
+    let expiration = if config.upload_expiry.is_some() { ",expiration" } else { "" };
     let termination = if config.termination { ",termination" } else { "" };
     response.push(
         "Tus-Extension",
-        format_args!("creation,creation-with-upload,creation-defer-length{termination}{checksum}"),
+        format_args!(
+            "creation,creation-with-upload,creation-defer-length{termination}{checksum}{expiration}"
+        ),
     );
     if !config.checksum_algorithms.is_empty() {
         let names: Vec<_> = config.checksum_algorithms.iter().map(|algorithm| algorithm.name()).collect();
@@ -150,6 +153,7 @@ pub(super) fn to_failure(failure: Failure) -> Code {
 pub(super) fn to_completion(completion: &Completion) -> Code {
     match completion {
         Completion::Missing => Code::UploadNotFound,
+        Completion::Gone => Code::UploadExpired,
         Completion::Failed(failure) => to_failure(*failure),
         // The writer lost its lock to somebody else.
         Completion::Conflict { .. } => Code::UploadLocked,

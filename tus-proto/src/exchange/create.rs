@@ -39,7 +39,9 @@ impl Exchange {
         }
         let id = UploadId::generate(now.wall, entropy);
         let location = answer::location(location, &id);
-        let record = Record { id, created: now.wall, offset: 0, length, metadata };
+        // A finished upload does not expire, and one of no bytes is finished.
+        let expires = if length == Some(0) { None } else { self.config.expires(now.wall, None) };
+        let record = Record { id, created: now.wall, offset: 0, length, metadata, expires };
         let op = self.store(Command::Create { record: record.clone() });
         self.state = State::Creating(op, Created { record, location, checksums, with_upload });
     }
@@ -61,6 +63,7 @@ impl Exchange {
             return self.end(now, Some(Answer::Failed(answer::to_completion(&completion))));
         }
         self.notify(Event::Created);
+        self.expires = created.record.expires;
         if created.record.is_complete() {
             self.notify(Event::Finished);
         }

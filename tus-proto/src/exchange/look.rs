@@ -63,8 +63,15 @@ impl Exchange {
         match look {
             Look::Reading { op: reading } if reading == op => {
                 let answer = match completion {
-                    Completion::Loaded(record) => Answer::State(record),
+                    Completion::Loaded(record) if record.is_expired(now.wall) => {
+                        Answer::Untold(Code::UploadExpired)
+                    }
+                    Completion::Loaded(record) => {
+                        self.expires = record.expires;
+                        Answer::State(record)
+                    }
                     Completion::Missing => Answer::Untold(Code::UploadNotFound),
+                    Completion::Gone => Answer::Untold(Code::UploadExpired),
                     _ => Answer::Untold(Code::UploadLocked),
                 };
                 self.end(now, Some(answer));

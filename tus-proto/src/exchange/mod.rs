@@ -25,7 +25,7 @@ use alloc::{boxed::Box, collections::VecDeque, string::String, sync::Arc};
 
 use crate::{
     Abort, Code, Command, Completion, Config, Deadline, Event, Framing, Head, Input, LockCall, LockReply,
-    Now, OpId, Output, Reason, Response, UploadId, cors::Origin, header,
+    Now, OpId, Output, Reason, Record, Response, UploadId, WallTime, cors::Origin, header,
 };
 use answer::Answer;
 use checks::{Patch, Request};
@@ -52,6 +52,8 @@ pub struct Exchange {
     lease: Lease,
     outputs: VecDeque<Output>,
     last_op: u32,
+    /// When the upload expires, as far as this request knows. Every answer about it says so.
+    expires: Option<WallTime>,
     /// Why the request must end, where that came at a time when no body was being received.
     abort: Option<Abort>,
     /// The newcomer that waits behind us, where it came at such a time, and where it would write.
@@ -104,6 +106,7 @@ impl Exchange {
             lease: Lease::None,
             outputs: VecDeque::new(),
             last_op: 0,
+            expires: None,
             abort: None,
             newcomer: None,
         };
@@ -198,6 +201,18 @@ impl Exchange {
         }
     }
 
+    /// The upload's record, if it is there and its time is not over.
+    fn lives(&mut self, now: Now, completion: Completion) -> Result<Record, Code> {
+        match completion {
+            Completion::Loaded(record) if record.is_expired(now.wall) => Err(Code::UploadExpired),
+            Completion::Loaded(record) => {
+                self.expires = record.expires;
+                Ok(record)
+            }
+            other => Err(answer::to_completion(&other)),
+        }
+    }
+
     /// PATCH and DELETE look before they ask for the lock: what is not there, or is ahead of the client
     /// already, is told without disturbing the running writer.
     fn load(&mut self, purpose: Purpose) {
@@ -206,9 +221,9 @@ impl Exchange {
     }
 
     fn on_loaded(&mut self, now: Now, purpose: Purpose, completion: Completion) {
-        let record = match completion {
-            Completion::Loaded(record) => record,
-            other => return self.end(now, Some(Answer::Failed(answer::to_completion(&other)))),
+        let record = match self.lives(now, completion) {
+            Ok(record) => record,
+            Err(code) => return self.end(now, Some(Answer::Failed(code))),
         };
         match &purpose {
             Purpose::Write(patch) if patch.offset < record.offset => {
@@ -281,6 +296,9 @@ impl Exchange {
     fn answer(&mut self, now: Now, answer: Answer) {
         let methods = matches!(answer, Answer::Options).then(|| answer::methods(&self.config));
         let mut response: Response = answer.response(&self.config, self.framing, now.wall);
+        if let Some(expires) = self.expires {
+            response.push("Upload-Expires", expires.imf_fixdate());
+        }
         self.config.cors.extend(&mut response, &self.origin, methods);
         if let Some(id) = &self.request_id {
             response.push("X-Request-ID", id);

@@ -17,6 +17,7 @@ impl Exchange {
     /// Opens the Append, where there is a body to come, and goes on from there.
     pub(super) fn receive(&mut self, now: Now, receiving: Receiving) {
         let mut receiving = Box::new(receiving);
+        receiving.renewed = now.monotonic;
         if self.framing != Framing::Length(0) {
             receiving.body = self.abort.map_or(Body::Coming, Body::Cut);
             receiving.newcomer = self.newcomer;
@@ -52,7 +53,7 @@ impl Exchange {
                 if ending || matches!(receiving.body, Body::Cut(_)) {
                     self.stop(&mut receiving);
                 } else if receiving.wants_checkpoint(&self.config, now.monotonic) {
-                    self.commit(&mut receiving);
+                    self.commit(now, &mut receiving);
                 } else if core::mem::take(&mut receiving.asked) {
                     self.checkpointed();
                 }
@@ -76,7 +77,7 @@ impl Exchange {
                 return;
             }
         } else if receiving.is_dirty() && !lost {
-            self.commit(&mut receiving);
+            self.commit(now, &mut receiving);
             self.state = State::Receiving(receiving);
             return;
         }
@@ -114,15 +115,21 @@ impl Exchange {
         );
     }
 
-    fn commit(&mut self, receiving: &mut Receiving) {
+    /// Commits what may be committed; what is not verified yet may not, but the upload must not expire under it.
+    fn commit(&mut self, now: Now, receiving: &mut Receiving) {
         let (fence, _) = self.lease.grant();
-        let (from, to, length) = (receiving.committed, receiving.staged, receiving.declare);
-        let finish = receiving.length == Some(to);
-        let op = self.store(Command::Commit { id: receiving.id.clone(), fence, from, to, length, finish });
+        let verified = !receiving.checksums.guard() || matches!(receiving.append, Append::Ended(_));
+        let from = receiving.committed;
+        let (to, length) = if verified { (receiving.staged, receiving.declare) } else { (from, None) };
+        let finish = verified && receiving.length == Some(to);
+        let expires = if finish { None } else { self.config.expires(now.wall, receiving.expires) };
+        let id = receiving.id.clone();
+        let op = self.store(Command::Commit { id, fence, from, to, length, expires, finish });
         let asked = core::mem::take(&mut receiving.asked);
-        receiving.settling = Some(Settling::Commit { op, to, finish, asked });
+        receiving.settling = Some(Settling::Commit { op, to, length, expires, finish, asked });
         receiving.tried = to;
         receiving.dirty_since = None;
+        receiving.renewed = now.monotonic;
     }
 
     fn stop(&mut self, receiving: &mut Receiving) {
@@ -158,8 +165,14 @@ impl Exchange {
                 receiving.progress(now.monotonic, total);
                 receiving.append = Append::Ended(end);
             }
-            (_, Some(Settling::Commit { op: commit, to, finish, asked })) if *commit == op => {
+            (_, Some(Settling::Commit { op: commit, to, length, expires, finish, asked }))
+                if *commit == op =>
+            {
                 let (to, finish, asked) = (*to, *finish, *asked);
+                if let Completion::Committed { .. } = completion {
+                    (self.expires, receiving.expires) = (*expires, *expires);
+                    receiving.declare.take_if(|_| length.is_some());
+                }
                 receiving.settling = None;
                 match completion {
                     Completion::Committed { offset } => {
@@ -198,7 +211,6 @@ impl Exchange {
             self.notify(Event::Finished);
         }
         receiving.committed = offset;
-        receiving.declare = None;
         if let Append::Ended(_) = receiving.append
             && receiving.staged == to
         {

@@ -6,7 +6,7 @@ use alloc::string::String;
 use super::answer;
 use crate::{
     Abort, Algorithm, AppendEnd, Code, Completion, Config, Deadline, Digest, Instant, OpId, Reason, Record,
-    Trailers, UploadId,
+    Trailers, UploadId, WallTime,
     header::{Checksum, Checksums},
 };
 
@@ -75,6 +75,9 @@ pub(super) struct Receiving {
     pub tried: u64,
     /// The first byte since the last commit came at this time.
     pub dirty_since: Option<Instant>,
+    /// When the upload expires, and when that was last moved on.
+    pub expires: Option<WallTime>,
+    pub renewed: Instant,
     /// A HEAD waits for a commit of what is staged now.
     pub asked: bool,
     /// A newcomer waits, and would write at this offset.
@@ -100,6 +103,8 @@ pub(super) enum Settling {
     Commit {
         op: OpId,
         to: u64,
+        length: Option<u64>,
+        expires: Option<WallTime>,
         finish: bool,
         /// A HEAD waits for it.
         asked: bool,
@@ -159,6 +164,8 @@ impl Receiving {
             settling: None,
             tried: at,
             dirty_since: None,
+            expires: record.expires,
+            renewed: Instant::default(),
             asked: false,
             newcomer: None,
             failed: None,
@@ -167,8 +174,14 @@ impl Receiving {
 
     pub(super) fn deadline(&self, config: &Config) -> Option<Deadline> {
         let Append::Open { stopping: false, .. } = self.append else { return None };
-        let since = self.dirty_since.filter(|_| self.settling.is_none())?;
-        Some((since.after(config.checkpoint_interval), Reason::Checkpoint))
+        if self.settling.is_some() {
+            return None;
+        }
+        let checkpoint =
+            self.dirty_since.map(|since| (since.after(config.checkpoint_interval), Reason::Checkpoint));
+        // Nothing expires while it is written to.
+        let expiry = config.upload_expiry.map(|expiry| (self.renewed.after(expiry / 2), Reason::Expiry));
+        checkpoint.into_iter().chain(expiry).min_by_key(|(at, _)| *at)
     }
 
     pub(super) fn is_dirty(&self) -> bool {
@@ -177,10 +190,11 @@ impl Receiving {
 
     /// Whether it is time to commit what is staged, while more may come.
     pub(super) fn wants_checkpoint(&self, config: &Config, now: Instant) -> bool {
-        let due = self.deadline(config).is_some_and(|(at, _)| at <= now);
+        let due = self.deadline(config).filter(|(at, _)| *at <= now).map(|(_, reason)| reason);
         let much = self.staged.saturating_sub(self.tried) >= config.checkpoint_bytes;
+        let asked = self.asked || due == Some(Reason::Checkpoint) || much;
         // What is not verified yet is not committed.
-        !self.checksums.guard() && self.staged > self.committed && (self.asked || due || much)
+        due == Some(Reason::Expiry) || (asked && self.staged > self.committed && !self.checksums.guard())
     }
 
     /// Whether so much is staged and not committed that the commit under way should be waited for.

@@ -16,6 +16,7 @@ impl Exchange {
     pub(super) fn on_deleted(&mut self, now: Now, completion: Completion) {
         let answer = match completion {
             Completion::Deleted => {
+                self.expires = None;
                 self.notify(Event::Terminated);
                 Answer::Terminated
             }

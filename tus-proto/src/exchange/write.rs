@@ -2,7 +2,7 @@
 
 use super::{
     Exchange,
-    answer::{self, Answer},
+    answer::Answer,
     checks::Patch,
     reception::{Limit, Receiving, Reply},
 };
@@ -10,9 +10,9 @@ use crate::{Code, Completion, Framing, Now, Record};
 
 impl Exchange {
     pub(super) fn on_reloaded(&mut self, now: Now, patch: Patch, completion: Completion) {
-        let record = match completion {
-            Completion::Loaded(record) => record,
-            other => return self.end(now, Some(Answer::Failed(answer::to_completion(&other)))),
+        let record = match self.lives(now, completion) {
+            Ok(record) => record,
+            Err(code) => return self.end(now, Some(Answer::Failed(code))),
         };
         if patch.offset != record.offset {
             return self.end(now, Some(Answer::Mismatch(record.offset)));

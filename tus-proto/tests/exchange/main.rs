@@ -5,8 +5,10 @@
 mod abort;
 mod checkpoint;
 mod checks;
+mod checksum;
 mod creation;
 mod deferred;
+mod expiry;
 mod failures;
 mod head;
 mod limits;

@@ -17,7 +17,14 @@ pub(crate) fn id() -> UploadId {
 
 /// The upload as the store knows it.
 pub(crate) fn record(offset: u64, length: impl Into<Option<u64>>) -> Record {
-    Record { id: id(), created: WallTime::default(), offset, length: length.into(), metadata: String::new() }
+    Record {
+        id: id(),
+        created: WallTime::default(),
+        offset,
+        length: length.into(),
+        metadata: String::new(),
+        expires: None,
+    }
 }
 
 /// A request that a client sends.
@@ -96,6 +103,7 @@ pub(crate) struct Asked {
     pub from: u64,
     pub to: u64,
     pub length: Option<u64>,
+    pub expires: Option<WallTime>,
     pub finish: bool,
 }
 
@@ -171,6 +179,7 @@ impl Script {
 
     pub(crate) fn pass(&mut self, time: Duration) {
         self.now.monotonic = self.now.monotonic.after(time);
+        self.now.wall = self.now.wall.after(time);
     }
 
     /// How long from now the next deadline is, and what for.
@@ -255,11 +264,11 @@ impl Script {
     #[track_caller]
     pub(crate) fn commit(&mut self) -> Asked {
         let (op, command) = self.store();
-        let Command::Commit { fence, from, to, length, finish, .. } = command else {
+        let Command::Commit { fence, from, to, length, expires, finish, .. } = command else {
             panic!("Commit should come, not {command:?}")
         };
         assert_eq!(fence, FENCE);
-        Asked { op, from, to, length, finish }
+        Asked { op, from, to, length, expires, finish }
     }
 
     /// A Commit of `from` to `to`, done as asked.

@@ -90,6 +90,7 @@ fn a_length_is_told_once_and_bounds_the_offset() {
         from: 0,
         to,
         length,
+        expires: None,
         finish,
         syncer: Some(sink.syncer()),
     };

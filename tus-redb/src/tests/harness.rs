@@ -15,7 +15,7 @@ pub(super) fn id(name: &str) -> UploadId {
 
 pub(super) fn record(name: &str, length: Option<u64>) -> Record {
     let metadata = format!("name {name}");
-    Record { id: id(name), created: WallTime::from_micros(5), offset: 0, length, metadata }
+    Record { id: id(name), created: WallTime::from_micros(5), offset: 0, length, metadata, expires: None }
 }
 
 pub(super) fn options(durability: Durability) -> Options {
@@ -24,7 +24,7 @@ pub(super) fn options(durability: Durability) -> Options {
 
 pub(super) fn commit(name: &str, fence: Fence, from: u64, to: u64, sink: Option<&Sink>) -> Change {
     let syncer = sink.map(Sink::syncer);
-    Change::Commit { id: id(name), fence, from, to, length: None, finish: false, syncer }
+    Change::Commit { id: id(name), fence, from, to, length: None, expires: None, finish: false, syncer }
 }
 
 /// What an upload is: its bytes, or none where it is not there.
@@ -144,7 +144,8 @@ impl World {
             sink.syncer().sync(finish.then_some(to)).ok()?;
             let length = finish.then_some(to);
             let syncer = Some(sink.syncer());
-            let change = Change::Commit { id: id(name), fence, from, to, length, finish, syncer };
+            let change =
+                Change::Commit { id: id(name), fence, from, to, length, expires: None, finish, syncer };
             let completion = self.change(name, change, Some(bytes.clone()));
             if completion != (Completion::Committed { offset: to }) {
                 return None;

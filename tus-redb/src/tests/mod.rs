@@ -5,5 +5,6 @@
 mod behaviour;
 mod crashes;
 mod directory;
+mod expiry;
 mod faults;
 mod harness;

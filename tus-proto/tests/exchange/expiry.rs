@@ -1,0 +1,119 @@
+//! Expiration: told on every answer about an upload that expires, moved on by every commit, and past it 410.
+
+use std::time::Duration;
+
+use tus_proto::{
+    AppendEnd, Command, Completion, Config, Framing, Input, LockReply, Reason, Record, Trailers, WallTime,
+};
+
+use super::script::{Script, Sent, record};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn config() -> Config {
+    Config::builder().upload_expiry(Some(HOUR)).build().unwrap()
+}
+
+fn at(seconds: u64) -> Option<WallTime> {
+    Some(WallTime::from_micros(seconds * 1_000_000))
+}
+
+/// An upload of 10 bytes, 3 of which are there, that expires after so many seconds.
+fn expiring(seconds: u64) -> Record {
+    Record { expires: at(seconds), ..record(3, 10) }
+}
+
+#[test]
+fn a_creation_tells_when_the_upload_expires_and_an_empty_one_never_does() {
+    for (length, expires) in [("10", Some("Thu, 01 Jan 1970 01:00:00 GMT")), ("0", None)] {
+        let mut script = Script::start_with(config(), &Sent::post().with("Upload-Length", length));
+        let (op, command) = script.store();
+        let Command::Create { record } = command else { panic!("{command:?}") };
+        assert_eq!(record.expires, expires.and(at(3600)));
+        script.stored(op, Completion::Created);
+        assert_eq!(script.responds().header("Upload-Expires"), expires);
+    }
+}
+
+#[test]
+fn each_commit_moves_it_on_and_the_last_one_takes_it_away() {
+    let sent = Sent::patch(3, Framing::Length(4));
+    let (mut script, grant) = Script::receiving(config(), &sent, &expiring(60));
+    script.pass(Duration::from_secs(50));
+    script.body_ends(grant, 4);
+    assert_eq!(script.commits(3, 7).expires, at(3650));
+    script.release();
+    let response = script.responds();
+    assert_eq!(response.header("Upload-Expires"), Some("Thu, 01 Jan 1970 01:00:50 GMT"));
+
+    let sent = Sent::patch(3, Framing::Length(7));
+    let (mut script, grant) = Script::receiving(config(), &sent, &expiring(60));
+    script.body_ends(grant, 7);
+    let asked = script.commits(3, 10);
+    assert_eq!((asked.expires, asked.finish), (None, true));
+    script.release();
+    assert_eq!(script.responds().header("Upload-Expires"), None);
+}
+
+#[test]
+fn errors_after_the_look_up_tell_it_too() {
+    let mut script = Script::start_with(config(), &Sent::patch(1, Framing::Length(4)));
+    script.load(&expiring(60));
+    let response = script.refuses(409, "ERR_MISMATCHED_OFFSET");
+    assert_eq!(response.header("Upload-Expires"), Some("Thu, 01 Jan 1970 00:01:00 GMT"));
+}
+
+#[test]
+fn past_its_time_an_upload_is_gone_whether_or_not_it_was_swept() {
+    for gone in [Completion::Loaded(expiring(0)), Completion::Gone] {
+        for sent in [Sent::patch(3, Framing::Length(4)), Sent::delete()] {
+            let mut script = Script::start_with(config(), &sent);
+            let (op, _) = script.store();
+            script.stored(op, gone.clone());
+            let response = script.refuses(410, "ERR_UPLOAD_EXPIRED");
+            assert_eq!(response.header("Upload-Expires"), None);
+        }
+        let mut script = Script::start_with(config(), &Sent::head());
+        let (op, _) = script.lock();
+        script.replied(op, LockReply::Checkpointed);
+        let (op, _) = script.store();
+        script.stored(op, gone.clone());
+        let response = script.responds();
+        assert_eq!((response.status(), response.body()), (410, ""));
+    }
+}
+
+#[test]
+fn it_may_run_out_while_the_lock_is_waited_for() {
+    let mut script = Script::start_with(config(), &Sent::patch(3, Framing::Length(4)));
+    script.load(&expiring(2));
+    let (op, _) = script.lock();
+    script.pass(Duration::from_secs(2));
+    script.replied(op, LockReply::Granted { fence: tus_proto::Fence(7), fresh: false });
+    script.load(&expiring(2));
+    script.release();
+    script.refuses(410, "ERR_UPLOAD_EXPIRED");
+}
+
+#[test]
+fn nothing_expires_while_it_is_written_to_and_what_is_not_verified_is_not_committed_by_that() {
+    // sha1 of four bytes that never matter: the body is not complete.
+    let sent = Sent::patch(3, Framing::Chunked).with("Upload-Checksum", "sha1 2jmj7l5rSw0yVb/vlWAYkK/YBwk=");
+    let config = Config::builder().upload_expiry(Some(Duration::from_secs(30))).build().unwrap();
+    let (mut script, grant) = Script::receiving(config, &sent, &expiring(30));
+    script.staged(grant, 4);
+    assert_eq!(script.wait(), Reason::Expiry);
+    let asked = script.commits(3, 3);
+    assert_eq!((asked.expires, asked.finish), (at(45), false));
+    script.idle();
+    script.appended(grant, 4, AppendEnd::BodyEnd);
+    script.input(Input::BodyEnd(Trailers::default()));
+}
+
+#[test]
+fn without_a_rule_of_the_server_an_upload_keeps_its_time() {
+    let sent = Sent::patch(3, Framing::Length(4));
+    let (mut script, grant) = Script::receiving(Config::default(), &sent, &expiring(60));
+    script.body_ends(grant, 4);
+    assert_eq!(script.commits(3, 7).expires, at(60));
+}

@@ -1,0 +1,89 @@
+//! Removing what has expired, by the index of times: the cost is that of what is removed.
+
+use std::{ops::Bound, time::Duration};
+
+use redb::{ReadableDatabase, TableDefinition};
+use tus_proto::{Completion, Failure, UploadId, WallTime};
+
+use crate::{
+    commit::Change,
+    database::{EXPIRY, LAPSES},
+    error::Trouble,
+    store::{Store, lock},
+};
+
+/// How long an expired upload is remembered: whoever asks for it in that time learns what became of it.
+const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What a [`Store::sweep`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// How many uploads it removed.
+    pub expired: usize,
+    /// How many it forgot that had been removed before.
+    pub forgotten: usize,
+    /// Whether there may be more to do at once.
+    pub more: bool,
+}
+
+impl Store {
+    /// Removes at most `limit` uploads whose time is over, and forgets as many that were removed a day ago.
+    /// Those that are being written to stay. Blocks on the disk; for whoever makes the commits.
+    pub fn sweep(&self, now: WallTime, limit: usize) -> Result<Swept, Failure> {
+        let expired = self.due(EXPIRY, now, limit)?;
+        let lapsed = self.due(LAPSES, now, limit)?;
+        let more = expired.len() == limit || lapsed.len() == limit;
+        let remember = now.after(REMEMBERED);
+        let count = expired.len();
+        let expire = expired.into_iter().map(|id| Change::Expire { id, before: now, remember });
+        let forget = lapsed.into_iter().map(|id| Change::Forget { id });
+        let changes: Vec<_> = expire.chain(forget).collect();
+        if changes.is_empty() {
+            return Ok(Swept::default());
+        }
+        let completions = self.commit(&changes);
+        let removed = |completions: &[Completion]| {
+            completions.iter().filter(|completion| **completion == Completion::Deleted).count()
+        };
+        let (expired, forgotten) = completions.split_at(count.min(completions.len()));
+        let swept = Swept { expired: removed(expired), forgotten: removed(forgotten), more: false };
+        // Where nothing went, the same would be found again at once.
+        Ok(Swept { more: more && swept.expired + swept.forgotten > 0, ..swept })
+    }
+
+    /// Whether there was an upload of this id that expired lately.
+    pub fn remembers(&self, id: &UploadId) -> Result<bool, Failure> {
+        let mut writer = lock(&self.writer);
+        let database = self.database(&mut writer)?;
+        let remembers = || {
+            let txn = database.begin_read()?;
+            let tombstones = txn.open_table(crate::database::TOMBSTONES)?;
+            Ok::<_, Trouble>(tombstones.get(id.as_str())?.is_some())
+        };
+        remembers().map_err(|trouble| self.staging.note(trouble))
+    }
+
+    /// The first ids in an index whose times have come.
+    fn due(
+        &self,
+        index: TableDefinition<'static, (u64, &'static str), ()>,
+        now: WallTime,
+        limit: usize,
+    ) -> Result<Vec<UploadId>, Failure> {
+        let mut writer = lock(&self.writer);
+        let database = self.database(&mut writer)?;
+        let read = || {
+            let txn = database.begin_read()?;
+            let table = txn.open_table(index)?;
+            let until = (now.as_micros().saturating_add(1), "");
+            let mut ids = Vec::new();
+            for entry in table.range::<(u64, &str)>((Bound::Unbounded, Bound::Excluded(until)))?.take(limit) {
+                let (key, _) = entry?;
+                let (_, id) = key.value();
+                ids.push(UploadId::new(id).ok_or_else(|| Trouble::damaged("an upload's id in an index"))?);
+            }
+            Ok::<_, Trouble>(ids)
+        };
+        read().map_err(|trouble| self.staging.note(trouble))
+    }
+}

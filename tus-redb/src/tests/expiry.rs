@@ -1,0 +1,124 @@
+//! Uploads that expire: found by time, removed with all that is theirs, and remembered for a day.
+
+use tus_proto::{Completion, Record, UploadId, WallTime};
+
+use super::harness::{id, options, record};
+use crate::{
+    Change, Durability, Store, Swept,
+    sim::{Crash, SimDisk},
+};
+
+const DAY: u64 = 24 * 60 * 60;
+
+fn at(seconds: u64) -> WallTime {
+    WallTime::from_micros(seconds * 1_000_000)
+}
+
+fn expiring(name: &str, seconds: u64) -> Record {
+    Record { expires: Some(at(seconds)), ..record(name, Some(4)) }
+}
+
+fn open(disk: &SimDisk, durability: Durability) -> Store {
+    Store::open_on(std::sync::Arc::new(disk.clone()), &options(durability)).unwrap()
+}
+
+fn there(store: &Store, name: &str) -> bool {
+    store.load(&id(name)).unwrap().is_some()
+}
+
+fn expired(count: usize) -> Swept {
+    Swept { expired: count, ..Swept::default() }
+}
+
+/// Writes all four bytes of an upload and commits so many of them.
+fn write(store: &Store, name: &str, to: u64, expires: Option<WallTime>) {
+    let fence = store.first_fence();
+    let mut sink = store.append(&id(name), fence, 0).unwrap();
+    sink.write(b"0123").unwrap();
+    sink.syncer().sync(None).unwrap();
+    let (from, length, finish, syncer) = (0, None, to == 4, Some(sink.syncer()));
+    let commit = Change::Commit { id: id(name), fence, from, to, length, expires, finish, syncer };
+    assert_eq!(store.commit(&[commit]), [Completion::Committed { offset: to }]);
+}
+
+#[test]
+fn what_is_past_its_time_goes_and_what_is_not_stays() {
+    let store = open(&SimDisk::new(), Durability::Strict);
+    store.commit(&["a", "b", "c", "d"].map(|name| Change::Create(expiring(name, 10))));
+    store.commit(&[Change::Create(record("e", Some(4)))]);
+    write(&store, "b", 2, Some(at(20)));
+    write(&store, "c", 4, None);
+    assert_eq!(store.sweep(at(9), 8), Ok(Swept::default()));
+    assert_eq!(store.sweep(at(10), 8), Ok(expired(2)));
+    let left: Vec<_> = ["a", "b", "c", "d", "e"].into_iter().filter(|name| there(&store, name)).collect();
+    assert_eq!(left, ["b", "c", "e"]);
+    assert_eq!(store.sweep(at(20), 8), Ok(expired(1)));
+    while store.reclaim(8).unwrap() > 0 {}
+    assert_eq!(store.verify().unwrap(), []);
+    assert_eq!(store.describe(&id("b")).unwrap(), None);
+}
+
+#[test]
+fn it_is_remembered_for_a_day_and_its_id_is_nobody_elses_in_that_time() {
+    let store = open(&SimDisk::new(), Durability::Strict);
+    store.commit(&[Change::Create(expiring("a", 10))]);
+    assert!(!store.remembers(&id("a")).unwrap());
+    store.sweep(at(10), 8).unwrap();
+    assert!(store.remembers(&id("a")).unwrap());
+    assert_eq!(store.commit(&[Change::Create(record("a", None))]), [Completion::Exists]);
+    assert_eq!(store.sweep(at(9 + DAY), 8), Ok(Swept::default()));
+    assert_eq!(store.sweep(at(10 + DAY), 8), Ok(Swept { forgotten: 1, ..Swept::default() }));
+    assert!(!store.remembers(&id("a")).unwrap());
+    assert_eq!(store.commit(&[Change::Create(record("a", None))]), [Completion::Created]);
+}
+
+#[test]
+fn a_deleted_upload_leaves_nothing_to_expire() {
+    let store = open(&SimDisk::new(), Durability::Strict);
+    store.commit(&[Change::Create(expiring("a", 10))]);
+    store.commit(&[Change::Delete { id: id("a"), fence: store.first_fence() }]);
+    assert_eq!(store.sweep(at(10), 8), Ok(Swept::default()));
+    assert!(!store.remembers(&id("a")).unwrap());
+}
+
+#[test]
+fn nothing_goes_while_it_is_written_to() {
+    let store = open(&SimDisk::new(), Durability::Strict);
+    store.commit(&[Change::Create(expiring("a", 10))]);
+    let sink = store.append(&id("a"), store.first_fence(), 0).unwrap();
+    assert_eq!(store.sweep(at(10), 8), Ok(Swept::default()));
+    drop(sink);
+    assert_eq!(store.sweep(at(10), 8), Ok(expired(1)));
+}
+
+#[test]
+fn a_sweep_is_done_in_parts() {
+    let store = open(&SimDisk::new(), Durability::Strict);
+    let names: Vec<_> = (0..5).map(|n| UploadId::new(&format!("u{n}")).unwrap()).collect();
+    let records = names.iter().map(|id| Record { id: id.clone(), ..expiring("a", 10) });
+    store.commit(&records.map(Change::Create).collect::<Vec<_>>());
+    let parts: Vec<_> = std::iter::from_fn(|| Some(store.sweep(at(10), 2).unwrap()))
+        .take(3)
+        .map(|swept| (swept.expired, swept.more))
+        .collect();
+    assert_eq!(parts, [(2, true), (2, true), (1, false)]);
+}
+
+#[test]
+fn an_expired_upload_does_not_come_back_with_a_crash() {
+    let crashes = (0..20).map(|seed| (Durability::Strict, Crash::Machine(seed)));
+    for (durability, crash) in crashes.chain([(Durability::Eventual, Crash::Process)]) {
+        let disk = SimDisk::new();
+        let store = open(&disk, durability);
+        store.commit(&[Change::Create(expiring("a", 10)), Change::Create(expiring("b", 99))]);
+        store.sweep(at(10), 8).unwrap();
+        // What the store still does while it is dropped does not reach the disk any more.
+        disk.die_at(disk.calls());
+        drop(store);
+        disk.crash(crash);
+        let store = open(&disk, durability);
+        assert!(!there(&store, "a") && there(&store, "b"));
+        assert!(store.remembers(&id("a")).unwrap());
+        assert_eq!(store.sweep(at(99), 8), Ok(expired(1)));
+    }
+}
