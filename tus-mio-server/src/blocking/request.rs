@@ -190,15 +190,7 @@ impl<'a> Request<'a> {
     fn store(&mut self, op: OpId, command: Command) {
         let store = &self.shared.store;
         let completion = match command {
-            Command::Load { id } => match store.load(&id) {
-                Ok(Some(record)) => Completion::Loaded(record),
-                Ok(None) => match store.remembers(&id) {
-                    Ok(true) => Completion::Gone,
-                    Ok(false) => Completion::Missing,
-                    Err(failure) => Completion::Failed(failure),
-                },
-                Err(failure) => Completion::Failed(failure),
-            },
+            Command::Load { id } => store.look_up(&id),
             Command::Create { record } => commit(store, Change::Create(record)),
             Command::Append { max, .. } => match open(store, command) {
                 Ok(intake) => {
