@@ -335,3 +335,22 @@ fn requests_do_the_housekeeping_by_the_way() {
         assert_eq!(place.offset(&location), 5);
     }
 }
+
+#[test]
+fn what_has_expired_is_told_as_such_and_swept() {
+    let place = uploads(Config::builder().upload_expiry(Some(Duration::from_secs(1))));
+    place.uploads.housekeeping().unwrap();
+    let before = place.files();
+    let location = place.create(9);
+    written(&place.send(&location, Request::patch(0).sized("hello")), "5");
+    assert_eq!(place.files(), before + 1);
+    let begun = Instant::now();
+    while place.send(&location, Request::head()).status() != 410 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it lives on");
+    }
+    assert_eq!(place.files(), before + 1);
+    place.uploads.housekeeping().unwrap();
+    assert_eq!(place.files(), before);
+    assert_eq!(place.send(&location, Request::head()).status(), 410);
+    assert_eq!(place.send(&location, Request::patch(5).sized("you!")).status(), 410);
+}

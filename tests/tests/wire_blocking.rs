@@ -67,3 +67,8 @@ fn cut() {
 fn deletion() {
     section("deletion");
 }
+
+#[test]
+fn checksum() {
+    section("checksum");
+}

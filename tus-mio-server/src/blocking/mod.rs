@@ -23,6 +23,12 @@ use request::Request;
 /// How long what can wait is put off, in microseconds: so much an eventual store may lose with the power.
 const TENDING_INTERVAL: u64 = 1_000_000;
 
+/// How often requests look for expired uploads, in microseconds.
+const SWEEPING_INTERVAL: u64 = 60_000_000;
+
+/// How many expired uploads are removed in one transaction.
+const SWEEP: usize = 64;
+
 /// How many data files are unlinked in one go.
 const RECLAIM: usize = 64;
 
@@ -106,8 +112,9 @@ struct Shared {
     config: Arc<Config>,
     locks: Locks,
     clock: Clock,
-    /// When housekeeping was done last.
+    /// When what could wait was done last, and when expired uploads were looked for.
     tended: AtomicU64,
+    swept: AtomicU64,
 }
 
 impl Blocking {
@@ -115,8 +122,9 @@ impl Blocking {
     /// acknowledged is durable then, in either durability.
     pub fn new(store: Store, config: Config) -> Self {
         let locks = Locks::new(store.first_fence());
-        let (config, clock, tended) = (Arc::new(config), Clock::start(), AtomicU64::new(0));
-        Self { shared: Arc::new(Shared { store, config, locks, clock, tended }) }
+        let (config, clock) = (Arc::new(config), Clock::start());
+        let (tended, swept) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { shared: Arc::new(Shared { store, config, locks, clock, tended, swept }) }
     }
 
     /// Carries out a request and returns its response: `(method, path, headers, body)` of whatever framework.
@@ -160,15 +168,17 @@ impl Blocking {
         response.unwrap_or_else(|| self.refusal(Code::UnexpectedEof))
     }
 
-    /// Does what can wait: makes durable what an eventual store has not flushed, gives back the space of deleted
-    /// uploads, and drops what was cached. Requests do that by the way, at most once a second; a program whose
-    /// requests have paused should call this a second later, if its store is eventual.
+    /// Does what can wait: removes expired uploads, makes durable what an eventual store has not flushed, gives
+    /// back the space of what was removed, and drops what was cached. Requests do some of it by the way, once a
+    /// second, and once a minute what has expired; a program whose requests pause should call this now and then,
+    /// within a second if its store is eventual.
     ///
     /// # Errors
     /// The disk's. What could not be done is tried again the next time.
     pub fn housekeeping(&self) -> Result<(), StoreError> {
+        let (store, clock) = (&self.shared.store, &self.shared.clock);
+        while store.sweep(clock.now().wall, SWEEP).map_err(StoreError)?.more {}
         self.shared.flush()?;
-        let store = &self.shared.store;
         while store.needs_reclaim() && store.reclaim(RECLAIM).map_err(StoreError)? == RECLAIM {}
         store.rest();
         Ok(())
@@ -189,18 +199,24 @@ impl Shared {
     /// Housekeeping by the way, where there is something to do and it was not done lately. What fails is the
     /// store's trouble, not the request's.
     fn tend(&self) {
-        let (store, now) = (&self.store, self.clock.now().monotonic.as_micros());
-        let last = self.tended.load(Ordering::Relaxed);
-        if (store.needs_flush() || store.needs_reclaim())
-            && now.saturating_sub(last) >= TENDING_INTERVAL
-            && self.tended.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-        {
+        let store = &self.store;
+        if self.is_time(&self.swept, SWEEPING_INTERVAL) {
+            let _ = store.sweep(self.clock.now().wall, SWEEP);
+        }
+        if (store.needs_flush() || store.needs_reclaim()) && self.is_time(&self.tended, TENDING_INTERVAL) {
             let _ = self.flush();
             let _ = store.reclaim(RECLAIM);
         }
         if let Some(trouble) = store.trouble() {
             tracing::error!("the store: {trouble}");
         }
+    }
+
+    /// Whether so much time has passed since the last time. Says so to one thread only.
+    fn is_time(&self, last: &AtomicU64, interval: u64) -> bool {
+        let (before, now) = (last.load(Ordering::Relaxed), self.clock.now().monotonic.as_micros());
+        now.saturating_sub(before) >= interval
+            && last.compare_exchange(before, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     fn flush(&self) -> Result<(), StoreError> {
