@@ -1,11 +1,12 @@
-//! What the tests across crates share: the wire contract as a table of rows, and two ways to run a row — in
-//! one thread without sockets, and over TCP against a server.
+//! What the tests across crates share: the wire contract as a table of rows, and three ways to run a row — in
+//! one thread without sockets, over TCP against a server, and through the blocking entry.
 //!
 //! A row is data: requests and what must be answered. Whoever can carry requests is a [`Wire`].
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 pub mod client;
 pub mod drive;
+pub mod embed;
 pub mod fuzz;
 pub mod message;
 pub mod row;

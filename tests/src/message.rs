@@ -1,5 +1,7 @@
 //! Requests and answers as the rows of the table see them.
 
+use tus_proto::Response;
+
 /// A request: its head, and as much of its body as is sent with it.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -147,6 +149,14 @@ pub struct Answer {
     pub fields: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
+}
+
+/// A response as a client has it before any framing.
+impl From<&Response> for Answer {
+    fn from(response: &Response) -> Self {
+        let fields = response.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Self { status: response.status(), fields, body: response.body().into() }
+    }
 }
 
 impl Answer {

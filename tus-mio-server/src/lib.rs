@@ -1,14 +1,17 @@
 //! A tus 1.0.0 resumable upload server.
 //!
 //! [`Server`] is the whole of it, made from [`Settings`]. The protocol is in [`tus_proto`], what is kept in
-//! [`tus_redb`]; here bytes are moved between them and the sockets. [`http1`] is HTTP/1.1 without a socket.
+//! [`tus_redb`]; here bytes are moved between them and the sockets. [`http1`] is HTTP/1.1 without a socket,
+//! [`Blocking`] the server without HTTP, for other frameworks.
 
+mod blocking;
 pub mod http1;
 pub mod page;
 mod paths;
 mod runtime;
 mod server;
 
+pub use blocking::Blocking;
 pub use paths::SettingsError;
 pub use server::{Handle, ServeError, Server, Settings};
 

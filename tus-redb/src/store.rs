@@ -14,7 +14,7 @@ use tus_proto::{Completion, Failure, Fence, Record, UploadId};
 
 use crate::{
     backend::RecordsFile,
-    database::{self, UPLOADS},
+    database::{self, TOMBSTONES, UPLOADS},
     disk::Disk,
     error::{Refused, Trouble},
     files::FileId,
@@ -97,6 +97,7 @@ pub(crate) struct Live {
 /// A read transaction, used until the next commit.
 struct View {
     uploads: ReadOnlyTable<&'static str, &'static [u8]>,
+    tombstones: ReadOnlyTable<&'static str, u64>,
     _transaction: ReadTransaction,
 }
 
@@ -111,17 +112,23 @@ impl Live {
         Self { database: Some(Arc::new(database)), view: None }
     }
 
+    fn view(&mut self) -> Result<&View, Trouble> {
+        if self.view.is_none() {
+            let database = self.database.as_ref().ok_or_else(|| Trouble::damaged("records closed"))?;
+            let transaction = database.begin_read()?;
+            let (uploads, tombstones) =
+                (transaction.open_table(UPLOADS)?, transaction.open_table(TOMBSTONES)?);
+            self.view = Some(View { uploads, tombstones, _transaction: transaction });
+        }
+        self.view.as_ref().ok_or_else(|| Trouble::damaged("records closed"))
+    }
+
+    fn remembers(&mut self, id: &UploadId) -> Result<bool, Trouble> {
+        Ok(self.view()?.tombstones.get(id.as_str())?.is_some())
+    }
+
     fn row(&mut self, id: &UploadId) -> Result<Option<Row>, Trouble> {
-        let view = match &self.view {
-            Some(view) => view,
-            None => {
-                let database = self.database.as_ref().ok_or_else(|| Trouble::damaged("records closed"))?;
-                let transaction = database.begin_read()?;
-                let uploads = transaction.open_table(UPLOADS)?;
-                self.view.insert(View { uploads, _transaction: transaction })
-            }
-        };
-        let Some(bytes) = view.uploads.get(id.as_str())? else { return Ok(None) };
+        let Some(bytes) = self.view()?.uploads.get(id.as_str())? else { return Ok(None) };
         match Row::decode(bytes.value()) {
             Some(row) => Ok(Some(row)),
             None => Err(Trouble::damaged(&format!("the record of {id}"))),
@@ -139,6 +146,25 @@ impl Store {
     /// was read lately is cached.
     pub fn load(&self, id: &UploadId) -> Result<Option<Record>, Failure> {
         Ok(self.row(id)?.map(|row| row.record(id)))
+    }
+
+    /// Whether there was an upload of this id that expired lately.
+    pub fn remembers(&self, id: &UploadId) -> Result<bool, Failure> {
+        let remembers = lock(&self.live).remembers(id);
+        remembers.map_err(|trouble| self.staging.note(trouble))
+    }
+
+    /// Carries out [`Command::Load`](tus_proto::Command::Load). As cheap as [`Self::load`].
+    pub fn look_up(&self, id: &UploadId) -> Completion {
+        match self.load(id) {
+            Ok(Some(record)) => Completion::Loaded(record),
+            Ok(None) => match self.remembers(id) {
+                Ok(true) => Completion::Gone,
+                Ok(false) => Completion::Missing,
+                Err(failure) => Completion::Failed(failure),
+            },
+            Err(failure) => Completion::Failed(failure),
+        }
     }
 
     /// A sink for bytes behind the committed ones, for the writer whose lock has the number `fence`. Writes

@@ -51,18 +51,6 @@ impl Store {
         Ok(Swept { more: more && swept.expired + swept.forgotten > 0, ..swept })
     }
 
-    /// Whether there was an upload of this id that expired lately.
-    pub fn remembers(&self, id: &UploadId) -> Result<bool, Failure> {
-        let mut writer = lock(&self.writer);
-        let database = self.database(&mut writer)?;
-        let remembers = || {
-            let txn = database.begin_read()?;
-            let tombstones = txn.open_table(crate::database::TOMBSTONES)?;
-            Ok::<_, Trouble>(tombstones.get(id.as_str())?.is_some())
-        };
-        remembers().map_err(|trouble| self.staging.note(trouble))
-    }
-
     /// The first ids in an index whose times have come.
     fn due(
         &self,

@@ -10,7 +10,7 @@ use redb::{ReadableDatabase, ReadableTable};
 use tus_proto::{Failure, UploadId};
 
 use crate::{
-    database::{DOOMED, FILES},
+    database::{DOOMED, EXPIRY, FILES},
     error::Trouble,
     files::{DATA, FileId},
     store::{Store, lock},
@@ -52,6 +52,12 @@ pub enum Finding {
         /// How many extents refer to it.
         references: u32,
     },
+    /// The index of times knows another time than the record, or has an entry of nobody: the upload is removed
+    /// too early, or never.
+    WrongExpiry {
+        /// Whose.
+        id: UploadId,
+    },
     /// A file or directory among the data files is nobody's.
     Stray {
         /// The file.
@@ -79,6 +85,9 @@ impl fmt::Display for Finding {
             Self::WrongCount { path, counted: None, references } => {
                 write!(f, "{} is used {references} times, and is not in the books", path.display())
             }
+            Self::WrongExpiry { id } => {
+                write!(f, "upload {id} expires at another time than the index of times has it")
+            }
             Self::Stray { path } => write!(f, "{} belongs to no upload", path.display()),
         }
     }
@@ -88,6 +97,8 @@ impl fmt::Display for Finding {
 struct Books {
     counts: BTreeMap<FileId, u32>,
     doomed: BTreeSet<FileId>,
+    /// When which upload expires.
+    expiry: BTreeSet<(u64, UploadId)>,
 }
 
 impl Store {
@@ -101,6 +112,7 @@ impl Store {
         const PAGE: usize = 1024;
         let mut findings = Vec::new();
         let mut references = BTreeMap::<FileId, u32>::new();
+        let mut expiry = BTreeSet::new();
         let mut after = None;
         loop {
             let rows = self.rows(after.as_ref(), PAGE)?;
@@ -109,6 +121,7 @@ impl Store {
                 match row {
                     None => findings.push(Finding::DamagedRecord { id: id.clone() }),
                     Some(row) => {
+                        expiry.extend(row.expires.map(|at| (at.as_micros(), id.clone())));
                         for piece in row.extents {
                             *references.entry(piece.file).or_default() += 1;
                             let extent = self.extent(piece)?;
@@ -123,6 +136,9 @@ impl Store {
             }
         }
         let books = self.books()?;
+        let wrong: BTreeSet<_> =
+            books.expiry.symmetric_difference(&expiry).map(|(_, id)| id.clone()).collect();
+        findings.extend(wrong.into_iter().map(|id| Finding::WrongExpiry { id }));
         findings.extend(self.check_counts(&books, &references));
         self.find_strays(&books, &references, &mut findings)?;
         Ok(findings)
@@ -132,13 +148,19 @@ impl Store {
         let mut writer = lock(&self.writer);
         let database = self.database(&mut writer).map_err(|_| Trouble::damaged("records closed"))?;
         let txn = database.begin_read()?;
-        let mut books = Books { counts: BTreeMap::new(), doomed: BTreeSet::new() };
+        let mut books = Books { counts: BTreeMap::new(), doomed: BTreeSet::new(), expiry: BTreeSet::new() };
         for entry in txn.open_table(FILES)?.iter()? {
             let (file, count) = entry?;
             books.counts.insert(FileId(file.value()), count.value());
         }
         for entry in txn.open_table(DOOMED)?.iter()? {
             books.doomed.insert(FileId(entry?.0.value()));
+        }
+        for entry in txn.open_table(EXPIRY)?.iter()? {
+            let (key, _) = entry?;
+            let (at, id) = key.value();
+            let id = UploadId::new(id).ok_or_else(|| Trouble::damaged("an upload's id in an index"))?;
+            books.expiry.insert((at, id));
         }
         Ok(books)
     }

@@ -1,7 +1,5 @@
 //! A driver as a [`Wire`].
 
-use tus_proto::Response;
-
 use super::Drive;
 use crate::{
     message::{Answer, Request},
@@ -11,7 +9,8 @@ use crate::{
 impl Wire for Drive {
     fn send(&mut self, request: &Request) -> Answer {
         let owner = self.start(request);
-        self.response(owner).map_or_else(|| panic!("no answer to {request:?}"), |response| answer(&response))
+        self.response(owner)
+            .map_or_else(|| panic!("no answer to {request:?}"), |response| Answer::from(&response))
     }
 
     fn begin(&mut self, name: &'static str, request: &Request) {
@@ -29,19 +28,10 @@ impl Wire for Drive {
 
     fn answer(&mut self, name: &'static str) -> Answer {
         let response = self.response(self.names[name]);
-        response.map_or_else(|| panic!("no answer to {name}"), |response| answer(&response))
+        response.map_or_else(|| panic!("no answer to {name}"), |response| Answer::from(&response))
     }
 
     fn may_lag(&self) -> bool {
         false
-    }
-}
-
-/// A response as a client has it before any framing.
-fn answer(response: &Response) -> Answer {
-    Answer {
-        status: response.status(),
-        fields: response.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
-        body: response.body().into(),
     }
 }

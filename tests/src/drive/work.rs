@@ -13,15 +13,7 @@ impl Drive {
         let Some(running) = self.running.get_mut(&owner) else { return };
         let Some(store) = &self.store else { return };
         let completion = match command {
-            Command::Load { id } => match store.load(&id) {
-                Ok(Some(record)) => Completion::Loaded(record),
-                Ok(None) => match store.remembers(&id) {
-                    Ok(true) => Completion::Gone,
-                    Ok(false) => Completion::Missing,
-                    Err(failure) => Completion::Failed(failure),
-                },
-                Err(failure) => Completion::Failed(failure),
-            },
+            Command::Load { id } => store.look_up(&id),
             Command::Create { record } => commit(store, Change::Create(record)),
             Command::Append { id, fence, at, max, fresh, digest } => {
                 match open(store, id, fence, at, max, fresh) {

@@ -31,8 +31,8 @@ const DELETE_HELP: &str = "With --json: {\"deleted\", \"bytes\"}: the id, and ho
 
 const VERIFY_HELP: &str = "\
 Exit status 1 if there are findings. With --json: {\"ok\", \"uploads\", \"bytes\", \"findings\": [{\"kind\", \"id\", \
-\"path\", \"text\"}]}. kind is damaged-record, missing-file, short-file, wrong-count, stray or other; id and path are \
-null where a finding is about none.";
+\"path\", \"text\"}]}. kind is damaged-record, missing-file, short-file, wrong-count, wrong-expiry, stray or other; \
+id and path are null where a finding is about none.";
 
 /// A tus 1.0.0 server for resumable uploads.
 ///

@@ -21,7 +21,7 @@ pub(super) fn of(fields: &Fields<'_>, version: Version) -> Result<Framing, Code>
 }
 
 /// RFC 9112 section 6.3, rule 5: equal repetitions, as lines or in a list, are one value.
-fn content_length(fields: &Fields<'_>) -> Result<Option<u64>, Code> {
+pub(crate) fn content_length(fields: &Fields<'_>) -> Result<Option<u64>, Code> {
     let mut length = None;
     for text in fields::list(fields, "Content-Length") {
         let value = decimal(text).ok_or(Code::BadRequest)?;

@@ -35,6 +35,7 @@ mod tests;
 
 pub use conn::{Conn, Eof, Event};
 pub use deadline::Reason;
+pub(crate) use framing::content_length;
 
 /// What a connection may cost, in bytes and in time. Shared by all connections of a listener.
 #[derive(Clone, Debug, PartialEq, Eq)]

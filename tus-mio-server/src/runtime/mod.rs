@@ -40,8 +40,9 @@ use crate::{http1, page::Page};
 pub(crate) use clock::Clock;
 pub(crate) use committer::Committer;
 pub(crate) use event_loop::{EventLoop, WAKER};
+pub(crate) use intake::Intake;
 pub(crate) use locks::Locks;
-pub(crate) use mailbox::{Mailbox, Message};
+pub(crate) use mailbox::{Mailbox, Message, lock};
 pub(crate) use metrics::Metrics;
 pub(crate) use workers::Workers;
 

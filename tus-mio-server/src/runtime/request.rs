@@ -133,15 +133,7 @@ impl EventLoop {
     fn store(&mut self, connection: &mut Connection, op: OpId, command: Command) {
         match command {
             Command::Load { id } => {
-                let completion = match self.shared.store.load(&id) {
-                    Ok(Some(record)) => Completion::Loaded(record),
-                    Ok(None) => match self.shared.store.remembers(&id) {
-                        Ok(true) => Completion::Gone,
-                        Ok(false) => Completion::Missing,
-                        Err(failure) => Completion::Failed(failure),
-                    },
-                    Err(failure) => Completion::Failed(failure),
-                };
+                let completion = self.shared.store.look_up(&id);
                 self.complete(connection, op, completion);
             }
             Command::Create { record } => self.change(connection, op, Change::Create(record)),

@@ -4,8 +4,10 @@ use tus_proto::{Completion, Record, UploadId, WallTime};
 
 use super::harness::{id, options, record};
 use crate::{
-    Change, Durability, Store, Swept,
+    Change, Durability, Finding, Store, Swept,
+    database::{EXPIRY, begin_durable},
     sim::{Crash, SimDisk},
+    store::lock,
 };
 
 const DAY: u64 = 24 * 60 * 60;
@@ -121,4 +123,22 @@ fn an_expired_upload_does_not_come_back_with_a_crash() {
         assert!(store.remembers(&id("a")).unwrap());
         assert_eq!(store.sweep(at(99), 8), Ok(expired(1)));
     }
+}
+
+#[test]
+fn verify_finds_an_index_that_tells_another_time_than_the_record() {
+    let store = open(&SimDisk::new(), Durability::Strict);
+    store.commit(&[Change::Create(expiring("a", 10)), Change::Create(expiring("b", 20))]);
+    {
+        let mut writer = lock(&store.writer);
+        let database = store.database(&mut writer).unwrap();
+        let txn = begin_durable(&database).unwrap();
+        let mut index = txn.open_table(EXPIRY).unwrap();
+        index.remove((10_000_000, "a")).unwrap();
+        index.insert((5, "nobody"), ()).unwrap();
+        drop(index);
+        txn.commit().unwrap();
+    }
+    let wrong = |name| Finding::WrongExpiry { id: id(name) };
+    assert_eq!(store.verify().unwrap(), [wrong("a"), wrong("nobody")]);
 }

@@ -1,0 +1,153 @@
+//! The blocking entry as a [`Wire`]: whole requests in the thread that asks, those that begin and go on each in
+//! one of their own, their bodies read from a channel.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    io::{self, ErrorKind, Read},
+    panic::resume_unwind,
+    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use tempfile::TempDir;
+use tus_mio_server::Blocking;
+use tus_proto::{Config, Response};
+use tus_redb::{Options, Store};
+
+use crate::{
+    message::{Answer, Body, Last, Request},
+    row::{End, Wire},
+};
+
+/// How long a body waits for more before its reader lets the request look up.
+const PATIENCE: Duration = Duration::from_millis(1);
+
+/// A store, and who asks it.
+#[derive(Debug)]
+pub struct Embedded {
+    uploads: Blocking,
+    open: HashMap<&'static str, Open>,
+    _dir: TempDir,
+}
+
+/// A request that has begun.
+#[derive(Debug)]
+struct Open {
+    pieces: Sender<Piece>,
+    thread: JoinHandle<Response>,
+}
+
+/// Something a connection brings.
+#[derive(Debug)]
+pub enum Piece {
+    /// Bytes of the body.
+    Bytes(Vec<u8>),
+    /// Its end, good or bad.
+    End(End),
+}
+
+/// A body that arrives bit by bit.
+#[derive(Debug)]
+pub struct Stream {
+    pieces: Receiver<Piece>,
+    arrived: VecDeque<u8>,
+    /// Whoever decodes chunks knows that the last one did not come; with a length it is left to who reads.
+    chunked: bool,
+    /// How it ended: that stays so, however often it is read.
+    end: Option<End>,
+}
+
+impl Stream {
+    /// One of which nothing has arrived, and what brings it.
+    pub fn new(chunked: bool) -> (Sender<Piece>, Self) {
+        let (sender, pieces) = channel();
+        (sender, Self { pieces, arrived: VecDeque::new(), chunked, end: None })
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.arrived.is_empty() && self.end.is_none() {
+            match self.pieces.recv_timeout(PATIENCE) {
+                Ok(Piece::Bytes(bytes)) => self.arrived.extend(bytes),
+                Ok(Piece::End(end)) => self.end = Some(end),
+                Err(RecvTimeoutError::Timeout) => return Err(ErrorKind::Interrupted.into()),
+                Err(RecvTimeoutError::Disconnected) => self.end = Some(End::Close),
+            }
+        }
+        if !self.arrived.is_empty() {
+            return self.arrived.read(buffer);
+        }
+        match self.end {
+            None => Err(ErrorKind::Interrupted.into()),
+            Some(End::Close | End::HalfClose) if self.chunked => Err(ErrorKind::UnexpectedEof.into()),
+            Some(End::Complete | End::Close | End::HalfClose) => Ok(0),
+            Some(End::Reset) => Err(ErrorKind::ConnectionReset.into()),
+            Some(End::BadFraming) => Err(ErrorKind::InvalidData.into()),
+            Some(End::Stall) => Err(ErrorKind::TimedOut.into()),
+        }
+    }
+}
+
+impl Embedded {
+    /// An empty store in a directory of its own.
+    pub fn new(config: Config) -> Self {
+        let dir = TempDir::new().unwrap();
+        let store = Store::open(dir.path(), &Options::default()).unwrap();
+        Self { uploads: Blocking::new(store, config), open: HashMap::new(), _dir: dir }
+    }
+
+    /// Who carries the requests out.
+    pub fn uploads(&self) -> &Blocking {
+        &self.uploads
+    }
+}
+
+/// Carries a request out whose body is read from there, as a framework would that passes on what it received.
+pub fn handle(uploads: &Blocking, request: &Request, body: impl Read) -> Response {
+    let framing = match &request.body {
+        Body::None => Some(("Content-Length", "0".to_owned())),
+        Body::Sized(length, _) => Some(("Content-Length", length.to_string())),
+        Body::Chunked(..) => Some(("Transfer-Encoding", "chunked".to_owned())),
+    };
+    let fields = request.fields.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+    let framing = framing.iter().map(|(name, value)| (*name, value.as_bytes()));
+    let fields: Vec<_> = fields.chain(framing).collect();
+    uploads.handle_request(&request.method, &request.target, &fields, body)
+}
+
+impl Wire for Embedded {
+    fn send(&mut self, request: &Request) -> Answer {
+        Answer::from(&handle(&self.uploads, request, &*request.body.sent()))
+    }
+
+    fn begin(&mut self, name: &'static str, request: &Request) {
+        let (pieces, stream) = Stream::new(matches!(request.body, Body::Chunked(..)));
+        pieces.send(Piece::Bytes(request.body.sent())).unwrap();
+        if matches!(request.body, Body::Chunked(_, Last::Sent)) {
+            pieces.send(Piece::End(End::Complete)).unwrap();
+        }
+        let (uploads, request) = (self.uploads.clone(), request.clone());
+        let thread = std::thread::spawn(move || handle(&uploads, &request, stream));
+        self.open.insert(name, Open { pieces, thread });
+    }
+
+    fn more(&mut self, name: &'static str, bytes: &[u8]) {
+        // A request that is over already hears nothing more.
+        let _ = self.open[name].pieces.send(Piece::Bytes(bytes.into()));
+    }
+
+    fn end(&mut self, name: &'static str, end: End) {
+        let _ = self.open[name].pieces.send(Piece::End(end));
+    }
+
+    fn answer(&mut self, name: &'static str) -> Answer {
+        let open = self.open.remove(name).unwrap();
+        Answer::from(&open.thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    }
+
+    fn may_lag(&self) -> bool {
+        true
+    }
+}

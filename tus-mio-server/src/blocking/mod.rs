@@ -1,0 +1,271 @@
+//! The whole server but for the network, as a function that blocks: for embedding in any framework that has a
+//! thread to spare for a request, and for tests. No reactor, no threads: all is done in the caller's.
+
+mod locks;
+mod request;
+
+use std::{
+    fmt,
+    io::Read,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use tus_proto::{Code, Config, Framing, Head, Response, Trailers};
+use tus_redb::{Store, StoreError};
+
+use crate::{http1, runtime::Clock};
+use locks::Locks;
+use request::Request;
+
+/// How long what can wait is put off, in microseconds: so much an eventual store may lose with the power.
+const TENDING_INTERVAL: u64 = 1_000_000;
+
+/// How many data files are unlinked in one go.
+const RECLAIM: usize = 64;
+
+/// A tus server without a network: requests go in, responses come out.
+///
+/// It owns its store, and the locks that go with it: make one, and give each thread a clone. Requests at
+/// different uploads run side by side. Each is carried out in the thread that calls, which blocks on its body, on
+/// the disk, and for at most [`ConfigBuilder::lock_wait`](tus_proto::ConfigBuilder::lock_wait) on another writer
+/// of the same upload. Each commits for itself; [`Server`](crate::Server) gathers the commits of many.
+///
+/// # Bodies
+/// A body is read as the framework has decoded it, without chunk lines, at most 64 KiB at a time. However it
+/// ends, every byte that was read is kept, unless a checksum guards the body:
+///
+/// | the reader | the answer |
+/// |---|---|
+/// | ends, where the length is known before it is reached | 400 `ERR_UNEXPECTED_EOF` |
+/// | fails with `TimedOut` or `WouldBlock` | 500 `ERR_READ_TIMEOUT` |
+/// | fails with `InvalidData`: the framing is broken | 400 `ERR_BAD_REQUEST` |
+/// | fails with anything else | 400 `ERR_UNEXPECTED_EOF`, which nobody may be left to read |
+/// | fails with `Interrupted` | it is asked again |
+///
+/// A body that is refused is not read, or not to its end: whether to read the rest, or to close the connection,
+/// is said by [`Response::connection`]. `Expect: 100-continue` is the framework's to meet; most do so when the
+/// body is first read.
+///
+/// Between two reads a writer gives way to a newcomer, and commits what a HEAD asks for: **while it is blocked in
+/// a read, it can't**. A reader of a connection that may fall silent should therefore give up after a while with
+/// `TimedOut`, as every server does, or, better, come back with `Interrupted` every 100 ms or so: then clients
+/// that return while their old connection is still open go on at once. Otherwise their HEAD tells after a second
+/// what is committed, and their PATCH is answered 423 when its wait is over.
+///
+/// A reader that panics ends its request alone: what was committed before stays, the lock is let go.
+///
+/// # Example
+/// ```
+/// use tus_mio_server::Blocking;
+/// use tus_proto::Config;
+/// use tus_redb::{Options, Store};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let dir = dir.path();
+/// let uploads = Blocking::new(Store::open(dir, &Options::default())?, Config::default());
+///
+/// let creation: [(&str, &[u8]); 3] =
+///     [("Tus-Resumable", b"1.0.0"), ("Upload-Length", b"11"), ("Content-Length", b"0")];
+/// let response = uploads.handle_request("POST", "/files", &creation, &b""[..]);
+/// assert_eq!(response.status(), 201);
+/// let location = response.header("Location").ok_or("no location")?;
+///
+/// let mut offset = "0".to_owned();
+/// for piece in ["hello ", "world"] {
+///     let length = piece.len().to_string();
+///     let fields: [(&str, &[u8]); 4] = [
+///         ("Tus-Resumable", b"1.0.0"),
+///         ("Upload-Offset", offset.as_bytes()),
+///         ("Content-Type", b"application/offset+octet-stream"),
+///         ("Content-Length", length.as_bytes()),
+///     ];
+///     let response = uploads.handle_request("PATCH", location, &fields, piece.as_bytes());
+///     assert_eq!(response.status(), 204);
+///     offset = response.header("Upload-Offset").ok_or("no offset")?.to_owned();
+/// }
+///
+/// let id = location.rsplit('/').next().and_then(tus_proto::UploadId::new).ok_or("no id")?;
+/// let mut text = String::new();
+/// uploads.store().read(&id).map_err(tus_redb::StoreError)?.ok_or("it is gone")?.read_to_string(&mut text)?;
+/// assert_eq!(text, "hello world");
+/// # use std::io::Read;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Blocking {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    store: Store,
+    config: Arc<Config>,
+    locks: Locks,
+    clock: Clock,
+    /// When housekeeping was done last.
+    tended: AtomicU64,
+}
+
+impl Blocking {
+    /// A server of these uploads by these rules. When the last clone goes, the store is closed: all that was
+    /// acknowledged is durable then, in either durability.
+    pub fn new(store: Store, config: Config) -> Self {
+        let locks = Locks::new(store.first_fence());
+        let (config, clock, tended) = (Arc::new(config), Clock::start(), AtomicU64::new(0));
+        Self { shared: Arc::new(Shared { store, config, locks, clock, tended }) }
+    }
+
+    /// Carries out a request and returns its response: `(method, path, headers, body)` of whatever framework.
+    ///
+    /// Fields come in their order, names in any case, values without blanks around them. `Content-Length` says how
+    /// much of `body` is read; without one, it is read to its end. (Two that contradict each other, or one beside
+    /// `Transfer-Encoding`, are refused: an attack that the framework has let pass.) The response is complete
+    /// but for `Content-Length` and what else belongs to the connection.
+    pub fn handle_request(
+        &self,
+        method: &str,
+        target: &str,
+        fields: &[(&str, &[u8])],
+        mut body: impl Read,
+    ) -> Response {
+        match framing(fields) {
+            Ok(framing) => {
+                let head = Head { method, target, fields, framing, secure: false };
+                self.handle(&head, &mut body, &mut Trailers::default)
+            }
+            Err(code) => self.refusal(code),
+        }
+    }
+
+    /// Carries out a request whose framing, and whether it came over TLS, the caller knows best. `trailers` is
+    /// asked at most once, when `body` has ended: for the trailer of a body that is [`Framing::Chunked`].
+    pub fn handle(
+        &self,
+        head: &Head<'_>,
+        body: &mut dyn Read,
+        trailers: &mut dyn FnMut() -> Trailers,
+    ) -> Response {
+        let mut entropy = [0; 10];
+        if getrandom::fill(&mut entropy).is_err() {
+            tracing::error!("the system gives no random bytes");
+            return self.refusal(Code::InternalServerError);
+        }
+        let response = Request::new(&self.shared, head, entropy).run(body, trailers);
+        self.shared.tend();
+        // An exchange that its client has left has no answer; ours is always told that it was.
+        response.unwrap_or_else(|| self.refusal(Code::UnexpectedEof))
+    }
+
+    /// Does what can wait: makes durable what an eventual store has not flushed, gives back the space of deleted
+    /// uploads, and drops what was cached. Requests do that by the way, at most once a second; a program whose
+    /// requests have paused should call this a second later, if its store is eventual.
+    ///
+    /// # Errors
+    /// The disk's. What could not be done is tried again the next time.
+    pub fn housekeeping(&self) -> Result<(), StoreError> {
+        self.shared.flush()?;
+        let store = &self.shared.store;
+        while store.needs_reclaim() && store.reclaim(RECLAIM).map_err(StoreError)? == RECLAIM {}
+        store.rest();
+        Ok(())
+    }
+
+    /// The store, to read finished uploads from.
+    pub fn store(&self) -> &Store {
+        &self.shared.store
+    }
+
+    /// The answer where no exchange begins.
+    fn refusal(&self, code: Code) -> Response {
+        self.shared.config.refusal(code, self.shared.clock.now().wall)
+    }
+}
+
+impl Shared {
+    /// Housekeeping by the way, where there is something to do and it was not done lately. What fails is the
+    /// store's trouble, not the request's.
+    fn tend(&self) {
+        let (store, now) = (&self.store, self.clock.now().monotonic.as_micros());
+        let last = self.tended.load(Ordering::Relaxed);
+        if (store.needs_flush() || store.needs_reclaim())
+            && now.saturating_sub(last) >= TENDING_INTERVAL
+            && self.tended.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        {
+            let _ = self.flush();
+            let _ = store.reclaim(RECLAIM);
+        }
+        if let Some(trouble) = store.trouble() {
+            tracing::error!("the store: {trouble}");
+        }
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        if self.store.needs_flush() {
+            // What could not be synced is taken back by the flush that follows.
+            let _ = self.store.flush_data();
+        }
+        self.store.flush().map_err(StoreError)
+    }
+}
+
+/// How long the body is, as far as the fields say it. The framework has decoded it already: without a length, it
+/// ends where the reader does.
+fn framing(fields: &[(&str, &[u8])]) -> Result<Framing, Code> {
+    let coded = fields.iter().any(|(name, _)| name.eq_ignore_ascii_case("Transfer-Encoding"));
+    match http1::content_length(&fields.iter().copied().collect())? {
+        Some(_) if coded => Err(Code::BadRequest),
+        Some(length) => Ok(Framing::Length(length)),
+        None => Ok(Framing::Chunked),
+    }
+}
+
+impl fmt::Debug for Blocking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Blocking").field("config", &self.shared.config).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+    use super::*;
+
+    struct Panics;
+
+    impl Read for Panics {
+        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+            resume_unwind(Box::new("a reader's fault"))
+        }
+    }
+
+    #[test]
+    fn no_request_leaves_anything_at_the_lock_table() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), &tus_redb::Options::default()).unwrap();
+        let uploads = Blocking::new(store, Config::default());
+        let fields: [(&str, &[u8]); 4] = [
+            ("Tus-Resumable", b"1.0.0"),
+            ("Upload-Length", b"9"),
+            ("Upload-Offset", b"0"),
+            ("Content-Type", b"application/offset+octet-stream"),
+        ];
+        let created = uploads.handle_request("POST", "/files", &fields, std::io::empty());
+        let location = created.header("Location").unwrap();
+        let panicked = AssertUnwindSafe(|| uploads.handle_request("PATCH", location, &fields, Panics));
+        assert!(catch_unwind(panicked).is_err());
+        for (method, status) in
+            [("PATCH", 204), ("PATCH", 409), ("HEAD", 200), ("DELETE", 204), ("HEAD", 404)]
+        {
+            let response = uploads.handle_request(method, location, &fields, &b"hello"[..]);
+            assert_eq!(response.status(), status, "{method}");
+        }
+        assert!(uploads.shared.locks.is_empty());
+    }
+}
