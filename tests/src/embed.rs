@@ -140,6 +140,10 @@ impl Wire for Embedded {
 
     fn end(&mut self, name: &'static str, end: End) {
         let _ = self.open[name].pieces.send(Piece::End(end));
+        if matches!(end, End::Close | End::Reset) {
+            // Nobody waits for its answer; what it leaves is asked for next.
+            self.answer(name);
+        }
     }
 
     fn answer(&mut self, name: &'static str) -> Answer {

@@ -409,3 +409,19 @@ fn many_clients_upload_at_once() {
         assert!(read(&dir, &location) == data);
     }
 }
+
+#[test]
+fn more_bodies_than_there_are_buffers_all_come_to_their_end() {
+    let server = Running::start(|settings| (settings.threads, settings.workers) = (1, 1));
+    let piece = String::from_utf8(vec![b'x'; 16 << 10]).unwrap();
+    let chunks = vec![piece.as_str(); 32];
+    thread::scope(|scope| {
+        for _ in 0..40 {
+            scope.spawn(|| {
+                let location = create(&server, 32 * piece.len());
+                let request = Request { target: location, ..Request::patch(0) }.chunked(&chunks);
+                assert_eq!(send(&server, &request).status, 204);
+            });
+        }
+    });
+}

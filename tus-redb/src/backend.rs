@@ -44,6 +44,11 @@ impl RecordsFile {
         self.sealed.store(true, Ordering::Release);
     }
 
+    /// Lets it be written again.
+    pub(crate) fn unseal(&self) {
+        self.sealed.store(false, Ordering::Release);
+    }
+
     /// After a failed sync, before the file is believed again: writes what is suspect once more, as it reads
     /// now, and syncs it. Each range reads as its old or its new bytes, which is what redb can recover from;
     /// without this it might read the new ones, build on them, and lose them with the power.

@@ -197,13 +197,8 @@ impl Store {
         let (id, fence) = match change {
             Change::Create(record) => return Ok(self.admit_create(record)),
             Change::Forget { id } => return Ok(Ok(Step::Forget { id: id.clone() })),
-            Change::Expire { id, before, remember } => {
-                // Nothing expires while it is written to.
-                if self.staging.is_written(id) {
-                    return Ok(Err(Completion::Conflict { offset: 0 }));
-                }
-                return Ok(Ok(Step::Expire { id: id.clone(), before: *before, remember: *remember }));
-            }
+            // Its fence is above any: it is the time that decides.
+            Change::Expire { id, .. } => (id.clone(), Fence(u64::MAX)),
             Change::Commit { id, fence, .. }
             | Change::Fresh { id, fence, .. }
             | Change::Delete { id, fence } => (id.clone(), *fence),
@@ -229,6 +224,11 @@ impl Store {
                 let step = Step::Commit { id, fence, from, to, length, expires };
                 let staged = if to > from { check_staged(&row, to, syncer.as_ref(), named) } else { Ok(()) };
                 staged.map(|()| step)
+            }
+            // Nothing expires while it is written to.
+            Change::Expire { .. } if self.staging.is_written(&id) => return conflict,
+            Change::Expire { before, remember, .. } => {
+                Ok(Step::Expire { id, before: *before, remember: *remember })
             }
             Change::Fresh { at, .. } => self.new_file().map(|file| Step::Fresh { id, fence, at: *at, file }),
             _ => Ok(Step::Delete { id, fence }),

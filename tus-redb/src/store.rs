@@ -114,13 +114,13 @@ impl Live {
 
     fn view(&mut self) -> Result<&View, Trouble> {
         if self.view.is_none() {
-            let database = self.database.as_ref().ok_or_else(|| Trouble::damaged("records closed"))?;
+            let database = self.database.as_ref().ok_or_else(closed)?;
             let transaction = database.begin_read()?;
             let (uploads, tombstones) =
                 (transaction.open_table(UPLOADS)?, transaction.open_table(TOMBSTONES)?);
             self.view = Some(View { uploads, tombstones, _transaction: transaction });
         }
-        self.view.as_ref().ok_or_else(|| Trouble::damaged("records closed"))
+        self.view.as_ref().ok_or_else(closed)
     }
 
     fn remembers(&mut self, id: &UploadId) -> Result<bool, Trouble> {
@@ -257,7 +257,10 @@ impl Store {
     /// now, because only who holds the writer's lock has any.
     pub(crate) fn reopen(&self, writer: &mut Writer) -> Result<Arc<Database>, Failure> {
         let mut live = lock(&self.live);
+        // A database that goes makes durable what it holds: records whose bytes may not be there yet.
+        self.records.seal();
         *live = Live::default();
+        self.records.unseal();
         let opened = self.try_reopen(writer);
         live.database = Some(opened.map_err(|trouble| self.staging.note(trouble))?);
         live.database.clone().ok_or(Failure::Io)
@@ -285,6 +288,11 @@ impl Store {
     pub(crate) fn renew_view(&self) {
         lock(&self.live).view = None;
     }
+}
+
+/// The records could not be opened again after an error; the next call tries once more.
+fn closed() -> Trouble {
+    std::io::Error::other("the records are closed").into()
 }
 
 fn check_append(row: &Row, fence: Fence, at: u64) -> Result<(), Refused> {

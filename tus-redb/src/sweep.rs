@@ -65,10 +65,16 @@ impl Store {
             let table = txn.open_table(index)?;
             let until = (now.as_micros().saturating_add(1), "");
             let mut ids = Vec::new();
-            for entry in table.range::<(u64, &str)>((Bound::Unbounded, Bound::Excluded(until)))?.take(limit) {
+            for entry in table.range::<(u64, &str)>((Bound::Unbounded, Bound::Excluded(until)))? {
                 let (key, _) = entry?;
                 let (_, id) = key.value();
-                ids.push(UploadId::new(id).ok_or_else(|| Trouble::damaged("an upload's id in an index"))?);
+                let id = UploadId::new(id).ok_or_else(|| Trouble::damaged("an upload's id in an index"))?;
+                if !self.staging.is_written(&id) {
+                    ids.push(id);
+                }
+                if ids.len() == limit {
+                    break;
+                }
             }
             Ok::<_, Trouble>(ids)
         };

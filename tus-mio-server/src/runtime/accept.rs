@@ -16,6 +16,9 @@ use crate::http1::Conn;
 /// How long a new connection has for its first request before it counts as idle.
 const WELCOME: Duration = Duration::from_secs(1);
 
+/// How long to wait before accepting again where the system could not.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
 impl EventLoop {
     /// Accepts what waits on any listener.
     pub(super) fn accept_all(&mut self) {
@@ -27,6 +30,8 @@ impl EventLoop {
         while let Some(socket) = self.next_socket(index) {
             if !self.one_more() {
                 self.held = Some(socket);
+                // Where nobody is idle now, somebody may be then.
+                self.accept_later(WELCOME);
                 let mailboxes = &self.shared.mailboxes;
                 if let Some(mailbox) = mailboxes.get(self.accept_to) {
                     mailbox.post(Message::MakeRoom(mailboxes.len()));
@@ -56,7 +61,7 @@ impl EventLoop {
                 io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
                 _ => {
                     tracing::warn!(%error, "a connection can't be accepted; trying again");
-                    self.accept_later();
+                    self.accept_later(ACCEPT_PAUSE);
                     return None;
                 }
             }

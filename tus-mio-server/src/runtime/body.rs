@@ -35,6 +35,8 @@ pub(super) struct Body {
     pub stopped: bool,
     /// How the body ended; told when the last byte is staged.
     pub ending: Option<Ending>,
+    /// Others waited for the buffer this body gave back: it takes the next one in this round at the earliest.
+    pub not_before: u64,
     /// A HEAD waits.
     pub checkpoint: Option<Checkpoint>,
 }
@@ -60,7 +62,7 @@ pub(super) enum Ending {
 impl Body {
     pub(super) fn new(op: OpId, intake: Option<Intake>, max: u64) -> Self {
         let (at_work, stopped, ending, checkpoint) = (false, false, None, None);
-        Self { op, intake, max, at_work, staged: 0, stopped, ending, checkpoint }
+        Self { op, intake, max, at_work, staged: 0, stopped, ending, not_before: 0, checkpoint }
     }
 }
 
@@ -98,6 +100,9 @@ impl EventLoop {
 
     /// Takes in what is there: decodes it, and gives it to a worker.
     fn take_in(&mut self, connection: &mut Connection) {
+        if connection.body().is_some_and(|body| body.not_before > self.round) {
+            return;
+        }
         // Without credit the end may need no byte more.
         if connection.unread.is_empty() && !connection.readable && connection.http.raw_credit() > 0 {
             return;
@@ -176,9 +181,7 @@ impl EventLoop {
 
     /// A worker brings the intake back.
     pub(super) fn on_body_done(&mut self, connection: &mut Connection, done: BodyDone) {
-        if let Some(buffer) = done.data {
-            self.recycle(buffer);
-        }
+        let waited_for = done.data.is_some_and(|buffer| self.recycle(buffer));
         let now = self.now;
         connection.http.moved(now.monotonic, done.taken);
         connection.taken += done.taken;
@@ -188,6 +191,10 @@ impl EventLoop {
         let Some(request) = &mut connection.request else { return };
         let Some(body) = &mut request.body else { return };
         body.at_work = false;
+        if waited_for {
+            body.not_before = self.round + 1;
+            self.again.push(connection.id);
+        }
         let staged = done.intake.staged();
         body.intake = Some(done.intake);
         if let MoveEnd::Failed(failure) = done.end {
@@ -204,10 +211,11 @@ impl EventLoop {
         }
     }
 
-    /// Gives a buffer back; who waits for one has its turn.
-    fn recycle(&mut self, buffer: Vec<u8>) {
-        let waiting = self.buffers.give_back(buffer);
-        self.again.extend(waiting);
+    /// Gives a buffer back; who waits for one has its turn. Tells whether anybody does.
+    fn recycle(&mut self, buffer: Vec<u8>) -> bool {
+        let before = self.again.len();
+        self.again.extend(self.buffers.give_back(buffer));
+        self.again.len() > before
     }
 
     /// A HEAD asks for the true offset. Tells whether there is an open Append; what lies in the receive buffer

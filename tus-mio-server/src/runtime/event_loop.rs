@@ -35,9 +35,6 @@ pub(super) const GENERATION_SHIFT: u32 = usize::BITS / 2;
 /// The largest slot, and the largest generation.
 pub(super) const TOKEN_HALF: usize = (1 << GENERATION_SHIFT) - 1;
 
-/// How long to wait before accepting again where the system could not.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
 /// How long a connection may take to end once the shutdown's time is over and its body was cut.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -60,6 +57,8 @@ pub(crate) struct EventLoop {
     pub(super) buffers: Buffers,
     pub(super) lock_events: VecDeque<(Owner, LockEvent)>,
     pub(super) locks_due: Option<Instant>,
+    /// How often the loop has turned.
+    pub(super) round: u64,
     /// Connections that have used up their steps and want more.
     pub(super) again: Vec<ConnectionId>,
     /// A connection that there was no room for.
@@ -107,6 +106,7 @@ impl EventLoop {
             buffers: Buffers::default(),
             lock_events: VecDeque::new(),
             locks_due: None,
+            round: 0,
             again: Vec::new(),
             held: None,
             accept_at: None,
@@ -135,6 +135,7 @@ impl EventLoop {
         loop {
             self.wait(&mut events)?;
             self.now = self.shared.clock.now();
+            self.round += 1;
             for event in &events {
                 self.on_event(event);
             }
@@ -252,9 +253,9 @@ impl EventLoop {
         }
     }
 
-    /// The system could not accept a connection: it may be able to in a moment.
-    pub(super) fn accept_later(&mut self) {
-        self.accept_at = Some(self.now.monotonic.after(ACCEPT_PAUSE));
+    /// A connection could not be taken up: that may be otherwise in a moment.
+    pub(super) fn accept_later(&mut self, pause: Duration) {
+        self.accept_at.get_or_insert(self.now.monotonic.after(pause));
     }
 
     pub(super) fn is_draining(&self) -> bool {

@@ -1,8 +1,8 @@
 //! A request between its head and its answer: the exchange's outputs carried out, completions brought to it.
 
 use tus_proto::{
-    Abort, AppendEnd, Code, Command, Completion, Exchange, Fence, Framing, Input, LockCall, LockEvent,
-    LockReply, OpId, Output, Owner, Response, UploadId,
+    Abort, AppendEnd, Code, Command, Completion, Exchange, Fence, Framing, Hasher, Input, LockCall,
+    LockEvent, LockReply, OpId, Output, Owner, Response, UploadId,
 };
 use tus_redb::{Change, Refused};
 
@@ -162,7 +162,8 @@ impl EventLoop {
             Command::Digest { from, to, algorithm, .. } => {
                 if let Some(Request { owner, syncer: Some(syncer), .. }) = &connection.request {
                     let (loop_index, owner, syncer, range) = (self.index, *owner, syncer.clone(), (from, to));
-                    let job = Job::Digest { loop_index, owner, op, syncer, range, algorithm };
+                    let hasher = Box::new(Hasher::new(algorithm));
+                    let job = Job::Digest { loop_index, owner, op, syncer, range, hasher };
                     self.shared.workers.submit(job);
                 }
             }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use mio::net::TcpStream;
-use tus_proto::{Algorithm, Completion, Failure, Fence, Hasher, OpId, Owner, UploadId};
+use tus_proto::{Completion, Failure, Fence, Hasher, OpId, Owner, UploadId};
 use tus_redb::{Store, Syncer};
 
 use super::{
@@ -20,6 +20,9 @@ use super::{
 
 /// The most body bytes that one job moves, so that many uploads share the workers.
 pub(crate) const QUANTUM: u64 = 1 << 20;
+
+/// How many bytes are read back in one go: others have their turn after that.
+const DIGEST: u64 = 16 << 20;
 
 /// How many data files are unlinked in one go.
 const RECLAIM: usize = 64;
@@ -47,7 +50,7 @@ pub(crate) enum Job {
         op: OpId,
         syncer: Syncer,
         range: (u64, u64),
-        algorithm: Algorithm,
+        hasher: Box<Hasher>,
     },
     /// Forgets staged bytes.
     Discard { loop_index: usize, owner: Owner, op: OpId, id: UploadId, fence: Fence },
@@ -150,13 +153,20 @@ impl Workers {
                         complete(mailboxes, entry.loop_index, entry.owner, entry.op, failed);
                     }
                 },
-                Job::Digest { loop_index, owner, op, syncer, range: (from, to), algorithm } => {
-                    let mut hasher = Hasher::new(algorithm);
-                    let completion = match syncer.read_back(from, to, &mut |bytes| hasher.update(bytes)) {
-                        Ok(()) => Completion::Digested(hasher.finish()),
-                        Err(failure) => Completion::Failed(failure),
-                    };
-                    complete(mailboxes, loop_index, owner, op, completion);
+                Job::Digest { loop_index, owner, op, syncer, range: (from, to), mut hasher } => {
+                    let until = to.min(from.saturating_add(DIGEST));
+                    match syncer.read_back(from, until, &mut |bytes| hasher.update(bytes)) {
+                        Ok(()) if until < to => {
+                            let range = (until, to);
+                            self.submit(Job::Digest { loop_index, owner, op, syncer, range, hasher });
+                        }
+                        Ok(()) => {
+                            complete(mailboxes, loop_index, owner, op, Completion::Digested(hasher.finish()))
+                        }
+                        Err(failure) => {
+                            complete(mailboxes, loop_index, owner, op, Completion::Failed(failure))
+                        }
+                    }
                 }
                 Job::Discard { loop_index, owner, op, id, fence } => {
                     let completion = store.discard(&id, fence);

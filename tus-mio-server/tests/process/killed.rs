@@ -1,16 +1,17 @@
 //! `kill -9` at any moment: what was acknowledged is there when the server is started again.
 
-use std::{io::Write, path::Path};
+use std::{io::Write, path::Path, sync::PoisonError};
 
 use tus_redb::{Options, Store};
 
-use crate::support::{Server, pattern};
+use crate::support::{FORKING, Server, pattern};
 
 const MIB: u64 = 1 << 20;
 
 /// The stored bytes of an upload, read with no server running.
 fn stored(data_dir: &Path, path: &str) -> Vec<u8> {
     let id = tus_proto::UploadId::new(path.rsplit('/').next().unwrap()).unwrap();
+    let _open = FORKING.read().unwrap_or_else(PoisonError::into_inner);
     let store = Store::open_existing(data_dir, &Options::default()).unwrap();
     let mut bytes = Vec::new();
     std::io::copy(&mut store.read(&id).unwrap().unwrap(), &mut bytes).unwrap();

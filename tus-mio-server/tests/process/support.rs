@@ -5,8 +5,13 @@ use std::{
     net::{SocketAddr, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
+    sync::{PoisonError, RwLock},
     time::Duration,
 };
+
+/// Held while a process is started, and shared while a store is open in this one: between fork and exec a child
+/// has all descriptors of its parent, the store's lock among them.
+pub(crate) static FORKING: RwLock<()> = RwLock::new(());
 
 /// A running server; killed when it is dropped.
 pub(crate) struct Server {
@@ -16,6 +21,7 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(data_dir: &Path, flags: &[&str]) -> Self {
+        let forking = FORKING.write().unwrap_or_else(PoisonError::into_inner);
         let mut child = Command::new(env!("CARGO_BIN_EXE_tus-mio-server"))
             .args(["--listen", "127.0.0.1:0", "--data-dir"])
             .arg(data_dir)
@@ -23,6 +29,7 @@ impl Server {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
+        drop(forking);
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address =

@@ -31,6 +31,8 @@ pub(super) enum Answer {
     },
     /// PATCH: the bytes are committed up to this offset.
     Written(u64),
+    /// PATCH: the body was read to its end, and is not what its checksum says.
+    Refuted(Code),
     /// PATCH: the committed offset is this.
     Mismatch(u64),
     Terminated,
@@ -65,6 +67,11 @@ impl Answer {
             Self::Written(offset) => {
                 let mut response = Response::new(204, wall);
                 response.push("Upload-Offset", offset);
+                return response;
+            }
+            Self::Refuted(code) => {
+                let mut response = Response::refusal(code, wall);
+                response.connection = Connection::KeepAlive;
                 return response;
             }
             Self::Mismatch(offset) => {

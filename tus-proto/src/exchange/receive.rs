@@ -11,13 +11,14 @@ use super::{
 };
 use crate::{
     Abort, AppendEnd, Code, Command, Completion, Event, Framing, LockCall, Now, OpId, Output, Trailers,
+    header::Checksum,
 };
 
 impl Exchange {
     /// Opens the Append, where there is a body to come, and goes on from there.
     pub(super) fn receive(&mut self, now: Now, receiving: Receiving) {
         let mut receiving = Box::new(receiving);
-        receiving.renewed = now.monotonic;
+        receiving.plan_renewal(&self.config, now);
         if self.framing != Framing::Length(0) {
             receiving.body = self.abort.map_or(Body::Coming, Body::Cut);
             receiving.newcomer = self.newcomer;
@@ -57,11 +58,19 @@ impl Exchange {
                 } else if core::mem::take(&mut receiving.asked) {
                     self.checkpointed();
                 }
+            } else if let Some(checksum) = receiving.unverified.take() {
+                self.read_back(&mut receiving, checksum);
             } else if let Some(fate) = receiving.fate() {
                 return self.settle(now, receiving, fate);
             }
         }
         self.state = State::Receiving(receiving);
+    }
+
+    fn read_back(&mut self, receiving: &mut Receiving, checksum: Checksum) {
+        let (id, from, to) = (receiving.id.clone(), receiving.at, receiving.staged);
+        let op = self.store(Command::Digest { id, from, to, algorithm: checksum.algorithm });
+        receiving.settling = Some(Settling::Digest { op, checksum });
     }
 
     /// The body's fate is known: bring what is staged to rest, then end.
@@ -104,6 +113,9 @@ impl Exchange {
             }
             Fate::Failed(Failed::Conflict(_)) => Code::UploadInterrupted,
             Fate::Overflow => receiving.limit.code,
+            Fate::Refuted(code) if matches!(receiving.reply, Reply::Write) => {
+                return self.end(now, Some(Answer::Refuted(code)));
+            }
             Fate::Failed(Failed::Code(code)) | Fate::Refused(code) | Fate::Refuted(code) => code,
         };
         self.end(
@@ -129,7 +141,7 @@ impl Exchange {
         receiving.settling = Some(Settling::Commit { op, to, length, expires, finish, asked });
         receiving.tried = to;
         receiving.dirty_since = None;
-        receiving.renewed = now.monotonic;
+        receiving.renew_at = None;
     }
 
     fn stop(&mut self, receiving: &mut Receiving) {
@@ -169,11 +181,13 @@ impl Exchange {
                 if *commit == op =>
             {
                 let (to, finish, asked) = (*to, *finish, *asked);
-                if let Completion::Committed { .. } = completion {
-                    (self.expires, receiving.expires) = (*expires, *expires);
-                    receiving.declare.take_if(|_| length.is_some());
-                }
+                let (declared, expires) = (length.is_some(), *expires);
                 receiving.settling = None;
+                if let Completion::Committed { .. } = completion {
+                    (self.expires, receiving.expires) = (expires, expires);
+                    receiving.plan_renewal(&self.config, now);
+                    receiving.declare.take_if(|_| declared);
+                }
                 match completion {
                     Completion::Committed { offset } => {
                         self.on_committed(now, &mut receiving, offset, to, finish)
@@ -235,11 +249,7 @@ impl Exchange {
         match core::mem::replace(&mut self.state, State::Over) {
             State::Receiving(mut receiving) if matches!(receiving.body, Body::Coming) => {
                 receiving.body = Body::Ended;
-                if let Some(checksum) = receiving.verify(trailers, &self.config.checksum_algorithms) {
-                    let (id, from, to) = (receiving.id.clone(), receiving.at, receiving.staged);
-                    let op = self.store(Command::Digest { id, from, to, algorithm: checksum.algorithm });
-                    receiving.settling = Some(Settling::Digest { op, checksum });
-                }
+                receiving.unverified = receiving.verify(trailers, &self.config.checksum_algorithms);
                 self.advance(now, receiving);
             }
             other => self.stale(other),

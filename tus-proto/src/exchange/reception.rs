@@ -2,11 +2,12 @@
 //! of it. [`receive`](super::receive) moves it.
 
 use alloc::string::String;
+use core::time::Duration;
 
 use super::answer;
 use crate::{
-    Abort, Algorithm, AppendEnd, Code, Completion, Config, Deadline, Digest, Instant, OpId, Reason, Record,
-    Trailers, UploadId, WallTime,
+    Abort, Algorithm, AppendEnd, Code, Completion, Config, Deadline, Digest, Instant, Now, OpId, Reason,
+    Record, Trailers, UploadId, WallTime,
     header::{Checksum, Checksums},
 };
 
@@ -75,9 +76,11 @@ pub(super) struct Receiving {
     pub tried: u64,
     /// The first byte since the last commit came at this time.
     pub dirty_since: Option<Instant>,
-    /// When the upload expires, and when that was last moved on.
+    /// When the upload expires, and when that is to be moved on.
     pub expires: Option<WallTime>,
-    pub renewed: Instant,
+    pub renew_at: Option<Instant>,
+    /// What the staged bytes are to be read back for, once nothing else is under way.
+    pub unverified: Option<Checksum>,
     /// A HEAD waits for a commit of what is staged now.
     pub asked: bool,
     /// A newcomer waits, and would write at this offset.
@@ -165,7 +168,8 @@ impl Receiving {
             tried: at,
             dirty_since: None,
             expires: record.expires,
-            renewed: Instant::default(),
+            renew_at: None,
+            unverified: None,
             asked: false,
             newcomer: None,
             failed: None,
@@ -180,12 +184,19 @@ impl Receiving {
         let checkpoint =
             self.dirty_since.map(|since| (since.after(config.checkpoint_interval), Reason::Checkpoint));
         // Nothing expires while it is written to.
-        let expiry = config.upload_expiry.map(|expiry| (self.renewed.after(expiry / 2), Reason::Expiry));
+        let expiry = self.renew_at.map(|at| (at, Reason::Expiry));
         checkpoint.into_iter().chain(expiry).min_by_key(|(at, _)| *at)
     }
 
     pub(super) fn is_dirty(&self) -> bool {
         self.staged > self.committed || self.declare.is_some()
+    }
+
+    /// Sees that the upload is renewed in half the time it has left.
+    pub(super) fn plan_renewal(&mut self, config: &Config, now: Now) {
+        let left = |expires: WallTime| expires.as_micros().saturating_sub(now.wall.as_micros());
+        let expires = self.expires.filter(|_| config.upload_expiry.is_some());
+        self.renew_at = expires.map(|expires| now.monotonic.after(Duration::from_micros(left(expires) / 2)));
     }
 
     /// Whether it is time to commit what is staged, while more may come.

@@ -117,3 +117,34 @@ fn without_a_rule_of_the_server_an_upload_keeps_its_time() {
     script.body_ends(grant, 4);
     assert_eq!(script.commits(3, 7).expires, at(60));
 }
+
+#[test]
+fn the_first_renewal_comes_in_half_the_time_that_is_left_and_a_finished_upload_needs_none() {
+    let sent = Sent::patch(3, Framing::Chunked);
+    let (mut script, _) = Script::receiving(config(), &sent, &expiring(20));
+    assert_eq!(script.deadline(), Some((Duration::from_secs(10), Reason::Expiry)));
+    assert_eq!(script.wait(), Reason::Expiry);
+    assert_eq!(script.commits(3, 3).expires, at(3610));
+    assert_eq!(script.deadline().map(|(_, reason)| reason), Some(Reason::Renew));
+
+    let sent = Sent::patch(10, Framing::Chunked);
+    let (script, _) = Script::receiving(config(), &sent, &record(10, 10));
+    assert_eq!(script.deadline().map(|(_, reason)| reason), Some(Reason::Renew));
+}
+
+#[test]
+fn a_body_is_read_back_only_when_the_renewal_under_way_is_done() {
+    let sent = Sent::patch(3, Framing::Chunked).with("Trailer", "Upload-Checksum");
+    let (mut script, grant) = Script::receiving(config(), &sent, &expiring(20));
+    script.staged(grant, 5);
+    assert_eq!(script.wait(), Reason::Expiry);
+    let renewal = script.commit();
+    let mut trailers = Trailers::default();
+    trailers.push("Upload-Checksum", b"sha1 qvTGHdzF6KLavt4PO0gs2a6pQ00=");
+    script.stored(grant.op, Completion::Appended { total: 5, end: AppendEnd::BodyEnd, digest: None });
+    script.input(Input::BodyEnd(trailers));
+    script.idle();
+    script.stored(renewal.op, Completion::Committed { offset: 3 });
+    let (_, command) = script.store();
+    assert!(matches!(command, Command::Digest { from: 3, to: 8, .. }), "{command:?}");
+}
