@@ -1,6 +1,7 @@
-"""tuspy, on requests and on aiohttp: whole files, chunks, metadata, and going on with a new uploader."""
+"""tuspy, on requests and on aiohttp: whole files, chunks, checksums, metadata, and going on with a new uploader."""
 
 import asyncio
+import hashlib
 from base64 import b64decode
 
 import pytest
@@ -50,6 +51,28 @@ def test_async_chunks(server, make_file):
     uploader = TusClient(server.endpoint).async_uploader(path, chunk_size=2 * MIB)
     asyncio.run(uploader.upload())
     assert uploader.offset == 5 * MIB + 1
+    assert server.stored_sha256(uploader.url) == sha256
+
+
+def test_checksums(server, make_file):
+    path, sha256 = make_file(5 * MIB + 1)
+    uploader = TusClient(server.endpoint).uploader(path, chunk_size=2 * MIB, upload_checksum=True)
+    uploader.upload()
+    assert server.stored_sha256(uploader.url) == sha256
+
+
+def test_a_wrong_checksum_keeps_nothing_of_its_chunk(server, make_file, monkeypatch):
+    path, sha256 = make_file(3 * MIB)
+    uploader = TusClient(server.endpoint).uploader(path, chunk_size=MIB, upload_checksum=True)
+    uploader.upload_chunk()
+    with monkeypatch.context() as damage:
+        wrong = lambda data: hashlib.sha1(data + b"!")
+        damage.setattr(uploader, "_BaseUploader__checksum_algorithm", wrong)
+        with pytest.raises(TusCommunicationError) as refused:
+            uploader.upload_chunk()
+    assert refused.value.status_code == 460
+    assert uploader.get_offset() == MIB
+    uploader.upload()
     assert server.stored_sha256(uploader.url) == sha256
 
 
