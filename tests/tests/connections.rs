@@ -425,3 +425,16 @@ fn more_bodies_than_there_are_buffers_all_come_to_their_end() {
         }
     });
 }
+
+#[test]
+fn a_full_server_serves_who_has_the_last_place_and_the_idle_make_room_for_the_next() {
+    let server = Running::start(|settings| settings.max_connections = 1);
+    let mut kept = Vec::new();
+    for _ in 0..5 {
+        // The one before is idle by now, and still open on our side.
+        let mut client = Client::connect(server.address());
+        client.request(&Request::post().with("Upload-Length", 1));
+        assert_eq!(client.answer(false).unwrap().status, 201);
+        kept.push(client);
+    }
+}

@@ -1,6 +1,7 @@
-//! The real binary as a process of the system: what it keeps when it is killed, and what memory it takes.
+//! The real binary as a process of the system: what it keeps when it or a connection is killed, and what memory it takes.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod cut;
 mod killed;
 mod memory;
 mod support;

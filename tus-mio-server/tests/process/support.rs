@@ -9,6 +9,8 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::{Pid, Signal, kill_process};
+
 /// Held while a process is started, and shared while a store is open in this one: between fork and exec a child
 /// has all descriptors of its parent, the store's lock among them.
 pub(crate) static FORKING: RwLock<()> = RwLock::new(());
@@ -35,6 +37,23 @@ impl Server {
         let address =
             line.trim_end().strip_prefix("listening on http://").and_then(|url| url.strip_suffix("/files"));
         Self { address: address.unwrap_or_else(|| panic!("{line:?}")).parse().unwrap(), child }
+    }
+
+    /// Stops all its threads; returns when they stand.
+    pub(crate) fn freeze(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::STOP).unwrap();
+        let stands = |task: std::io::Result<std::fs::DirEntry>| {
+            let stat = std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap();
+            stat.rsplit(") ").next().unwrap().starts_with('T')
+        };
+        while !std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap().all(stands) {
+            std::thread::yield_now();
+        }
+    }
+
+    /// Lets them go on.
+    pub(crate) fn thaw(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::CONT).unwrap();
     }
 
     /// SIGKILL: nothing of the process's own has a chance to run.
@@ -78,10 +97,7 @@ impl Server {
     /// A connection on which a PATCH of `length` bytes has begun.
     pub(crate) fn begin_patch(&self, path: &str, offset: u64, length: u64) -> Connection {
         let mut connection = self.connect();
-        connection.send_head(&format!(
-            "PATCH {path} HTTP/1.1\r\nUpload-Offset: {offset}\r\nContent-Length: {length}\r\n\
-             Content-Type: application/offset+octet-stream\r\n"
-        ));
+        connection.begin_patch(path, offset, length);
         connection
     }
 
@@ -111,6 +127,13 @@ impl Connection {
     pub(crate) fn ask(&mut self, head: &str) -> Answer {
         self.send_head(head);
         self.answer()
+    }
+
+    pub(crate) fn begin_patch(&mut self, path: &str, offset: u64, length: u64) {
+        self.send_head(&format!(
+            "PATCH {path} HTTP/1.1\r\nUpload-Offset: {offset}\r\nContent-Length: {length}\r\n\
+             Content-Type: application/offset+octet-stream\r\n"
+        ));
     }
 
     fn send_head(&mut self, head: &str) {
