@@ -1,7 +1,9 @@
 //! A row of the wire contract: steps, each a request or a part of one, and what must be answered. [`run`]
 //! runs a row over any [`Wire`].
 
-use tus_proto::ConfigBuilder;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use tus_proto::{Config, ConfigBuilder};
 
 use crate::{
     message::{Answer, Request},
@@ -100,6 +102,12 @@ impl Row {
         self
     }
 
+    /// The configuration it wants.
+    pub fn protocol(&self) -> Config {
+        let change = self.config.unwrap_or(|config| config);
+        change(Config::builder()).build().unwrap()
+    }
+
     /// With little patience for a body.
     pub fn stalls(mut self) -> Self {
         self.stalls = true;
@@ -191,6 +199,12 @@ impl Expect {
         self.creates = Some(prefix);
         self
     }
+}
+
+/// Runs a row over a wire that is made for it; a panic on the way is its failure.
+pub fn attempt<W: Wire>(row: &Row, wire: impl FnOnce() -> W) -> Result<(), String> {
+    let outcome = catch_unwind(AssertUnwindSafe(|| run(row, &mut wire())));
+    outcome.unwrap_or_else(|_| Err(format!("{}: it panicked", row.name)))
 }
 
 /// How often an offset is asked for that is still on its way. Each question takes the time of a round trip

@@ -1,29 +1,23 @@
 //! The wire contract over TCP: every row against a running server, and what only bytes on a connection can say.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    time::Duration,
-};
+use std::time::Duration;
 
 use tests::{
     Request, Row,
     client::{Client, Tcp},
-    row, rules,
+    row, rules, section_tests,
     server::Running,
     table::{self, framing::Raw},
 };
-use tus_proto::Config;
 
 /// A server for this row alone, where it needs one.
 fn own_server(row: &Row) -> Option<Running> {
     if row.config.is_none() && !row.stalls {
         return None;
     }
-    let change = row.config.unwrap_or(|config| config);
-    let protocol = change(Config::builder()).build().unwrap();
     Some(Running::start(|settings| {
-        settings.protocol = protocol;
+        settings.protocol = row.protocol();
         if row.stalls {
             settings.http.body_timeout = Duration::from_millis(300);
         }
@@ -33,67 +27,16 @@ fn own_server(row: &Row) -> Option<Running> {
 fn run(row: &Row, shared: &Running) -> Result<(), String> {
     let own = own_server(row);
     let address = own.as_ref().unwrap_or(shared).address();
-    let outcome = catch_unwind(AssertUnwindSafe(|| row::run(row, &mut Tcp::new(address))));
-    outcome.unwrap_or_else(|_| Err(format!("{}: it panicked", row.name)))
+    row::attempt(row, || Tcp::new(address))
 }
 
 #[track_caller]
 fn section(name: &str) {
-    let (_, rows) = table::SECTIONS.iter().find(|(section, _)| *section == name).unwrap();
     let shared = Running::start(|_| {});
-    let failed: Vec<_> = rows().iter().filter_map(|row| run(row, &shared).err()).collect();
-    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    table::run_section(name, |row| run(row, &shared));
 }
 
-#[test]
-fn requests() {
-    section("requests");
-}
-
-#[test]
-fn order() {
-    section("order");
-}
-
-#[test]
-fn options() {
-    section("options");
-}
-
-#[test]
-fn creation() {
-    section("creation");
-}
-
-#[test]
-fn head() {
-    section("head");
-}
-
-#[test]
-fn patch() {
-    section("patch");
-}
-
-#[test]
-fn writers() {
-    section("writers");
-}
-
-#[test]
-fn cut() {
-    section("cut");
-}
-
-#[test]
-fn deletion() {
-    section("deletion");
-}
-
-#[test]
-fn checksum() {
-    section("checksum");
-}
+section_tests!(section);
 
 fn case(raw: &Raw, server: &Running) -> Result<(), String> {
     let mut client = Client::connect(server.address());

@@ -3,7 +3,7 @@
 
 use std::{fmt, io, path::PathBuf};
 
-use tus_proto::Failure;
+use tus_proto::{Completion, Failure};
 
 use crate::disk::is_full;
 
@@ -151,6 +151,16 @@ pub enum Refused {
     },
     /// The store can't: [`Failure::NoSpace`] also while only the reserve for commits and deletes is left.
     Failed(Failure),
+}
+
+impl From<Refused> for Completion {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Missing => Self::Missing,
+            Refused::Conflict { offset } => Self::Conflict { offset },
+            Refused::Failed(failure) => Self::Failed(failure),
+        }
+    }
 }
 
 impl fmt::Display for Refused {

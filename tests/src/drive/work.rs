@@ -3,7 +3,7 @@
 use tus_proto::{
     Abort, AppendEnd, Command, Completion, Fence, Hasher, Input, OpId, Owner, Trailers, UploadId,
 };
-use tus_redb::{Change, Refused, Sink, Store};
+use tus_redb::{Change, Sink, Store};
 
 use super::{Append, Drive};
 use crate::row::End;
@@ -138,9 +138,5 @@ fn open(
             other => return Err(other),
         }
     }
-    store.append(&id, fence, at).map(Some).map_err(|refused| match refused {
-        Refused::Missing => Completion::Missing,
-        Refused::Conflict { offset } => Completion::Conflict { offset },
-        Refused::Failed(failure) => Completion::Failed(failure),
-    })
+    Ok(store.append(&id, fence, at).map(Some)?)
 }

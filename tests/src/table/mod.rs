@@ -35,3 +35,35 @@ pub const SECTIONS: [Section; 10] = [
 /// What is no length and no offset.
 const NO_NUMBERS: [&str; 8] =
     ["", "-1", "+1", "x", "1.0", "0x1", "9223372036854775808", "99999999999999999999"];
+
+/// Runs all rows of a section, and tells of each that failed.
+#[track_caller]
+pub fn run_section(name: &str, run: impl Fn(&Row) -> Result<(), String>) {
+    let (_, rows) = SECTIONS.iter().find(|(section, _)| *section == name).unwrap();
+    let failed: Vec<_> = rows().iter().filter_map(|row| run(row).err()).collect();
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+/// One test for each section, which `$section` runs by its name, and one that none is left out.
+#[macro_export]
+macro_rules! section_tests {
+    ($section:path) => {
+        $crate::section_tests! {
+            $section: requests order options creation head patch writers cut deletion checksum
+        }
+    };
+    ($section:path: $($name:ident)*) => {
+        $(
+            #[test]
+            fn $name() {
+                $section(stringify!($name));
+            }
+        )*
+
+        #[test]
+        fn no_section_is_left_out() {
+            let sections = $crate::table::SECTIONS.map(|(name, _)| name);
+            assert_eq!(sections, [$(stringify!($name)),*]);
+        }
+    };
+}

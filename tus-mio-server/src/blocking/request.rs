@@ -7,7 +7,7 @@ use tus_proto::{
     Abort, AppendEnd, Command, Completion, Exchange, Failure, Framing, Hasher, Head, Input, LockEvent, Now,
     OpId, Output, Response, Trailers,
 };
-use tus_redb::{Change, Refused, Store, Syncer};
+use tus_redb::{Change, Store, Syncer};
 
 use super::{Shared, locks::Seat};
 use crate::runtime::Intake;
@@ -256,10 +256,5 @@ fn open(store: &Store, append: Command) -> Result<Option<Intake>, Completion> {
             other => return Err(other),
         }
     }
-    match store.append(&id, fence, at) {
-        Ok(sink) => Ok(Some(Intake::new(sink, digest))),
-        Err(Refused::Missing) => Err(Completion::Missing),
-        Err(Refused::Conflict { offset }) => Err(Completion::Conflict { offset }),
-        Err(Refused::Failed(failure)) => Err(Completion::Failed(failure)),
-    }
+    Ok(store.append(&id, fence, at).map(|sink| Some(Intake::new(sink, digest)))?)
 }

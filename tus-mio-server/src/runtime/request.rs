@@ -1,10 +1,10 @@
 //! A request between its head and its answer: the exchange's outputs carried out, completions brought to it.
 
 use tus_proto::{
-    Abort, AppendEnd, Code, Command, Completion, Exchange, Fence, Framing, Hasher, Input, LockCall,
-    LockEvent, LockReply, OpId, Output, Owner, Response, UploadId,
+    Abort, AppendEnd, Code, Command, Completion, Exchange, Framing, Hasher, Head, Input, LockCall, LockEvent,
+    LockReply, OpId, Output, Owner, Response,
 };
-use tus_redb::{Change, Refused};
+use tus_redb::Change;
 
 use super::{
     body::Body,
@@ -20,29 +20,13 @@ impl EventLoop {
     /// A head is complete: the server answers by itself, or an exchange begins.
     pub(super) fn begin_request(&mut self, connection: &mut Connection) {
         let now = self.now;
-        let own = connection.http.with_head(false, |head| {
-            let own = self.own_answer(head);
-            if own.is_none() {
-                self.shared.metrics.request(Some(head.method));
-            }
-            own
-        });
-        if let Some(response) = own.flatten() {
-            connection.http.respond(now.monotonic, &response);
-            return;
-        }
-        connection.served = true;
-        let Ok(entropy) = self.entropy.draw() else {
-            tracing::error!("the system gives no random bytes");
-            return self.refuse(connection, Code::InternalServerError);
+        let begun = connection.http.with_head(false, |head| self.take_up(head));
+        let (mut exchange, label, framing) = match begun {
+            Some(Ok(begun)) => begun,
+            Some(Err(response)) => return connection.http.respond(now.monotonic, &response),
+            None => return,
         };
-        let config = self.shared.protocol.clone();
-        let debug = tracing::enabled!(tracing::Level::DEBUG);
-        let begun = connection.http.with_head(false, |head| {
-            let label = if debug { Label::of(head.method, head.target) } else { Label::default() };
-            (Exchange::new(config, head, entropy, now), label, head.framing)
-        });
-        let Some((exchange, label, framing)) = begun else { return };
+        connection.served = true;
         if framing == Framing::Length(0) {
             // The end of an empty body needs no byte to be read.
             connection.http.next(now.monotonic, &mut &[][..]);
@@ -52,7 +36,6 @@ impl EventLoop {
         self.serial = self.serial.wrapping_add(1);
         let owner = locks::owner(self.index, connection.id.slot, self.serial);
         let (body, opening, syncer) = (None, None, None);
-        let mut exchange = exchange;
         if self.is_cut() {
             exchange.handle(now, Input::Abort(Abort::Shutdown));
         }
@@ -61,11 +44,31 @@ impl EventLoop {
         self.shared.metrics.busy.inc();
     }
 
+    /// The exchange for a request, or the answer where the server gives it by itself.
+    fn take_up(&mut self, head: &Head<'_>) -> Result<(Exchange, Label, Framing), Response> {
+        if let Some(response) = self.own_answer(head) {
+            return Err(response);
+        }
+        self.shared.metrics.request(Some(head.method));
+        let entropy = self.entropy.draw().map_err(|error| {
+            tracing::error!(%error, "the system gives no random bytes");
+            self.refusal(Code::InternalServerError)
+        })?;
+        let debug = tracing::enabled!(tracing::Level::DEBUG);
+        let label = if debug { Label::of(head.method, head.target) } else { Label::default() };
+        let exchange = Exchange::new(self.shared.protocol.clone(), head, entropy, self.now);
+        Ok((exchange, label, head.framing))
+    }
+
     /// Answers a request that no exchange is there for.
     pub(super) fn refuse(&self, connection: &mut Connection, code: Code) {
+        connection.http.respond(self.now.monotonic, &self.refusal(code));
+    }
+
+    fn refusal(&self, code: Code) -> Response {
         let refusal = self.shared.protocol.refusal(code, self.now.wall);
         self.shared.metrics.answered(refusal.status());
-        connection.http.respond(self.now.monotonic, &refusal);
+        refusal
     }
 
     /// Carries out what the exchange wants. Tells whether there was anything.
@@ -156,9 +159,7 @@ impl EventLoop {
                     opening.stopped = true;
                 }
             }
-            Command::Commit { id, fence, from, to, length, expires, finish } => {
-                self.commit(connection, op, Commit { id, fence, from, to, length, expires, finish });
-            }
+            Command::Commit { .. } => self.commit(connection, op, command),
             Command::Digest { from, to, algorithm, .. } => {
                 if let Some(Request { owner, syncer: Some(syncer), .. }) = &connection.request {
                     let (loop_index, owner, syncer, range) = (self.index, *owner, syncer.clone(), (from, to));
@@ -182,7 +183,7 @@ impl EventLoop {
         let Opening { id, fence, at, max, digest, stopped } = opening;
         // Where no byte is welcome, none is staged.
         let sink = if max == 0 { Ok(None) } else { self.shared.store.append(&id, fence, at).map(Some) };
-        let refusal = match sink {
+        let refusal: Completion = match sink {
             Ok(sink) => {
                 if let Some(request) = &mut connection.request {
                     let intake = sink.map(|sink| Intake::new(sink, digest));
@@ -194,18 +195,14 @@ impl EventLoop {
                 }
                 return;
             }
-            Err(Refused::Missing) => Completion::Missing,
-            Err(Refused::Conflict { offset }) => Completion::Conflict { offset },
-            Err(Refused::Failed(failure)) => {
-                Completion::Appended { total: 0, end: AppendEnd::Failed(failure), digest: None }
-            }
+            Err(refused) => refused.into(),
         };
         self.complete(connection, op, refusal);
     }
 
-    fn commit(&mut self, connection: &mut Connection, op: OpId, commit: Commit) {
+    fn commit(&mut self, connection: &mut Connection, op: OpId, commit: Command) {
         let Some(request) = &connection.request else { return };
-        let Commit { id, fence, from, to, length, expires, finish } = commit;
+        let Command::Commit { id, fence, from, to, length, expires, finish } = commit else { return };
         // An upload that its length alone completes may have garbage behind its end, too.
         let ending = || self.shared.store.append(&id, fence, from).ok().map(|sink| sink.syncer());
         let syncer = request.syncer.clone().or_else(|| if finish { ending() } else { None });
@@ -266,17 +263,6 @@ impl EventLoop {
             },
         );
     }
-}
-
-/// The fields of a [`Command::Commit`].
-struct Commit {
-    id: UploadId,
-    fence: Fence,
-    from: u64,
-    to: u64,
-    length: Option<u64>,
-    expires: Option<tus_proto::WallTime>,
-    finish: bool,
 }
 
 impl Label {

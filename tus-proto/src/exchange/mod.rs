@@ -176,9 +176,6 @@ impl Exchange {
             return self.end(now, Some(purpose.refused(code)));
         };
         self.lease.granted(now.monotonic, self.config.lock_ttl, fence, fresh);
-        if let Some(abort) = self.abort {
-            return self.end(now, answer::to_abort(abort).map(|code| purpose.refused(code)));
-        }
         match purpose {
             Purpose::Write(patch) => {
                 let op = self.store(Command::Load { id: patch.id.clone() });

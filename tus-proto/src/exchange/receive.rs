@@ -19,7 +19,10 @@ impl Exchange {
     pub(super) fn receive(&mut self, now: Now, receiving: Receiving) {
         let mut receiving = Box::new(receiving);
         receiving.plan_renewal(&self.config, now);
-        if self.framing != Framing::Length(0) {
+        if self.framing == Framing::Length(0) {
+            // A body of no bytes needs no Append to be verified.
+            receiving.verify(&Trailers::default(), &self.config.checksum_algorithms);
+        } else {
             receiving.body = self.abort.map_or(Body::Coming, Body::Cut);
             receiving.newcomer = self.newcomer;
             receiving.append = if self.abort.is_some() || self.newcomer.is_some() {
@@ -28,10 +31,6 @@ impl Exchange {
             } else {
                 self.append(&receiving)
             };
-        }
-        if self.framing == Framing::Length(0) {
-            // A body of no bytes needs no Append to be verified.
-            receiving.verify(&Trailers::default(), &self.config.checksum_algorithms);
         }
         self.advance(now, receiving);
     }
@@ -77,7 +76,6 @@ impl Exchange {
     fn settle(&mut self, now: Now, mut receiving: Box<Receiving>, fate: Fate) {
         let lost = matches!(fate, Fate::Cut(Abort::LockLost));
         if receiving.forgets(&fate) && !lost {
-            receiving.declare = None;
             if receiving.staged > receiving.committed {
                 let (fence, _) = self.lease.grant();
                 let op = self.store(Command::Discard { id: receiving.id.clone(), fence });
