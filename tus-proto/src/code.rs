@@ -30,6 +30,20 @@ pub enum Code {
     ChunkSizeExceeded,
     /// Bytes were sent to a finished upload.
     UploadCompleted,
+    /// Bytes were sent to a final.
+    ModifyFinal,
+    /// `Upload-Concat` is malformed, or its parts are not fit for it.
+    InvalidConcat,
+    /// GET of an upload that is not finished.
+    UploadNotFinished,
+    /// A hook stopped the upload: it is deleted.
+    UploadStopped,
+    /// A hook refused the upload, or the request.
+    UploadRejected,
+    /// A hook refused the termination.
+    TerminationRejected,
+    /// No byte of the asked-for range is there.
+    RangeNotSatisfiable,
     /// `Upload-Concat` where concatenation is not available.
     ConcatenationUnsupported,
     /// `Upload-Checksum` names an algorithm that is not available.
@@ -128,6 +142,19 @@ impl Code {
                 (413, "ERR_CHUNK_SIZE_EXCEEDED", "the body is larger than this server allows for one request")
             }
             Self::UploadCompleted => (403, "ERR_UPLOAD_COMPLETED", "the upload is complete already"),
+            Self::ModifyFinal => (403, "ERR_MODIFY_FINAL", "a final upload is made of its parts alone"),
+            Self::InvalidConcat => {
+                (400, "ERR_INVALID_CONCAT", "Upload-Concat is malformed, or its parts can't be concatenated")
+            }
+            Self::UploadNotFinished => (404, "ERR_UPLOAD_NOT_FINISHED", "the upload is not finished yet"),
+            Self::UploadStopped => (400, "ERR_UPLOAD_STOPPED", "this server stopped and removed the upload"),
+            Self::UploadRejected => (400, "ERR_UPLOAD_REJECTED", "this server does not accept the upload"),
+            Self::TerminationRejected => {
+                (400, "ERR_UPLOAD_TERMINATION_REJECTED", "this server does not let the upload be removed")
+            }
+            Self::RangeNotSatisfiable => {
+                (416, "ERR_RANGE_NOT_SATISFIABLE", "the upload has no byte in the range asked for")
+            }
             Self::ConcatenationUnsupported => {
                 (400, "ERR_CONCATENATION_UNSUPPORTED", "this server does not concatenate uploads")
             }

@@ -4,7 +4,7 @@
 use alloc::{format, string::String, vec::Vec};
 use core::{fmt, time::Duration};
 
-use crate::{Algorithm, Code, Response, WallTime, cors::Cors};
+use crate::{Algorithm, Code, Response, Subscriptions, WallTime, cors::Cors};
 
 /// The rules the exchanges of a server share. Made by [`Config::builder`].
 #[derive(Clone, Debug)]
@@ -21,6 +21,11 @@ pub struct Config {
     pub(crate) upload_expiry: Option<Duration>,
     pub(crate) cors: Cors,
     pub(crate) checksum_algorithms: Vec<Algorithm>,
+    pub(crate) concatenation: bool,
+    pub(crate) delete_parts: bool,
+    pub(crate) max_parts: usize,
+    pub(crate) downloads: bool,
+    pub(crate) hooks: Subscriptions,
 }
 
 /// How `Location` is written.
@@ -59,6 +64,11 @@ impl Config {
                 upload_expiry: None,
                 cors: Cors::default(),
                 checksum_algorithms: Algorithm::ALL.to_vec(),
+                concatenation: true,
+                delete_parts: false,
+                max_parts: 1000,
+                downloads: false,
+                hooks: Subscriptions::default(),
             },
             location_base_url: None,
             behind_proxy: false,
@@ -193,6 +203,36 @@ impl ConfigBuilder {
         self
     }
 
+    /// Whether uploads may be concatenated. Default yes.
+    pub fn concatenation(mut self, enabled: bool) -> Self {
+        self.config.concatenation = enabled;
+        self
+    }
+
+    /// Whether the parts of a final are deleted once it is complete. Default no: they may be used again.
+    pub fn delete_parts(mut self, enabled: bool) -> Self {
+        self.config.delete_parts = enabled;
+        self
+    }
+
+    /// How many parts a final may have: at least 1. Default 1000.
+    pub fn max_parts(mut self, parts: usize) -> Self {
+        self.config.max_parts = parts;
+        self
+    }
+
+    /// Whether finished uploads can be downloaded with GET. Default no.
+    pub fn downloads(mut self, enabled: bool) -> Self {
+        self.config.downloads = enabled;
+        self
+    }
+
+    /// Which hooks the runtime carries out. Default none.
+    pub fn hooks(mut self, hooks: Subscriptions) -> Self {
+        self.config.hooks = hooks;
+        self
+    }
+
     /// The origins whose pages may use the server from a browser, as `https://example.org`, or `*` for all.
     /// Default none: browsers then keep pages of other origins away.
     pub fn cors_allow_origins(mut self, origins: Vec<String>) -> Self {
@@ -236,6 +276,9 @@ impl ConfigBuilder {
         }
         if config.lock_ttl < Duration::from_secs(1) {
             return Err(ConfigError::new("the lock's time to live must be at least 1s"));
+        }
+        if config.max_parts == 0 {
+            return Err(ConfigError::new("a final needs room for at least 1 part"));
         }
         if config.checkpoint_bytes == 0 || config.checkpoint_interval < Duration::from_millis(1) {
             return Err(ConfigError::new("checkpoints need at least 1 byte and 1ms between them"));

@@ -1,7 +1,7 @@
 //! What goes into an [`Exchange`](crate::Exchange) and what comes out of it: the whole contract with a
 //! runtime. Control goes through the exchange; body bytes go beside it.
 
-use crate::{Command, Completion, Instant, LockCall, LockReply, Response, Trailers};
+use crate::{Command, Completion, HookCall, HookReply, Instant, LockCall, LockReply, Response, Trailers};
 
 /// Names one call of an exchange, so that its completion can be told from a late or foreign one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -14,6 +14,8 @@ pub enum Output {
     Lock(OpId, LockCall),
     /// Ask the store.
     Store(OpId, Command),
+    /// Ask a hook.
+    Hook(OpId, HookCall),
     /// Nothing but the body can still fail: send `100 Continue` if the client waits for it.
     Continue,
     /// Send this. At most once.
@@ -31,6 +33,8 @@ pub enum Input {
     Lock(OpId, LockReply),
     /// A store command completed.
     Store(OpId, Completion),
+    /// A hook has decided.
+    Hook(OpId, HookReply),
     /// The open Append has staged this many bytes in all.
     Staged(OpId, u64),
     /// The body is complete. Comes after the Append it ended has completed.

@@ -19,13 +19,42 @@ pub enum Connection {
     Close,
 }
 
+/// What follows the header section.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// Text; empty for most responses.
+    Text(Cow<'static, str>),
+    /// These bytes, `from` up to `to`, of the upload that [`Command::Open`](crate::Command::Open) holds.
+    Upload {
+        /// The first byte.
+        from: u64,
+        /// The one behind the last.
+        to: u64,
+    },
+}
+
+impl Body {
+    /// Its length in bytes.
+    pub fn len(&self) -> u64 {
+        match self {
+            Self::Text(text) => text.len() as u64,
+            Self::Upload { from, to } => to.saturating_sub(*from),
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 /// A complete response but for its framing: `Content-Length`, `Connection` and, to a HEAD, the absence of
 /// the body are the runtime's, because they belong to the connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
     status: u16,
     headers: String,
-    body: Cow<'static, str>,
+    body: Body,
     /// What becomes of the connection.
     pub connection: Connection,
 }
@@ -38,7 +67,7 @@ impl Response {
             "Tus-Resumable: 1.0.0\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n",
         );
         let mut response =
-            Self { status, headers, body: Cow::Borrowed(""), connection: Connection::KeepAlive };
+            Self { status, headers, body: Body::Text(Cow::Borrowed("")), connection: Connection::KeepAlive };
         response.push("Date", wall.imf_fixdate());
         response
     }
@@ -77,7 +106,7 @@ impl Response {
     /// Gives the response a body of this media type.
     pub fn set_body(&mut self, content_type: &'static str, body: impl Into<Cow<'static, str>>) {
         self.push("Content-Type", content_type);
-        self.body = body.into();
+        self.body = Body::Text(body.into());
     }
 
     /// The status code, 200 to 599.
@@ -101,14 +130,22 @@ impl Response {
         self.headers().find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
-    /// The body; empty for most.
+    /// The body's text; empty for most, and where the body is an upload's.
     pub fn body(&self) -> &str {
+        match &self.body {
+            Body::Text(text) => text,
+            Body::Upload { .. } => "",
+        }
+    }
+
+    /// What follows the header section.
+    pub fn content(&self) -> &Body {
         &self.body
     }
 
     /// The same response without its body, as a HEAD gets it.
     pub(crate) fn without_body(mut self) -> Self {
-        self.body = Cow::Borrowed("");
+        self.body = Body::Text(Cow::Borrowed(""));
         self
     }
 }

@@ -5,7 +5,7 @@
 //! offset, and all past that offset is garbage.* Only a [`Command::Commit`] moves an offset, and the data
 //! reaches the disk before the record does.
 
-use alloc::string::String;
+use alloc::{string::String, vec::Vec};
 
 use crate::{Algorithm, Digest, Fence, UploadId, WallTime};
 
@@ -24,12 +24,34 @@ pub struct Record {
     pub metadata: String,
     /// When it expires; none where it does not, as a finished one.
     pub expires: Option<WallTime>,
+    /// Its part in a concatenation; none for a plain upload.
+    pub concat: Option<Concat>,
+}
+
+/// What `Upload-Concat` said when an upload was created.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Concat {
+    /// A part: it may become a piece of any number of finals, and expires even when it is finished.
+    Partial,
+    /// A final, with the header's value as it was sent. Until all parts are finished it is pending: its
+    /// offset is 0, and its length known only once all of theirs are.
+    Final(String),
 }
 
 impl Record {
     /// Whether its time is over, whether or not its bytes are gone already.
     pub fn is_expired(&self, wall: WallTime) -> bool {
         self.expires.is_some_and(|expires| expires <= wall)
+    }
+
+    /// Whether it is a part of a concatenation.
+    pub fn is_partial(&self) -> bool {
+        self.concat == Some(Concat::Partial)
+    }
+
+    /// Whether it is a final.
+    pub fn is_final(&self) -> bool {
+        matches!(self.concat, Some(Concat::Final(_)))
     }
 
     /// Whether all bytes are there.
@@ -50,10 +72,31 @@ pub enum Command {
         /// Whose.
         id: UploadId,
     },
+    /// As `Load`, and holds the upload's bytes for the [`Response`](crate::Response) that sends them: a
+    /// deletion in between does not take them away. Completes as `Opened`, `Missing` or `Gone`.
+    Open {
+        /// Whose.
+        id: UploadId,
+    },
     /// Makes a record. Completes as `Created`, durable then, or `Exists`.
     Create {
         /// The new record, its offset 0.
         record: Record,
+    },
+    /// Makes a final upload, in one transaction that also checks its parts. Nothing is copied: the final refers
+    /// to its parts' bytes, so that a part may be deleted once it is finished. While a part is not, the final
+    /// is pending, and the part's finishing commit completes it. Completes as `Concatenated`, durable then, as
+    /// `Refused`, or `Exists`.
+    Concat {
+        /// The new record: offset 0, no length. It expires as given while it is pending, and not when it is
+        /// complete; parts whose time was over at its creation are missing.
+        record: Record,
+        /// The parts, in order. The same one may stand several times.
+        parts: Vec<UploadId>,
+        /// The largest final, in bytes; none where there is no limit.
+        max: Option<u64>,
+        /// Whether the parts go once the final is complete.
+        delete_parts: bool,
     },
     /// A standing grant, at most one open a request: the runtime gives the body's decoded bytes to the
     /// store, those first that came together with the head, and reports progress as
@@ -129,6 +172,8 @@ pub enum Command {
 pub enum Completion {
     /// The committed state.
     Loaded(Record),
+    /// The committed state; the bytes are held.
+    Opened(Record),
     /// There is no such upload.
     Missing,
     /// The upload has expired and was removed, and is remembered for a while.
@@ -137,6 +182,10 @@ pub enum Completion {
     Created,
     /// An upload of that id is there, or was.
     Exists,
+    /// The final is made, and this is its record: complete, or pending.
+    Concatenated(Record),
+    /// Nothing was made: the parts are not fit for it.
+    Refused(Unfit),
     /// The Append is over.
     Appended {
         /// How many bytes it staged.
@@ -165,6 +214,21 @@ pub enum Completion {
     Deleted,
     /// The command could not be carried out. The bytes under a failed Commit count as lost.
     Failed(Failure),
+}
+
+/// Why parts can't become a final. The client's fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// A part is not there, or not any more.
+    Missing,
+    /// One is no part: it was not created as partial.
+    NotPartial,
+    /// There is a largest size, and the length of a part is not known.
+    UnknownLength,
+    /// Together they are larger than is allowed.
+    TooLarge,
+    /// As many finals as may are waiting for one of them already.
+    TooManyWaiting,
 }
 
 /// What ended an Append.

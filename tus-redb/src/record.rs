@@ -48,6 +48,7 @@ impl Row {
             length: self.length,
             metadata: self.metadata.clone(),
             expires: self.expires,
+            concat: None,
         }
     }
 

@@ -38,8 +38,15 @@ pub(crate) fn run() -> Result<(), u8> {
             }
             Output::Store(op, Command::Load { .. }) => {
                 let (created, metadata) = (WallTime::default(), Default::default());
-                let record =
-                    Record { id: id.clone(), created, offset: 3, length: Some(7), metadata, expires: None };
+                let record = Record {
+                    id: id.clone(),
+                    created,
+                    offset: 3,
+                    length: Some(7),
+                    metadata,
+                    expires: None,
+                    concat: None,
+                };
                 exchange.handle(now, Input::Store(op, Completion::Loaded(record)));
             }
             Output::Store(op, Command::Commit { from: 3, to: 7, finish: true, .. }) => {
@@ -52,7 +59,7 @@ pub(crate) fn run() -> Result<(), u8> {
                 let right = answer.status() == 204 && answer.header("Upload-Offset") == Some("7");
                 return if right { Ok(()) } else { Err(4) };
             }
-            Output::Lock(..) | Output::Store(..) => return Err(5),
+            Output::Lock(..) | Output::Store(..) | Output::Hook(..) => return Err(5),
         }
     }
     Err(6)

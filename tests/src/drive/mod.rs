@@ -9,8 +9,8 @@ use std::{
 };
 
 use tus_proto::{
-    Abort, AppendEnd, Config, Exchange, Framing, Hasher, Head, Input, Instant, LockEvent, LockTable, Now,
-    OpId, Output, Owner, Response, UploadId, WallTime,
+    Abort, AppendEnd, Config, Exchange, Framing, Hasher, Head, HookReply, Input, Instant, LockEvent,
+    LockTable, Now, OpId, Output, Owner, Response, UploadId, WallTime,
 };
 use tus_redb::{
     Options, Sink, Store, Syncer,
@@ -318,6 +318,7 @@ impl Drive {
         match output {
             Output::Lock(op, call) => self.locks.call(now.monotonic, owner, op, call),
             Output::Store(op, command) => self.store(owner, op, command),
+            Output::Hook(op, _) => self.tell(owner, Input::Hook(op, HookReply::Proceed)),
             Output::Continue | Output::Notify(_) => {}
             Output::Respond(response) => {
                 if let Some(running) = self.running.get_mut(&owner) {

@@ -1,7 +1,7 @@
 //! What the exchanges of a driver want of the store, and how their bodies get there.
 
 use tus_proto::{
-    Abort, AppendEnd, Command, Completion, Fence, Hasher, Input, OpId, Owner, Trailers, UploadId,
+    Abort, AppendEnd, Command, Completion, Failure, Fence, Hasher, Input, OpId, Owner, Trailers, UploadId,
 };
 use tus_redb::{Change, Sink, Store};
 
@@ -14,6 +14,7 @@ impl Drive {
         let Some(store) = &self.store else { return };
         let completion = match command {
             Command::Load { id } => store.look_up(&id),
+            Command::Open { .. } | Command::Concat { .. } => Completion::Failed(Failure::Unavailable),
             Command::Create { record } => commit(store, Change::Create(record)),
             Command::Append { id, fence, at, max, fresh, digest } => {
                 match open(store, id, fence, at, max, fresh) {

@@ -4,8 +4,8 @@
 use std::io::{ErrorKind, Read};
 
 use tus_proto::{
-    Abort, AppendEnd, Command, Completion, Exchange, Failure, Framing, Hasher, Head, Input, LockEvent, Now,
-    OpId, Output, Response, Trailers,
+    Abort, AppendEnd, Command, Completion, Exchange, Failure, Framing, Hasher, Head, HookReply, Input,
+    LockEvent, Now, OpId, Output, Response, Trailers,
 };
 use tus_redb::{Change, Store, Syncer};
 
@@ -78,6 +78,7 @@ impl<'a> Request<'a> {
                 match output {
                     Output::Lock(op, call) => self.seat.call(op, call),
                     Output::Store(op, command) => self.store(op, command),
+                    Output::Hook(op, _) => self.tell(Input::Hook(op, HookReply::Proceed)),
                     Output::Respond(answer) => response = Some(answer),
                     Output::Notify(event) => tracing::trace!(?event),
                     // The framework's business.
@@ -191,6 +192,7 @@ impl<'a> Request<'a> {
         let store = &self.shared.store;
         let completion = match command {
             Command::Load { id } => store.look_up(&id),
+            Command::Open { .. } | Command::Concat { .. } => Completion::Failed(Failure::Unavailable),
             Command::Create { record } => commit(store, Change::Create(record)),
             Command::Append { max, .. } => match open(store, command) {
                 Ok(intake) => {

@@ -169,6 +169,7 @@ mod tests {
             length,
             metadata: metadata.into(),
             expires: None,
+            concat: None,
         }
     }
 

@@ -26,7 +26,7 @@ pub(super) fn write(out: &mut Vec<u8>, response: &Response, to_head: bool, persi
     // RFC 9110 section 8.6: none on 1xx and 204; on 304 and to a HEAD it would have to be that of the answer to a GET.
     let framed = !to_head && status >= 200 && status != 204 && status != 304;
     if framed {
-        let _ = write!(out, "Content-Length: {}\r\n", response.body().len());
+        let _ = write!(out, "Content-Length: {}\r\n", response.content().len());
     }
     out.extend_from_slice(match persistence {
         Persistence::Default => b"",

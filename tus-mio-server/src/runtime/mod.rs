@@ -113,6 +113,7 @@ impl Shared {
             id: tus_proto::UploadId::new(id).unwrap(),
             created: tus_proto::WallTime::default(),
             expires: None,
+            concat: None,
             offset: 0,
             length: None,
             metadata: String::new(),

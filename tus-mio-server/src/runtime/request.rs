@@ -1,8 +1,8 @@
 //! A request between its head and its answer: the exchange's outputs carried out, completions brought to it.
 
 use tus_proto::{
-    Abort, AppendEnd, Code, Command, Completion, Exchange, Framing, Hasher, Head, Input, LockCall, LockEvent,
-    LockReply, OpId, Output, Owner, Response,
+    Abort, AppendEnd, Code, Command, Completion, Exchange, Failure, Framing, Hasher, Head, HookReply, Input,
+    LockCall, LockEvent, LockReply, OpId, Output, Owner, Response,
 };
 use tus_redb::Change;
 
@@ -85,6 +85,7 @@ impl EventLoop {
                     self.lock(owner, op, call);
                 }
                 Output::Store(op, command) => self.store(connection, op, command),
+                Output::Hook(op, _) => request.exchange.handle(now, Input::Hook(op, HookReply::Proceed)),
                 Output::Continue => connection.http.send_continue(now.monotonic),
                 Output::Respond(response) => self.respond(connection, &response),
                 Output::Notify(event) => self.shared.metrics.event(event),
@@ -138,6 +139,9 @@ impl EventLoop {
             Command::Load { id } => {
                 let completion = self.shared.store.look_up(&id);
                 self.complete(connection, op, completion);
+            }
+            Command::Open { .. } | Command::Concat { .. } => {
+                self.complete(connection, op, Completion::Failed(Failure::Unavailable));
             }
             Command::Create { record } => self.change(connection, op, Change::Create(record)),
             Command::Append { id, fence, at, max, fresh, digest } => {

@@ -25,8 +25,15 @@ fn filled(place: &Place) -> PathBuf {
 fn upload(store: &Store, id: &str, length: Option<u64>, metadata: &str, body: &[u8]) {
     let id = UploadId::new(id).unwrap();
     let created = WallTime::from_micros(1_709_251_200_042_000);
-    let record =
-        Record { id: id.clone(), created, offset: 0, length, metadata: metadata.into(), expires: None };
+    let record = Record {
+        id: id.clone(),
+        created,
+        offset: 0,
+        length,
+        metadata: metadata.into(),
+        expires: None,
+        concat: None,
+    };
     assert_eq!(store.commit(&[Change::Create(record)]), [Completion::Created]);
     if body.is_empty() {
         return;
@@ -116,6 +123,7 @@ fn list_goes_through_all_pages() {
                 length: None,
                 metadata: String::new(),
                 expires: None,
+                concat: None,
             })
         })
         .collect();

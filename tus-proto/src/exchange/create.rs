@@ -41,7 +41,7 @@ impl Exchange {
         let location = answer::location(location, &id);
         // A finished upload does not expire, and one of no bytes is finished.
         let expires = if length == Some(0) { None } else { self.config.expires(now.wall, None) };
-        let record = Record { id, created: now.wall, offset: 0, length, metadata, expires };
+        let record = Record { id, created: now.wall, offset: 0, length, metadata, expires, concat: None };
         let op = self.store(Command::Create { record: record.clone() });
         self.state = State::Creating(op, Created { record, location, checksums, with_upload });
     }

@@ -148,6 +148,7 @@ impl Exchange {
         match input {
             Input::Lock(op, reply) => self.on_lock(now, op, reply),
             Input::Store(op, completion) => self.on_store(now, op, completion),
+            Input::Hook(..) => self.notify_stale(),
             Input::Abort(abort) => self.on_abort(now, abort),
             Input::Timeout => self.on_timeout(now),
             Input::Yield(offset) => self.on_yield(now, offset),
@@ -312,6 +313,10 @@ impl Exchange {
     /// Puts back a state that an input did not concern.
     fn stale(&mut self, state: State) {
         self.state = state;
+        self.notify_stale();
+    }
+
+    fn notify_stale(&mut self) {
         // After Done nothing may follow, not even this.
         if !matches!(self.state, State::Over) {
             self.notify(Event::Stale);

@@ -24,6 +24,7 @@ pub(crate) fn record(offset: u64, length: impl Into<Option<u64>>) -> Record {
         length: length.into(),
         metadata: String::new(),
         expires: None,
+        concat: None,
     }
 }
 

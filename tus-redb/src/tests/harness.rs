@@ -15,7 +15,15 @@ pub(super) fn id(name: &str) -> UploadId {
 
 pub(super) fn record(name: &str, length: Option<u64>) -> Record {
     let metadata = format!("name {name}");
-    Record { id: id(name), created: WallTime::from_micros(5), offset: 0, length, metadata, expires: None }
+    Record {
+        id: id(name),
+        created: WallTime::from_micros(5),
+        offset: 0,
+        length,
+        metadata,
+        expires: None,
+        concat: None,
+    }
 }
 
 pub(super) fn options(durability: Durability) -> Options {

@@ -192,6 +192,7 @@ impl Run {
             Command::Discard { .. } => Completion::Discarded,
             Command::Delete { .. } => Completion::Deleted,
             Command::Stop => unreachable!("Stop has no completion"),
+            Command::Open { .. } | Command::Concat { .. } => unreachable!("none of these asks for it"),
         }
     }
 

@@ -51,6 +51,7 @@ impl Seen {
                 let tells = [200, 201, 204, 409].contains(&response.status());
                 assert!(tells || response.header("Upload-Offset").is_none());
             }
+            Output::Hook(op, call) => panic!("nobody subscribed to {call:?} ({op:?})"),
             Output::Notify(_) => {}
             Output::Done => {
                 self.done = true;
@@ -142,6 +143,7 @@ impl Seen {
             }
             Command::Delete { .. } => assert!(self.acquired),
             Command::Load { .. } | Command::Create { .. } => {}
+            Command::Open { .. } | Command::Concat { .. } => panic!("none of these asks for it"),
         }
         self.ops.push(op);
         self.due.push(Due::Store(op, command));

@@ -1,0 +1,112 @@
+//! The contract with hooks: what the people who run a server decide by code of their own. An exchange calls only
+//! those that are subscribed ([`Subscriptions`]); the others cost nothing.
+//!
+//! Hooks that come after the fact (an upload is complete, or terminated) are no calls of an exchange: the store
+//! keeps them in its outbox, and the runtime delivers them.
+
+use alloc::{string::String, sync::Arc, vec::Vec};
+
+use crate::{Record, UploadId};
+
+/// Which hooks an exchange calls. Default none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Subscriptions {
+    /// [`HookCall::Incoming`].
+    pub incoming: bool,
+    /// [`HookCall::Create`].
+    pub create: bool,
+    /// [`HookCall::Chunk`].
+    pub chunk: bool,
+    /// [`HookCall::Terminate`].
+    pub terminate: bool,
+}
+
+/// A request as hooks see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestInfo {
+    /// The method, after `X-HTTP-Method-Override`.
+    pub method: String,
+    /// The request target as it was sent.
+    pub target: String,
+    /// Names and values in their order; names in any case.
+    pub fields: Vec<(String, Vec<u8>)>,
+}
+
+impl RequestInfo {
+    /// The first value of this name, compared without case.
+    pub fn field(&self, name: &str) -> Option<&[u8]> {
+        let field = self.fields.iter().find(|(field, _)| field.eq_ignore_ascii_case(name));
+        field.map(|(_, value)| value.as_slice())
+    }
+}
+
+/// What an exchange asks. Each completes exactly once, as a [`HookReply`]; the runtime sets a deadline to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HookCall {
+    /// Before anything else is done, for every request but OPTIONS. May refuse.
+    Incoming {
+        /// The request.
+        request: Arc<RequestInfo>,
+        /// The upload that the target names; none for the collection.
+        id: Option<UploadId>,
+        /// That upload as it is committed; none where there is none of that id, or not any more.
+        upload: Option<Record>,
+    },
+    /// Before an upload is created. May refuse, replace the metadata, and choose the id.
+    Create {
+        /// The request.
+        request: Arc<RequestInfo>,
+        /// The upload as it would be.
+        upload: Record,
+        /// Of a final: its parts.
+        parts: Vec<UploadId>,
+    },
+    /// Once a request that brought bytes, before its last commit. May stop the upload: it is deleted then.
+    Chunk {
+        /// The request.
+        request: Arc<RequestInfo>,
+        /// The upload's id.
+        id: UploadId,
+        /// The offset that is to be committed, in bytes.
+        offset: u64,
+        /// The upload's length, where it is known.
+        length: Option<u64>,
+    },
+    /// Before an upload is deleted for its client. May refuse.
+    Terminate {
+        /// The request.
+        request: Arc<RequestInfo>,
+        /// The upload.
+        upload: Record,
+    },
+}
+
+/// What a hook decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HookReply {
+    /// Go on.
+    Proceed,
+    /// Go on with these instead (Create; for any other call the same as `Proceed`).
+    Change {
+        /// `Upload-Metadata` in its form on the wire; none to leave it as it is.
+        metadata: Option<String>,
+        /// Another id; none to leave it as it is.
+        id: Option<UploadId>,
+    },
+    /// Do not go on, and answer this.
+    Refuse(Rejection),
+    /// The hook did not come to a decision: it failed, or took too long. Whose fault that is only the server's
+    /// people can know, so the client is told of an internal error.
+    Failed,
+}
+
+/// The answer with which a hook refuses a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// The status, 400 to 599; anything else is answered as 500.
+    pub status: u16,
+    /// Names and values to add. Those that the protocol or the framing set themselves are left out.
+    pub headers: Vec<(String, String)>,
+    /// The body, `text/plain` unless a header says otherwise.
+    pub body: String,
+}
