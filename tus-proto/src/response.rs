@@ -109,6 +109,12 @@ impl Response {
         self.body = Body::Text(body.into());
     }
 
+    /// Gives the response these bytes of the opened upload as its body, `from` up to `to`. What they are is
+    /// said by headers of their own.
+    pub fn set_upload(&mut self, from: u64, to: u64) {
+        self.body = Body::Upload { from, to };
+    }
+
     /// The status code, 200 to 599.
     pub fn status(&self) -> u16 {
         self.status
