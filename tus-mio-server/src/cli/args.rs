@@ -104,9 +104,15 @@ pub(crate) struct ServeArgs {
 
     /// Origins whose pages may upload from a browser, as https://example.org, or * for all; may be repeated
     /// [default: none]
-    #[arg(long, env = "TUS_CORS_ALLOW_ORIGINS", value_name = "ORIGIN", value_delimiter = ',')]
+    #[arg(
+        long,
+        alias = "cors-allow-origins",
+        env = "TUS_CORS_ALLOW_ORIGIN",
+        value_name = "ORIGIN",
+        value_delimiter = ','
+    )]
     #[arg(help_heading = "Browsers")]
-    pub(crate) cors_allow_origins: Vec<String>,
+    pub(crate) cors_allow_origin: Vec<String>,
 
     /// Request headers those pages may send beside the protocol's own; may be repeated [default: none]
     #[arg(long, env = "TUS_CORS_ALLOW_HEADERS", value_name = "NAME", value_delimiter = ',')]

@@ -60,7 +60,7 @@ fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
         .behind_proxy(args.behind_proxy)
         .upload_expiry((!args.upload_expiry.is_zero()).then_some(args.upload_expiry))
         .checksum_algorithms(args.checksum_algorithms.0.clone())
-        .cors_allow_origins(args.cors_allow_origins.clone())
+        .cors_allow_origins(args.cors_allow_origin.clone())
         .cors_allow_headers(args.cors_allow_headers.clone())
         .cors_allow_credentials(args.cors_allow_credentials)
         .cors_max_age(args.cors_max_age);
@@ -188,7 +188,7 @@ mod tests {
             "--listen=127.0.0.1:0,[::1]:81",
             "--base-path=/up/",
             "--location-base-url=https://example.org/up",
-            "--cors-allow-origins=https://a.example,https://b.example",
+            "--cors-allow-origin=https://a.example,https://b.example",
             "--cors-allow-headers=X-One",
             "--cors-allow-credentials",
             "--cors-max-age=24h",

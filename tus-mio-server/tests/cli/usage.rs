@@ -71,7 +71,7 @@ fn help_explains_each_flag_with_its_default() {
             ("behind-proxy", "off"),
             ("disable-termination", "off"),
             ("no-demo", "off"),
-            ("cors-allow-origins", "none"),
+            ("cors-allow-origin", "none"),
             ("cors-allow-headers", "none"),
             ("cors-allow-credentials", "off"),
             ("cors-max-age", "the browser's own rule"),
