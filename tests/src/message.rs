@@ -151,7 +151,7 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
-/// A response as a client has it before any framing.
+/// A response as a client has it before any framing, but without the bytes of an upload.
 impl From<&Response> for Answer {
     fn from(response: &Response) -> Self {
         let fields = response.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();

@@ -139,11 +139,13 @@ fn describe(failure: Failure) -> &'static str {
     }
 }
 
-/// Why an Append was refused. Nothing was changed.
+/// Why an upload can't be appended to, or opened for reading. Nothing was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
     /// There is no such upload.
     Missing,
+    /// It has expired lately. Said to readers; to writers it is missing.
+    Gone,
     /// The committed offset is this one, or the writer has lost its lock.
     Conflict {
         /// The committed offset.
@@ -157,6 +159,7 @@ impl From<Refused> for Completion {
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::Missing => Self::Missing,
+            Refused::Gone => Self::Gone,
             Refused::Conflict { offset } => Self::Conflict { offset },
             Refused::Failed(failure) => Self::Failed(failure),
         }
@@ -167,6 +170,7 @@ impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing => f.write_str("there is no such upload"),
+            Self::Gone => f.write_str("the upload has expired"),
             Self::Conflict { offset } => {
                 write!(f, "the committed offset is {offset}, or the writer lost its lock")
             }

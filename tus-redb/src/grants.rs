@@ -1,4 +1,5 @@
-//! Who may be writing now: the grants that sinks hold, and what all of them share.
+//! Who may be writing now: the grants that sinks hold, and what all of them share. And which data files somebody
+//! uses, so that they are not taken away under them.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -66,7 +67,30 @@ impl Staging {
         lock(&self.open).uploads.contains_key(id)
     }
 
-    /// Whether somebody may still write to or make this file. If somebody may, the end of that is noticed.
+    /// Keeps files from being reclaimed until they are [let go](Self::let_go): once for each time.
+    pub(crate) fn hold(&self, files: &[FileId]) {
+        let mut open = lock(&self.open);
+        for file in files {
+            *open.files.entry(*file).or_default() += 1;
+        }
+    }
+
+    /// Ends a [`Self::hold`] of the same files.
+    pub(crate) fn let_go(&self, files: &[FileId]) {
+        let mut open = lock(&self.open);
+        for file in files {
+            let Some(count) = open.files.get_mut(file) else { continue };
+            *count -= 1;
+            if *count == 0 {
+                open.files.remove(file);
+                if open.awaited.remove(file) {
+                    self.reclaimable.store(true, Ordering::Release);
+                }
+            }
+        }
+    }
+
+    /// Whether nobody may still read, write to or make this file. If somebody may, the end of that is noticed.
     pub(crate) fn is_removable(&self, file: FileId) -> bool {
         let mut open = lock(&self.open);
         let removable = !open.files.contains_key(&file);
@@ -117,10 +141,8 @@ impl Grant {
             let mut open = lock(&staging.open);
             let upload = open.uploads.entry(id.clone()).or_default();
             *upload = (upload.0.max(fence), upload.1 + 1);
-            if let Some(piece) = piece {
-                *open.files.entry(piece.file).or_default() += 1;
-            }
         }
+        staging.hold(piece.map(|piece| piece.file).as_slice());
         Self {
             staging: staging.clone(),
             id: id.clone(),
@@ -226,23 +248,16 @@ impl Grant {
 
 impl Drop for Grant {
     fn drop(&mut self) {
-        let mut open = lock(&self.staging.open);
-        if let Some((_, count)) = open.uploads.get_mut(&self.id) {
-            *count -= 1;
-            if *count == 0 {
-                open.uploads.remove(&self.id);
-            }
-        }
-        let Some(Piece { file, .. }) = self.piece else { return };
-        if let Some(count) = open.files.get_mut(&file) {
-            *count -= 1;
-            if *count == 0 {
-                open.files.remove(&file);
-                if open.awaited.remove(&file) {
-                    self.staging.reclaimable.store(true, Ordering::Release);
+        {
+            let mut open = lock(&self.staging.open);
+            if let Some((_, count)) = open.uploads.get_mut(&self.id) {
+                *count -= 1;
+                if *count == 0 {
+                    open.uploads.remove(&self.id);
                 }
             }
         }
+        self.staging.let_go(self.piece.map(|piece| piece.file).as_slice());
     }
 }
 

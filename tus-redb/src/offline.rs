@@ -1,6 +1,6 @@
 //! Looking into a store: its uploads one after another, where their bytes are, and the bytes.
 
-use std::{io, ops::Bound, path::PathBuf, sync::Arc};
+use std::{io, ops::Bound, path::PathBuf};
 
 use redb::ReadableDatabase;
 use tus_proto::{Completion, Failure, Fence, Record, UploadId};
@@ -8,9 +8,9 @@ use tus_proto::{Completion, Failure, Fence, Record, UploadId};
 use crate::{
     commit::Change,
     database::UPLOADS,
-    disk::DiskFile,
-    error::Trouble,
+    error::{Refused, Trouble},
     record::{Piece, Row},
+    source::Body,
     store::{Store, lock},
 };
 
@@ -53,11 +53,19 @@ impl Store {
 
     /// The committed bytes of an upload; none where there is no such upload.
     pub fn read(&self, id: &UploadId) -> Result<Option<Body>, Failure> {
-        let Some(row) = self.row(id)? else { return Ok(None) };
-        let open = |piece: &Piece| Ok((self.staging.files.open(piece.file)?, piece.len));
-        let pieces = row.extents.iter().rev().filter(|piece| piece.len > 0).map(open);
-        let pieces = pieces.collect::<io::Result<_>>().map_err(|error| self.staging.note(error))?;
-        Ok(Some(Body { pieces, at: 0 }))
+        match self.open_source(id) {
+            Ok(source) => Ok(Some(Body::new(source))),
+            Err(Refused::Failed(failure)) => Err(failure),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// The data files that hold an upload's committed bytes, in order, each with how many of them, which are its
+    /// first. Empty where there are none, and where there is no such upload.
+    pub fn paths(&self, id: &UploadId) -> Result<Vec<(PathBuf, u64)>, Failure> {
+        let extents = self.row(id)?.map(|row| row.extents).unwrap_or_default();
+        let filled = extents.iter().filter(|piece| piece.len > 0);
+        Ok(filled.map(|piece| (self.disk.locate(&piece.file.path()), piece.len)).collect())
     }
 
     /// Removes an upload and its bytes, for who is alone with the store; false where there is no such upload.
@@ -100,34 +108,5 @@ impl Store {
             rows.push((id, Row::decode(value.value())));
         }
         Ok(rows)
-    }
-}
-
-/// Reads an upload's committed bytes from the first on.
-#[derive(Debug)]
-pub struct Body {
-    /// What is left, the next one last.
-    pieces: Vec<(Arc<dyn DiskFile>, u64)>,
-    at: u64,
-}
-
-impl io::Read for Body {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        while let Some((file, len)) = self.pieces.last() {
-            let rest = usize::try_from(len - self.at).unwrap_or(usize::MAX);
-            if rest == 0 {
-                self.pieces.pop();
-                self.at = 0;
-                continue;
-            }
-            let wanted = buf.len().min(rest);
-            let n = file.read_at(buf.get_mut(..wanted).unwrap_or_default(), self.at)?;
-            if n == 0 && wanted > 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            self.at += n as u64;
-            return Ok(n);
-        }
-        Ok(0)
     }
 }

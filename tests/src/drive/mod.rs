@@ -9,11 +9,11 @@ use std::{
 };
 
 use tus_proto::{
-    Abort, AppendEnd, Config, Exchange, Framing, Hasher, Head, HookReply, Input, Instant, LockEvent,
-    LockTable, Now, OpId, Output, Owner, Response, UploadId, WallTime,
+    Abort, AppendEnd, Body as Content, Config, Exchange, Framing, Hasher, Head, HookReply, Input, Instant,
+    LockEvent, LockTable, Now, OpId, Output, Owner, Response, UploadId, WallTime,
 };
 use tus_redb::{
-    Options, Sink, Store, Syncer,
+    Options, Sink, Source, Store, Syncer,
     sim::{Crash, SimDisk},
 };
 
@@ -21,7 +21,7 @@ mod wire;
 mod work;
 
 use crate::{
-    message::{Body, Last, Request},
+    message::{Answer, Body, Last, Request},
     row::End,
 };
 
@@ -48,6 +48,8 @@ struct Running {
     exchange: Exchange,
     append: Option<Append>,
     syncer: Option<Syncer>,
+    /// The upload that the response sends bytes of.
+    source: Option<Source>,
     /// What has arrived and is not staged yet.
     arrived: Vec<u8>,
     /// How many bytes of the body are still to come; none where only its end tells.
@@ -136,6 +138,7 @@ impl Drive {
             exchange: Exchange::new(self.config.clone(), &head, entropy, self.now),
             append: None,
             syncer: None,
+            source: None,
             arrived,
             missing,
             ending: ended.then_some(End::Complete),
@@ -224,11 +227,27 @@ impl Drive {
 
     /// The response to a request, if it is there or comes with time; none where the request ended without.
     pub fn response(&mut self, owner: Owner) -> Option<Response> {
+        self.finished(owner)?.response
+    }
+
+    /// The same as a client has it: with its body, which is read only now.
+    pub fn answer(&mut self, owner: Owner) -> Option<Answer> {
+        let Running { response, source, .. } = self.finished(owner)?;
+        let response = response?;
+        let body = match response.content() {
+            Content::Text(text) => text.as_bytes().to_vec(),
+            Content::Upload { from, to } => read(source.expect("nothing was opened"), *from, *to),
+        };
+        Some(Answer { body, ..Answer::from(&response) })
+    }
+
+    /// Waits for the end of a request.
+    fn finished(&mut self, owner: Owner) -> Option<Running> {
         let until = self.now.monotonic.after(HOUR);
         loop {
             let running = self.running.get(&owner)?;
             if running.done {
-                return self.running.remove(&owner).and_then(|running| running.response);
+                return self.running.remove(&owner);
             }
             let at = self.deadline().filter(|at| *at <= until);
             self.expire(
@@ -340,4 +359,15 @@ impl Drive {
 
 fn open(disk: &SimDisk) -> Store {
     Store::open_on(Arc::new(disk.clone()), &Options::default()).unwrap()
+}
+
+fn read(mut source: Source, from: u64, to: u64) -> Vec<u8> {
+    let mut bytes = vec![0; usize::try_from(to - from).unwrap()];
+    let mut done = 0;
+    while done < bytes.len() {
+        let n = source.read_at(from + done as u64, &mut bytes[done..]).unwrap();
+        assert!(n > 0, "the upload ends before {to}");
+        done += n;
+    }
+    bytes
 }

@@ -9,8 +9,7 @@ use crate::{
 impl Wire for Drive {
     fn send(&mut self, request: &Request) -> Answer {
         let owner = self.start(request);
-        self.response(owner)
-            .map_or_else(|| panic!("no answer to {request:?}"), |response| Answer::from(&response))
+        Drive::answer(self, owner).unwrap_or_else(|| panic!("no answer to {request:?}"))
     }
 
     fn begin(&mut self, name: &'static str, request: &Request) {
@@ -27,8 +26,8 @@ impl Wire for Drive {
     }
 
     fn answer(&mut self, name: &'static str) -> Answer {
-        let response = self.response(self.names[name]);
-        response.map_or_else(|| panic!("no answer to {name}"), |response| Answer::from(&response))
+        let owner = self.names[name];
+        Drive::answer(self, owner).unwrap_or_else(|| panic!("no answer to {name}"))
     }
 
     fn may_lag(&self) -> bool {

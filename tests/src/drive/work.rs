@@ -14,7 +14,15 @@ impl Drive {
         let Some(store) = &self.store else { return };
         let completion = match command {
             Command::Load { id } => store.look_up(&id),
-            Command::Open { .. } | Command::Concat { .. } => Completion::Failed(Failure::Unavailable),
+            Command::Open { id } => match store.open_source(&id) {
+                Ok(source) => {
+                    let record = source.record().clone();
+                    running.source = Some(source);
+                    Completion::Opened(record)
+                }
+                Err(refusal) => refusal.into(),
+            },
+            Command::Concat { .. } => Completion::Failed(Failure::Unavailable),
             Command::Create { record } => commit(store, Change::Create(record)),
             Command::Append { id, fence, at, max, fresh, digest } => {
                 match open(store, id, fence, at, max, fresh) {

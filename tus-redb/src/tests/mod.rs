@@ -9,3 +9,4 @@ mod expiry;
 mod faults;
 mod harness;
 mod probe;
+mod source;

@@ -1,0 +1,186 @@
+//! Reading an upload's bytes while the server runs: they stay readable whatever becomes of the upload meanwhile.
+
+use std::{
+    fmt,
+    io::{self, Read},
+    os::fd::BorrowedFd,
+    sync::Arc,
+};
+
+use tus_proto::{Completion, Failure, Record, UploadId};
+
+use crate::{
+    disk::DiskFile,
+    error::{Refused, StoreError, Trouble},
+    files::FileId,
+    grants::Staging,
+    record::{Piece, Row},
+    store::Store,
+};
+
+/// The committed bytes of an upload, as they were when it was opened. A deletion in between takes the record at
+/// once, and the bytes when the last source of them is dropped. It has at most one file open, however many
+/// the bytes are spread over, and none before the first byte is asked for; it may move between threads.
+pub struct Source {
+    record: Record,
+    /// Where each extent begins in the upload, and where it lies. None of them is empty.
+    extents: Vec<(u64, Piece)>,
+    /// The file that was read last.
+    open: Option<(FileId, Arc<dyn DiskFile>)>,
+    held: Held,
+}
+
+/// Bytes of an upload that lie side by side in a file, for system calls that move bytes without touching them.
+#[derive(Clone, Copy, Debug)]
+pub struct Run<'a> {
+    /// The file.
+    pub fd: BorrowedFd<'a>,
+    /// Where in the file the first of them is.
+    pub position: u64,
+    /// How many there are. Never 0.
+    pub len: u64,
+}
+
+impl Store {
+    /// Opens an upload's bytes for reading. Carries out [`Command::Open`](tus_proto::Command::Open), and is as
+    /// cheap as [`Self::load`] but for what it costs to take note of each extent.
+    ///
+    /// # Errors
+    /// [`Refused::Missing`], [`Refused::Gone`], or the disk's.
+    pub fn open_source(&self, id: &UploadId) -> Result<Source, Refused> {
+        loop {
+            let Some(row) = self.row(id).map_err(Refused::Failed)? else {
+                return Err(match self.look_up(id) {
+                    Completion::Gone => Refused::Gone,
+                    Completion::Failed(failure) => Refused::Failed(failure),
+                    _ => Refused::Missing,
+                });
+            };
+            let held = Held::new(&self.staging, &row);
+            // From here on the files can't be reclaimed. If the upload still has them now, they were not before.
+            let again = self.row(id).map_err(Refused::Failed)?;
+            if let Some(row) = again.filter(|row| files(row).eq(held.files.iter().copied())) {
+                return Ok(Source::new(row.record(id), &row, held));
+            }
+        }
+    }
+}
+
+impl Source {
+    fn new(record: Record, row: &Row, held: Held) -> Self {
+        let mut start = 0;
+        let mut extents = Vec::with_capacity(row.extents.len());
+        for piece in row.extents.iter().filter(|piece| piece.len > 0) {
+            extents.push((start, *piece));
+            start += piece.len;
+        }
+        Self { record, extents, open: None, held }
+    }
+
+    /// The upload as it was when it was opened. Its offset tells how many bytes there are.
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// Reads bytes of the upload from `offset` on: at least one where `buf` has room for it, and not always as
+    /// many as it has room for; 0 behind the last.
+    ///
+    /// # Errors
+    /// The disk's. Committed bytes that are missing are one of its errors.
+    pub fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<usize, Failure> {
+        let Some((piece, position)) = self.find(offset) else { return Ok(0) };
+        let wanted = usize::try_from(piece.len - position).unwrap_or(usize::MAX).min(buf.len());
+        let buf = buf.get_mut(..wanted).unwrap_or_default();
+        loop {
+            let error = match self.file(piece.file)?.read_at(buf, position) {
+                Ok(0) if wanted > 0 => {
+                    Trouble::damaged(&format!("{:?} is shorter than its record", piece.file))
+                }
+                Ok(n) => return Ok(n),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => error.into(),
+            };
+            return Err(self.held.staging.note(error));
+        }
+    }
+
+    /// The file in which the byte at `offset` lies, and how many follow it there. None behind the last byte,
+    /// and where the disk has no such files: [`Self::read_at`] is the way then.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn file_at(&mut self, offset: u64) -> Result<Option<Run<'_>>, Failure> {
+        let Some((piece, position)) = self.find(offset) else { return Ok(None) };
+        let fd = self.file(piece.file)?.fd();
+        Ok(fd.map(|fd| Run { fd, position, len: piece.len - position }))
+    }
+
+    /// The extent of a byte, and where in its file the byte is; none behind the last.
+    fn find(&self, offset: u64) -> Option<(Piece, u64)> {
+        let behind = self.extents.partition_point(|(start, _)| *start <= offset);
+        let (start, piece) = self.extents.get(behind.checked_sub(1)?)?;
+        Some((*piece, offset - start)).filter(|(piece, position)| *position < piece.len)
+    }
+
+    /// The open file, in place of the one before.
+    fn file(&mut self, id: FileId) -> Result<&dyn DiskFile, Failure> {
+        if self.open.as_ref().is_none_or(|(open, _)| *open != id) {
+            self.open = None;
+            let staging = &self.held.staging;
+            let file = staging.files.open(id).map_err(|error| staging.note(error))?;
+            self.open = Some((id, file));
+        }
+        self.open.as_ref().map(|(_, file)| &**file).ok_or(Failure::Io)
+    }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source").field("record", &self.record).finish_non_exhaustive()
+    }
+}
+
+/// An upload's committed bytes, from the first on.
+#[derive(Debug)]
+pub struct Body {
+    source: Source,
+    at: u64,
+}
+
+impl Body {
+    pub(crate) fn new(source: Source) -> Self {
+        Self { source, at: 0 }
+    }
+}
+
+impl Read for Body {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.source.read_at(self.at, buf).map_err(|failure| io::Error::other(StoreError(failure)))?;
+        self.at += n as u64;
+        Ok(n)
+    }
+}
+
+/// Keeps data files from being reclaimed.
+struct Held {
+    staging: Arc<Staging>,
+    files: Vec<FileId>,
+}
+
+impl Held {
+    fn new(staging: &Arc<Staging>, row: &Row) -> Self {
+        let files: Vec<_> = files(row).collect();
+        staging.hold(&files);
+        Self { staging: staging.clone(), files }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.staging.let_go(&self.files);
+    }
+}
+
+fn files(row: &Row) -> impl Iterator<Item = FileId> {
+    row.extents.iter().map(|piece| piece.file)
+}
