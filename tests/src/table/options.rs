@@ -5,8 +5,8 @@ use crate::{
     row::{Expect, Row, row, status},
 };
 
-const EXTENSIONS: &str =
-    "creation,creation-with-upload,creation-defer-length,termination,checksum,checksum-trailer";
+const EXTENSIONS: &str = "creation,creation-with-upload,creation-defer-length,termination,checksum,checksum-trailer,\
+     concatenation,concatenation-unfinished";
 
 fn told() -> Expect {
     status(204).with("Tus-Version", "1.0.0").with("Tus-Extension", EXTENSIONS)
@@ -28,19 +28,21 @@ pub(super) fn rows() -> Vec<Row> {
             .send(
                 options("/files"),
                 status(204)
-                    .with("Tus-Extension", "creation,creation-with-upload,creation-defer-length,termination")
+                    .with("Tus-Extension", EXTENSIONS.replace(",checksum,checksum-trailer", ""))
                     .without("Tus-Checksum-Algorithm"),
             ),
         row("OPTIONS tells the largest upload")
             .config(|config| config.max_size(1 << 30))
             .send(options("/files"), told().with("Tus-Max-Size", 1 << 30)),
-        row("OPTIONS tells no extension that is disabled").config(|config| config.termination(false)).send(
-            options("/files"),
-            status(204).with(
-                "Tus-Extension",
-                "creation,creation-with-upload,creation-defer-length,checksum,checksum-trailer",
+        row("OPTIONS tells no extension that is disabled")
+            .config(|config| config.termination(false).concatenation(false))
+            .send(
+                options("/files"),
+                status(204).with(
+                    "Tus-Extension",
+                    "creation,creation-with-upload,creation-defer-length,checksum,checksum-trailer",
+                ),
             ),
-        ),
         row("OPTIONS of another version is answered all the same")
             .send(options("/files").with("Tus-Resumable", "0.2.2"), told()),
         row("OPTIONS with a body").send(options("/files").sized("hello"), told()),

@@ -60,6 +60,8 @@ fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
         .behind_proxy(args.behind_proxy)
         .upload_expiry((!args.upload_expiry.is_zero()).then_some(args.upload_expiry))
         .checksum_algorithms(args.checksum_algorithms.0.clone())
+        // The store has no finals yet.
+        .concatenation(false)
         .cors_allow_origins(args.cors_allow_origin.clone())
         .cors_allow_headers(args.cors_allow_headers.clone())
         .cors_allow_credentials(args.cors_allow_credentials)

@@ -4,7 +4,8 @@ use alloc::{string::String, vec::Vec};
 
 use super::checks::Refusal;
 use crate::{
-    Abort, Code, Completion, Config, Connection, Failure, Framing, Record, Response, UploadId, WallTime,
+    Abort, Code, Completion, Concat, Config, Connection, Failure, Framing, Record, Response, UploadId,
+    WallTime,
 };
 
 /// The outcome of a request.
@@ -23,6 +24,11 @@ pub(super) enum Answer {
         location: String,
         offset: u64,
         body_read: bool,
+    },
+    /// POST of a final: created, and of this length; none while it is pending.
+    Concatenated {
+        location: String,
+        length: Option<u64>,
     },
     /// POST: created, and then the body failed.
     CreatedButFailed {
@@ -58,6 +64,15 @@ impl Answer {
                 response.push("Upload-Offset", offset);
                 response.connection = if body_read { Connection::KeepAlive } else { Connection::Drain };
                 return response;
+            }
+            Self::Concatenated { location, length } => {
+                let mut response = Response::new(201, wall);
+                response.push("Location", location);
+                if let Some(length) = length {
+                    response.push("Upload-Offset", length);
+                    response.push("Upload-Length", length);
+                }
+                response
             }
             Self::CreatedButFailed { location, code } => {
                 let mut response = Response::refusal(code, wall);
@@ -101,11 +116,12 @@ fn options(config: &Config, wall: WallTime) -> Response {
     response.push("Tus-Version", "1.0.0");
     let checksum = if config.checksum_algorithms.is_empty() { "" } else { ",checksum,checksum-trailer" };
     let expiration = if config.upload_expiry.is_some() { ",expiration" } else { "" };
+    let concatenation = if config.concatenation { ",concatenation,concatenation-unfinished" } else { "" };
     let termination = if config.termination { ",termination" } else { "" };
     response.push(
         "Tus-Extension",
         format_args!(
-            "creation,creation-with-upload,creation-defer-length{termination}{checksum}{expiration}"
+            "creation,creation-with-upload,creation-defer-length{termination}{checksum}{expiration}{concatenation}"
         ),
     );
     if !config.checksum_algorithms.is_empty() {
@@ -120,13 +136,21 @@ fn options(config: &Config, wall: WallTime) -> Response {
 
 fn state(record: &Record, wall: WallTime) -> Response {
     let mut response = Response::new(200, wall);
-    response.push("Upload-Offset", record.offset);
+    // That of a pending final would say where to go on, and nobody can.
+    if !record.is_final() || record.is_complete() {
+        response.push("Upload-Offset", record.offset);
+    }
     match record.length {
         Some(length) => response.push("Upload-Length", length),
         None => response.push("Upload-Defer-Length", 1),
     }
     if !record.metadata.is_empty() {
         response.push("Upload-Metadata", &record.metadata);
+    }
+    match &record.concat {
+        Some(Concat::Partial) => response.push("Upload-Concat", "partial"),
+        Some(Concat::Final(value)) => response.push("Upload-Concat", value),
+        None => {}
     }
     response
 }

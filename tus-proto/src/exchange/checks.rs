@@ -1,12 +1,15 @@
 //! The checks that need nothing but the head, in their order: path, method override, OPTIONS, version,
 //! method, header syntax, expectation. What passes is a [`Request`] of typed values.
 
-use alloc::{format, string::String};
+use alloc::{format, string::String, vec::Vec};
 
 use crate::{
-    Code, Config, Framing, Head, UploadId,
+    Code, Concat, Config, Framing, Head, UploadId,
     config::Location,
-    header::{Checksums, external_origin, is_offset_octet_stream, joined_metadata, members, number, single},
+    header::{
+        Checksums, UploadConcat, external_origin, is_offset_octet_stream, joined_metadata, members, number,
+        single,
+    },
 };
 
 /// A request as the rest of the exchange sees it.
@@ -14,12 +17,13 @@ use crate::{
 pub(super) enum Request {
     Options,
     Create(Creation),
+    Concat(Assembly),
     Look(UploadId),
     Write(Patch),
     Terminate(UploadId),
 }
 
-/// A POST to the collection.
+/// A POST to the collection, of anything but a final.
 #[derive(Debug)]
 pub(super) struct Creation {
     /// The length; none where it is deferred.
@@ -28,6 +32,19 @@ pub(super) struct Creation {
     pub checksums: Checksums,
     /// Whether the body holds the upload's first bytes.
     pub with_upload: bool,
+    /// What `Location` has before the id.
+    pub location: String,
+    /// Whether it is a part of a concatenation.
+    pub concat: Option<Concat>,
+}
+
+/// A POST of a final. What it says of a length is ignored: the parts decide.
+#[derive(Debug)]
+pub(super) struct Assembly {
+    /// `Upload-Concat` as it was sent.
+    pub value: String,
+    pub parts: Vec<UploadId>,
+    pub metadata: String,
     /// What `Location` has before the id.
     pub location: String,
 }
@@ -102,7 +119,7 @@ pub(super) fn check(config: &Config, head: &Head<'_>) -> Result<Request, Refusal
     }
     let not_allowed = |allow| Refusal { allow, ..refuse(Code::MethodNotAllowed, method) };
     let typed = match (place, method) {
-        (Place::Collection, Method::Post) => creation(config, head).map(Request::Create),
+        (Place::Collection, Method::Post) => posted(config, head),
         (Place::Upload(id), Method::Head) => Ok(Request::Look(id)),
         (Place::Upload(id), Method::Patch) => patch(config, head, id).map(Request::Write),
         (Place::Upload(id), Method::Delete) if config.termination => Ok(Request::Terminate(id)),
@@ -154,10 +171,22 @@ fn overridden(head: &Head<'_>, actual: Method) -> Result<Method, Code> {
     }
 }
 
-fn creation(config: &Config, head: &Head<'_>) -> Result<Creation, Code> {
-    if head.values("Upload-Concat").next().is_some() {
+fn posted(config: &Config, head: &Head<'_>) -> Result<Request, Code> {
+    if !config.concatenation && head.values("Upload-Concat").next().is_some() {
         return Err(Code::ConcatenationUnsupported);
     }
+    let concat = match UploadConcat::of(head, &config.base_path, config.max_parts)? {
+        Some(UploadConcat::Final { value, parts }) => {
+            let (metadata, location) = (joined_metadata(head)?, location(config, head));
+            return Ok(Request::Concat(Assembly { value, parts, metadata, location }));
+        }
+        Some(UploadConcat::Partial) => Some(Concat::Partial),
+        None => None,
+    };
+    creation(config, head, concat).map(Request::Create)
+}
+
+fn creation(config: &Config, head: &Head<'_>, concat: Option<Concat>) -> Result<Creation, Code> {
     let length = upload_length(head)?;
     let length = match single(head, "Upload-Defer-Length") {
         Ok(None) => Some(length.ok_or(Code::InvalidUploadLength)?),
@@ -170,7 +199,7 @@ fn creation(config: &Config, head: &Head<'_>) -> Result<Creation, Code> {
     let checksums =
         if with_upload { Checksums::of(head, &config.checksum_algorithms)? } else { Checksums::default() };
     let location = location(config, head);
-    Ok(Creation { length, metadata, checksums, with_upload, location })
+    Ok(Creation { length, metadata, checksums, with_upload, location, concat })
 }
 
 fn patch(config: &Config, head: &Head<'_>, id: UploadId) -> Result<Patch, Code> {

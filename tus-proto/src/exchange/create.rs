@@ -33,15 +33,17 @@ impl Created {
 
 impl Exchange {
     pub(super) fn create(&mut self, now: Now, creation: Creation, entropy: [u8; 10]) {
-        let Creation { length, metadata, checksums, with_upload, location } = creation;
+        let Creation { length, metadata, checksums, with_upload, location, concat } = creation;
         if let Err(code) = self.fits(length, with_upload) {
             return self.end(now, Some(Answer::Failed(code)));
         }
         let id = UploadId::generate(now.wall, entropy);
         let location = answer::location(location, &id);
-        // A finished upload does not expire, and one of no bytes is finished.
-        let expires = if length == Some(0) { None } else { self.config.expires(now.wall, None) };
-        let record = Record { id, created: now.wall, offset: 0, length, metadata, expires, concat: None };
+        let mut record = Record { id, created: now.wall, offset: 0, length, metadata, expires: None, concat };
+        // A finished upload does not expire, and one of no bytes is finished; a part does all the same.
+        if !record.is_complete() || record.is_partial() {
+            record.expires = self.config.expires(now.wall, None);
+        }
         let op = self.store(Command::Create { record: record.clone() });
         self.state = State::Creating(op, Created { record, location, checksums, with_upload });
     }

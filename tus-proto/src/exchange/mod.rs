@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!             ┌ OPTIONS, refusals ──────────────────────────────────────────────────────┐
+//!             ├ POST    Concatenating (a final) ────────────────────────────────────────┤
 //!  new ───────┼ HEAD    Asking ── Looking ──────────────────────────────────────────────┤
 //!             ├ POST    Creating ─────────────────────┬─────────────────────────────────┼── Done
 //!             ├ PATCH   Loading ── Locking ── Reloading ─┴─ Receiving ─┐                 │
@@ -13,6 +14,7 @@
 
 mod answer;
 mod checks;
+mod concat;
 mod create;
 mod lease;
 mod look;
@@ -73,6 +75,8 @@ enum State {
     Reloading(OpId, Patch),
     /// POST: for the new record.
     Creating(OpId, create::Created),
+    /// POST of a final, with this `Location`: for the store.
+    Concatenating(OpId, String),
     /// POST and PATCH: for the body, and for its commits.
     Receiving(Box<Receiving>),
     /// DELETE: for the store.
@@ -114,6 +118,7 @@ impl Exchange {
             Ok(Request::Options) => exchange.answer(now, Answer::Options),
             Ok(Request::Look(id)) => exchange.look(now, id),
             Ok(Request::Create(creation)) => exchange.create(now, creation, entropy),
+            Ok(Request::Concat(assembly)) => exchange.concat(now, assembly, entropy),
             Ok(Request::Write(patch)) => exchange.load(Purpose::Write(patch)),
             Ok(Request::Terminate(id)) => exchange.load(Purpose::Terminate(id)),
             Err(refusal) => exchange.answer(now, Answer::Refused(refusal)),
@@ -193,6 +198,9 @@ impl Exchange {
             State::Loading(waited, purpose) if waited == op => self.on_loaded(now, purpose, completion),
             State::Reloading(waited, patch) if waited == op => self.on_reloaded(now, patch, completion),
             State::Creating(waited, created) if waited == op => self.on_created(now, created, completion),
+            State::Concatenating(waited, location) if waited == op => {
+                self.on_concatenated(now, location, completion)
+            }
             State::Deleting(waited) if waited == op => self.on_deleted(now, completion),
             State::Receiving(receiving) => self.on_received(now, receiving, op, completion),
             other => self.stale(other),
@@ -224,6 +232,7 @@ impl Exchange {
             Err(code) => return self.end(now, Some(Answer::Failed(code))),
         };
         match &purpose {
+            Purpose::Write(_) if record.is_final() => self.end(now, Some(Answer::Failed(Code::ModifyFinal))),
             Purpose::Write(patch) if patch.offset < record.offset => {
                 self.end(now, Some(Answer::Mismatch(record.offset)));
             }

@@ -132,7 +132,10 @@ impl Exchange {
         let from = receiving.committed;
         let (to, length) = if verified { (receiving.staged, receiving.declare) } else { (from, None) };
         let finish = verified && receiving.length == Some(to);
-        let expires = if finish { None } else { self.config.expires(now.wall, receiving.expires) };
+        let expires = match finish && !receiving.partial {
+            true => None,
+            false => self.config.expires(now.wall, receiving.expires),
+        };
         let id = receiving.id.clone();
         let op = self.store(Command::Commit { id, fence, from, to, length, expires, finish });
         let asked = core::mem::take(&mut receiving.asked);

@@ -54,6 +54,8 @@ pub(super) enum Reply {
 pub(super) struct Receiving {
     pub id: UploadId,
     pub length: Option<u64>,
+    /// It is a part of a concatenation: it expires even when it is finished.
+    pub partial: bool,
     /// The length that the first commit makes known.
     pub declare: Option<u64>,
     pub limit: Limit,
@@ -153,6 +155,7 @@ impl Receiving {
         Self {
             id: record.id.clone(),
             length: declare.or(record.length),
+            partial: record.is_partial(),
             declare,
             limit,
             checksums,
@@ -183,8 +186,9 @@ impl Receiving {
         }
         let checkpoint =
             self.dirty_since.map(|since| (since.after(config.checkpoint_interval), Reason::Checkpoint));
-        // Nothing expires while it is written to.
-        let expiry = self.renew_at.map(|at| (at, Reason::Expiry));
+        // Nothing expires while it is written to. What is complete, as a part may be, can't be written to.
+        let complete = self.length == Some(self.committed) && self.declare.is_none();
+        let expiry = self.renew_at.filter(|_| !complete).map(|at| (at, Reason::Expiry));
         checkpoint.into_iter().chain(expiry).min_by_key(|(at, _)| *at)
     }
 

@@ -14,6 +14,10 @@ impl Exchange {
             Ok(record) => record,
             Err(code) => return self.end(now, Some(Answer::Failed(code))),
         };
+        // An id that a hook has chosen may have become a final's meanwhile.
+        if record.is_final() {
+            return self.end(now, Some(Answer::Failed(Code::ModifyFinal)));
+        }
         if patch.offset != record.offset {
             return self.end(now, Some(Answer::Mismatch(record.offset)));
         }

@@ -1,12 +1,14 @@
 //! Header fields, read into typed values. Every parser here is total: any bytes give a value or a refusal.
 
 mod checksum;
+mod concat;
 mod media_type;
 mod metadata;
 mod number;
 mod origin;
 
 pub(crate) use checksum::{Checksum, Checksums};
+pub(crate) use concat::UploadConcat;
 pub(crate) use media_type::is_offset_octet_stream;
 pub(crate) use metadata::joined_metadata;
 pub(crate) use number::number;

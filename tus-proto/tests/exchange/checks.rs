@@ -163,8 +163,8 @@ fn a_refused_head_has_no_body() {
 
 #[test]
 fn options_tells_what_is_enabled() {
-    let config =
-        Config::builder().max_size(77).termination(false).checksum_algorithms(vec![]).build().unwrap();
+    let bare = Config::builder().max_size(77).termination(false).concatenation(false);
+    let config = bare.checksum_algorithms(vec![]).build().unwrap();
     let response = Script::start_with(config, &Sent::bare("OPTIONS", "*")).responds();
     assert_eq!(response.header("Tus-Version"), Some("1.0.0"));
     let extensions = "creation,creation-with-upload,creation-defer-length";
@@ -173,7 +173,9 @@ fn options_tells_what_is_enabled() {
     let response = Script::start(&Sent::bare("OPTIONS", "/files")).responds();
     assert_eq!(
         response.header("Tus-Extension"),
-        Some(&*format!("{extensions},termination,checksum,checksum-trailer"))
+        Some(&*format!(
+            "{extensions},termination,checksum,checksum-trailer,concatenation,concatenation-unfinished"
+        ))
     );
     assert_eq!(response.header("Tus-Checksum-Algorithm"), Some("sha1,sha256,sha512,md5"));
     assert_eq!(response.header("Tus-Max-Size"), None);

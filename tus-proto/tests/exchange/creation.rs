@@ -63,10 +63,6 @@ fn the_length_may_come_later_when_that_is_said_exactly() {
         (Sent::post().with("Upload-Defer-Length", 2), "ERR_INVALID_UPLOAD_LENGTH_DEFER"),
         (Sent::post().with("Upload-Defer-Length", 1).with("Upload-Length", 5), "ERR_AMBIGUOUS_UPLOAD_LENGTH"),
         (Sent::post().with("Upload-Length", "-5"), "ERR_INVALID_UPLOAD_LENGTH"),
-        (
-            Sent::post().with("Upload-Length", 5).with("Upload-Concat", "partial"),
-            "ERR_CONCATENATION_UNSUPPORTED",
-        ),
         (Sent::post().with("Upload-Length", 5).with("Upload-Metadata", "a !"), "ERR_INVALID_METADATA"),
     ] {
         Script::start(&sent).refuses(400, code);

@@ -6,6 +6,7 @@ mod abort;
 mod checkpoint;
 mod checks;
 mod checksum;
+mod concat;
 mod creation;
 mod deferred;
 mod expiry;

@@ -4,8 +4,8 @@
 use std::{sync::Arc, time::Duration};
 
 use tus_proto::{
-    Abort, AppendEnd, Command, Completion, Config, Exchange, Failure, Fence, Framing, Head, Input, Instant,
-    LockCall, LockReply, Now, OpId, Trailers, WallTime,
+    Abort, AppendEnd, Command, Completion, Concat, Config, Exchange, Failure, Fence, Framing, Head, Input,
+    Instant, LockCall, LockReply, Now, OpId, Record, Trailers, Unfit, WallTime,
 };
 
 use super::script::record;
@@ -49,6 +49,9 @@ impl Run {
         let offset = random.below(4);
         if method == "PATCH" {
             fields.push(("Upload-Offset", offset.to_string()));
+        }
+        if method == "POST" && random.chance(30) {
+            fields.push(("Upload-Concat", random.one(&["partial", "final;/files/a /files/b"]).to_owned()));
         }
         if random.chance(if method == "PATCH" { 15 } else { 50 }) {
             fields.push(("Upload-Length", random.below(30).to_string()));
@@ -180,7 +183,16 @@ impl Run {
             Command::Load { .. } => {
                 let offset = if self.random.chance(90) { self.offset } else { self.random.below(4) };
                 let length = self.random.one(&[None, None, Some(offset), Some(offset + 30), Some(100)]);
-                Completion::Loaded(record(offset, length))
+                let concat = self.concat();
+                Completion::Loaded(Record { concat, ..record(offset, length) })
+            }
+            Command::Concat { record, .. } if self.random.chance(80) => {
+                let length = self.random.one(&[None, Some(9)]);
+                let offset = self.random.one(&[0, length.unwrap_or(0)]);
+                Completion::Concatenated(Record { offset, length, ..record.clone() })
+            }
+            Command::Concat { .. } => {
+                Completion::Refused(self.random.one(&[Unfit::Missing, Unfit::TooLarge, Unfit::UnknownLength]))
             }
             Command::Create { .. } => Completion::Created,
             Command::Append { .. } => {
@@ -192,8 +204,14 @@ impl Run {
             Command::Discard { .. } => Completion::Discarded,
             Command::Delete { .. } => Completion::Deleted,
             Command::Stop => unreachable!("Stop has no completion"),
-            Command::Open { .. } | Command::Concat { .. } => unreachable!("none of these asks for it"),
+            Command::Open { .. } => unreachable!("none of these asks for it"),
         }
+    }
+
+    /// What an upload is in a concatenation: mostly nothing.
+    fn concat(&mut self) -> Option<Concat> {
+        let some = [Concat::Partial, Concat::Final("final;/files/a".into())];
+        self.random.chance(15).then(|| self.random.one(&some))
     }
 
     /// The completion reaches the exchange, and what it says is remembered first.
@@ -236,6 +254,8 @@ impl Run {
             Completion::Missing,
             Completion::Created,
             Completion::Exists,
+            Completion::Concatenated(record(total, total)),
+            Completion::Refused(Unfit::NotPartial),
             Completion::Appended { total, end: AppendEnd::BodyEnd, digest: None },
             Completion::Appended { total: 0, end: AppendEnd::Failed(Failure::NoSpace), digest: None },
             Completion::Committed { offset: total },

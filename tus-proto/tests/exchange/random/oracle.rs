@@ -30,6 +30,10 @@ pub(super) struct Seen {
     pub(super) settling: bool,
     pub(super) commit_failed: bool,
     pub(super) lock_lost: bool,
+    /// A new upload was asked for.
+    pub(super) made: bool,
+    /// The upload is a final: nobody may write to it.
+    pub(super) is_final: bool,
     pub(super) responses: u32,
     pub(super) done: bool,
 }
@@ -77,6 +81,8 @@ impl Seen {
                 self.commit_failed = true;
             }
             (Command::Discard { .. }, _) => self.settling = false,
+            (Command::Load { .. }, Completion::Loaded(record)) => self.is_final = record.is_final(),
+            (Command::Concat { .. }, _) => self.is_final = true,
             _ => {}
         }
     }
@@ -118,13 +124,13 @@ impl Seen {
                 return;
             }
             Command::Append { at, max, .. } => {
-                assert!(self.acquired && self.appends == 0);
+                assert!(self.acquired && self.appends == 0 && !self.is_final);
                 self.appends = 1;
                 self.append = Some(op);
                 (self.at, self.staged, self.committed, self.max) = (*at, *at, *at, *max);
             }
             Command::Commit { from, to, length, finish, .. } => {
-                assert!(self.acquired && !self.settling && !self.commit_failed);
+                assert!(self.acquired && !self.settling && !self.commit_failed && !self.is_final);
                 assert!(!(self.lock_lost && self.appends == 1), "a commit without the lock");
                 assert!(from <= to, "{command:?}");
                 if self.appends == 1 {
@@ -142,8 +148,16 @@ impl Seen {
                 self.settling = true;
             }
             Command::Delete { .. } => assert!(self.acquired),
-            Command::Load { .. } | Command::Create { .. } => {}
-            Command::Open { .. } | Command::Concat { .. } => panic!("none of these asks for it"),
+            Command::Load { .. } => {}
+            Command::Create { record } => {
+                assert!(!self.made && !record.is_final());
+                self.made = true;
+            }
+            Command::Concat { record, parts, .. } => {
+                assert!(!self.made && record.is_final() && record.length.is_none() && !parts.is_empty());
+                self.made = true;
+            }
+            Command::Open { .. } => panic!("none of these asks for it"),
         }
         self.ops.push(op);
         self.due.push(Due::Store(op, command));

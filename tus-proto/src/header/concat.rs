@@ -1,0 +1,152 @@
+//! `Upload-Concat`: what an upload is in a concatenation, and of which parts a final is made.
+
+use alloc::{format, string::String, vec::Vec};
+
+use super::single;
+use crate::{Code, Head, UploadId};
+
+/// What `Upload-Concat` says of a new upload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum UploadConcat {
+    /// It is a part.
+    Partial,
+    /// It is made of these, in this order.
+    Final {
+        /// The value as it was sent.
+        value: String,
+        parts: Vec<UploadId>,
+    },
+}
+
+impl UploadConcat {
+    /// Reads the header, where there is one. A final of more than `max_parts` parts is as malformed as one of none.
+    pub(crate) fn of(head: &Head<'_>, base_path: &str, max_parts: usize) -> Result<Option<Self>, Code> {
+        let Some(value) = single(head, "Upload-Concat").map_err(|_| Code::InvalidConcat)? else {
+            return Ok(None);
+        };
+        Self::parse(value, base_path, max_parts).map(Some).ok_or(Code::InvalidConcat)
+    }
+
+    fn parse(value: &[u8], base_path: &str, max_parts: usize) -> Option<Self> {
+        if value == b"partial" {
+            return Some(Self::Partial);
+        }
+        let value = core::str::from_utf8(value).ok()?;
+        let urls = value.strip_prefix("final;")?.split([' ', '\t']).filter(|url| !url.is_empty());
+        // One more than may be is enough to know.
+        let collection = format!("{base_path}/");
+        let parts = urls.take(max_parts.saturating_add(1)).map(|url| part(url, &collection));
+        let parts = parts.collect::<Option<Vec<_>>>()?;
+        let fits = (1..=max_parts).contains(&parts.len());
+        fits.then(|| Self::Final { value: value.into(), parts })
+    }
+}
+
+/// The upload that a URL names: what follows the last occurrence of the base path in the URL's path. Which host
+/// it names, and what a proxy has put before the path, is not looked at: it is the client's view of this server.
+fn part(url: &str, collection: &str) -> Option<UploadId> {
+    if !url.bytes().all(|b| b.is_ascii_graphic()) {
+        return None;
+    }
+    let url = url.split(['?', '#']).next().unwrap_or_default();
+    let path = match url.split_once("//") {
+        // A host might be called as the base path is.
+        Some((scheme, rest)) if scheme.is_empty() || (scheme.ends_with(':') && !scheme.contains('/')) => {
+            rest.get(rest.find('/')?..)?
+        }
+        _ => url,
+    };
+    // URLs that somebody has parted by commas would be a final that lacks parts.
+    let (before, id) = path.rsplit_once(collection)?;
+    if before.contains(',') { None } else { UploadId::new(id) }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+
+    fn parts(base_path: &str, value: &str) -> Option<Vec<String>> {
+        match UploadConcat::parse(value.as_bytes(), base_path, 3)? {
+            UploadConcat::Partial => None,
+            UploadConcat::Final { value: kept, parts } => {
+                assert_eq!(kept, value);
+                Some(parts.iter().map(ToString::to_string).collect())
+            }
+        }
+    }
+
+    #[test]
+    fn each_url_names_the_id_behind_the_last_base_path() {
+        for url in [
+            "/files/a",
+            "/proxy/prefix/files/a",
+            "/files/files/a",
+            "/files/x/files/a",
+            "http://host/files/a",
+            "https://other:8443/pre/files/a",
+            "//host/files/a",
+            "http://files/files/a",
+            "/files/a?q=/files/b",
+            "/files/a#/files/b",
+            "http://host/x//files/a",
+        ] {
+            assert_eq!(parts("/files", &format!("final;{url}")), Some(["a".into()].into()), "{url}");
+        }
+        assert_eq!(parts("/files", "final;/files/files"), Some(["files".into()].into()));
+        assert_eq!(parts("/a/b", "final;http://h/a/a/b/c"), Some(["c".into()].into()));
+    }
+
+    #[test]
+    fn below_the_root_the_last_segment_is_the_id() {
+        for url in ["/a", "http://h/a", "http://h/pre/a?x", "//h/a", "x/a"] {
+            assert_eq!(parts("", &format!("final;{url}")), Some(["a".into()].into()), "{url}");
+        }
+        for url in ["a", "/", "http://a", "//a", "http://a?/b", "/a/"] {
+            assert_eq!(parts("", &format!("final;{url}")), None, "{url}");
+        }
+    }
+
+    #[test]
+    fn blanks_and_repetitions_are_allowed_within_the_limit() {
+        let three = Some(["a", "b", "a"].map(String::from).into());
+        assert_eq!(parts("/files", "final; /files/a  \t/files/b /files/a "), three);
+        assert_eq!(parts("/files", "final;/files/a /files/a /files/a /files/a"), None);
+    }
+
+    #[test]
+    fn what_names_no_upload_is_malformed() {
+        for value in [
+            "",
+            "final",
+            "final;",
+            "final; ",
+            "Partial",
+            "partial;",
+            "partial /files/a",
+            "/files/a",
+            "final /files/a",
+            "final;a",
+            "final;files/a",
+            "final;/files/",
+            "final;/files",
+            "final;/filesa",
+            "final;/xfiles",
+            "final;/files/a/",
+            "final;/files/a/b",
+            "final;/files/a,/files/b",
+            "final;/files/%61",
+            "final;http://files/a",
+            "final;//files/a",
+            "final;http://host",
+            "final;/elsewhere/a",
+            "final;/files/a /elsewhere/b",
+            "final;/é/files/a",
+        ] {
+            assert_eq!(UploadConcat::parse(value.as_bytes(), "/files", 3), None, "{value:?}");
+        }
+        assert_eq!(UploadConcat::parse(b"final;/\xff/files/a", "/files", 3), None);
+        assert_eq!(UploadConcat::parse(b"partial", "/files", 3), Some(UploadConcat::Partial));
+    }
+}
