@@ -28,6 +28,8 @@ pub struct Conn {
     pub(super) output: Vec<u8>,
     /// How much of `output` is sent.
     pub(super) sent: usize,
+    /// How many bytes of an upload follow the output: the driver sends them.
+    pub(super) beside: u64,
     pub(super) timer: Timer,
     /// The peer has ended its side.
     pub(super) ended: bool,
@@ -42,7 +44,7 @@ pub(super) enum Phase {
     Head,
     /// A head was told or refused; its answer is not known yet.
     Request,
-    /// The answer is in the output.
+    /// The answer is in the output, but for an upload that it bears.
     Answered(Then),
     /// The answer is sent; what still comes is forgotten, at most so much.
     Linger {
@@ -147,6 +149,7 @@ impl Conn {
             current: Current::unknown(false),
             output: Vec::new(),
             sent: 0,
+            beside: 0,
             timer,
             ended: false,
             last: false,
@@ -360,7 +363,7 @@ impl Conn {
             (Then::Next { .. }, Version::Http10) => Persistence::KeepAlive,
             (Then::Next { .. }, Version::Http11) => Persistence::Default,
         };
-        response::write(&mut self.output, answer, current.to_head, persistence);
+        self.beside = response::write(&mut self.output, answer, current.to_head, persistence);
         self.phase = Phase::Answered(then);
         self.timer = Timer::start(Reason::Response, now, self.settings.response_timeout);
         if !current.body_begun {

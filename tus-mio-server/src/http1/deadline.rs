@@ -27,8 +27,8 @@ pub(super) enum Timer {
     Off,
     /// It expires at `at`.
     Running { reason: Reason, at: Instant },
-    /// The body's timer, stopped with this much left because it is we who are not reading.
-    Frozen { left: Duration },
+    /// Stopped with this much left, because it is we who are not reading the body, or not sending the answer.
+    Frozen { reason: Reason, left: Duration },
 }
 
 impl Timer {
@@ -43,24 +43,31 @@ impl Timer {
         }
     }
 
-    /// Bytes of the body buy `time`, until at most `most` from now.
-    pub(super) fn extend(&mut self, now: Instant, time: Duration, most: Duration) {
+    /// `count` bytes of a body buy a second for each `rate` of them, until at most `most` from now; without a
+    /// rate, all of that.
+    pub(super) fn extend(&mut self, now: Instant, count: u64, rate: u64, most: Duration) {
+        let micros = count.saturating_mul(1_000_000).checked_div(rate);
+        let time = micros.map_or(most, Duration::from_micros);
         match self {
-            Self::Running { reason: Reason::Body, at } => *at = at.after(time).min(now.after(most)),
-            Self::Frozen { left } => *left = left.saturating_add(time).min(most),
-            Self::Off | Self::Running { .. } => {}
+            Self::Running { at, .. } => *at = at.after(time).min(now.after(most)),
+            Self::Frozen { left, .. } => *left = left.saturating_add(time).min(most),
+            Self::Off => {}
         }
     }
 
-    pub(super) fn freeze(&mut self, now: Instant) {
-        if let Self::Running { reason: Reason::Body, at } = *self {
-            *self = Self::Frozen { left: at.since(now) };
+    /// Stops, if it runs for this reason.
+    pub(super) fn freeze(&mut self, now: Instant, reason: Reason) {
+        if let Self::Running { reason: running, at } = *self
+            && running == reason
+        {
+            *self = Self::Frozen { reason, left: at.since(now) };
         }
     }
 
+    /// Runs on, if it was stopped.
     pub(super) fn thaw(&mut self, now: Instant) {
-        if let Self::Frozen { left } = *self {
-            *self = Self::start(Reason::Body, now, left);
+        if let Self::Frozen { reason, left } = *self {
+            *self = Self::start(reason, now, left);
         }
     }
 }

@@ -1,7 +1,5 @@
 //! When a connection is read from, written to and closed, and by which clock.
 
-use std::time::Duration;
-
 use tus_proto::Instant;
 
 use super::Reason;
@@ -37,6 +35,39 @@ impl Conn {
             self.sent = 0;
             recycle(&mut self.output);
             self.settle(now);
+        }
+    }
+
+    /// How many bytes of the upload that the answer bears are to be written beside this connection now, behind all
+    /// output.
+    pub fn send_credit(&self) -> u64 {
+        if self.wants_write() { 0 } else { self.beside }
+    }
+
+    /// `count` of those bytes, at most the credit, were written.
+    pub fn sent_beside(&mut self, now: Instant, count: u64) {
+        debug_assert!(count <= self.send_credit(), "more was sent than the credit allows");
+        if count == 0 || self.beside == 0 {
+            return;
+        }
+        self.beside = self.beside.saturating_sub(count);
+        self.timer.extend(now, count, self.settings.download_min_rate, self.settings.response_timeout);
+        if self.beside == 0 {
+            self.timer.thaw(now);
+            self.settle(now);
+        }
+    }
+
+    /// The driver sends those bytes as fast as the peer takes them from now on, or is held up by a reason of its
+    /// own: the peer is not to blame for that time. Each answer begins with sending.
+    pub fn set_sending(&mut self, now: Instant, sending: bool) {
+        if self.beside == 0 {
+            return;
+        }
+        if sending {
+            self.timer.thaw(now);
+        } else {
+            self.timer.freeze(now, Reason::Response);
         }
     }
 
@@ -142,9 +173,7 @@ impl Conn {
         if self.current.body.rest() == Some(0) {
             self.timer = Timer::Off;
         } else if count > 0 {
-            let (rate, most) = (self.settings.body_rate, self.settings.body_timeout);
-            let micros = count.saturating_mul(1_000_000).checked_div(rate);
-            self.timer.extend(now, micros.map_or(most, Duration::from_micros), most);
+            self.timer.extend(now, count, self.settings.body_rate, self.settings.body_timeout);
             self.hold_body_timer(now);
         }
     }
@@ -154,14 +183,14 @@ impl Conn {
         if self.current.reading && !self.current.awaits_continue() {
             self.timer.thaw(now);
         } else {
-            self.timer.freeze(now);
+            self.timer.freeze(now, Reason::Body);
         }
     }
 
     /// Goes on behind an answer, once it is sent and the rest of the body is forgotten.
     pub(super) fn settle(&mut self, now: Instant) {
         let Phase::Answered(then) = self.phase else { return };
-        if self.wants_write() {
+        if self.wants_write() || self.beside > 0 {
             return;
         }
         match then {
@@ -187,5 +216,6 @@ impl Conn {
         self.section.clear();
         self.output = Vec::new();
         self.sent = 0;
+        self.beside = 0;
     }
 }

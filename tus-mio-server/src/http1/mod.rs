@@ -7,8 +7,9 @@
 //!    leaves in the input (a pipelined request, say) stays with the driver and is offered again later.
 //! 2. At [`Event::Head`] look at it with [`Conn::with_head`], read the body or don't, then [`Conn::respond`].
 //!    While [`Conn::raw_credit`] is above 0, body bytes may bypass `next`, and are told by [`Conn::moved`].
-//! 3. Write [`Conn::output`] while [`Conn::wants_write`], and tell [`Conn::sent`]. Offer `next` what was left
-//!    after that: the following request may be in it.
+//! 3. Write [`Conn::output`] while [`Conn::wants_write`], and tell [`Conn::sent`]. While [`Conn::send_credit`] is
+//!    above 0, write that much of the upload that the answer bears, and tell [`Conn::sent_beside`]. Offer `next`
+//!    what was left after that: the following request may be in it.
 //! 4. Where [`Conn::wants_shutdown_write`], shut down the write side and tell [`Conn::write_shut`]. Drop the socket
 //!    when [`Conn::is_closed`].
 //! 5. At [`Conn::deadline`], call [`Conn::expired`].
@@ -61,8 +62,11 @@ pub struct Settings {
     /// then does not hold a connection for ever. Zero: any byte buys all of it.
     pub body_rate: u64,
     /// How long an answer may take to be sent, the reading of an unwanted rest of the body included: 30 s,
-    /// for our answers are small.
+    /// for our answers are small. Where one bears an upload, how long the peer may take no byte of that.
     pub response_timeout: Duration,
+    /// How many bytes of a download buy its peer one more second, up to `response_timeout` from now: 4096. Zero:
+    /// any byte buys all of it.
+    pub download_min_rate: u64,
     /// How much is still read, and forgotten, once the write side is shut: 16 MiB. Less than the peer has under
     /// way when it reads our answer, and the answer is lost to a reset.
     pub linger_bytes: u64,
@@ -85,6 +89,7 @@ impl Default for Settings {
             body_timeout: Duration::from_secs(30),
             body_rate: 16,
             response_timeout: Duration::from_secs(30),
+            download_min_rate: 4096,
             linger_bytes: 16 << 20,
             linger_timeout: Duration::from_secs(10),
             drain_bytes: 256 << 10,

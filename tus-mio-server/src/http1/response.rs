@@ -3,7 +3,7 @@
 
 use std::io::Write as _;
 
-use tus_proto::Response;
+use tus_proto::{Body, Response};
 
 /// What the `Connection` field of an answer says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,8 +16,9 @@ pub(super) enum Persistence {
     Close,
 }
 
-/// Appends the answer to `out`; without its body where the request was a HEAD.
-pub(super) fn write(out: &mut Vec<u8>, response: &Response, to_head: bool, persistence: Persistence) {
+/// Appends the answer to `out`; without its body where the request was a HEAD. Tells how many bytes of an upload
+/// are to follow.
+pub(super) fn write(out: &mut Vec<u8>, response: &Response, to_head: bool, persistence: Persistence) -> u64 {
     let status = response.status();
     out.reserve(response.header_section().len() + response.body().len() + 128);
     // Writing to a vector can't fail.
@@ -34,9 +35,12 @@ pub(super) fn write(out: &mut Vec<u8>, response: &Response, to_head: bool, persi
         Persistence::Close => b"Connection: close\r\n",
     });
     out.extend_from_slice(b"\r\n");
-    if framed {
-        out.extend_from_slice(response.body().as_bytes());
+    match response.content() {
+        Body::Text(text) if framed => out.extend_from_slice(text.as_bytes()),
+        body @ Body::Upload { .. } if framed => return body.len(),
+        _ => {}
     }
+    0
 }
 
 /// RFC 9110 section 15, RFC 6585, and 460 of tus; empty for what a hook may have made up.

@@ -11,6 +11,7 @@ use super::{Conn, Eof, Event, Reason, Settings};
 mod answers;
 mod chunks;
 mod clock;
+mod downloads;
 mod ends;
 mod reading;
 mod refusals;
