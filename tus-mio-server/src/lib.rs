@@ -6,12 +6,14 @@
 
 mod blocking;
 pub mod http1;
+mod locks;
 pub mod page;
 mod paths;
 mod runtime;
 mod server;
 
 pub use blocking::Blocking;
+pub use locks::{Caller, LockService};
 pub use paths::SettingsError;
 pub use server::{Handle, ServeError, Server, Settings};
 

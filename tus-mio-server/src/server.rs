@@ -18,6 +18,7 @@ use tus_redb::{Durability, OpenError, Store};
 
 use crate::{
     http1,
+    locks::LockService,
     page::Page,
     paths::SettingsError,
     runtime::{self, Clock, Committer, EventLoop, Locks, Mailbox, Message, Metrics, Shared, Workers},
@@ -50,6 +51,8 @@ pub struct Settings {
     /// How often expired uploads are looked for. Default 60 s. Where uploads expire, see
     /// [`ConfigBuilder::upload_expiry`](tus_proto::ConfigBuilder::upload_expiry).
     pub cleanup_interval: Duration,
+    /// Who grants locks; none for this process alone, as long as no other writes to the same uploads. Default none.
+    pub locks: Option<Arc<dyn LockService>>,
     /// Whether a page to upload from is at `/`. Default yes.
     pub demo: bool,
     /// Where metrics are to be read, in the text form of Prometheus; none for nowhere. Default `/metrics`. How
@@ -71,6 +74,7 @@ impl Default for Settings {
             max_connections: 4096,
             shutdown_timeout: Duration::from_secs(10),
             cleanup_interval: Duration::from_secs(60),
+            locks: None,
             demo: true,
             metrics_path: Some("/metrics".into()),
         }
@@ -125,6 +129,7 @@ impl Server {
             polls.push(poll);
             mailboxes.push(Mailbox::new(waker));
         }
+        let mailboxes = mailboxes.into();
         let shared = Arc::new(Shared {
             clock: Clock::start(),
             page: settings.demo.then(|| Page::new(settings.protocol.base_path())),
@@ -132,7 +137,7 @@ impl Server {
             metrics: Metrics::new(),
             protocol: Arc::new(settings.protocol),
             http: Arc::new(settings.http),
-            locks: Locks::new(store.first_fence()),
+            locks: Locks::new(store.first_fence(), settings.locks, &mailboxes),
             store: Arc::new(store),
             mailboxes,
             workers: Workers::new(),
@@ -245,7 +250,7 @@ impl Handle {
             .shutdowns
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| Some(n.saturating_add(1)))
             .ok();
-        for mailbox in &self.shared.mailboxes {
+        for mailbox in self.shared.mailboxes.iter() {
             mailbox.post(Message::Shutdown);
         }
     }

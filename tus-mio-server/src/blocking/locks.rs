@@ -1,17 +1,27 @@
-//! The lock table of threads that block: what it tells an owner waits in the owner's inbox, for the next time its
-//! thread looks.
+//! The locks of threads that block: what a request is told waits in its inbox, for the next time its thread looks.
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{Condvar, Mutex, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use tus_proto::{Fence, Instant, LockCall, LockEvent, LockTable, OpId, Owner, UploadId};
 
-use crate::runtime::{Clock, lock};
+use crate::{
+    locks::{Caller, Inbox, LockService},
+    runtime::{Clock, lock},
+};
 
-/// The locks of all requests.
-pub(super) struct Locks {
+/// Who grants locks.
+pub(super) enum Locks {
+    /// This process alone.
+    Table(Table),
+    Service(Arc<dyn LockService>),
+}
+
+/// The locks of all requests of this process.
+pub(super) struct Table {
     state: Mutex<State>,
     /// Something came for somebody. Only requests that meet at an upload wait for it, and those are few.
     news: Condvar,
@@ -23,27 +33,99 @@ struct State {
     last_owner: u64,
 }
 
-/// A request's place at the table. What it holds or waits for goes with it.
+/// A request's place. What it holds or waits for goes with it.
 pub(super) struct Seat<'a> {
-    locks: &'a Locks,
+    place: Place<'a>,
     clock: Clock,
-    owner: Owner,
     /// The call by which it came to hold, or to wait for, something of this upload.
     claim: Option<(OpId, UploadId)>,
 }
 
+enum Place<'a> {
+    Table(&'a Table, Owner),
+    Service(&'a dyn LockService, Arc<Letters>),
+}
+
+/// What a service has told a request.
+#[derive(Default)]
+struct Letters {
+    events: Mutex<VecDeque<LockEvent>>,
+    news: Condvar,
+}
+
+impl Inbox for Letters {
+    fn post(&self, _: Owner, event: LockEvent) {
+        lock(&self.events).push_back(event);
+        self.news.notify_one();
+    }
+}
+
+impl Letters {
+    fn wait(&self, clock: Clock, until: Option<Instant>) -> Option<LockEvent> {
+        let mut events = lock(&self.events);
+        loop {
+            let now = clock.now().monotonic;
+            let event = events.pop_front();
+            if event.is_some() || until.is_some_and(|until| until <= now) {
+                return event;
+            }
+            events = wait(&self.news, events, until.map(|until| until.since(now)));
+        }
+    }
+}
+
+fn wait<'a, T>(news: &Condvar, guard: MutexGuard<'a, T>, time: Option<Duration>) -> MutexGuard<'a, T> {
+    match time {
+        Some(time) => news.wait_timeout(guard, time).unwrap_or_else(PoisonError::into_inner).0,
+        None => news.wait(guard).unwrap_or_else(PoisonError::into_inner),
+    }
+}
+
 impl Locks {
-    pub(super) fn new(first: Fence) -> Self {
+    /// Those of this process, or a service's, whose first grant has at least this number.
+    pub(super) fn new(first: Fence, service: Option<Arc<dyn LockService>>) -> Self {
+        if let Some(service) = service {
+            service.start(first);
+            return Self::Service(service);
+        }
         let state = State { table: LockTable::new(first), inboxes: BTreeMap::new(), last_owner: 0 };
-        Self { state: Mutex::new(state), news: Condvar::new() }
+        Self::Table(Table { state: Mutex::new(state), news: Condvar::new() })
     }
 
     pub(super) fn seat(&self, clock: Clock) -> Seat<'_> {
+        let place = match self {
+            Self::Table(table) => Place::Table(table, table.admit()),
+            Self::Service(service) => Place::Service(&**service, Arc::default()),
+        };
+        Seat { place, clock, claim: None }
+    }
+}
+
+impl Table {
+    fn admit(&self) -> Owner {
         let mut state = lock(&self.state);
         state.last_owner += 1;
         let owner = Owner(state.last_owner);
         state.inboxes.insert(owner, VecDeque::new());
-        Seat { locks: self, clock, owner, claim: None }
+        owner
+    }
+
+    fn wait(&self, owner: Owner, clock: Clock, until: Option<Instant>) -> Option<LockEvent> {
+        let mut state = lock(&self.state);
+        loop {
+            let now = clock.now().monotonic;
+            // Whoever waits keeps the table's time, too: it is for those who wait that time runs out.
+            state.table.timeout(now);
+            if state.deliver() {
+                self.news.notify_all();
+            }
+            let event = state.take(owner);
+            if event.is_some() || until.is_some_and(|until| until <= now) {
+                return event;
+            }
+            let next = until.into_iter().chain(state.table.deadline()).min();
+            state = wait(&self.news, state, next.map(|at| at.since(now)));
+        }
     }
 }
 
@@ -75,38 +157,34 @@ impl Seat<'_> {
             LockCall::Release { .. } => self.claim = None,
             LockCall::Renew { .. } | LockCall::Checkpointed { .. } => {}
         }
-        let mut state = lock(&self.locks.state);
-        state.table.call(self.clock.now().monotonic, self.owner, op, call);
-        if state.deliver() {
-            self.locks.news.notify_all();
+        match &self.place {
+            Place::Table(table, owner) => {
+                let mut state = lock(&table.state);
+                state.table.call(self.clock.now().monotonic, *owner, op, call);
+                if state.deliver() {
+                    table.news.notify_all();
+                }
+            }
+            // Each request has its own letters, and needs no number.
+            Place::Service(service, letters) => {
+                service.call(&Caller::new(Owner(0), letters.clone()), op, call);
+            }
         }
     }
 
     /// What came first and was not taken yet.
     pub(super) fn event(&self) -> Option<LockEvent> {
-        lock(&self.locks.state).take(self.owner)
+        match &self.place {
+            Place::Table(table, owner) => lock(&table.state).take(*owner),
+            Place::Service(_, letters) => lock(&letters.events).pop_front(),
+        }
     }
 
     /// Waits for an event, at most until then.
     pub(super) fn wait(&self, until: Option<Instant>) -> Option<LockEvent> {
-        let mut state = lock(&self.locks.state);
-        loop {
-            let now = self.clock.now().monotonic;
-            // Whoever waits keeps the table's time, too: it is for those who wait that time runs out.
-            state.table.timeout(now);
-            if state.deliver() {
-                self.locks.news.notify_all();
-            }
-            let event = state.take(self.owner);
-            if event.is_some() || until.is_some_and(|until| until <= now) {
-                return event;
-            }
-            let next = until.into_iter().chain(state.table.deadline()).min();
-            let news = &self.locks.news;
-            state = match next {
-                Some(at) => news.wait_timeout(state, at.since(now)).unwrap_or_else(PoisonError::into_inner).0,
-                None => news.wait(state).unwrap_or_else(PoisonError::into_inner),
-            };
+        match &self.place {
+            Place::Table(table, owner) => table.wait(*owner, self.clock, until),
+            Place::Service(_, letters) => letters.wait(self.clock, until),
         }
     }
 }
@@ -117,7 +195,9 @@ impl Drop for Seat<'_> {
         if let Some((op, key)) = self.claim.take() {
             self.call(op, LockCall::Release { key });
         }
-        lock(&self.locks.state).inboxes.remove(&self.owner);
+        if let Place::Table(table, owner) = &self.place {
+            lock(&table.state).inboxes.remove(owner);
+        }
     }
 }
 
@@ -125,7 +205,8 @@ impl Drop for Seat<'_> {
 impl Locks {
     /// Whether nothing is left of anybody.
     pub(super) fn is_empty(&self) -> bool {
-        let state = lock(&self.state);
+        let Self::Table(table) = self else { return true };
+        let state = lock(&table.state);
         state.table.is_empty() && state.inboxes.is_empty()
     }
 }

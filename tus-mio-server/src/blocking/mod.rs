@@ -16,7 +16,7 @@ use std::{
 use tus_proto::{Code, Config, Framing, Head, Response, Trailers};
 use tus_redb::{Store, StoreError};
 
-use crate::{http1, runtime::Clock};
+use crate::{http1, locks::LockService, runtime::Clock};
 use locks::Locks;
 use request::Request;
 
@@ -121,7 +121,16 @@ impl Blocking {
     /// A server of these uploads by these rules. When the last clone goes, the store is closed: all that was
     /// acknowledged is durable then, in either durability.
     pub fn new(store: Store, config: Config) -> Self {
-        let locks = Locks::new(store.first_fence());
+        Self::make(store, config, None)
+    }
+
+    /// As [`new`](Self::new), with locks that are not this process's alone.
+    pub fn with_locks(store: Store, config: Config, locks: Arc<dyn LockService>) -> Self {
+        Self::make(store, config, Some(locks))
+    }
+
+    fn make(store: Store, config: Config, locks: Option<Arc<dyn LockService>>) -> Self {
+        let locks = Locks::new(store.first_fence(), locks);
         let (config, clock) = (Arc::new(config), Clock::start());
         let (tended, swept) = (AtomicU64::new(0), AtomicU64::new(0));
         Self { shared: Arc::new(Shared { store, config, locks, clock, tended, swept }) }

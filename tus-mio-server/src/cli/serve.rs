@@ -91,6 +91,7 @@ fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
         max_connections: args.max_connections,
         shutdown_timeout: args.shutdown_timeout,
         cleanup_interval: args.cleanup_interval,
+        locks: None,
         demo: !args.no_demo,
         metrics_path: (args.metrics_path != "none").then(|| args.metrics_path.clone()),
     };
@@ -244,6 +245,7 @@ mod tests {
             max_connections: 7,
             shutdown_timeout: Duration::from_secs(60),
             cleanup_interval: Duration::from_secs(300),
+            locks: None,
             demo: false,
             metrics_path: Some("/m/e".into()),
         };
