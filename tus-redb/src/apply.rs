@@ -7,6 +7,7 @@ use crate::{
     database::{DOOMED, EXPIRY, FILES, LAPSES, TOMBSTONES, UPLOADS},
     error::Trouble,
     files::FileId,
+    outbox::{EventKind, Events},
     record::{Piece, Row},
 };
 
@@ -47,6 +48,9 @@ pub(crate) enum Step {
     Forget {
         id: UploadId,
     },
+    Acknowledge {
+        number: u64,
+    },
 }
 
 /// What a step came to.
@@ -64,6 +68,8 @@ pub(crate) struct Effects {
     pub(crate) grown: Vec<(FileId, UploadId, u64)>,
     /// Files nothing refers to any more.
     pub(crate) doomed: Vec<FileId>,
+    /// Uploads that were complete, and are not any more.
+    pub(crate) fallen: Vec<UploadId>,
 }
 
 /// The tables of one transaction.
@@ -74,11 +80,15 @@ pub(crate) struct Tables<'txn> {
     expiry: Table<'txn, (u64, &'static str), ()>,
     tombstones: Table<'txn, &'static str, u64>,
     lapses: Table<'txn, (u64, &'static str), ()>,
+    /// For the tables that few transactions touch.
+    pub(crate) txn: &'txn WriteTransaction,
+    pub(crate) keeps: Events,
     pub(crate) effects: Effects,
 }
 
 impl<'txn> Tables<'txn> {
-    pub(crate) fn open(txn: &'txn WriteTransaction) -> Result<Self, Trouble> {
+    /// With the events that are kept of what is done to them.
+    pub(crate) fn open(txn: &'txn WriteTransaction, keeps: Events) -> Result<Self, Trouble> {
         Ok(Self {
             uploads: txn.open_table(UPLOADS)?,
             files: txn.open_table(FILES)?,
@@ -86,6 +96,8 @@ impl<'txn> Tables<'txn> {
             expiry: txn.open_table(EXPIRY)?,
             tombstones: txn.open_table(TOMBSTONES)?,
             lapses: txn.open_table(LAPSES)?,
+            txn,
+            keeps,
             effects: Effects::default(),
         })
     }
@@ -118,6 +130,7 @@ impl<'txn> Tables<'txn> {
             Step::Delete { id, fence } => self.delete(id, *fence),
             Step::Expire { id, before, remember } => self.expire(id, *before, *remember),
             Step::Forget { id } => self.forget_expired(id),
+            Step::Acknowledge { number } => self.acknowledge(*number),
         }
     }
 
@@ -128,7 +141,11 @@ impl<'txn> Tables<'txn> {
         for piece in &row.extents {
             self.files.insert(piece.file.0, 1)?;
         }
-        self.put(id, None, row)?;
+        if row.is_complete() {
+            self.put_complete(id, None, row)?;
+        } else {
+            self.put(id, None, row)?;
+        }
         Ok(changed(Completion::Created))
     }
 
@@ -161,7 +178,9 @@ impl<'txn> Tables<'txn> {
             self.effects.grown.push((last.file, id.clone(), last.len));
             last.len += to - from;
         }
-        if row != before {
+        if row.is_complete() && !before.is_complete() {
+            self.put_complete(id, before.expires, &row)?;
+        } else if row != before {
             self.put(id, before.expires, &row)?;
         }
         Ok(Outcome { completion: Completion::Committed { offset: to }, changed: row != before })
@@ -197,6 +216,7 @@ impl<'txn> Tables<'txn> {
         if fence < row.fence {
             return Ok(unchanged(Completion::Conflict { offset: row.offset() }));
         }
+        self.post(EventKind::Terminated, id, &row)?;
         self.remove(id, row)?;
         Ok(changed(Completion::Deleted))
     }
@@ -233,6 +253,9 @@ impl<'txn> Tables<'txn> {
     pub(crate) fn forget(&mut self, id: &UploadId, file: FileId, len: u64) -> Result<(), Trouble> {
         let Some(mut row) = self.row(id)? else { return Ok(()) };
         let Some(index) = row.extents.iter().position(|piece| piece.file == file) else { return Ok(()) };
+        if row.is_complete() {
+            self.effects.fallen.push(id.clone());
+        }
         for piece in row.extents.drain(index + 1..).collect::<Vec<_>>() {
             self.release(piece.file)?;
         }
@@ -253,6 +276,12 @@ impl<'txn> Tables<'txn> {
             self.effects.doomed.push(file);
         }
         Ok(())
+    }
+
+    /// Writes the row of an upload that is complete from now on.
+    fn put_complete(&mut self, id: &UploadId, before: Option<WallTime>, row: &Row) -> Result<(), Trouble> {
+        self.post(EventKind::Completed, id, row)?;
+        self.put(id, before, row)
     }
 
     /// Writes a row; `before` is when the one in its place was to expire.
@@ -280,10 +309,10 @@ impl<'txn> Tables<'txn> {
     }
 }
 
-fn changed(completion: Completion) -> Outcome {
+pub(crate) fn changed(completion: Completion) -> Outcome {
     Outcome { completion, changed: true }
 }
 
-fn unchanged(completion: Completion) -> Outcome {
+pub(crate) fn unchanged(completion: Completion) -> Outcome {
     Outcome { completion, changed: false }
 }

@@ -61,6 +61,14 @@ impl<'a> Decoder<'a> {
         std::str::from_utf8(text).ok()
     }
 
+    pub(crate) fn flag(&mut self) -> Option<bool> {
+        match self.byte()? {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -12,6 +12,7 @@ use crate::{
     error::Trouble,
     files::FileId,
     journal,
+    outbox::Events,
     record::Row,
     sink::Syncer,
     store::{Durability, Store, Writer, lock},
@@ -73,6 +74,11 @@ pub enum Change {
     Forget {
         /// Whose.
         id: UploadId,
+    },
+    /// Somebody was told of an event. Completes as `Deleted` or `Missing`.
+    Acknowledge {
+        /// Its [number](crate::Entry::number).
+        number: u64,
     },
 }
 
@@ -163,7 +169,7 @@ impl Store {
             Durability::Strict => database::begin_durable(database)?,
             Durability::Eventual => database::begin_volatile(database)?,
         };
-        let mut tables = Tables::open(&txn)?;
+        let mut tables = Tables::open(&txn, self.options.events)?;
         let mut prepared =
             Prepared { completions: Vec::new(), steps: Vec::new(), effects: Effects::default() };
         for (index, change) in group.iter().enumerate() {
@@ -197,6 +203,7 @@ impl Store {
         let (id, fence) = match change {
             Change::Create(record) => return Ok(self.admit_create(record)),
             Change::Forget { id } => return Ok(Ok(Step::Forget { id: id.clone() })),
+            Change::Acknowledge { number } => return Ok(Ok(Step::Acknowledge { number: *number })),
             // Its fence is above any: it is the time that decides.
             Change::Expire { id, .. } => (id.clone(), Fence(u64::MAX)),
             Change::Commit { id, fence, .. }
@@ -263,7 +270,7 @@ impl Store {
         if let Some(journal) = &mut writer.journal {
             // A flush must come whatever follows: also one that fails may leave something in the journal.
             self.unflushed.store(true, Ordering::Release);
-            journal.append(sequence, steps).map_err(|error| self.staging.note(error))?;
+            journal.append(sequence, self.options.events, steps).map_err(|error| self.staging.note(error))?;
         }
         if let Err(error) = txn.commit() {
             let failure = self.staging.note(error);
@@ -321,7 +328,7 @@ impl Writer {
         self.grown.clear();
         self.doomed.clear();
         let durable = self.sequence;
-        let mut tables = Tables::open(&txn)?;
+        let mut tables = Tables::open(&txn, Events::default())?;
         for group in journal::read(disk)? {
             if group.sequence <= self.sequence {
                 continue;
@@ -329,6 +336,7 @@ impl Writer {
             if group.sequence != self.sequence + 1 {
                 return Err(Trouble::damaged("groups are missing between the records and the journal"));
             }
+            tables.keeps = group.events;
             for step in &group.steps {
                 tables.apply(step)?;
             }

@@ -24,11 +24,13 @@ pub(crate) const EXPIRY: TableDefinition<'_, (u64, &str), ()> = TableDefinition:
 pub(crate) const TOMBSTONES: TableDefinition<'_, &str, u64> = TableDefinition::new("tombstones");
 /// The same by time and id.
 pub(crate) const LAPSES: TableDefinition<'_, (u64, &str), ()> = TableDefinition::new("lapses");
+/// Events that nobody has acknowledged, by number.
+pub(crate) const OUTBOX: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("outbox");
 /// Numbers of the store as a whole.
 pub(crate) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 
 /// The version of the tables, the journal and the directories together.
-pub(crate) const FORMAT: u64 = 1;
+pub(crate) const FORMAT: u64 = 2;
 
 /// How many groups were committed: which frames of the journal are in the database already.
 const SEQUENCE: &str = "sequence";
@@ -36,6 +38,8 @@ const SEQUENCE: &str = "sequence";
 const EPOCH: &str = "epoch";
 /// Below which count the files of this opening were made before the last flush.
 const FLUSHED_FILES: &str = "flushed files";
+/// The number of the last event.
+const LAST_EVENT: &str = "last event";
 const FORMAT_KEY: &str = "format";
 
 /// Opens the records; makes a database where the file is empty.
@@ -67,6 +71,7 @@ pub(crate) fn initialise(db: &Database) -> Result<(), Trouble> {
     txn.open_table(EXPIRY)?;
     txn.open_table(TOMBSTONES)?;
     txn.open_table(LAPSES)?;
+    txn.open_table(OUTBOX)?;
     set_meta(&txn, FORMAT_KEY, FORMAT)?;
     Ok(txn.commit()?)
 }
@@ -107,6 +112,23 @@ pub(crate) fn first_unflushed(txn: &ReadTransaction) -> Result<FileId, Trouble> 
     let meta = txn.open_table(META)?;
     let number = |key| Ok::<_, Trouble>(meta.get(key)?.map_or(0, |value| value.value()));
     Ok(FileId(number(EPOCH)? << 32 | number(FLUSHED_FILES)?))
+}
+
+/// The number of the last event; it may have been acknowledged.
+pub(crate) fn last_event(txn: &WriteTransaction) -> Result<u64, Trouble> {
+    meta(txn, LAST_EVENT)
+}
+
+/// The same, for who only looks.
+pub(crate) fn last_event_seen(txn: &ReadTransaction) -> Result<u64, Trouble> {
+    Ok(txn.open_table(META)?.get(LAST_EVENT)?.map_or(0, |value| value.value()))
+}
+
+/// A number for an event that none had before: not even one that went with the power.
+pub(crate) fn next_event(txn: &WriteTransaction) -> Result<u64, Trouble> {
+    let number = (last_event(txn)? + 1).max(epoch(txn)? << 32);
+    set_meta(txn, LAST_EVENT, number)?;
+    Ok(number)
 }
 
 fn meta(txn: &WriteTransaction, key: &str) -> Result<u64, Trouble> {

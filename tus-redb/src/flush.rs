@@ -10,6 +10,7 @@ use crate::{
     database,
     error::Trouble,
     files::FileId,
+    outbox::Events,
     store::{Store, Writer, lock},
 };
 
@@ -52,9 +53,12 @@ impl Store {
         self.staging.files.sync_names().map_err(|error| self.staging.note(error))?;
         let database = self.database(writer)?;
         let lost = std::mem::take(&mut *lock(&self.lost));
-        if let Err(trouble) = self.flush_records(writer, &database, &lost) {
-            lock(&self.lost).extend(lost);
-            return Err(self.give_up(writer, database, trouble));
+        match self.flush_records(writer, &database, &lost) {
+            Ok(last_event) => self.settled.store(last_event, Ordering::Release),
+            Err(trouble) => {
+                lock(&self.lost).extend(lost);
+                return Err(self.give_up(writer, database, trouble));
+            }
         }
         self.renew_view();
         writer.grown.clear();
@@ -70,23 +74,27 @@ impl Store {
         Ok(())
     }
 
-    /// One durable transaction makes all before it durable. What the disk lost is taken back in it.
+    /// One durable transaction makes all before it durable. What the disk lost is taken back in it. Tells the number
+    /// of the last event.
     fn flush_records(
         &self,
         writer: &Writer,
         database: &Database,
         lost: &BTreeSet<FileId>,
-    ) -> Result<(), Trouble> {
+    ) -> Result<u64, Trouble> {
         let txn = database::begin_durable(database)?;
-        let mut tables = Tables::open(&txn)?;
+        let mut tables = Tables::open(&txn, Events::default())?;
         for file in lost {
             if let Some((id, len)) = writer.grown.get(file) {
                 tables.forget(id, *file, *len)?;
             }
         }
+        tables.retract(self.settled.load(Ordering::Acquire))?;
         drop(tables);
         database::set_flushed_files(&txn, self.staging.files.count())?;
         database::set_sequence(&txn, writer.sequence)?;
-        Ok(txn.commit()?)
+        let last_event = database::last_event(&txn)?;
+        txn.commit()?;
+        Ok(last_event)
     }
 }

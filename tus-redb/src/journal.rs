@@ -1,7 +1,7 @@
 //! The journal of eventual durability: what was committed since the last flush, so that it survives the
 //! process. It is written and never synced, so it is believed only while the machine has not restarted.
 //!
-//! A header names the boot, frames follow: length, checksum, the group's number, its steps. A frame whose
+//! A header names the boot, frames follow: length, checksum, the group's number, which events it keeps, its steps. A frame whose
 //! number the database has reached is in it already: so it does not matter when, or whether, the journal was
 //! cut after a flush.
 
@@ -14,6 +14,7 @@ use crate::{
     codec::{Decoder, Encoder},
     disk::{Disk, DiskFile, Mode, read_exact},
     files::FileId,
+    outbox::Events,
     reserve::Reserve,
 };
 
@@ -38,6 +39,8 @@ pub(crate) struct Journal {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Group {
     pub(crate) sequence: u64,
+    /// The store may be opened for others by now.
+    pub(crate) events: Events,
     pub(crate) steps: Vec<Step>,
 }
 
@@ -82,11 +85,11 @@ impl Journal {
     }
 
     /// Adds a group. On failure nothing of it stays behind, or nothing is taken before the next flush.
-    pub(crate) fn append(&mut self, sequence: u64, steps: &[Step]) -> io::Result<()> {
+    pub(crate) fn append(&mut self, sequence: u64, events: Events, steps: &[Step]) -> io::Result<()> {
         if self.torn {
             return Err(io::Error::other("the journal is damaged until the next flush"));
         }
-        let frame = frame(sequence, steps);
+        let frame = frame(sequence, events, steps);
         if let Err(error) = self.reserve.write_all(&*self.file, &frame, self.end) {
             self.retract();
             return Err(error);
@@ -127,9 +130,10 @@ fn header(boot: &str) -> Vec<u8> {
     bytes.0
 }
 
-fn frame(sequence: u64, steps: &[Step]) -> Vec<u8> {
+fn frame(sequence: u64, events: Events, steps: &[Step]) -> Vec<u8> {
     let mut payload = Encoder::default();
-    payload.number(sequence).number(steps.len() as u64);
+    payload.number(sequence).byte(events.completed.into()).byte(events.terminated.into());
+    payload.number(steps.len() as u64);
     for step in steps {
         encode(step, &mut payload);
     }
@@ -156,10 +160,14 @@ fn groups(mut bytes: &[u8]) -> Vec<Group> {
 fn group(payload: &[u8]) -> Option<Group> {
     let mut payload = Decoder(payload);
     let sequence = payload.number()?;
+    let events = Events { completed: payload.flag()?, terminated: payload.flag()? };
     let count = payload.number()?;
     let steps = (0..count).map(|_| decode(&mut payload)).collect::<Option<_>>()?;
-    payload.is_empty().then_some(Group { sequence, steps })
+    payload.is_empty().then_some(Group { sequence, events, steps })
 }
+
+/// The one kind of step that concerns no upload.
+const ACKNOWLEDGE: u8 = 0;
 
 fn encode(step: &Step, out: &mut Encoder) {
     match step {
@@ -184,11 +192,17 @@ fn encode(step: &Step, out: &mut Encoder) {
         Step::Forget { id } => {
             out.byte(6).text(id.as_str());
         }
+        Step::Acknowledge { number } => {
+            out.byte(ACKNOWLEDGE).number(*number);
+        }
     }
 }
 
 fn decode(bytes: &mut Decoder<'_>) -> Option<Step> {
     let kind = bytes.byte()?;
+    if kind == ACKNOWLEDGE {
+        return Some(Step::Acknowledge { number: bytes.number()? });
+    }
     let id = UploadId::new(bytes.text()?)?;
     Some(match kind {
         1 => Step::Create {
@@ -235,6 +249,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    const EVENTS: Events = Events { completed: true, terminated: false };
+
     fn steps() -> Vec<Step> {
         let id = UploadId::new("a-1").unwrap();
         vec![
@@ -255,15 +271,16 @@ mod tests {
                 remember: WallTime::from_micros(7),
             },
             Step::Forget { id },
+            Step::Acknowledge { number: 9 },
         ]
     }
 
     #[test]
     fn a_torn_or_damaged_tail_ends_the_journal_at_the_last_whole_frame() {
-        let (first, second) = (frame(1, &steps()), frame(2, &steps()[..1]));
+        let (first, second) = (frame(1, EVENTS, &steps()), frame(2, EVENTS, &steps()[..1]));
         let whole = [first.clone(), second].concat();
         assert_eq!(groups(&whole).len(), 2);
-        assert_eq!(groups(&whole)[0], Group { sequence: 1, steps: steps() });
+        assert_eq!(groups(&whole)[0], Group { sequence: 1, events: EVENTS, steps: steps() });
         for cut in first.len()..whole.len() {
             assert_eq!(groups(&whole[..cut]).len(), 1, "cut at {cut}");
             let mut damaged = whole.clone();

@@ -4,7 +4,10 @@
 use std::{
     io,
     path::Path,
-    sync::{Arc, Mutex, atomic::AtomicBool},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64},
+    },
 };
 
 use redb::DatabaseError;
@@ -73,7 +76,7 @@ fn open(disk: Arc<dyn Disk>, options: &Options, create: bool) -> Result<Store, O
     let records = Arc::new(RecordsFile::new(file.map_err(|error| fault.io(error))?, reserve.clone()));
     let database = database::open(&records, options.cache_bytes).map_err(|error| fault.redb(error))?;
 
-    let epoch = next_epoch(&disk, &database).map_err(|error| fault.database(error))?;
+    let (epoch, last_event) = next_epoch(&disk, &database).map_err(|error| fault.database(error))?;
     let mut writer = Writer::default();
     let replayed = writer.replay(&*disk, &database).map_err(|error| fault.database(error.into()))?;
     let staging = Staging::new(Files::new(disk.clone(), epoch), reserve, options.durability);
@@ -88,6 +91,7 @@ fn open(disk: Arc<dyn Disk>, options: &Options, create: bool) -> Result<Store, O
         flushing: Mutex::default(),
         lost: Mutex::default(),
         unflushed: AtomicBool::new(replayed),
+        settled: AtomicU64::new(last_event),
         _directory_lock: directory_lock,
     };
     store.settle(boot.as_deref()).map_err(|failure| fault.failure(failure, store.trouble()))?;
@@ -106,9 +110,9 @@ fn make_records(disk: &dyn Disk, reserve: &Arc<Reserve>, options: &Options) -> R
     Ok(disk.sync_dir("")?)
 }
 
-/// Checks the format, and tells this opening's number: ids and fencing numbers of it are above all others.
-/// Removes what the last one left behind.
-fn next_epoch(disk: &Arc<dyn Disk>, database: &redb::Database) -> Result<u32, Unopened> {
+/// Checks the format, and tells this opening's number: ids and fencing numbers of it are above all others. And the
+/// number of the last event, without those in the journal. Removes what the last one left behind.
+fn next_epoch(disk: &Arc<dyn Disk>, database: &redb::Database) -> Result<(u32, u64), Unopened> {
     let txn = database::begin_volatile(database)?;
     match database::format(&txn)? {
         Some(database::FORMAT) => {}
@@ -119,8 +123,10 @@ fn next_epoch(disk: &Arc<dyn Disk>, database: &redb::Database) -> Result<u32, Un
         strays::remove(&**disk, &Files::new(disk.clone(), 0), database)?;
     }
     let epoch = database::epoch(&txn)? + 1;
+    let last_event = database::last_event(&txn)?;
     txn.abort().map_err(Trouble::from)?;
-    u32::try_from(epoch).map_err(|_| Unopened::UnknownFormat(format!("opening {epoch}")))
+    let epoch = u32::try_from(epoch).map_err(|_| Unopened::UnknownFormat(format!("opening {epoch}")))?;
+    Ok((epoch, last_event))
 }
 
 impl Store {

@@ -5,21 +5,22 @@ use std::{
     fmt::Debug,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
-use redb::{Database, ReadOnlyTable, ReadTransaction, ReadableDatabase};
+use redb::{Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTableMetadata};
 use tus_proto::{Completion, Failure, Fence, Record, UploadId};
 
 use crate::{
     backend::RecordsFile,
-    database::{self, TOMBSTONES, UPLOADS},
+    database::{self, OUTBOX, TOMBSTONES, UPLOADS},
     disk::Disk,
     error::{Refused, Trouble},
     files::FileId,
     grants::{Grant, Staging},
     journal::Journal,
+    outbox::Events,
     record::Row,
     sink::Sink,
 };
@@ -45,11 +46,18 @@ pub struct Options {
     /// How much of the disk is set aside for commits and deletes on a full one, in bytes. Default 4 MiB;
     /// with 0 a full disk fails them too.
     pub reserve_bytes: u64,
+    /// Which events are kept in the [outbox](Store::outbox). Default none.
+    pub events: Events,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { durability: Durability::Strict, cache_bytes: 4 << 20, reserve_bytes: 4 << 20 }
+        Self {
+            durability: Durability::Strict,
+            cache_bytes: 4 << 20,
+            reserve_bytes: 4 << 20,
+            events: Events::default(),
+        }
     }
 }
 
@@ -70,6 +78,8 @@ pub struct Store {
     /// Files whose sync failed since the last flush: their records fall back.
     pub(crate) lost: Mutex<BTreeSet<FileId>>,
     pub(crate) unflushed: AtomicBool,
+    /// The number of the last event that a power cut can't take back.
+    pub(crate) settled: AtomicU64,
     /// Released last, when everything else is closed.
     pub(crate) _directory_lock: Box<dyn Debug + Send + Sync>,
 }
@@ -98,7 +108,7 @@ pub(crate) struct Live {
 struct View {
     uploads: ReadOnlyTable<&'static str, &'static [u8]>,
     tombstones: ReadOnlyTable<&'static str, u64>,
-    _transaction: ReadTransaction,
+    transaction: ReadTransaction,
 }
 
 impl Debug for Live {
@@ -118,13 +128,17 @@ impl Live {
             let transaction = database.begin_read()?;
             let (uploads, tombstones) =
                 (transaction.open_table(UPLOADS)?, transaction.open_table(TOMBSTONES)?);
-            self.view = Some(View { uploads, tombstones, _transaction: transaction });
+            self.view = Some(View { uploads, tombstones, transaction });
         }
         self.view.as_ref().ok_or_else(closed)
     }
 
     fn remembers(&mut self, id: &UploadId) -> Result<bool, Trouble> {
         Ok(self.view()?.tombstones.get(id.as_str())?.is_some())
+    }
+
+    pub(crate) fn events(&mut self) -> Result<u64, Trouble> {
+        Ok(self.view()?.transaction.open_table(OUTBOX)?.len()?)
     }
 
     fn row(&mut self, id: &UploadId) -> Result<Option<Row>, Trouble> {

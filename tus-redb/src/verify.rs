@@ -10,9 +10,10 @@ use redb::{ReadableDatabase, ReadableTable};
 use tus_proto::{Failure, UploadId};
 
 use crate::{
-    database::{DOOMED, EXPIRY, FILES},
+    database::{self, DOOMED, EXPIRY, FILES, OUTBOX},
     error::Trouble,
     files::{DATA, FileId},
+    outbox,
     store::{Store, lock},
 };
 
@@ -58,6 +59,11 @@ pub enum Finding {
         /// Whose.
         id: UploadId,
     },
+    /// An event can't be read, or has a number that was not given yet.
+    DamagedEvent {
+        /// Its number.
+        number: u64,
+    },
     /// A file or directory among the data files is nobody's.
     Stray {
         /// The file.
@@ -88,6 +94,7 @@ impl fmt::Display for Finding {
             Self::WrongExpiry { id } => {
                 write!(f, "upload {id} expires at another time than the index of times has it")
             }
+            Self::DamagedEvent { number } => write!(f, "event {number} is damaged"),
             Self::Stray { path } => write!(f, "{} belongs to no upload", path.display()),
         }
     }
@@ -99,6 +106,7 @@ struct Books {
     doomed: BTreeSet<FileId>,
     /// When which upload expires.
     expiry: BTreeSet<(u64, UploadId)>,
+    damaged_events: Vec<u64>,
 }
 
 impl Store {
@@ -139,6 +147,7 @@ impl Store {
         let wrong: BTreeSet<_> =
             books.expiry.symmetric_difference(&expiry).map(|(_, id)| id.clone()).collect();
         findings.extend(wrong.into_iter().map(|id| Finding::WrongExpiry { id }));
+        findings.extend(books.damaged_events.iter().map(|&number| Finding::DamagedEvent { number }));
         findings.extend(self.check_counts(&books, &references));
         self.find_strays(&books, &references, &mut findings)?;
         Ok(findings)
@@ -148,7 +157,12 @@ impl Store {
         let mut writer = lock(&self.writer);
         let database = self.database(&mut writer).map_err(|_| Trouble::damaged("records closed"))?;
         let txn = database.begin_read()?;
-        let mut books = Books { counts: BTreeMap::new(), doomed: BTreeSet::new(), expiry: BTreeSet::new() };
+        let mut books = Books {
+            counts: BTreeMap::new(),
+            doomed: BTreeSet::new(),
+            expiry: BTreeSet::new(),
+            damaged_events: Vec::new(),
+        };
         for entry in txn.open_table(FILES)?.iter()? {
             let (file, count) = entry?;
             books.counts.insert(FileId(file.value()), count.value());
@@ -161,6 +175,14 @@ impl Store {
             let (at, id) = key.value();
             let id = UploadId::new(id).ok_or_else(|| Trouble::damaged("an upload's id in an index"))?;
             books.expiry.insert((at, id));
+        }
+        let last_event = database::last_event_seen(&txn)?;
+        for entry in txn.open_table(OUTBOX)?.iter()? {
+            let (number, bytes) = entry?;
+            let number = number.value();
+            if number > last_event || outbox::decode(number, bytes.value()).is_none() {
+                books.damaged_events.push(number);
+            }
         }
         Ok(books)
     }

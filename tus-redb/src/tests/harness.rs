@@ -27,7 +27,7 @@ pub(super) fn record(name: &str, length: Option<u64>) -> Record {
 }
 
 pub(super) fn options(durability: Durability) -> Options {
-    Options { durability, cache_bytes: 1 << 20, reserve_bytes: 256 << 10 }
+    Options { durability, cache_bytes: 1 << 20, reserve_bytes: 256 << 10, ..Options::default() }
 }
 
 pub(super) fn commit(name: &str, fence: Fence, from: u64, to: u64, sink: Option<&Sink>) -> Change {

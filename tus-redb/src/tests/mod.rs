@@ -8,5 +8,6 @@ mod directory;
 mod expiry;
 mod faults;
 mod harness;
+mod outbox;
 mod probe;
 mod source;

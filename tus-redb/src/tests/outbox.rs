@@ -1,0 +1,361 @@
+//! Events: one for each thing that came true, and none for what did not, through crashes too.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use tus_proto::{Completion, Fence, Record, WallTime};
+
+use super::harness::{id, options, record};
+use crate::{
+    Change, Durability, Entry, EventKind, Events, Finding, Options, Sink, Store,
+    database::{self, OUTBOX},
+    sim::{Crash, Fault, SimDisk},
+    store::lock,
+};
+
+const BOTH: [Durability; 2] = [Durability::Strict, Durability::Eventual];
+const ALL: Events = Events { completed: true, terminated: true };
+
+fn try_open(disk: &SimDisk, durability: Durability, events: Events) -> Option<Store> {
+    let options = Options { events, ..options(durability) };
+    Store::open_on(Arc::new(disk.clone()), &options).ok()
+}
+
+fn open(disk: &SimDisk, durability: Durability) -> Store {
+    try_open(disk, durability, ALL).unwrap()
+}
+
+fn create(store: &Store, name: &str, length: u64) -> Completion {
+    store.commit(&[Change::Create(record(name, Some(length)))]).remove(0)
+}
+
+/// Writes up to `to`, which is the end if `finish` says so.
+fn write(store: &Store, name: &str, from: u64, to: u64, finish: bool) -> Option<(Sink, Completion)> {
+    let fence = store.first_fence();
+    let mut sink = store.append(&id(name), fence, from).ok()?;
+    sink.write(&vec![7; (to - from) as usize]).ok()?;
+    let syncer = Some(sink.syncer());
+    sink.syncer().sync(finish.then_some(to)).ok()?;
+    let commit =
+        Change::Commit { id: id(name), fence, from, to, length: None, expires: None, finish, syncer };
+    let completion = store.commit(&[commit]).remove(0);
+    Some((sink, completion))
+}
+
+fn finish(store: &Store, name: &str, length: u64) {
+    let (_, completion) = write(store, name, 0, length, true).unwrap();
+    assert_eq!(completion, Completion::Committed { offset: length });
+}
+
+fn delete(store: &Store, name: &str) -> Completion {
+    store.commit(&[Change::Delete { id: id(name), fence: Fence(u64::MAX) }]).remove(0)
+}
+
+fn acknowledge(store: &Store, number: u64) -> Completion {
+    store.commit(&[Change::Acknowledge { number }]).remove(0)
+}
+
+fn whole(name: &str, length: u64) -> Record {
+    Record { offset: length, ..record(name, Some(length)) }
+}
+
+/// What the entries say, without their numbers, which must rise.
+fn told(entries: &[Entry]) -> Vec<(EventKind, Record)> {
+    assert!(entries.is_sorted_by(|one, next| one.number < next.number), "{entries:?}");
+    entries.iter().map(|entry| (entry.kind, entry.record.clone())).collect()
+}
+
+#[test]
+fn what_comes_true_is_kept_until_it_is_acknowledged() {
+    for durability in BOTH {
+        let disk = SimDisk::new();
+        let store = open(&disk, durability);
+        create(&store, "a", 4);
+        drop(write(&store, "a", 0, 2, false));
+        create(&store, "empty", 0);
+        drop(write(&store, "a", 2, 4, true));
+        create(&store, "unfinished", 9);
+        delete(&store, "unfinished");
+        delete(&store, "a");
+        assert_eq!(delete(&store, "nobody"), Completion::Missing);
+        store.commit(&[Change::Create(Record {
+            expires: Some(WallTime::from_micros(1)),
+            ..record("expires", Some(4))
+        })]);
+        assert_eq!(store.sweep(WallTime::from_micros(2), 9).unwrap().expired, 1);
+        store.flush().unwrap();
+
+        let entries = store.outbox(0, 9).unwrap();
+        let expected = [
+            (EventKind::Completed, whole("empty", 0)),
+            (EventKind::Completed, whole("a", 4)),
+            (EventKind::Terminated, record("unfinished", Some(9))),
+            (EventKind::Terminated, whole("a", 4)),
+        ];
+        assert_eq!(told(&entries), expected, "{durability:?}");
+        assert_eq!(store.outbox(0, 2).unwrap(), entries[..2]);
+        assert_eq!(store.outbox(entries[1].number, 1).unwrap(), entries[2..3]);
+        assert_eq!(store.outbox(entries[3].number, 9).unwrap(), []);
+        assert_eq!(store.outbox(u64::MAX, 9).unwrap(), []);
+        assert_eq!(store.outbox_len(), Ok(4));
+
+        assert_eq!(acknowledge(&store, entries[1].number), Completion::Deleted);
+        assert_eq!(acknowledge(&store, entries[1].number), Completion::Missing);
+        assert_eq!(store.outbox_len(), Ok(3));
+        drop(store);
+        let store = open(&disk, durability);
+        let left = store.outbox(0, 9).unwrap();
+        assert_eq!(left, [&entries[..1], &entries[2..]].concat(), "{durability:?}");
+        assert_eq!(store.outbox_len(), Ok(3));
+        assert_eq!(store.verify().unwrap(), []);
+    }
+}
+
+#[test]
+fn only_what_the_store_was_opened_for_is_kept() {
+    for (completed, terminated) in [(false, false), (true, false), (false, true)] {
+        let store = try_open(&SimDisk::new(), Durability::Strict, Events { completed, terminated }).unwrap();
+        create(&store, "a", 0);
+        delete(&store, "a");
+        let kinds: Vec<_> = store.outbox(0, 9).unwrap().iter().map(|entry| entry.kind).collect();
+        let wanted = [(completed, EventKind::Completed), (terminated, EventKind::Terminated)];
+        let wanted = wanted.into_iter().filter(|(kept, _)| *kept).map(|(_, kind)| kind);
+        assert_eq!(kinds, wanted.collect::<Vec<_>>());
+    }
+}
+
+/// A commit that finishes nothing more, or is tried again, completes nothing a second time.
+#[test]
+fn an_upload_is_completed_once() {
+    let store = open(&SimDisk::new(), Durability::Strict);
+    create(&store, "a", 4);
+    finish(&store, "a", 4);
+    let fence = store.first_fence();
+    let again = |fence, expires| Change::Commit {
+        id: id("a"),
+        fence,
+        from: 4,
+        to: 4,
+        length: None,
+        expires,
+        finish: true,
+        syncer: None,
+    };
+    let later = Some(WallTime::from_micros(9));
+    let committed = Completion::Committed { offset: 4 };
+    assert_eq!(store.commit(&[again(fence, None), again(fence, later)]), [committed.clone(), committed]);
+    assert_eq!(store.outbox_len(), Ok(1));
+}
+
+#[test]
+fn a_length_that_is_told_at_the_end_completes() {
+    let store = open(&SimDisk::new(), Durability::Strict);
+    store.commit(&[Change::Create(record("a", None))]);
+    drop(write(&store, "a", 0, 4, false));
+    assert_eq!(store.outbox_len(), Ok(0));
+    let fence = store.first_fence();
+    let (from, to, length) = (4, 4, Some(4));
+    let last =
+        Change::Commit { id: id("a"), fence, from, to, length, expires: None, finish: true, syncer: None };
+    assert_eq!(store.commit(&[last]), [Completion::Committed { offset: 4 }]);
+    assert_eq!(told(&store.outbox(0, 9).unwrap()), [(EventKind::Completed, whole("a", 4))]);
+}
+
+#[test]
+fn no_number_is_given_twice() {
+    for (durability, crash) in BOTH.into_iter().flat_map(|durability| {
+        [None, Some(Crash::Process), Some(Crash::Machine(0)), Some(Crash::Machine(1))]
+            .map(|crash| (durability, crash))
+    }) {
+        let disk = SimDisk::new();
+        let mut last = 0;
+        for round in 0..4 {
+            let store = open(&disk, durability);
+            for entry in store.outbox(0, 9).unwrap() {
+                acknowledge(&store, entry.number);
+            }
+            assert_eq!(store.outbox_len(), Ok(0));
+            let name = format!("upload-{round}");
+            create(&store, &name, 0);
+            // Eventual durability does not show it yet, and may lose it: its number is gone all the same.
+            let database = store.database(&mut lock(&store.writer)).unwrap();
+            let number = database::last_event_seen(&redb::ReadableDatabase::begin_read(&*database).unwrap());
+            drop(database);
+            let number = number.unwrap();
+            assert!(number > last, "{durability:?}, {crash:?}: {number} after {last}");
+            last = number;
+            if let Some(crash) = crash {
+                disk.crash(crash);
+            }
+        }
+    }
+}
+
+#[test]
+fn eventual_shows_no_event_that_a_power_cut_could_take_back() {
+    let disk = SimDisk::new();
+    let store = open(&disk, Durability::Eventual);
+    create(&store, "flushed", 0);
+    store.flush().unwrap();
+    create(&store, "a", 4);
+    finish(&store, "a", 4);
+    assert_eq!(told(&store.outbox(0, 9).unwrap()), [(EventKind::Completed, whole("flushed", 0))]);
+    assert_eq!(store.outbox_len(), Ok(2));
+    store.flush().unwrap();
+    assert_eq!(store.outbox(0, 9).unwrap().len(), 2);
+}
+
+#[test]
+fn the_journal_brings_an_event_back_as_it_was_kept() {
+    for events in [ALL, Events::default()] {
+        let disk = SimDisk::new();
+        let store = try_open(&disk, Durability::Eventual, events).unwrap();
+        create(&store, "a", 0);
+        let before = store.outbox_len();
+        disk.crash(Crash::Process);
+        drop(store);
+        // Opened for others than it was written for.
+        let other = Events { completed: !events.completed, terminated: true };
+        let store = try_open(&disk, Durability::Eventual, other).unwrap();
+        assert_eq!(store.outbox_len(), before);
+        let shown = store.outbox(0, 9).unwrap().len() as u64;
+        assert_eq!(Ok(shown), before, "what an opening finds is durable");
+    }
+}
+
+#[test]
+fn a_completion_that_is_taken_back_takes_its_event_along() {
+    let disk = SimDisk::new();
+    let store = open(&disk, Durability::Eventual);
+    create(&store, "a", 8);
+    create(&store, "other", 8);
+    drop(write(&store, "a", 0, 4, false));
+    store.flush().unwrap();
+    drop(write(&store, "a", 4, 8, true));
+    let next = disk.calls();
+    disk.fail(next..next + 1, Fault::Evict);
+    assert!(store.flush_data().is_err());
+    finish(&store, "other", 8);
+    store.flush().unwrap();
+    assert_eq!(store.load(&id("a")).unwrap().unwrap().offset, 4);
+    assert_eq!(told(&store.outbox(0, 9).unwrap()), [(EventKind::Completed, whole("other", 8))]);
+
+    drop(write(&store, "a", 4, 8, true));
+    store.flush().unwrap();
+    let expected = [whole("other", 8), whole("a", 8)].map(|record| (EventKind::Completed, record));
+    assert_eq!(told(&store.outbox(0, 9).unwrap()), expected);
+}
+
+#[test]
+fn a_damaged_event_is_found_and_hinders_no_other() {
+    let store = open(&SimDisk::new(), Durability::Strict);
+    create(&store, "a", 0);
+    create(&store, "b", 0);
+    let numbers: Vec<_> = store.outbox(0, 9).unwrap().iter().map(|entry| entry.number).collect();
+    let database = store.database(&mut lock(&store.writer)).unwrap();
+    let txn = database::begin_durable(&database).unwrap();
+    txn.open_table(OUTBOX).unwrap().insert(numbers[0], &[9, 9][..]).unwrap();
+    txn.open_table(OUTBOX).unwrap().insert(numbers[1] + 5, &[9, 9][..]).unwrap();
+    txn.commit().unwrap();
+    drop(database);
+    assert_eq!(told(&store.outbox(0, 9).unwrap()), [(EventKind::Completed, whole("b", 0))]);
+    assert!(store.trouble().is_some());
+    let found = [numbers[0], numbers[1] + 5].map(|number| Finding::DamagedEvent { number });
+    assert_eq!(store.verify().unwrap(), found);
+}
+
+/// What the store was told to forget, and the highest number it has shown.
+#[derive(Default)]
+struct Seen {
+    acknowledged: BTreeSet<u64>,
+    last: u64,
+    /// Uploads whose event may be gone, because it was acknowledged.
+    told: BTreeSet<(bool, String)>,
+}
+
+impl Seen {
+    fn deliver(&mut self, store: &Store, limit: usize) {
+        for entry in store.outbox(0, limit).unwrap_or_default() {
+            self.last = self.last.max(entry.number);
+            self.told.insert((entry.kind == EventKind::Completed, entry.record.id.to_string()));
+            if matches!(acknowledge(store, entry.number), Completion::Deleted) {
+                self.acknowledged.insert(entry.number);
+            }
+        }
+    }
+}
+
+fn run_script(disk: &SimDisk, durability: Durability, seen: &mut Seen) {
+    let Some(store) = try_open(disk, durability, ALL) else { return };
+    create(&store, "empty", 0);
+    create(&store, "kept", 4);
+    create(&store, "short", 4);
+    drop(write(&store, "kept", 0, 2, false));
+    drop(write(&store, "kept", 2, 4, true));
+    let _ = store.flush();
+    seen.deliver(&store, 1);
+    create(&store, "gone", 4);
+    drop(write(&store, "gone", 0, 4, true));
+    delete(&store, "gone");
+    drop(write(&store, "short", 0, 2, false));
+    let _ = store.flush();
+    seen.deliver(&store, 2);
+    delete(&store, "short");
+    let _ = store.flush();
+}
+
+/// The records, and what the events say of them, must be of one time.
+fn check(disk: &SimDisk, durability: Durability, crash: Crash, seen: &Seen, context: &str) {
+    let store = open(disk, durability);
+    let entries = store.outbox(0, 99).unwrap();
+    assert_eq!(store.outbox_len(), Ok(entries.len() as u64), "{context}");
+    let events = told(&entries);
+    let falls_back = durability == Durability::Eventual && crash != Crash::Process;
+    let again = entries.iter().any(|entry| seen.acknowledged.contains(&entry.number));
+    assert!(!again || falls_back, "{context}: an acknowledged event is back");
+    for name in ["empty", "kept", "short", "gone"] {
+        let of = |kind| events.iter().filter(|(k, record)| *k == kind && record.id == id(name)).count();
+        let (completed, terminated) = (of(EventKind::Completed), of(EventKind::Terminated));
+        let was_told = |completed: bool| seen.told.contains(&(completed, name.to_owned()));
+        match store.load(&id(name)).unwrap() {
+            Some(record) if record.is_complete() => {
+                assert!(completed == 1 || (completed == 0 && was_told(true)), "{context}: {name}");
+                assert_eq!(terminated, 0, "{context}: {name}");
+            }
+            Some(_) => assert_eq!((completed, terminated), (0, 0), "{context}: {name}"),
+            // It was not made yet, or is deleted: each event at most once, and not one without the other.
+            None => {
+                assert!(completed <= 1 && terminated <= 1, "{context}: {name}");
+                let both = completed == terminated || was_told(true) || was_told(false) || name == "short";
+                assert!(both, "{context}: {name}: {completed} and {terminated}");
+            }
+        }
+    }
+    create(&store, "next", 0);
+    store.flush().unwrap();
+    let next = store.outbox(0, 99).unwrap().last().unwrap().number;
+    assert!(next > seen.last && next > seen.acknowledged.last().copied().unwrap_or(0), "{context}");
+    assert_eq!(store.verify().unwrap(), [], "{context}");
+}
+
+#[test]
+fn events_and_records_survive_a_crash_at_any_call_together() {
+    for durability in BOTH {
+        let calls = {
+            let disk = SimDisk::new();
+            run_script(&disk, durability, &mut Seen::default());
+            disk.calls()
+        };
+        assert!(calls > 100, "the script does something: {calls}");
+        for at in 0..calls {
+            for crash in [Crash::Process, Crash::Machine(at)] {
+                let disk = SimDisk::new();
+                let mut seen = Seen::default();
+                disk.die_at(at);
+                run_script(&disk, durability, &mut seen);
+                disk.crash(crash);
+                let context = format!("{durability:?}, {crash:?} at call {at}");
+                check(&disk, durability, crash, &seen, &context);
+            }
+        }
+    }
+}
