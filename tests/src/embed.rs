@@ -11,8 +11,8 @@ use std::{
 };
 
 use tempfile::TempDir;
-use tus_mio_server::Blocking;
-use tus_proto::{Config, Response};
+use tus_mio_server::{Blocking, Reply};
+use tus_proto::Config;
 use tus_redb::{Options, Store};
 
 use crate::{
@@ -35,7 +35,7 @@ pub struct Embedded {
 #[derive(Debug)]
 struct Open {
     pieces: Sender<Piece>,
-    thread: JoinHandle<Response>,
+    thread: JoinHandle<Reply>,
 }
 
 /// Something a connection brings.
@@ -105,7 +105,7 @@ impl Embedded {
 }
 
 /// Carries a request out whose body is read from there, as a framework would that passes on what it received.
-pub fn handle(uploads: &Blocking, request: &Request, body: impl Read) -> Response {
+pub fn handle(uploads: &Blocking, request: &Request, body: impl Read) -> Reply {
     let framing = match &request.body {
         Body::None => Some(("Content-Length", "0".to_owned())),
         Body::Sized(length, _) => Some(("Content-Length", length.to_string())),
@@ -117,9 +117,18 @@ pub fn handle(uploads: &Blocking, request: &Request, body: impl Read) -> Respons
     uploads.handle_request(&request.method, &request.target, &fields, body)
 }
 
+/// A reply as a client has it before any framing.
+fn answer(reply: Reply) -> Answer {
+    let (response, mut reader) = reply.into_parts();
+    let mut body = Vec::new();
+    reader.read_to_end(&mut body).unwrap();
+    assert_eq!(body.len() as u64, response.content().len());
+    Answer { body, ..Answer::from(&response) }
+}
+
 impl Wire for Embedded {
     fn send(&mut self, request: &Request) -> Answer {
-        Answer::from(&handle(&self.uploads, request, &*request.body.sent()))
+        answer(handle(&self.uploads, request, &*request.body.sent()))
     }
 
     fn begin(&mut self, name: &'static str, request: &Request) {
@@ -148,7 +157,7 @@ impl Wire for Embedded {
 
     fn answer(&mut self, name: &'static str) -> Answer {
         let open = self.open.remove(name).unwrap();
-        Answer::from(&open.thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+        answer(open.thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
     }
 
     fn may_lag(&self) -> bool {

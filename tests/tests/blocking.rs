@@ -11,7 +11,7 @@ use std::{
 
 use tempfile::TempDir;
 use tests::{Request, embed::handle};
-use tus_mio_server::Blocking;
+use tus_mio_server::{Blocking, Reply};
 use tus_proto::{Config, ConfigBuilder, Framing, Head, Response, Trailers, UploadId};
 use tus_redb::{Durability, Options, Store};
 
@@ -34,7 +34,7 @@ fn uploads(config: ConfigBuilder) -> Place {
 }
 
 impl Place {
-    fn send(&self, location: &str, request: Request) -> Response {
+    fn send(&self, location: &str, request: Request) -> Reply {
         send(&self.uploads, location, request)
     }
 
@@ -70,7 +70,7 @@ fn at(location: &str, request: Request) -> Request {
     Request { target: request.target.replace("{upload}", location), ..request }
 }
 
-fn send(uploads: &Blocking, location: &str, request: Request) -> Response {
+fn send(uploads: &Blocking, location: &str, request: Request) -> Reply {
     let request = at(location, request);
     handle(uploads, &request, &*request.body.sent())
 }

@@ -12,7 +12,7 @@ mod paths;
 mod runtime;
 mod server;
 
-pub use blocking::Blocking;
+pub use blocking::{Blocking, Reply, ReplyBody};
 pub use locks::{Caller, LockService};
 pub use paths::SettingsError;
 pub use server::{Handle, ServeError, Server, Settings};

@@ -2,6 +2,7 @@
 //! thread to spare for a request, and for tests. No reactor, no threads: all is done in the caller's.
 
 mod locks;
+mod reply;
 mod request;
 
 use std::{
@@ -13,11 +14,12 @@ use std::{
     },
 };
 
-use tus_proto::{Code, Config, Framing, Head, Response, Trailers};
+use tus_proto::{Code, Config, Framing, Head, Trailers};
 use tus_redb::{Store, StoreError};
 
 use crate::{http1, locks::LockService, runtime::Clock};
 use locks::Locks;
+pub use reply::{Reply, ReplyBody};
 use request::Request;
 
 /// How long what can wait is put off, in microseconds: so much an eventual store may lose with the power.
@@ -141,14 +143,15 @@ impl Blocking {
     /// Fields come in their order, names in any case, values without blanks around them. `Content-Length` says how
     /// much of `body` is read; without one, it is read to its end. (Two that contradict each other, or one beside
     /// `Transfer-Encoding`, are refused: an attack that the framework has let pass.) The response is complete
-    /// but for `Content-Length` and what else belongs to the connection.
+    /// but for `Content-Length` and what else belongs to the connection; its body is read by
+    /// [`Reply::into_parts`].
     pub fn handle_request(
         &self,
         method: &str,
         target: &str,
         fields: &[(&str, &[u8])],
         mut body: impl Read,
-    ) -> Response {
+    ) -> Reply {
         match framing(fields) {
             Ok(framing) => {
                 let head = Head { method, target, fields, framing, secure: false };
@@ -165,16 +168,16 @@ impl Blocking {
         head: &Head<'_>,
         body: &mut dyn Read,
         trailers: &mut dyn FnMut() -> Trailers,
-    ) -> Response {
+    ) -> Reply {
         let mut entropy = [0; 10];
         if getrandom::fill(&mut entropy).is_err() {
             tracing::error!("the system gives no random bytes");
             return self.refusal(Code::InternalServerError);
         }
-        let response = Request::new(&self.shared, head, entropy).run(body, trailers);
+        let reply = Request::new(&self.shared, head, entropy).run(body, trailers);
         self.shared.tend();
         // An exchange that its client has left has no answer; ours is always told that it was.
-        response.unwrap_or_else(|| self.refusal(Code::UnexpectedEof))
+        reply.unwrap_or_else(|| self.refusal(Code::UnexpectedEof))
     }
 
     /// Does what can wait: removes expired uploads, makes durable what an eventual store has not flushed, gives
@@ -199,8 +202,8 @@ impl Blocking {
     }
 
     /// The answer where no exchange begins.
-    fn refusal(&self, code: Code) -> Response {
-        self.shared.config.refusal(code, self.shared.clock.now().wall)
+    fn refusal(&self, code: Code) -> Reply {
+        Reply::new(self.shared.config.refusal(code, self.shared.clock.now().wall), None)
     }
 }
 

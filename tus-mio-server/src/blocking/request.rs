@@ -5,11 +5,11 @@ use std::io::{ErrorKind, Read};
 
 use tus_proto::{
     Abort, AppendEnd, Command, Completion, Exchange, Failure, Framing, Hasher, Head, HookReply, Input,
-    LockEvent, Now, OpId, Output, Response, Trailers,
+    LockEvent, Now, OpId, Output, Trailers,
 };
-use tus_redb::{Change, Store, Syncer};
+use tus_redb::{Change, Source, Store, Syncer};
 
-use super::{Shared, locks::Seat};
+use super::{Reply, Shared, locks::Seat};
 use crate::runtime::Intake;
 
 /// How much of a body is read at once, at the most.
@@ -21,6 +21,8 @@ pub(super) struct Request<'a> {
     append: Option<Append>,
     /// What makes staged bytes durable, and reads them back.
     syncer: Option<Syncer>,
+    /// The upload that the response may bear.
+    source: Option<Source>,
     /// How many bytes of the body are still to come; none where only its end tells.
     missing: Option<u64>,
     exchange: Exchange,
@@ -59,7 +61,7 @@ impl<'a> Request<'a> {
         };
         let exchange = Exchange::new(shared.config.clone(), head, entropy, shared.clock.now());
         let seat = shared.locks.seat(shared.clock);
-        Self { append: None, syncer: None, missing, exchange, shared, seat }
+        Self { append: None, syncer: None, source: None, missing, exchange, shared, seat }
     }
 
     /// Carries it out. None where the exchange ends without an answer.
@@ -67,7 +69,7 @@ impl<'a> Request<'a> {
         mut self,
         body: &mut dyn Read,
         trailers: &mut dyn FnMut() -> Trailers,
-    ) -> Option<Response> {
+    ) -> Option<Reply> {
         let mut response = None;
         loop {
             // What came while a read or the disk held us up comes before all else: whoever has lost the lock by
@@ -83,7 +85,10 @@ impl<'a> Request<'a> {
                     Output::Notify(event) => tracing::trace!(?event),
                     // The framework's business.
                     Output::Continue => {}
-                    Output::Done => return response,
+                    Output::Done => {
+                        let source = self.source.take();
+                        return response.map(|response| Reply::new(response, source));
+                    }
                 }
             } else if self.is_due() {
                 self.tell(Input::Timeout);
@@ -192,7 +197,11 @@ impl<'a> Request<'a> {
         let store = &self.shared.store;
         let completion = match command {
             Command::Load { id } => store.look_up(&id),
-            Command::Open { .. } | Command::Concat { .. } => Completion::Failed(Failure::Unavailable),
+            Command::Open { id } => match store.open_source(&id) {
+                Ok(source) => Completion::Opened(self.source.insert(source).record().clone()),
+                Err(refusal) => refusal.into(),
+            },
+            Command::Concat { .. } => Completion::Failed(Failure::Unavailable),
             Command::Create { record } => commit(store, Change::Create(record)),
             Command::Append { max, .. } => match open(store, command) {
                 Ok(intake) => {

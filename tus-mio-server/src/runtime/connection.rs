@@ -8,12 +8,13 @@ use std::{
 
 use mio::net::TcpStream;
 use tus_proto::{Exchange, Instant, Now, OpId, Owner};
-use tus_redb::Syncer;
+use tus_redb::{Source, Syncer};
 
 use super::{
     ConnectionId,
     body::Body,
     buffers::{BUFFER, Unread},
+    download::Download,
 };
 use crate::http1::Conn;
 
@@ -37,8 +38,9 @@ pub(super) struct Connection {
     /// The socket may have input, may take output: true until a call says otherwise.
     pub readable: bool,
     pub writable: bool,
-    /// Readiness was told while a worker was reading: what it found may be outdated.
+    /// Readiness was told while a worker was reading, or sending: what it found may be outdated.
     pub readable_again: bool,
+    pub writable_again: bool,
     /// The peer has ended its side.
     pub ended: bool,
     /// The system says that the connection is broken. There may still be input.
@@ -48,6 +50,8 @@ pub(super) struct Connection {
     /// How many bytes were read from the socket.
     pub taken: u64,
     pub request: Option<Request>,
+    /// What the answer of the last request bears.
+    pub download: Option<Download>,
     /// The connection's earliest entry among the timers.
     pub scheduled: Option<Instant>,
 }
@@ -63,6 +67,8 @@ pub(super) struct Request {
     pub opening: Option<(OpId, Opening)>,
     /// What brings this request's bytes to the disk, from its Append on.
     pub syncer: Option<Syncer>,
+    /// The upload that its answer may bear.
+    pub source: Option<Source>,
     pub begun: Instant,
     /// For the log: method, target, and the client's own id for the request.
     pub label: Label,
@@ -108,11 +114,13 @@ impl Connection {
             readable: true,
             writable: true,
             readable_again: false,
+            writable_again: false,
             ended: false,
             broken: false,
             gone: false,
             taken: 0,
             request: None,
+            download: None,
             scheduled: None,
         }
     }

@@ -194,6 +194,7 @@ impl EventLoop {
             connection.readable |= readable || broken;
             connection.readable_again |= readable || broken;
             connection.writable |= writable;
+            connection.writable_again |= writable || broken;
             connection.broken |= broken;
         });
     }
@@ -209,6 +210,9 @@ impl EventLoop {
             }
             Message::Body(id, done) => {
                 self.with_connection(id, |this, connection| this.on_body_done(connection, done));
+            }
+            Message::Sent(id, sent) => {
+                self.with_connection(id, |this, connection| this.on_sent(connection, sent));
             }
             Message::Shutdown => self.drain(),
         }

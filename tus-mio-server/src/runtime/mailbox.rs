@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use mio::{Waker, net::TcpStream};
 use tus_proto::{Completion, LockEvent, OpId, Owner};
 
-use super::{ConnectionId, workers::BodyDone};
+use super::{ConnectionId, sending::Sent, workers::BodyDone};
 
 /// Something for an event loop to do.
 #[derive(Debug)]
@@ -22,6 +22,7 @@ pub(crate) enum Message {
     Stored(Owner, OpId, Completion),
     /// A worker brings back what it was lent.
     Body(ConnectionId, BodyDone),
+    Sent(ConnectionId, Sent),
     /// The server drains, or ends at once.
     Shutdown,
 }

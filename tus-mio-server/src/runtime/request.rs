@@ -35,12 +35,12 @@ impl EventLoop {
         connection.http.set_reading(now.monotonic, false);
         self.serial = self.serial.wrapping_add(1);
         let owner = locks::owner(self.index, connection.id.slot, self.serial);
-        let (body, opening, syncer) = (None, None, None);
+        let (body, opening, syncer, source) = (None, None, None, None);
         if self.is_cut() {
             exchange.handle(now, Input::Abort(Abort::Shutdown));
         }
         connection.request =
-            Some(Request { exchange, owner, body, opening, syncer, begun: now.monotonic, label });
+            Some(Request { exchange, owner, body, opening, syncer, source, begun: now.monotonic, label });
         self.shared.metrics.busy.inc();
     }
 
@@ -91,7 +91,9 @@ impl EventLoop {
                 Output::Notify(event) => self.shared.metrics.event(event),
                 Output::Done => {
                     connection.request = None;
-                    self.shared.metrics.busy.dec();
+                    if connection.download.is_none() {
+                        self.shared.metrics.busy.dec();
+                    }
                     if connection.gone {
                         connection.http.reset();
                     }
@@ -120,6 +122,7 @@ impl EventLoop {
     fn respond(&self, connection: &mut Connection, response: &Response) {
         self.shared.metrics.answered(response.status());
         connection.http.respond(self.now.monotonic, response);
+        self.begin_download(connection, response);
         if let Some(Request { label, begun, .. }) = &connection.request
             && !label.method.is_empty()
         {
@@ -141,7 +144,11 @@ impl EventLoop {
                 let completion = self.shared.store.look_up(&id);
                 self.complete(connection, op, completion);
             }
-            Command::Open { .. } | Command::Concat { .. } => {
+            Command::Open { id } => {
+                let completion = self.open_source(connection, &id);
+                self.complete(connection, op, completion);
+            }
+            Command::Concat { .. } => {
                 self.complete(connection, op, Completion::Failed(Failure::Unavailable));
             }
             Command::Create { record } => self.change(connection, op, Change::Create(record)),

@@ -17,8 +17,10 @@ impl EventLoop {
             let pumped = self.pump_body(connection);
             let read = connection.request.is_none() && self.read(connection);
             let written = connection.write(self.now);
+            let sending = self.pump_download(connection);
             let lost = connection.broken && self.on_broken(connection);
-            if !(ran || pumped || read || written || lost) {
+            let sent = self.end_download(connection);
+            if !(ran || pumped || read || written || sending || lost || sent) {
                 return;
             }
         }

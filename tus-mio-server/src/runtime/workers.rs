@@ -8,13 +8,14 @@ use std::{
 
 use mio::net::TcpStream;
 use tus_proto::{Completion, Failure, Fence, Hasher, OpId, Owner, UploadId};
-use tus_redb::{Store, Syncer};
+use tus_redb::{Source, Store, Syncer};
 
 use super::{
     ConnectionId,
     committer::{Committer, Entry},
     intake::Intake,
     mailbox::{Mailbox, Message, lock},
+    sending::send,
     splice::Mover,
 };
 
@@ -41,6 +42,8 @@ pub(crate) enum Job {
     Move { to: Address, socket: Arc<TcpStream>, intake: Intake, limit: u64 },
     /// Writes decoded body bytes.
     Write { to: Address, intake: Intake, data: Vec<u8> },
+    /// Sends at most `limit` bytes of an upload, from this one on, to the socket.
+    Send { to: Address, socket: Arc<TcpStream>, source: Source, from: u64, limit: u64 },
     /// Brings data to the disk, then its record to the committer.
     Sync { syncer: Syncer, finish_at: Option<u64>, entry: Entry },
     /// Reads staged bytes back and hashes them.
@@ -136,6 +139,7 @@ impl Workers {
     /// A thread's body.
     pub(crate) fn run(&self, store: &Arc<Store>, mailboxes: &[Mailbox], committer: &Committer) {
         let mut mover = Mover::default();
+        let mut buffer = Vec::new();
         while let Some(job) = self.next() {
             match job {
                 Job::Move { to, socket, intake, limit } => {
@@ -145,6 +149,11 @@ impl Workers {
                 Job::Write { to, mut intake, data } => {
                     let end = intake.write(&data).map_or_else(MoveEnd::Failed, |()| MoveEnd::Done);
                     deliver(mailboxes, to, BodyDone { intake, data: Some(data), taken: 0, end });
+                }
+                Job::Send { to, socket, source, from, limit } => {
+                    let until = from + limit.min(QUANTUM);
+                    let sent = send(&socket, source, from, until, &mut buffer);
+                    post(mailboxes, to.loop_index, Message::Sent(to.connection, sent));
                 }
                 Job::Sync { syncer, finish_at, entry } => match syncer.sync(finish_at) {
                     Ok(()) => committer.submit(entry),
@@ -205,13 +214,15 @@ impl Workers {
 }
 
 fn deliver(mailboxes: &[Mailbox], to: Address, done: BodyDone) {
-    if let Some(mailbox) = mailboxes.get(to.loop_index) {
-        mailbox.post(Message::Body(to.connection, done));
-    }
+    post(mailboxes, to.loop_index, Message::Body(to.connection, done));
 }
 
 fn complete(mailboxes: &[Mailbox], loop_index: usize, owner: Owner, op: OpId, completion: Completion) {
+    post(mailboxes, loop_index, Message::Stored(owner, op, completion));
+}
+
+fn post(mailboxes: &[Mailbox], loop_index: usize, message: Message) {
     if let Some(mailbox) = mailboxes.get(loop_index) {
-        mailbox.post(Message::Stored(owner, op, completion));
+        mailbox.post(message);
     }
 }

@@ -1,0 +1,73 @@
+//! A response together with its body, which may be an upload's bytes.
+
+use std::{
+    io::{self, Cursor, Read},
+    ops::Deref,
+};
+
+use tus_proto::{Body, Failure, Response};
+use tus_redb::{Source, StoreError};
+
+/// What [`Blocking`](super::Blocking) answers: a [`Response`], and the bytes that it bears.
+///
+/// Most bodies are text, which [`Response::body`] shows. That of a download is read from the disk, and is left
+/// to [`into_parts`](Self::into_parts); it stays readable when the upload is deleted meanwhile.
+#[derive(Debug)]
+pub struct Reply {
+    response: Response,
+    source: Option<Source>,
+}
+
+impl Reply {
+    pub(super) fn new(response: Response, source: Option<Source>) -> Self {
+        Self { response, source }
+    }
+
+    /// The response, for its status and its fields, and a reader of its body, whose length is
+    /// `response.content().len()`. A framework that answers a HEAD leaves the body out.
+    pub fn into_parts(self) -> (Response, ReplyBody) {
+        let bytes = match (self.response.content(), self.source) {
+            (Body::Upload { from, to }, Some(source)) => Bytes::Upload { source, at: *from, to: *to },
+            _ => Bytes::Text(Cursor::new(self.response.body().to_owned())),
+        };
+        (self.response, ReplyBody(bytes))
+    }
+}
+
+impl Deref for Reply {
+    type Target = Response;
+
+    fn deref(&self) -> &Response {
+        &self.response
+    }
+}
+
+/// The body of a [`Reply`]. Its errors are the disk's; then what was promised can't be sent, and the
+/// connection must end.
+#[derive(Debug)]
+pub struct ReplyBody(Bytes);
+
+#[derive(Debug)]
+enum Bytes {
+    Text(Cursor<String>),
+    Upload { source: Source, at: u64, to: u64 },
+}
+
+impl Read for ReplyBody {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &mut self.0 {
+            Bytes::Text(text) => text.read(buffer),
+            Bytes::Upload { source, at, to } => {
+                let room = usize::try_from(*to - *at).unwrap_or(usize::MAX).min(buffer.len());
+                let buffer = buffer.get_mut(..room).unwrap_or_default();
+                let failed = |failure| io::Error::other(StoreError(failure));
+                let count = source.read_at(*at, buffer).map_err(failed)?;
+                if count == 0 && room > 0 {
+                    return Err(failed(Failure::Io));
+                }
+                *at += count as u64;
+                Ok(count)
+            }
+        }
+    }
+}
