@@ -226,6 +226,7 @@ mod tests {
             .max_size(10_000_000_000)
             .max_chunk_size(65_536)
             .termination(false)
+            .concatenation(false)
             .upload_expiry(Some(Duration::from_secs(86_400)))
             .lock_wait(Duration::from_secs(1))
             .lock_ttl(Duration::from_secs(2));
@@ -252,13 +253,14 @@ mod tests {
         assert_eq!(format!("{:?}", settings.unwrap()), format!("{expected:?}"));
         assert_eq!(settings_of(&["--metrics-path=none"]).unwrap().metrics_path, None);
         let behind_proxy = settings_of(&["--behind-proxy"]).unwrap().protocol;
-        let expected = tus_proto::Config::builder().behind_proxy(true).build().unwrap();
+        let expected = tus_proto::Config::builder().concatenation(false).behind_proxy(true).build().unwrap();
         assert_eq!(format!("{behind_proxy:?}"), format!("{expected:?}"));
     }
 
     #[test]
     fn without_flags_the_settings_are_the_defaults() {
-        let (flags, library) = (settings_of(&[]).unwrap(), Settings::default());
+        let protocol = tus_proto::Config::builder().concatenation(false).build().unwrap();
+        let (flags, library) = (settings_of(&[]).unwrap(), Settings { protocol, ..Settings::default() });
         assert_eq!(format!("{flags:?}"), format!("{library:?}"));
     }
 
