@@ -73,7 +73,7 @@ pub enum Event {
     Created,
     /// An upload became complete.
     Finished,
-    /// An upload was terminated by its client.
+    /// An upload was terminated: by its client, or because a hook stopped it.
     Terminated,
     /// Bytes were committed.
     Received(u64),

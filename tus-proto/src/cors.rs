@@ -8,7 +8,7 @@ use alloc::{
 };
 use core::time::Duration;
 
-use crate::{ConfigError, Head, Response};
+use crate::{ConfigError, Head, Response, header::is_token};
 
 /// The request headers that clients of this protocol send. An operator may add to them.
 const REQUEST_HEADERS: &str = "Authorization, Content-Type, If-None-Match, If-Range, Range, Tus-Resumable, Upload-Checksum, \
@@ -57,8 +57,7 @@ impl Cors {
                 )));
             }
         }
-        let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-        match self.headers.iter().find(|name| name.is_empty() || !name.bytes().all(token)) {
+        match self.headers.iter().find(|name| !is_token(name)) {
             Some(name) => {
                 Err(ConfigError::from(format!("the allowed header {name:?} is not a header's name")))
             }

@@ -6,7 +6,7 @@
 
 use alloc::{string::String, sync::Arc, vec::Vec};
 
-use crate::{Record, UploadId};
+use crate::{Head, Record, UploadId};
 
 /// Which hooks an exchange calls. Default none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub struct Subscriptions {
 }
 
 /// A request as hooks see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RequestInfo {
     /// The method, after `X-HTTP-Method-Override`.
     pub method: String,
@@ -33,6 +33,12 @@ pub struct RequestInfo {
 }
 
 impl RequestInfo {
+    /// A copy of a head, with the method that counts.
+    pub(crate) fn of(head: &Head<'_>, method: &str) -> Self {
+        let fields = head.fields.iter().map(|(name, value)| ((*name).into(), value.to_vec()));
+        Self { method: method.into(), target: head.target.into(), fields: fields.collect() }
+    }
+
     /// The first value of this name, compared without case.
     pub fn field(&self, name: &str) -> Option<&[u8]> {
         let field = self.fields.iter().find(|(field, _)| field.eq_ignore_ascii_case(name));
@@ -43,7 +49,8 @@ impl RequestInfo {
 /// What an exchange asks. Each completes exactly once, as a [`HookReply`]; the runtime sets a deadline to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HookCall {
-    /// Before anything else is done, for every request but OPTIONS. May refuse.
+    /// Before anything else is done, for every request but OPTIONS. May refuse. What is wrong with the request
+    /// by its head alone, its path and method apart, is told after it.
     Incoming {
         /// The request.
         request: Arc<RequestInfo>,
@@ -61,7 +68,9 @@ pub enum HookCall {
         /// Of a final: its parts.
         parts: Vec<UploadId>,
     },
-    /// Once a request that brought bytes, before its last commit. May stop the upload: it is deleted then.
+    /// Once a request that brought bytes, before its last commit, however its body ended, where those bytes are
+    /// to stay. May stop the upload: it is deleted then. Where it fails, what is not committed yet is forgotten:
+    /// no upload is ever complete without its word.
     Chunk {
         /// The request.
         request: Arc<RequestInfo>,
@@ -86,7 +95,8 @@ pub enum HookCall {
 pub enum HookReply {
     /// Go on.
     Proceed,
-    /// Go on with these instead (Create; for any other call the same as `Proceed`).
+    /// Go on with these instead (Create; for any other call the same as `Proceed`). A hook that chooses an id
+    /// which is taken, or metadata no client might have sent, has failed.
     Change {
         /// `Upload-Metadata` in its form on the wire; none to leave it as it is.
         metadata: Option<String>,
@@ -103,10 +113,19 @@ pub enum HookReply {
 /// The answer with which a hook refuses a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
-    /// The status, 400 to 599; anything else is answered as 500.
+    /// The status, 400 to 599; anything else is answered as 500 (423 to a HEAD).
     pub status: u16,
-    /// Names and values to add. Those that the protocol or the framing set themselves are left out.
+    /// Names and values to add. Those that the protocol or the framing set themselves are left out, and so are
+    /// malformed ones.
     pub headers: Vec<(String, String)>,
-    /// The body, `text/plain` unless a header says otherwise.
+    /// The body, `text/plain; charset=utf-8` unless a header says otherwise. Where it is empty, the answer says
+    /// what was refused.
     pub body: String,
+}
+
+impl Rejection {
+    /// Whether the status is that of a refusal.
+    pub(crate) fn is_error(&self) -> bool {
+        (400..600).contains(&self.status)
+    }
 }

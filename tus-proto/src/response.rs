@@ -4,7 +4,28 @@
 use alloc::{borrow::Cow, string::String};
 use core::fmt::{self, Write as _};
 
-use crate::{Code, WallTime};
+use crate::{Code, Rejection, WallTime, header::is_token};
+
+/// The media type of what the server says by itself.
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// What the framing sets, or the protocol for every answer, whatever a hook would like.
+const OURS: [&str; 11] = [
+    "Cache-Control",
+    "Connection",
+    "Content-Length",
+    "Date",
+    "Keep-Alive",
+    "Location",
+    "Trailer",
+    "Transfer-Encoding",
+    "Upgrade",
+    "X-Content-Type-Options",
+    "X-Request-ID",
+];
+
+/// How the names begin of what the protocol and the cross-origin rules set.
+const OURS_BEGIN: [&str; 3] = ["Access-Control-", "Tus-", "Upload-"];
 
 /// What becomes of the connection once the answer is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,14 +103,41 @@ impl Response {
         let mut body = String::new();
         // Writing to a string can't fail.
         let _ = writeln!(body, "{}: {}", code.name(), code.text());
-        response.set_body("text/plain; charset=utf-8", body);
+        response.set_body(TEXT, body);
         response.connection = Connection::Close;
+        response
+    }
+
+    /// The answer with which a hook refuses. `code` gives the body where the hook has none.
+    pub(crate) fn rejection(rejection: Rejection, code: Code, wall: WallTime) -> Self {
+        let status = if rejection.is_error() { rejection.status } else { 500 };
+        let Rejection { headers, body, .. } = rejection;
+        let mut typed = body.is_empty();
+        let mut response = if typed { Self::refusal(code, wall) } else { Self::new(500, wall) };
+        response.status = status;
+        response.connection = Connection::Close;
+        for (name, value) in &headers {
+            let content_type = name.eq_ignore_ascii_case("Content-Type");
+            if is_theirs(name, value) && !(typed && content_type) {
+                typed |= content_type;
+                response.push_line(name, value);
+            }
+        }
+        if !typed {
+            response.set_body(TEXT, body);
+        } else if !body.is_empty() {
+            response.body = Body::Text(body.into());
+        }
         response
     }
 
     /// Adds a header. `value` must not contain a line break; every caller's is a number, a date, a constant
     /// or text checked when it came in, and a stray CR or LF is left out all the same.
     pub fn push(&mut self, name: &'static str, value: impl fmt::Display) {
+        self.push_line(name, value);
+    }
+
+    fn push_line(&mut self, name: &str, value: impl fmt::Display) {
         struct OneLine<'a>(&'a mut String);
         impl fmt::Write for OneLine<'_> {
             fn write_str(&mut self, text: &str) -> fmt::Result {
@@ -156,9 +204,70 @@ impl Response {
     }
 }
 
+/// Whether a hook may set this header: it is well-formed, and not one of ours.
+fn is_theirs(name: &str, value: &str) -> bool {
+    let begins =
+        |prefix: &&str| name.get(..prefix.len()).is_some_and(|text| text.eq_ignore_ascii_case(prefix));
+    // RFC 9110 section 5.5: no control characters but the tab.
+    let well_formed = is_token(name) && value.bytes().all(|b| b == b'\t' || (b >= b' ' && b != 0x7f));
+    well_formed && !OURS.iter().any(|ours| ours.eq_ignore_ascii_case(name)) && !OURS_BEGIN.iter().any(begins)
+}
+
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use super::*;
+
+    fn rejection(status: u16, headers: &[(&str, &str)], body: &str) -> Response {
+        let headers = headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        let rejection = Rejection { status, headers, body: body.into() };
+        Response::rejection(rejection, Code::UploadRejected, WallTime::default())
+    }
+
+    #[test]
+    fn a_hook_says_status_headers_and_body() {
+        let response = rejection(401, &[("WWW-Authenticate", "Basic"), ("Retry-After", "3")], "who?");
+        assert_eq!((response.status(), response.body()), (401, "who?"));
+        assert_eq!(response.header("www-authenticate"), Some("Basic"));
+        assert_eq!(response.header("Retry-After"), Some("3"));
+        assert_eq!(response.header("Content-Type"), Some(TEXT));
+        assert_eq!(response.header("Tus-Resumable"), Some("1.0.0"));
+        assert_eq!(response.connection, Connection::Close);
+    }
+
+    #[test]
+    fn the_body_of_a_hook_may_be_of_another_type() {
+        let types = [("content-type", "application/json"), ("Content-Type", "text/html")];
+        let response = rejection(422, &types, "{}");
+        let told: Vec<_> = response.headers().filter(|(name, _)| name.len() == 12).collect();
+        assert_eq!(told, [("content-type", "application/json")]);
+        assert_eq!(response.body(), "{}");
+        // Our own text is not of its type.
+        let response = rejection(422, &types, "");
+        let told: Vec<_> = response.headers().filter(|(name, _)| name.len() == 12).collect();
+        assert_eq!(told, [("Content-Type", TEXT)]);
+        assert!(response.body().starts_with("ERR_UPLOAD_REJECTED: "));
+    }
+
+    #[test]
+    fn a_hook_can_break_neither_protocol_nor_framing() {
+        let plain = rejection(400, &[], "no");
+        let ours = ["content-length", "Transfer-Encoding", "connection", "Date", "location", "Cache-Control"];
+        let more = ["upload-offset", "Upload-Expires", "TUS-Resumable", "Tus-Extension", "X-Request-Id"];
+        let malformed = ["", "a b", "a:", "a\r\nb", "\u{e9}"];
+        for name in ours.into_iter().chain(more).chain(malformed) {
+            assert_eq!(rejection(400, &[(name, "1")], "no"), plain, "{name:?}");
+        }
+        for value in ["a\r\nSet-Cookie: b", "a\nb", "a\0", "\u{7f}"] {
+            assert_eq!(rejection(400, &[("X-A", value)], "no"), plain, "{value:?}");
+        }
+        assert_eq!(rejection(400, &[("Content-Type", "a\nb")], "no"), plain);
+        for status in [0, 100, 200, 399, 600, u16::MAX] {
+            assert_eq!(rejection(status, &[], "no").status(), 500);
+        }
+        assert_eq!(rejection(599, &[], "no").status(), 599);
+    }
 
     #[test]
     fn a_refusal_says_its_code_and_bears_the_common_headers() {

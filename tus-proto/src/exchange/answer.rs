@@ -1,11 +1,11 @@
 //! What a request comes to, and the response that says so.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{boxed::Box, string::String, vec::Vec};
 
 use super::checks::Refusal;
 use crate::{
-    Abort, Code, Completion, Concat, Config, Connection, Failure, Framing, Record, Response, UploadId,
-    WallTime,
+    Abort, Code, Completion, Concat, Config, Connection, Failure, Framing, Record, Rejection, Response,
+    UploadId, WallTime,
 };
 
 /// The outcome of a request.
@@ -15,6 +15,12 @@ pub(super) enum Answer {
     /// Refused by the head alone.
     Refused(Refusal),
     Failed(Code),
+    /// Refused by a hook; `code` where it does not say why.
+    Rejected {
+        rejection: Box<Rejection>,
+        code: Code,
+        to_head: bool,
+    },
     /// HEAD: the upload's state.
     State(Record),
     /// HEAD: it can't be told.
@@ -56,6 +62,10 @@ impl Answer {
                 if refusal.to_head { response.without_body() } else { response }
             }
             Self::Failed(code) => Response::refusal(code, wall),
+            Self::Rejected { rejection, code, to_head } => {
+                let response = Response::rejection(*rejection, code, wall);
+                if to_head { response.without_body() } else { response }
+            }
             Self::State(record) => state(&record, wall),
             Self::Untold(code) => Response::refusal(code, wall).without_body(),
             Self::Created { location, offset, body_read } => {

@@ -1,5 +1,6 @@
-//! The checks that need nothing but the head, in their order: path, method override, OPTIONS, version,
-//! method, header syntax, expectation. What passes is a [`Request`] of typed values.
+//! The checks that need nothing but the head, in their order: path and method override, behind which
+//! `on_incoming_request` has its turn ([`Address`]), then version, method, header syntax, expectation. What
+//! passes is a [`Request`] of typed values.
 
 use alloc::{format, string::String, vec::Vec};
 
@@ -15,7 +16,6 @@ use crate::{
 /// A request as the rest of the exchange sees it.
 #[derive(Debug)]
 pub(super) enum Request {
-    Options,
     Create(Creation),
     Concat(Assembly),
     Look(UploadId),
@@ -92,6 +92,19 @@ impl Method {
             _ => Self::Other,
         }
     }
+
+    /// None where only the head knows it.
+    fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Options => Some("OPTIONS"),
+            Self::Head => Some("HEAD"),
+            Self::Get => Some("GET"),
+            Self::Post => Some("POST"),
+            Self::Patch => Some("PATCH"),
+            Self::Delete => Some("DELETE"),
+            Self::Other => None,
+        }
+    }
 }
 
 /// What a request target names.
@@ -102,18 +115,53 @@ enum Place {
     Upload(UploadId),
 }
 
-/// Reads and checks a head.
-pub(super) fn check(config: &Config, head: &Head<'_>) -> Result<Request, Refusal> {
+/// What a request wants of what: all that must be known before hooks may see it.
+pub(super) struct Address {
+    place: Place,
+    method: Method,
+}
+
+impl Address {
+    /// The upload that the target names.
+    pub(super) fn id(&self) -> Option<&UploadId> {
+        match &self.place {
+            Place::Upload(id) => Some(id),
+            Place::Server | Place::Collection => None,
+        }
+    }
+
+    /// The name of the method that counts.
+    pub(super) fn method<'a>(&self, head: &Head<'a>) -> &'a str {
+        self.method.name().unwrap_or(head.method)
+    }
+
+    pub(super) fn is_head(&self) -> bool {
+        self.method == Method::Head
+    }
+
+    pub(super) fn is_options(&self) -> bool {
+        self.method == Method::Options
+    }
+}
+
+fn refuse(code: Code, method: Method) -> Refusal {
+    Refusal { code, allow: "", to_head: method == Method::Head }
+}
+
+/// Reads path and method.
+pub(super) fn address(config: &Config, head: &Head<'_>) -> Result<Address, Refusal> {
     let actual = Method::named(head.method);
-    let refuse = |code, method| Refusal { code, allow: "", to_head: method == Method::Head };
     let place = place(config, head.target).map_err(|code| refuse(code, actual))?;
     let method = match actual {
         Method::Options => Method::Options,
         _ => overridden(head, actual).map_err(|code| refuse(code, actual))?,
     };
-    if method == Method::Options {
-        return Ok(Request::Options);
-    }
+    Ok(Address { place, method })
+}
+
+/// Checks the rest of the head.
+pub(super) fn check(config: &Config, head: &Head<'_>, address: Address) -> Result<Request, Refusal> {
+    let Address { place, method } = address;
     if method != Method::Get && !matches!(single(head, "Tus-Resumable"), Ok(Some(b"1.0.0"))) {
         return Err(refuse(Code::UnsupportedVersion, method));
     }

@@ -1,11 +1,12 @@
 //! POST of a final: one command, which the store carries out in one transaction. No byte of it passes here.
 
-use alloc::string::String;
+use alloc::{string::String, vec::Vec};
 
 use super::{
     Exchange, State,
     answer::{self, Answer},
     checks::Assembly,
+    create::{Draft, Making},
 };
 use crate::{Code, Command, Completion, Concat, Event, Framing, Now, Record, Unfit, UploadId};
 
@@ -17,7 +18,6 @@ impl Exchange {
         }
         let Assembly { value, parts, metadata, location } = assembly;
         let id = UploadId::generate(now.wall, entropy);
-        let location = answer::location(location, &id);
         let record = Record {
             id,
             created: now.wall,
@@ -27,6 +27,10 @@ impl Exchange {
             expires: self.config.expires(now.wall, None),
             concat: Some(Concat::Final(value)),
         };
+        self.draft(now, Draft::new(record, location, Making::Final { parts }));
+    }
+
+    pub(super) fn assemble(&mut self, record: Record, parts: Vec<UploadId>, location: String) {
         let (max, delete_parts) = (self.config.max_size(), self.config.delete_parts);
         let op = self.store(Command::Concat { record, parts, max, delete_parts });
         self.state = State::Concatenating(op, location);

@@ -1,14 +1,60 @@
 //! POST: a new record, and where the body holds the upload's first bytes, their reception.
 
-use alloc::string::String;
+use alloc::{string::String, sync::Arc, vec::Vec};
 
 use super::{
     Exchange, Purpose, State,
     answer::{self, Answer},
     checks::Creation,
+    hooks::Pending,
     reception::{Limit, Receiving, Reply},
 };
-use crate::{Code, Command, Completion, Event, Framing, Now, Record, UploadId, header::Checksums};
+use crate::{
+    Code, Command, Completion, Event, Framing, HookCall, Now, Record, RequestInfo, UploadId,
+    header::{Checksums, checked_metadata},
+};
+
+/// An upload as it would be: `on_upload_create` may still change it, or refuse it.
+#[derive(Debug)]
+pub(super) struct Draft {
+    record: Record,
+    /// What `Location` has before the id.
+    location: String,
+    making: Making,
+}
+
+/// What else it takes to make it.
+#[derive(Debug)]
+pub(super) enum Making {
+    Upload { checksums: Checksums, with_upload: bool },
+    Final { parts: Vec<UploadId> },
+}
+
+impl Draft {
+    pub(super) fn new(record: Record, location: String, making: Making) -> Self {
+        Self { record, location, making }
+    }
+
+    /// What the hook is asked.
+    pub(super) fn call(&self, request: Arc<RequestInfo>) -> HookCall {
+        let parts = match &self.making {
+            Making::Upload { .. } => Vec::new(),
+            Making::Final { parts } => parts.clone(),
+        };
+        HookCall::Create { request, upload: self.record.clone(), parts }
+    }
+
+    /// With what the hook would have instead; none where it breaks the rules of the header.
+    pub(super) fn changed(mut self, metadata: Option<String>, id: Option<UploadId>) -> Option<Self> {
+        if let Some(metadata) = metadata {
+            self.record.metadata = checked_metadata(metadata).ok()?;
+        }
+        if let Some(id) = id {
+            self.record.id = id;
+        }
+        Some(self)
+    }
+}
 
 /// An upload that this request makes.
 #[derive(Debug)]
@@ -38,12 +84,31 @@ impl Exchange {
             return self.end(now, Some(Answer::Failed(code)));
         }
         let id = UploadId::generate(now.wall, entropy);
-        let location = answer::location(location, &id);
         let mut record = Record { id, created: now.wall, offset: 0, length, metadata, expires: None, concat };
         // A finished upload does not expire, and one of no bytes is finished; a part does all the same.
         if !record.is_complete() || record.is_partial() {
             record.expires = self.config.expires(now.wall, None);
         }
+        self.draft(now, Draft::new(record, location, Making::Upload { checksums, with_upload }));
+    }
+
+    /// Makes it so, if the hook lets it.
+    pub(super) fn draft(&mut self, now: Now, draft: Draft) {
+        match self.config.hooks.create {
+            true => self.consult(draft.call(self.info()), Pending::Create(draft)),
+            false => self.make(now, draft),
+        }
+    }
+
+    pub(super) fn make(&mut self, now: Now, draft: Draft) {
+        let Draft { mut record, location, making } = draft;
+        // A hook may have taken its time.
+        record.expires = record.expires.and_then(|expires| self.config.expires(now.wall, Some(expires)));
+        let location = answer::location(location, &record.id);
+        let (checksums, with_upload) = match making {
+            Making::Upload { checksums, with_upload } => (checksums, with_upload),
+            Making::Final { parts } => return self.assemble(record, parts, location),
+        };
         let op = self.store(Command::Create { record: record.clone() });
         self.state = State::Creating(op, Created { record, location, checksums, with_upload });
     }
@@ -61,7 +126,8 @@ impl Exchange {
 
     pub(super) fn on_created(&mut self, now: Now, created: Created, completion: Completion) {
         if completion != Completion::Created {
-            // An id that exists is 80 random bits met twice: the client's next try has others.
+            // An id that exists is 80 random bits met twice, or a hook's choice. Its address is not told: it may
+            // be somebody else's. The client's next try has other bits, and the hook another choice.
             return self.end(now, Some(Answer::Failed(answer::to_completion(&completion))));
         }
         self.notify(Event::Created);

@@ -8,6 +8,10 @@
 //!             ├ PATCH   Loading ── Locking ── Reloading ─┴─ Receiving ─┐                 │
 //!             └ DELETE  Loading ── Locking ── Deleting ────────────────┴─ Releasing ─────┘
 //! ```
+//! Where hooks are subscribed: `Showing` (the upload, to the hook) and `Consulting` stand in front of all of
+//! these but OPTIONS, and in front of `Deleting`; `Consulting` in front of `Creating` and `Concatenating`; and
+//! `Receiving`, where a hook is asked beside the commits, may end in `Stopping`.
+//!
 //! Each state but `Receiving` waits for exactly one completion, which moves the exchange on. `Releasing`
 //! follows the completion of every command of the lock's holder, and the response follows the release: a
 //! client's next request never meets its own lock.
@@ -16,6 +20,7 @@ mod answer;
 mod checks;
 mod concat;
 mod create;
+mod hooks;
 mod lease;
 mod look;
 mod receive;
@@ -27,10 +32,11 @@ use alloc::{boxed::Box, collections::VecDeque, string::String, sync::Arc};
 
 use crate::{
     Abort, Code, Command, Completion, Config, Deadline, Event, Framing, Head, Input, LockCall, LockReply,
-    Now, OpId, Output, Reason, Record, Response, UploadId, WallTime, cors::Origin, header,
+    Now, OpId, Output, Reason, Record, RequestInfo, Response, UploadId, WallTime, cors::Origin, header,
 };
 use answer::Answer;
-use checks::{Patch, Request};
+use checks::{Patch, Refusal, Request};
+use hooks::{Pending, Stopped};
 use lease::Lease;
 use look::Look;
 use reception::Receiving;
@@ -60,11 +66,17 @@ pub struct Exchange {
     abort: Option<Abort>,
     /// The newcomer that waits behind us, where it came at such a time, and where it would write.
     newcomer: Option<Option<u64>>,
+    /// The request as hooks see it; none where none of those that would is subscribed.
+    request: Option<Arc<RequestInfo>>,
 }
 
 /// What the exchange waits for. An operation that a state names is the one whose completion moves it on.
 #[derive(Debug)]
 enum State {
+    /// For the record that a hook is to see.
+    Showing(OpId, Box<Pending>),
+    /// For a hook, before anything is done.
+    Consulting(OpId, Box<Pending>),
     /// HEAD: for the checkpoint, then for the record.
     Looking(Look),
     /// PATCH and DELETE: for the record, before the lock is asked for.
@@ -79,6 +91,8 @@ enum State {
     Concatenating(OpId, String),
     /// POST and PATCH: for the body, and for its commits.
     Receiving(Box<Receiving>),
+    /// POST and PATCH: for the deletion of an upload that a hook has stopped.
+    Stopping(OpId, Box<Stopped>),
     /// DELETE: for the store.
     Deleting(OpId),
     /// For the lock to be free of us; then the answer, where somebody is left to get it.
@@ -99,7 +113,7 @@ enum Purpose {
 impl Exchange {
     /// Takes a request up. `entropy` are fresh random bytes: a new upload's id is made of them.
     pub fn new(config: Arc<Config>, head: &Head<'_>, entropy: [u8; 10], now: Now) -> Self {
-        let checked = checks::check(&config, head);
+        let address = checks::address(&config, head);
         let origin = config.cors.origin(head);
         let mut exchange = Self {
             config,
@@ -113,17 +127,26 @@ impl Exchange {
             expires: None,
             abort: None,
             newcomer: None,
+            request: None,
         };
-        match checked {
-            Ok(Request::Options) => exchange.answer(now, Answer::Options),
-            Ok(Request::Look(id)) => exchange.look(now, id),
-            Ok(Request::Create(creation)) => exchange.create(now, creation, entropy),
-            Ok(Request::Concat(assembly)) => exchange.concat(now, assembly, entropy),
-            Ok(Request::Write(patch)) => exchange.load(Purpose::Write(patch)),
-            Ok(Request::Terminate(id)) => exchange.load(Purpose::Terminate(id)),
+        match address {
+            Ok(address) if address.is_options() => exchange.answer(now, Answer::Options),
+            Ok(address) => exchange.admit(now, head, address, entropy),
             Err(refusal) => exchange.answer(now, Answer::Refused(refusal)),
         }
         exchange
+    }
+
+    /// Does what the head asks for, now that it may be done.
+    fn begin(&mut self, now: Now, checked: Result<Request, Refusal>, entropy: [u8; 10]) {
+        match checked {
+            Ok(Request::Look(id)) => self.look(now, id),
+            Ok(Request::Create(creation)) => self.create(now, creation, entropy),
+            Ok(Request::Concat(assembly)) => self.concat(now, assembly, entropy),
+            Ok(Request::Write(patch)) => self.load(Purpose::Write(patch)),
+            Ok(Request::Terminate(id)) => self.load(Purpose::Terminate(id)),
+            Err(refusal) => self.answer(now, Answer::Refused(refusal)),
+        }
     }
 
     /// What is to be done next.
@@ -153,7 +176,7 @@ impl Exchange {
         match input {
             Input::Lock(op, reply) => self.on_lock(now, op, reply),
             Input::Store(op, completion) => self.on_store(now, op, completion),
-            Input::Hook(..) => self.notify_stale(),
+            Input::Hook(op, reply) => self.on_hook(now, op, reply),
             Input::Abort(abort) => self.on_abort(now, abort),
             Input::Timeout => self.on_timeout(now),
             Input::Yield(offset) => self.on_yield(now, offset),
@@ -201,6 +224,8 @@ impl Exchange {
             State::Concatenating(waited, location) if waited == op => {
                 self.on_concatenated(now, location, completion)
             }
+            State::Showing(waited, pending) if waited == op => self.on_shown(now, *pending, completion),
+            State::Stopping(waited, stopped) if waited == op => self.on_stopped(now, *stopped, completion),
             State::Deleting(waited) if waited == op => self.on_deleted(now, completion),
             State::Receiving(receiving) => self.on_received(now, receiving, op, completion),
             other => self.stale(other),
@@ -263,6 +288,7 @@ impl Exchange {
             State::Locking(_, purpose) => {
                 self.end(now, answer::to_abort(abort).map(|code| purpose.refused(code)))
             }
+            State::Consulting(_, pending) => self.abandon(now, &pending, abort),
             State::Over => self.stale(State::Over),
             other => {
                 self.state = other;

@@ -7,6 +7,7 @@ use alloc::boxed::Box;
 use super::{
     Exchange, State,
     answer::{self, Answer},
+    hooks::Assent,
     reception::{Append, Body, Failed, Fate, Receiving, Reply, Settling, failed},
 };
 use crate::{
@@ -19,6 +20,9 @@ impl Exchange {
     pub(super) fn receive(&mut self, now: Now, receiving: Receiving) {
         let mut receiving = Box::new(receiving);
         receiving.plan_renewal(&self.config, now);
+        if self.config.hooks.chunk {
+            receiving.assent = Assent::Due;
+        }
         if self.framing == Framing::Length(0) {
             // A body of no bytes needs no Append to be verified.
             receiving.verify(&Trailers::default(), &self.config.checksum_algorithms);
@@ -59,6 +63,12 @@ impl Exchange {
                 }
             } else if let Some(checksum) = receiving.unverified.take() {
                 self.read_back(&mut receiving, checksum);
+            } else if receiving.awaits_assent() {
+                if receiving.wants_checkpoint(&self.config, now.monotonic) {
+                    self.commit(now, &mut receiving);
+                } else if core::mem::take(&mut receiving.asked) {
+                    self.checkpointed();
+                }
             } else if let Some(fate) = receiving.fate() {
                 return self.settle(now, receiving, fate);
             }
@@ -74,7 +84,8 @@ impl Exchange {
 
     /// The body's fate is known: bring what is staged to rest, then end.
     fn settle(&mut self, now: Now, mut receiving: Box<Receiving>, fate: Fate) {
-        let lost = matches!(fate, Fate::Cut(Abort::LockLost));
+        // Nothing that is staged is committed or forgotten then: it is not ours any more, or soon nobody's.
+        let lost = matches!(fate, Fate::Cut(Abort::LockLost) | Fate::Stopped(_));
         if receiving.forgets(&fate) && !lost {
             if receiving.staged > receiving.committed {
                 let (fence, _) = self.lease.grant();
@@ -83,12 +94,15 @@ impl Exchange {
                 self.state = State::Receiving(receiving);
                 return;
             }
+        } else if receiving.needs_assent() && !lost {
+            return self.ask_assent(receiving);
         } else if receiving.is_dirty() && !lost {
             self.commit(now, &mut receiving);
             self.state = State::Receiving(receiving);
             return;
         }
         let code = match fate {
+            Fate::Stopped(rejection) => return self.stop_upload(*receiving, rejection),
             Fate::Complete => {
                 let answer = match receiving.reply {
                     Reply::Write => Answer::Written(receiving.committed),
@@ -116,22 +130,16 @@ impl Exchange {
             }
             Fate::Failed(Failed::Code(code)) | Fate::Refused(code) | Fate::Refuted(code) => code,
         };
-        self.end(
-            now,
-            Some(match receiving.reply {
-                Reply::Write => Answer::Failed(code),
-                Reply::Create(location) => Answer::CreatedButFailed { location, code },
-            }),
-        );
+        self.end(now, Some(receiving.reply.failed(code)));
     }
 
-    /// Commits what may be committed; what is not verified yet may not, but the upload must not expire under it.
+    /// Commits what may be committed; what is held back may not, but the upload must not expire under it.
     fn commit(&mut self, now: Now, receiving: &mut Receiving) {
         let (fence, _) = self.lease.grant();
-        let verified = !receiving.checksums.guard() || matches!(receiving.append, Append::Ended(_));
+        let held = receiving.holds();
         let from = receiving.committed;
-        let (to, length) = if verified { (receiving.staged, receiving.declare) } else { (from, None) };
-        let finish = verified && receiving.length == Some(to);
+        let (to, length) = if held { (from, None) } else { (receiving.staged, receiving.declare) };
+        let finish = !held && receiving.length == Some(to);
         let expires = match finish && !receiving.partial {
             true => None,
             false => self.config.expires(now.wall, receiving.expires),

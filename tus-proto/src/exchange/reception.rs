@@ -1,13 +1,16 @@
 //! A body on its way, as data: how much of it is staged and committed, what may still come, and what becomes
 //! of it. [`receive`](super::receive) moves it.
 
-use alloc::string::String;
+use alloc::{boxed::Box, string::String};
 use core::time::Duration;
 
-use super::answer;
+use super::{
+    answer::{self, Answer},
+    hooks::Assent,
+};
 use crate::{
     Abort, Algorithm, AppendEnd, Code, Completion, Config, Deadline, Digest, Instant, Now, OpId, Reason,
-    Record, Trailers, UploadId, WallTime,
+    Record, Rejection, Trailers, UploadId, WallTime,
     header::{Checksum, Checksums},
 };
 
@@ -49,6 +52,16 @@ pub(super) enum Reply {
     Write,
 }
 
+impl Reply {
+    /// The request fails. That it made an upload is told all the same: else nobody could ever find it.
+    pub(super) fn failed(self, code: Code) -> Answer {
+        match self {
+            Self::Create(location) => Answer::CreatedButFailed { location, code },
+            Self::Write => Answer::Failed(code),
+        }
+    }
+}
+
 /// A body on its way. All offsets are the upload's.
 #[derive(Debug)]
 pub(super) struct Receiving {
@@ -88,6 +101,7 @@ pub(super) struct Receiving {
     /// A newcomer waits, and would write at this offset.
     pub newcomer: Option<Option<u64>>,
     pub failed: Option<Failed>,
+    pub assent: Assent,
 }
 
 #[derive(Debug)]
@@ -141,6 +155,8 @@ pub(super) enum Fate {
     /// The body is complete, and not what its checksum says.
     Refuted(Code),
     Failed(Failed),
+    /// The hook would not have it.
+    Stopped(Box<Rejection>),
 }
 
 impl Receiving {
@@ -176,16 +192,18 @@ impl Receiving {
             asked: false,
             newcomer: None,
             failed: None,
+            assent: Assent::Given,
         }
     }
 
     pub(super) fn deadline(&self, config: &Config) -> Option<Deadline> {
-        let Append::Open { stopping: false, .. } = self.append else { return None };
-        if self.settling.is_some() {
+        let writing = matches!(self.append, Append::Open { stopping: false, .. }) || self.awaits_assent();
+        if !writing || self.settling.is_some() {
             return None;
         }
+        let dirty_since = self.dirty_since.filter(|_| !self.holds());
         let checkpoint =
-            self.dirty_since.map(|since| (since.after(config.checkpoint_interval), Reason::Checkpoint));
+            dirty_since.map(|since| (since.after(config.checkpoint_interval), Reason::Checkpoint));
         // Nothing expires while it is written to. What is complete, as a part may be, can't be written to.
         let complete = self.length == Some(self.committed) && self.declare.is_none();
         let expiry = self.renew_at.filter(|_| !complete).map(|at| (at, Reason::Expiry));
@@ -208,8 +226,28 @@ impl Receiving {
         let due = self.deadline(config).filter(|(at, _)| *at <= now).map(|(_, reason)| reason);
         let much = self.staged.saturating_sub(self.tried) >= config.checkpoint_bytes;
         let asked = self.asked || due == Some(Reason::Checkpoint) || much;
-        // What is not verified yet is not committed.
-        due == Some(Reason::Expiry) || (asked && self.staged > self.committed && !self.checksums.guard())
+        due == Some(Reason::Expiry) || (asked && self.staged > self.committed && !self.holds())
+    }
+
+    /// Whether what is staged may not be committed yet: it is not verified, or it would complete the upload, or
+    /// be its last word in this request, and a hook has its say before that.
+    pub(super) fn holds(&self) -> bool {
+        match (&self.append, &self.assent) {
+            (Append::Open { .. }, Assent::Due) if self.length == Some(self.staged) => true,
+            (Append::Open { .. }, _) => self.checksums.guard(),
+            (Append::Ended(_), assent) => matches!(assent, Assent::Asked(_)),
+        }
+    }
+
+    /// Whether nothing but the hook is waited for. It is not where the bytes can't stay anyway.
+    pub(super) fn awaits_assent(&self) -> bool {
+        let lost = self.failed.is_some() || matches!(self.body, Body::Cut(Abort::LockLost));
+        matches!(self.assent, Assent::Asked(_)) && !lost
+    }
+
+    /// Whether the hook is to be asked now that the body has come to its end: bytes came.
+    pub(super) fn needs_assent(&self) -> bool {
+        matches!(self.assent, Assent::Due) && self.staged > self.at
     }
 
     /// Whether so much is staged and not committed that the commit under way should be waited for.
@@ -253,6 +291,9 @@ impl Receiving {
         if let Some(failed) = self.failed {
             return Some(Fate::Failed(failed));
         }
+        if let Assent::Refused(rejection) = &self.assent {
+            return Some(Fate::Stopped(rejection.clone()));
+        }
         match (end, &self.body, self.newcomer) {
             (AppendEnd::Overflow, ..) => Some(Fate::Overflow),
             (AppendEnd::Failed(failure), ..) => Some(Fate::Refused(answer::to_failure(failure))),
@@ -269,7 +310,7 @@ impl Receiving {
         match fate {
             Fate::Yielded(offset) => *offset == Some(self.committed) || self.checksums.guard(),
             Fate::Failed(_) | Fate::Refuted(_) => true,
-            Fate::Complete => false,
+            Fate::Complete | Fate::Stopped(_) => false,
             // All or nothing.
             Fate::Cut(_) | Fate::Overflow | Fate::Refused(_) => self.checksums.guard(),
         }

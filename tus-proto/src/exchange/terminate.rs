@@ -3,11 +3,19 @@
 use super::{
     Exchange, State,
     answer::{self, Answer},
+    hooks::Pending,
 };
 use crate::{Command, Completion, Event, Now, UploadId};
 
 impl Exchange {
     pub(super) fn terminate(&mut self, id: UploadId) {
+        match self.config.hooks.terminate {
+            true => self.show(id.clone(), Pending::Terminate(id)),
+            false => self.delete(id),
+        }
+    }
+
+    pub(super) fn delete(&mut self, id: UploadId) {
         let (fence, _) = self.lease.grant();
         let op = self.store(Command::Delete { id, fence });
         self.state = State::Deleting(op);

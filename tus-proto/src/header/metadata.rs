@@ -39,10 +39,14 @@ impl From<MetadataError> for Code {
 pub(crate) fn joined_metadata(head: &Head<'_>) -> Result<String, MetadataError> {
     let lines: Vec<&[u8]> = head.values("Upload-Metadata").filter(|line| !line.is_empty()).collect();
     let joined = lines.join(&b", "[..]);
-    if joined.len() > MAX_LEN {
+    checked_metadata(String::from_utf8(joined).map_err(|_| MetadataError::Malformed)?)
+}
+
+/// An `Upload-Metadata` that is well-formed, whoever wrote it.
+pub(crate) fn checked_metadata(text: String) -> Result<String, MetadataError> {
+    if text.len() > MAX_LEN {
         return Err(MetadataError::TooLarge);
     }
-    let text = String::from_utf8(joined).map_err(|_| MetadataError::Malformed)?;
     if !text.is_empty() {
         let mut keys = BTreeSet::new();
         for pair in text.split(',') {

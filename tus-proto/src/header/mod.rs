@@ -10,7 +10,7 @@ mod origin;
 pub(crate) use checksum::{Checksum, Checksums};
 pub(crate) use concat::UploadConcat;
 pub(crate) use media_type::is_offset_octet_stream;
-pub(crate) use metadata::joined_metadata;
+pub(crate) use metadata::{checked_metadata, joined_metadata};
 pub(crate) use number::number;
 pub(crate) use origin::external_origin;
 
@@ -33,6 +33,12 @@ pub(crate) fn single<'a>(head: &Head<'a>, name: &str) -> Result<Option<&'a [u8]>
 pub(crate) fn members<'a>(head: &Head<'a>, name: &str) -> impl Iterator<Item = &'a [u8]> {
     let lines = head.values(name).flat_map(|value| value.split(|b| *b == b','));
     lines.map(<[u8]>::trim_ascii).filter(|member| !member.is_empty())
+}
+
+/// Whether this is a token (RFC 9110 section 5.6.2), as the name of a field must be.
+pub(crate) fn is_token(text: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    !text.is_empty() && text.bytes().all(allowed)
 }
 
 /// The longest `X-Request-ID` that is echoed, in characters.

@@ -106,6 +106,8 @@ fn nothing_expires_while_it_is_written_to_and_what_is_not_verified_is_not_commit
     let asked = script.commits(3, 3);
     assert_eq!((asked.expires, asked.finish), (at(45), false));
     script.idle();
+    // What is staged waits for no checkpoint.
+    assert_eq!(script.deadline().map(|(_, reason)| reason), Some(Reason::Renew));
     script.appended(grant, 4, AppendEnd::BodyEnd);
     script.input(Input::BodyEnd(Trailers::default()));
 }

@@ -12,6 +12,7 @@ mod deferred;
 mod expiry;
 mod failures;
 mod head;
+mod hooks;
 mod limits;
 mod lock;
 mod patch;

@@ -3,8 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use tus_proto::{
-    Abort, AppendEnd, Command, Completion, Config, Event, Exchange, Fence, Framing, Head, Input, Instant,
-    LockCall, LockReply, Now, OpId, Output, Reason, Record, Response, Trailers, UploadId, WallTime,
+    Abort, AppendEnd, Command, Completion, Config, Event, Exchange, Fence, Framing, Head, HookCall,
+    HookReply, Input, Instant, LockCall, LockReply, Now, OpId, Output, Reason, Record, Response, Trailers,
+    UploadId, WallTime,
 };
 
 /// The fence of the grants that [`Script::acquire`] makes.
@@ -75,6 +76,10 @@ impl Sent {
             .with("Upload-Length", length)
             .with("Content-Type", "application/offset+octet-stream")
             .framed(framing)
+    }
+
+    pub(crate) fn is_head(&self) -> bool {
+        self.method == "HEAD"
     }
 
     pub(crate) fn with(mut self, name: &'static str, value: impl ToString) -> Self {
@@ -152,6 +157,10 @@ impl Script {
         self.input(Input::Store(op, completion));
     }
 
+    pub(crate) fn decided(&mut self, op: OpId, reply: HookReply) {
+        self.input(Input::Hook(op, reply));
+    }
+
     pub(crate) fn replied(&mut self, op: OpId, reply: LockReply) {
         self.input(Input::Lock(op, reply));
     }
@@ -225,6 +234,15 @@ impl Script {
         match self.next() {
             Some(Output::Store(op, command)) => (op, command),
             other => panic!("a store command should come, not {other:?}"),
+        }
+    }
+
+    /// A hook is asked.
+    #[track_caller]
+    pub(crate) fn hook(&mut self) -> (OpId, HookCall) {
+        match self.next() {
+            Some(Output::Hook(op, call)) => (op, call),
+            other => panic!("a hook should be asked, not {other:?}"),
         }
     }
 

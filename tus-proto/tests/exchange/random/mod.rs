@@ -1,11 +1,12 @@
 //! Thousands of runs in random orders of inputs, legal ones and illegal ones: what must hold in every order.
 //! The seeds are fixed, so a failing run can be had again.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tus_proto::{
-    Abort, AppendEnd, Command, Completion, Concat, Config, Exchange, Failure, Fence, Framing, Head, Input,
-    Instant, LockCall, LockReply, Now, OpId, Record, Trailers, Unfit, WallTime,
+    Abort, AppendEnd, Command, Completion, Concat, Config, Exchange, Failure, Fence, Framing, Head,
+    HookReply, Input, Instant, LockCall, LockReply, Now, OpId, Record, Rejection, Subscriptions, Trailers,
+    Unfit, UploadId, WallTime,
 };
 
 use super::script::record;
@@ -15,7 +16,7 @@ use prng::Random;
 mod oracle;
 mod prng;
 
-const RUNS: u64 = 30_000;
+const RUNS: u64 = 40_000;
 const STEPS: usize = 60;
 const TYPE: &str = "application/offset+octet-stream";
 const TYPES: [&str; 5] = [TYPE, TYPE, TYPE, TYPE, "x/y"];
@@ -33,10 +34,20 @@ impl Run {
     fn new(seed: u64) -> Self {
         let mut random = Random::new(seed);
         let limits = [0, 0, 7, 100];
+        // In half of the runs nobody subscribes to anything.
+        let hooked = random.chance(50);
+        let mut subscribed = || hooked && random.chance(60);
+        let hooks = Subscriptions {
+            incoming: subscribed(),
+            create: subscribed(),
+            chunk: subscribed(),
+            terminate: subscribed(),
+        };
         let config = Config::builder()
             .max_size(random.one(&limits))
             .max_chunk_size(random.one(&limits))
             .checkpoint_bytes(random.one(&[1, 5, 1000]))
+            .hooks(hooks)
             .lock_ttl(Duration::from_secs(random.one(&[1, 3, 60])))
             .build()
             .unwrap();
@@ -63,7 +74,7 @@ impl Run {
         let head = Head { method, target, fields: &fields, framing, secure: false };
         let now = Now { monotonic: Instant::from_micros(1), wall: WallTime::default() };
         let exchange = Exchange::new(Arc::new(config), &head, [1; 10], now);
-        Self { random, exchange, now, offset, seen: Seen::default() }
+        Self { random, exchange, now, offset, seen: Seen::new(hooks) }
     }
 
     /// Takes what the exchange puts out, and holds it against what it has promised.
@@ -174,7 +185,16 @@ impl Run {
                 let completion = if self.random.chance(95) { natural } else { self.any_completion() };
                 self.tell(op, &command, completion);
             }
+            Due::Hook(op) => {
+                let reply = if self.random.chance(70) { HookReply::Proceed } else { self.any_decision() };
+                self.decide(op, reply);
+            }
         }
+    }
+
+    fn decide(&mut self, op: OpId, reply: HookReply) {
+        self.seen.decided(&reply);
+        self.handle(Input::Hook(op, reply));
     }
 
     /// What a store in good health answers.
@@ -227,7 +247,8 @@ impl Run {
             return;
         }
         let op = self.random.one(&over);
-        let input = match self.random.below(3) {
+        let input = match self.random.below(4) {
+            3 => Input::Hook(op, self.any_decision()),
             0 => Input::Lock(op, self.any_reply()),
             1 => Input::Store(op, self.any_completion()),
             _ => Input::Staged(op, self.random.below(50)),
@@ -244,6 +265,18 @@ impl Run {
             LockReply::Released,
             LockReply::Checkpointed,
             LockReply::Unavailable,
+        ])
+    }
+
+    fn any_decision(&mut self) -> HookReply {
+        let rejection = |status| Rejection { status, headers: Vec::new(), body: String::new() };
+        self.random.one(&[
+            HookReply::Proceed,
+            HookReply::Change { metadata: Some("a YQ==".into()), id: UploadId::new("other") },
+            HookReply::Change { metadata: Some("a !".into()), id: None },
+            HookReply::Refuse(rejection(403)),
+            HookReply::Refuse(rejection(99)),
+            HookReply::Failed,
         ])
     }
 
@@ -300,6 +333,7 @@ impl Run {
                     };
                     self.tell(op, &command, completion);
                 }
+                Some(Due::Hook(op)) => self.decide(op, HookReply::Proceed),
                 None => self.handle(Input::Abort(Abort::PeerGone)),
             }
         }
@@ -311,6 +345,7 @@ impl Run {
 fn in_every_order_of_inputs_the_promises_hold() {
     let mut answered = 0;
     let mut received = 0;
+    let mut asked = BTreeMap::new();
     for seed in 0..RUNS {
         let outcome = std::panic::catch_unwind(|| {
             let mut run = Run::new(seed);
@@ -324,12 +359,16 @@ fn in_every_order_of_inputs_the_promises_hold() {
                 run.step();
                 run.stale();
             }
-            (run.seen.responses, u32::from(run.seen.committed > run.seen.at))
+            (run.seen.responses, u32::from(run.seen.committed > run.seen.at), run.seen.asked)
         });
-        let (responses, commits) = outcome.unwrap_or_else(|_| panic!("seed {seed}"));
+        let (responses, commits, hooks) = outcome.unwrap_or_else(|_| panic!("seed {seed}"));
         answered += responses;
         received += commits;
+        for name in hooks {
+            *asked.entry(name).or_insert(0) += 1;
+        }
     }
     // The runs are of use only where many come far.
-    assert!(answered > 25_000 && received > 3_000, "{answered} answered, {received} received");
+    assert!(answered > 34_000 && received > 3_000, "{answered} answered, {received} received");
+    assert!(asked.len() == 4 && asked.values().all(|times| *times > 700), "{asked:?}");
 }

@@ -1,12 +1,13 @@
 //! What a run has seen of its exchange, held against what every exchange promises.
 
-use tus_proto::{Command, Completion, LockCall, OpId, Output};
+use tus_proto::{Command, Completion, HookCall, HookReply, LockCall, OpId, Output, Subscriptions};
 
 /// A call whose completion is due.
 #[derive(Clone, Debug)]
 pub(super) enum Due {
     Lock(OpId, LockCall),
     Store(OpId, Command),
+    Hook(OpId),
 }
 
 /// What the run has seen, and so what may still come.
@@ -34,11 +35,22 @@ pub(super) struct Seen {
     pub(super) made: bool,
     /// The upload is a final: nobody may write to it.
     pub(super) is_final: bool,
+    hooks: Subscriptions,
+    /// The hooks that were asked, in order.
+    pub(super) asked: Vec<&'static str>,
+    /// The last one let the request go on; none while it has not decided.
+    let_on: Option<bool>,
+    /// It did not, and has said so.
+    refused: bool,
     pub(super) responses: u32,
     pub(super) done: bool,
 }
 
 impl Seen {
+    pub(super) fn new(hooks: Subscriptions) -> Self {
+        Self { hooks, ..Self::default() }
+    }
+
     /// The exchange has put this out.
     pub(super) fn see(&mut self, output: Output) {
         assert!(!self.done, "{output:?} after Done");
@@ -55,7 +67,7 @@ impl Seen {
                 let tells = [200, 201, 204, 409].contains(&response.status());
                 assert!(tells || response.header("Upload-Offset").is_none());
             }
-            Output::Hook(op, call) => panic!("nobody subscribed to {call:?} ({op:?})"),
+            Output::Hook(op, call) => self.on_hook_call(op, call),
             Output::Notify(_) => {}
             Output::Done => {
                 self.done = true;
@@ -72,7 +84,11 @@ impl Seen {
                 self.staged = self.staged.max(self.at + total.min(&self.max));
             }
             (Command::Append { .. }, _) => self.append = None,
-            (Command::Commit { .. }, Completion::Committed { offset }) => {
+            (Command::Commit { to, .. }, Completion::Committed { offset }) => {
+                // A store may keep less than it was asked to.
+                if self.append.is_none() && self.staged == *to {
+                    self.staged = *offset;
+                }
                 self.settling = false;
                 self.committed = *offset;
             }
@@ -90,8 +106,39 @@ impl Seen {
     /// Whether this call has not completed yet.
     pub(super) fn is_due(&self, op: OpId) -> bool {
         self.due.iter().any(|due| match due {
-            Due::Lock(due, _) | Due::Store(due, _) => *due == op,
+            Due::Lock(due, _) | Due::Store(due, _) | Due::Hook(due) => *due == op,
         })
+    }
+
+    /// A hook decided so.
+    pub(super) fn decided(&mut self, reply: &HookReply) {
+        self.let_on = Some(matches!(reply, HookReply::Proceed | HookReply::Change { .. }));
+        self.refused = matches!(reply, HookReply::Refuse(_));
+    }
+
+    fn on_hook_call(&mut self, op: OpId, call: HookCall) {
+        let (name, subscribed, locked) = match &call {
+            HookCall::Incoming { .. } => ("incoming", self.hooks.incoming, false),
+            HookCall::Create { .. } => ("create", self.hooks.create, false),
+            HookCall::Chunk { offset, .. } => {
+                assert!(self.append.is_none() && !self.settling && !self.commit_failed && !self.lock_lost);
+                assert!(*offset == self.staged && self.staged > self.at, "{call:?}");
+                ("chunk", self.hooks.chunk, true)
+            }
+            HookCall::Terminate { .. } => ("terminate", self.hooks.terminate, true),
+        };
+        assert!(subscribed && !self.asked.contains(&name), "{call:?}");
+        assert_eq!(self.acquired && self.released == 0, locked, "{call:?}");
+        assert!(self.asked.is_empty() || self.let_on == Some(true), "{call:?} after a refusal");
+        self.asked.push(name);
+        self.let_on = None;
+        self.ops.push(op);
+        self.due.push(Due::Hook(op));
+    }
+
+    /// Whether this hook, where somebody listens to it, has let the request go on.
+    fn agreed(&self, subscribed: bool, name: &str) -> bool {
+        !subscribed || (self.asked.last() == Some(&name) && self.let_on == Some(true))
     }
 
     fn on_lock_call(&mut self, op: OpId, call: LockCall) {
@@ -113,6 +160,13 @@ impl Seen {
         }
         self.ops.push(op);
         self.due.push(Due::Lock(op, call));
+    }
+
+    /// Something new is made, once, and if the hooks agree.
+    fn make(&mut self) {
+        assert!(!std::mem::replace(&mut self.made, true));
+        let last = if self.hooks.create { "create" } else { "incoming" };
+        assert!(self.agreed(self.hooks.create || self.hooks.incoming, last));
     }
 
     fn on_command(&mut self, op: OpId, command: Command) {
@@ -139,6 +193,8 @@ impl Seen {
                 } else {
                     assert!(from == to && length.is_some());
                 }
+                assert!(from == to || self.asked.last() != Some(&"chunk") || self.let_on == Some(true));
+                assert!(!(*finish && self.staged > self.at) || self.agreed(self.hooks.chunk, "chunk"));
                 assert!(!*finish || length.is_none_or(|length| length == *to));
                 self.settling = true;
             }
@@ -147,15 +203,20 @@ impl Seen {
                 assert!(self.acquired && !self.settling && self.append.is_none());
                 self.settling = true;
             }
-            Command::Delete { .. } => assert!(self.acquired),
-            Command::Load { .. } => {}
+            Command::Delete { .. } if self.asked.last() == Some(&"chunk") => {
+                assert!(self.acquired && self.refused && !self.settling && !self.lock_lost);
+            }
+            Command::Delete { .. } => {
+                assert!(self.acquired && self.agreed(self.hooks.terminate, "terminate"));
+            }
+            Command::Load { .. } => assert!(self.asked.is_empty() || self.let_on == Some(true)),
             Command::Create { record } => {
-                assert!(!self.made && !record.is_final());
-                self.made = true;
+                assert!(!record.is_final());
+                self.make();
             }
             Command::Concat { record, parts, .. } => {
-                assert!(!self.made && record.is_final() && record.length.is_none() && !parts.is_empty());
-                self.made = true;
+                assert!(record.is_final() && record.length.is_none() && !parts.is_empty());
+                self.make();
             }
             Command::Open { .. } => panic!("none of these asks for it"),
         }

@@ -1,0 +1,245 @@
+//! Where hooks come in. All but one are asked before anything has been done: whatever ends the request while one
+//! of those is pending ends it at once, and a late reply is stale. `on_chunk_received` is asked in the middle of
+//! a reception, and has its place there as [`Assent`].
+//!
+//! What nobody subscribed to costs nothing: the head is copied only for a hook that will see it.
+
+use alloc::{boxed::Box, sync::Arc};
+
+use super::{
+    Exchange, State,
+    answer::{self, Answer},
+    checks::{self, Address, Refusal, Request},
+    create::Draft,
+    reception::{Body, Failed, Receiving, Reply},
+};
+use crate::{
+    Abort, Code, Command, Completion, Event, Head, HookCall, HookReply, Now, OpId, Output, Record, Rejection,
+    RequestInfo, UploadId,
+};
+
+/// A request that goes on once its hook lets it.
+#[derive(Debug)]
+pub(super) enum Pending {
+    Incoming(Incoming),
+    Create(Draft),
+    /// Under the lock, so that the hook sees the upload that would be deleted.
+    Terminate(UploadId),
+}
+
+/// Any request but OPTIONS, and what its head has come to: refusals by the head alone are told after the hook.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    id: Option<UploadId>,
+    to_head: bool,
+    checked: Result<Request, Refusal>,
+    entropy: [u8; 10],
+}
+
+/// Where a reception stands with the hook that has a say before its last commit.
+#[derive(Debug)]
+pub(super) enum Assent {
+    /// Given, or nobody is to be asked.
+    Given,
+    /// To be asked for, once all bytes are there.
+    Due,
+    Asked(OpId),
+    Refused(Box<Rejection>),
+}
+
+/// An upload that its hook has stopped, on its way out.
+#[derive(Debug)]
+pub(super) struct Stopped {
+    rejection: Box<Rejection>,
+    reply: Reply,
+    /// Whether somebody is left to answer.
+    heard: bool,
+}
+
+impl Pending {
+    fn refused(self, mut rejection: Rejection) -> Answer {
+        let (code, to_head) = match self {
+            Self::Incoming(incoming) => (Code::UploadRejected, incoming.to_head),
+            Self::Create(_) => (Code::UploadRejected, false),
+            Self::Terminate(_) => (Code::TerminationRejected, false),
+        };
+        if to_head && !rejection.is_error() {
+            // A 5xx of a hook's own choice stands, one of our making does not.
+            rejection.status = Code::UploadLocked.status();
+        }
+        Answer::Rejected { rejection: Box::new(rejection), code, to_head }
+    }
+
+    /// The request fails before anything was done.
+    fn failed(&self, code: Code) -> Answer {
+        match self {
+            Self::Incoming(Incoming { to_head: true, .. }) => Answer::Untold(Code::UploadLocked),
+            Self::Incoming(_) | Self::Create(_) | Self::Terminate(_) => Answer::Failed(code),
+        }
+    }
+}
+
+impl Exchange {
+    /// Takes up a request whose path and method are known.
+    pub(super) fn admit(&mut self, now: Now, head: &Head<'_>, address: Address, entropy: [u8; 10]) {
+        let hooks = self.config.hooks;
+        let incoming = hooks.incoming.then(|| (address.id().cloned(), address.is_head()));
+        let method = address.method(head);
+        let checked = checks::check(&self.config, head, address);
+        let later = match &checked {
+            Ok(Request::Create(_)) => hooks.create || hooks.chunk,
+            Ok(Request::Concat(_)) => hooks.create,
+            Ok(Request::Write(_)) => hooks.chunk,
+            Ok(Request::Terminate(_)) => hooks.terminate,
+            Ok(Request::Look(_)) | Err(_) => false,
+        };
+        if later || hooks.incoming {
+            self.request = Some(Arc::new(RequestInfo::of(head, method)));
+        }
+        let Some((id, to_head)) = incoming else { return self.begin(now, checked, entropy) };
+        let pending = Pending::Incoming(Incoming { id: id.clone(), to_head, checked, entropy });
+        match id {
+            Some(id) => self.show(id, pending),
+            None => {
+                let call = self.incoming(None, None);
+                self.consult(call, pending);
+            }
+        }
+    }
+
+    /// Reads the record that a hook is to see.
+    pub(super) fn show(&mut self, id: UploadId, pending: Pending) {
+        let op = self.store(Command::Load { id });
+        self.state = State::Showing(op, Box::new(pending));
+    }
+
+    pub(super) fn on_shown(&mut self, now: Now, pending: Pending, completion: Completion) {
+        if let Some(abort) = self.abort {
+            return self.abandon(now, &pending, abort);
+        }
+        let call = match &pending {
+            Pending::Terminate(_) => self.lives(now, completion).map(|upload| self.termination(upload)),
+            Pending::Incoming(incoming) => {
+                shown(now, completion).map(|upload| self.incoming(incoming.id.clone(), upload))
+            }
+            Pending::Create(draft) => Ok(draft.call(self.info())),
+        };
+        match call {
+            Ok(call) => self.consult(call, pending),
+            Err(code) => self.end(now, Some(pending.failed(code))),
+        }
+    }
+
+    fn incoming(&self, id: Option<UploadId>, upload: Option<Record>) -> HookCall {
+        HookCall::Incoming { request: self.info(), id, upload }
+    }
+
+    fn termination(&self, upload: Record) -> HookCall {
+        HookCall::Terminate { request: self.info(), upload }
+    }
+
+    /// The request as hooks see it. It is there wherever one is asked.
+    pub(super) fn info(&self) -> Arc<RequestInfo> {
+        self.request.clone().unwrap_or_default()
+    }
+
+    /// Asks a hook, before anything is done.
+    pub(super) fn consult(&mut self, call: HookCall, pending: Pending) {
+        let op = self.call(call);
+        self.state = State::Consulting(op, Box::new(pending));
+    }
+
+    fn call(&mut self, call: HookCall) -> OpId {
+        let op = self.op();
+        self.outputs.push_back(Output::Hook(op, call));
+        op
+    }
+
+    pub(super) fn on_hook(&mut self, now: Now, op: OpId, reply: HookReply) {
+        match core::mem::replace(&mut self.state, State::Over) {
+            State::Consulting(waited, pending) if waited == op => self.on_decided(now, *pending, reply),
+            State::Receiving(receiving) if matches!(receiving.assent, Assent::Asked(asked) if asked == op) => {
+                self.on_assent(now, receiving, reply);
+            }
+            other => self.stale(other),
+        }
+    }
+
+    fn on_decided(&mut self, now: Now, pending: Pending, reply: HookReply) {
+        let (metadata, id) = match reply {
+            HookReply::Proceed => (None, None),
+            HookReply::Change { metadata, id } => (metadata, id),
+            HookReply::Refuse(rejection) => return self.end(now, Some(pending.refused(rejection))),
+            HookReply::Failed => return self.end(now, Some(pending.failed(Code::InternalServerError))),
+        };
+        match pending {
+            Pending::Incoming(Incoming { checked, entropy, .. }) => self.begin(now, checked, entropy),
+            Pending::Create(draft) => match draft.changed(metadata, id) {
+                Some(draft) => self.make(now, draft),
+                None => self.end(now, Some(Answer::Failed(Code::InternalServerError))),
+            },
+            Pending::Terminate(id) => self.delete(id),
+        }
+    }
+
+    /// The request ends while its hook is pending. Nothing was done, and nothing will be.
+    pub(super) fn abandon(&mut self, now: Now, pending: &Pending, abort: Abort) {
+        self.end(now, answer::to_abort(abort).map(|code| pending.failed(code)));
+    }
+
+    /// All bytes are there that will come, and they are to stay if the hook agrees.
+    pub(super) fn ask_assent(&mut self, mut receiving: Box<Receiving>) {
+        let request = self.info();
+        let (id, offset, length) = (receiving.id.clone(), receiving.staged, receiving.length);
+        receiving.assent = Assent::Asked(self.call(HookCall::Chunk { request, id, offset, length }));
+        self.state = State::Receiving(receiving);
+    }
+
+    fn on_assent(&mut self, now: Now, mut receiving: Box<Receiving>, reply: HookReply) {
+        receiving.assent = match reply {
+            HookReply::Proceed | HookReply::Change { .. } => Assent::Given,
+            HookReply::Refuse(rejection) => Assent::Refused(Box::new(rejection)),
+            HookReply::Failed => {
+                // Nobody was told of the uncommitted bytes. To commit them would let an upload become complete
+                // that no hook has seen; the client sends them again, and the hook has another chance.
+                receiving.failed.get_or_insert(Failed::Code(Code::InternalServerError));
+                Assent::Given
+            }
+        };
+        self.advance(now, receiving);
+    }
+
+    /// The hook has refused the bytes, and with them the upload. The lock is still ours.
+    pub(super) fn stop_upload(&mut self, receiving: Receiving, rejection: Box<Rejection>) {
+        let (fence, _) = self.lease.grant();
+        let op = self.store(Command::Delete { id: receiving.id, fence });
+        let heard = !matches!(receiving.body, Body::Cut(Abort::PeerGone));
+        self.state = State::Stopping(op, Box::new(Stopped { rejection, reply: receiving.reply, heard }));
+    }
+
+    pub(super) fn on_stopped(&mut self, now: Now, stopped: Stopped, completion: Completion) {
+        let Stopped { rejection, reply, heard } = stopped;
+        let answer = match completion {
+            Completion::Deleted | Completion::Missing | Completion::Gone => {
+                self.expires = None;
+                if completion == Completion::Deleted {
+                    self.notify(Event::Terminated);
+                }
+                Answer::Rejected { rejection, code: Code::UploadStopped, to_head: false }
+            }
+            // Somebody else has the upload now, and the bytes will be theirs to answer for.
+            Completion::Conflict { .. } => reply.failed(Code::UploadInterrupted),
+            other => reply.failed(answer::to_completion(&other)),
+        };
+        self.end(now, Some(answer).filter(|_| heard));
+    }
+}
+
+/// What `on_incoming_request` is to see of an upload. It decides who may know of it: nothing is told before.
+fn shown(now: Now, completion: Completion) -> Result<Option<Record>, Code> {
+    match completion {
+        Completion::Loaded(record) => Ok(Some(record).filter(|record| !record.is_expired(now.wall))),
+        Completion::Missing | Completion::Gone => Ok(None),
+        other => Err(answer::to_completion(&other)),
+    }
+}

@@ -1,0 +1,22 @@
+//! Hooks: who is asked what and when, and what becomes of a request that one refuses, changes, or leaves without
+//! an answer.
+
+mod chunk;
+mod create;
+mod incoming;
+mod terminate;
+
+use tus_proto::{Config, ConfigBuilder, HookReply, Rejection, Subscriptions};
+
+const NOBODY: Subscriptions =
+    Subscriptions { incoming: false, create: false, chunk: false, terminate: false };
+
+fn hooked(hooks: Subscriptions) -> ConfigBuilder {
+    Config::builder().hooks(hooks)
+}
+
+/// A refusal that says why.
+fn refuse(status: u16, body: &str) -> HookReply {
+    let headers = vec![("X-Why".to_owned(), "so".to_owned())];
+    HookReply::Refuse(Rejection { status, headers, body: body.into() })
+}
