@@ -162,7 +162,8 @@ fn of_a_final_it_sees_the_parts() {
     let mut script = start();
     let (op, call) = script.hook();
     script.idle();
-    let HookCall::Create { upload, parts, .. } = call else { panic!("not {call:?}") };
+    let HookCall::Create { request, upload, parts } = call else { panic!("not {call:?}") };
+    assert_eq!(request.method, "POST");
     assert_eq!((upload.is_final(), upload.length, parts), (true, None, vec![part("a"), part("b")]));
     script.decided(op, change(Some("a YQ=="), Some("chosen")));
     let (op, command) = script.store();
