@@ -42,6 +42,8 @@ pub enum Code {
     UploadRejected,
     /// A hook refused the termination.
     TerminationRejected,
+    /// The upload is not the one that `If-Match` names.
+    PreconditionFailed,
     /// No byte of the asked-for range is there.
     RangeNotSatisfiable,
     /// `Upload-Concat` where concatenation is not available.
@@ -151,6 +153,9 @@ impl Code {
             Self::UploadRejected => (400, "ERR_UPLOAD_REJECTED", "this server does not accept the upload"),
             Self::TerminationRejected => {
                 (400, "ERR_UPLOAD_TERMINATION_REJECTED", "this server does not let the upload be removed")
+            }
+            Self::PreconditionFailed => {
+                (412, "ERR_PRECONDITION_FAILED", "the upload is not the one that If-Match names")
             }
             Self::RangeNotSatisfiable => {
                 (416, "ERR_RANGE_NOT_SATISFIABLE", "the upload has no byte in the range asked for")

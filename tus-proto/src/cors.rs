@@ -11,7 +11,7 @@ use core::time::Duration;
 use crate::{ConfigError, Head, Response, header::is_token};
 
 /// The request headers that clients of this protocol send. An operator may add to them.
-const REQUEST_HEADERS: &str = "Authorization, Content-Type, If-None-Match, If-Range, Range, Tus-Resumable, Upload-Checksum, \
+const REQUEST_HEADERS: &str = "Authorization, Content-Type, If-Match, If-None-Match, If-Range, Range, Tus-Resumable, Upload-Checksum, \
      Upload-Concat, Upload-Defer-Length, Upload-Length, Upload-Metadata, Upload-Offset, X-HTTP-Method-Override, \
      X-Request-ID, X-Requested-With";
 

@@ -83,12 +83,22 @@ pub struct Response {
 impl Response {
     /// A response without a body, with the headers every response bears.
     pub fn new(status: u16, wall: WallTime) -> Self {
-        let mut headers = String::with_capacity(256);
-        headers.push_str(
-            "Tus-Resumable: 1.0.0\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n",
-        );
+        Self::with_cache_control(status, wall, "no-store")
+    }
+
+    /// As [`new`](Self::new), of something that may be kept, but not used again without asking: an upload may be
+    /// deleted, and a hook may decide who sees it.
+    pub(crate) fn cacheable(status: u16, wall: WallTime) -> Self {
+        Self::with_cache_control(status, wall, "no-cache")
+    }
+
+    fn with_cache_control(status: u16, wall: WallTime, cache_control: &str) -> Self {
+        let headers = String::with_capacity(256);
         let mut response =
             Self { status, headers, body: Body::Text(Cow::Borrowed("")), connection: Connection::KeepAlive };
+        response.push("Tus-Resumable", "1.0.0");
+        response.push("Cache-Control", cache_control);
+        response.push("X-Content-Type-Options", "nosniff");
         response.push("Date", wall.imf_fixdate());
         response
     }

@@ -1,11 +1,11 @@
 //! What a request comes to, and the response that says so.
 
-use alloc::{boxed::Box, string::String, vec::Vec};
+use alloc::{boxed::Box, format, string::String, vec::Vec};
 
-use super::checks::Refusal;
+use super::{checks::Refusal, download};
 use crate::{
     Abort, Code, Completion, Concat, Config, Connection, Failure, Framing, Record, Rejection, Response,
-    UploadId, WallTime,
+    UploadId, WallTime, header::Selection,
 };
 
 /// The outcome of a request.
@@ -41,6 +41,8 @@ pub(super) enum Answer {
         location: String,
         code: Code,
     },
+    /// GET: this of the upload.
+    Download(Record, Selection),
     /// PATCH: the bytes are committed up to this offset.
     Written(u64),
     /// PATCH: the body was read to its end, and is not what its checksum says.
@@ -105,6 +107,7 @@ impl Answer {
                 response
             }
             Self::Terminated => Response::new(204, wall),
+            Self::Download(record, selection) => download::response(&record, selection, wall),
         };
         // What is answered here was answered without reading the body.
         response.connection = match (framing, response.status()) {
@@ -116,9 +119,19 @@ impl Answer {
     }
 }
 
-/// The methods that are enabled.
-pub(super) fn methods(config: &Config) -> &'static str {
-    if config.termination { "OPTIONS, POST, HEAD, PATCH, DELETE" } else { "OPTIONS, POST, HEAD, PATCH" }
+/// The methods that are enabled for an upload.
+pub(super) fn upload_methods(config: &Config) -> &'static str {
+    match (config.downloads, config.termination) {
+        (false, false) => "OPTIONS, HEAD, PATCH",
+        (false, true) => "OPTIONS, HEAD, PATCH, DELETE",
+        (true, false) => "OPTIONS, HEAD, GET, PATCH",
+        (true, true) => "OPTIONS, HEAD, GET, PATCH, DELETE",
+    }
+}
+
+/// All methods that are enabled.
+pub(super) fn methods(config: &Config) -> String {
+    format!("POST, {}", upload_methods(config))
 }
 
 fn options(config: &Config, wall: WallTime) -> Response {

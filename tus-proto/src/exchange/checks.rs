@@ -4,12 +4,13 @@
 
 use alloc::{format, string::String, vec::Vec};
 
+use super::{answer, download::Download};
 use crate::{
     Code, Concat, Config, Framing, Head, UploadId,
     config::Location,
     header::{
-        Checksums, UploadConcat, external_origin, is_offset_octet_stream, joined_metadata, members, number,
-        single,
+        Checksums, Conditions, UploadConcat, external_origin, is_offset_octet_stream, joined_metadata,
+        members, number, single,
     },
 };
 
@@ -19,6 +20,7 @@ pub(super) enum Request {
     Create(Creation),
     Concat(Assembly),
     Look(UploadId),
+    Download(Download),
     Write(Patch),
     Terminate(UploadId),
 }
@@ -171,10 +173,10 @@ pub(super) fn check(config: &Config, head: &Head<'_>, address: Address) -> Resul
         (Place::Upload(id), Method::Head) => Ok(Request::Look(id)),
         (Place::Upload(id), Method::Patch) => patch(config, head, id).map(Request::Write),
         (Place::Upload(id), Method::Delete) if config.termination => Ok(Request::Terminate(id)),
-        (Place::Upload(_), _) if config.termination => {
-            return Err(not_allowed("OPTIONS, HEAD, PATCH, DELETE"));
+        (Place::Upload(id), Method::Get) if config.downloads => {
+            Ok(Request::Download(Download { id, conditions: Conditions::of(head) }))
         }
-        (Place::Upload(_), _) => return Err(not_allowed("OPTIONS, HEAD, PATCH")),
+        (Place::Upload(_), _) => return Err(not_allowed(answer::upload_methods(config))),
         (Place::Collection, _) => return Err(not_allowed("OPTIONS, POST")),
         (Place::Server, _) => return Err(not_allowed("OPTIONS")),
     };

@@ -91,7 +91,7 @@ impl Exchange {
             Ok(Request::Concat(_)) => hooks.create,
             Ok(Request::Write(_)) => hooks.chunk,
             Ok(Request::Terminate(_)) => hooks.terminate,
-            Ok(Request::Look(_)) | Err(_) => false,
+            Ok(Request::Look(_) | Request::Download(_)) | Err(_) => false,
         };
         if later || hooks.incoming {
             self.request = Some(Arc::new(RequestInfo::of(head, method)));

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!             ┌ OPTIONS, refusals ──────────────────────────────────────────────────────┐
+//!             ├ GET     Opening ────────────────────────────────────────────────────────┤
 //!             ├ POST    Concatenating (a final) ────────────────────────────────────────┤
 //!  new ───────┼ HEAD    Asking ── Looking ──────────────────────────────────────────────┤
 //!             ├ POST    Creating ─────────────────────┬─────────────────────────────────┼── Done
@@ -20,6 +21,7 @@ mod answer;
 mod checks;
 mod concat;
 mod create;
+mod download;
 mod hooks;
 mod lease;
 mod look;
@@ -32,7 +34,9 @@ use alloc::{boxed::Box, collections::VecDeque, string::String, sync::Arc};
 
 use crate::{
     Abort, Code, Command, Completion, Config, Deadline, Event, Framing, Head, Input, LockCall, LockReply,
-    Now, OpId, Output, Reason, Record, RequestInfo, Response, UploadId, WallTime, cors::Origin, header,
+    Now, OpId, Output, Reason, Record, RequestInfo, Response, UploadId, WallTime,
+    cors::Origin,
+    header::{self, Conditions},
 };
 use answer::Answer;
 use checks::{Patch, Refusal, Request};
@@ -81,6 +85,8 @@ enum State {
     Looking(Look),
     /// PATCH and DELETE: for the record, before the lock is asked for.
     Loading(OpId, Purpose),
+    /// GET: for the upload to be held.
+    Opening(OpId, Conditions),
     /// For the lock.
     Locking(OpId, Purpose),
     /// PATCH: for the record as it is under the lock.
@@ -143,6 +149,7 @@ impl Exchange {
             Ok(Request::Look(id)) => self.look(now, id),
             Ok(Request::Create(creation)) => self.create(now, creation, entropy),
             Ok(Request::Concat(assembly)) => self.concat(now, assembly, entropy),
+            Ok(Request::Download(download)) => self.download(download),
             Ok(Request::Write(patch)) => self.load(Purpose::Write(patch)),
             Ok(Request::Terminate(id)) => self.load(Purpose::Terminate(id)),
             Err(refusal) => self.answer(now, Answer::Refused(refusal)),
@@ -226,6 +233,9 @@ impl Exchange {
             }
             State::Showing(waited, pending) if waited == op => self.on_shown(now, *pending, completion),
             State::Stopping(waited, stopped) if waited == op => self.on_stopped(now, *stopped, completion),
+            State::Opening(waited, conditions) if waited == op => {
+                self.on_opened(now, &conditions, completion)
+            }
             State::Deleting(waited) if waited == op => self.on_deleted(now, completion),
             State::Receiving(receiving) => self.on_received(now, receiving, op, completion),
             other => self.stale(other),
@@ -332,7 +342,7 @@ impl Exchange {
         if let Some(expires) = self.expires {
             response.push("Upload-Expires", expires.imf_fixdate());
         }
-        self.config.cors.extend(&mut response, &self.origin, methods);
+        self.config.cors.extend(&mut response, &self.origin, methods.as_deref());
         if let Some(id) = &self.request_id {
             response.push("X-Request-ID", id);
         }

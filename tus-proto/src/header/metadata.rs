@@ -49,16 +49,29 @@ pub(crate) fn checked_metadata(text: String) -> Result<String, MetadataError> {
     }
     if !text.is_empty() {
         let mut keys = BTreeSet::new();
-        for pair in text.split(',') {
-            let pair = pair.trim_matches([' ', '\t']);
-            let (key, value) = pair.split_once(' ').unwrap_or((pair, ""));
+        for (key, value) in pairs(&text) {
             let well_formed = !key.is_empty() && key.bytes().all(|b| b.is_ascii_graphic());
-            if !well_formed || !keys.insert(key) || BASE64.decode(value.trim_start_matches(' ')).is_err() {
+            if !well_formed || !keys.insert(key) || BASE64.decode(value).is_err() {
                 return Err(MetadataError::Malformed);
             }
         }
     }
     Ok(text)
+}
+
+/// The value of a key in metadata that was found well-formed, where it is text.
+pub(crate) fn metadata_value(metadata: &str, key: &str) -> Option<String> {
+    let (_, value) = pairs(metadata).find(|(name, _)| *name == key)?;
+    String::from_utf8(BASE64.decode(value).ok()?).ok()
+}
+
+/// Keys, and values in Base64.
+fn pairs(metadata: &str) -> impl Iterator<Item = (&str, &str)> {
+    metadata.split(',').map(|pair| {
+        let pair = pair.trim_matches([' ', '\t']);
+        let (key, value) = pair.split_once(' ').unwrap_or((pair, ""));
+        (key, value.trim_start_matches(' '))
+    })
 }
 
 #[cfg(test)]
@@ -102,6 +115,17 @@ mod tests {
             assert_eq!(parse(&[text]), Err(MetadataError::Malformed), "{text:?}");
         }
         assert_eq!(parse(&["a", "a"]), Err(MetadataError::Malformed));
+    }
+
+    #[test]
+    fn a_value_is_found_by_its_key_where_it_is_text() {
+        let metadata = "name d29ybGQ=, filename  bmHDr3Zl,empty, bytes /w==";
+        assert_eq!(metadata_value(metadata, "name").as_deref(), Some("world"));
+        assert_eq!(metadata_value(metadata, "filename").as_deref(), Some("naïve"));
+        assert_eq!(metadata_value(metadata, "empty").as_deref(), Some(""));
+        for key in ["bytes", "Name", "d29ybGQ=", "other", ""] {
+            assert_eq!(metadata_value(metadata, key), None, "{key:?}");
+        }
     }
 
     #[test]

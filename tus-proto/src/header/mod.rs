@@ -2,17 +2,23 @@
 
 mod checksum;
 mod concat;
+mod conditions;
+mod disposition;
 mod media_type;
 mod metadata;
 mod number;
 mod origin;
+mod range;
 
 pub(crate) use checksum::{Checksum, Checksums};
 pub(crate) use concat::UploadConcat;
-pub(crate) use media_type::is_offset_octet_stream;
-pub(crate) use metadata::{checked_metadata, joined_metadata};
+pub(crate) use conditions::{Conditions, Selection};
+pub(crate) use disposition::attachment;
+pub(crate) use media_type::{is_media_type, is_offset_octet_stream};
+pub(crate) use metadata::{checked_metadata, joined_metadata, metadata_value};
 pub(crate) use number::number;
 pub(crate) use origin::external_origin;
+use range::ByteRange;
 
 use alloc::string::String;
 
@@ -37,8 +43,12 @@ pub(crate) fn members<'a>(head: &Head<'a>, name: &str) -> impl Iterator<Item = &
 
 /// Whether this is a token (RFC 9110 section 5.6.2), as the name of a field must be.
 pub(crate) fn is_token(text: &str) -> bool {
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    !text.is_empty() && text.bytes().all(allowed)
+    !text.is_empty() && text.bytes().all(is_tchar)
+}
+
+/// Whether a token may have this byte in it.
+fn is_tchar(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// The longest `X-Request-ID` that is echoed, in characters.

@@ -75,7 +75,7 @@ fn then_the_method_with_a_true_allow() {
 }
 
 #[test]
-fn a_get_needs_no_version_and_is_not_allowed() {
+fn a_get_needs_no_version_to_be_told_that_it_is_not_allowed() {
     refused(&Sent::bare("GET", "/files/upload"), 405, "ERR_METHOD_NOT_ALLOWED");
 }
 

@@ -9,6 +9,7 @@ mod checksum;
 mod concat;
 mod creation;
 mod deferred;
+mod download;
 mod expiry;
 mod failures;
 mod head;

@@ -48,6 +48,7 @@ impl Run {
             .max_chunk_size(random.one(&limits))
             .checkpoint_bytes(random.one(&[1, 5, 1000]))
             .hooks(hooks)
+            .downloads(random.chance(80))
             .lock_ttl(Duration::from_secs(random.one(&[1, 3, 60])))
             .build()
             .unwrap();
@@ -63,6 +64,9 @@ impl Run {
         }
         if method == "POST" && random.chance(30) {
             fields.push(("Upload-Concat", random.one(&["partial", "final;/files/a /files/b"]).to_owned()));
+        }
+        if method == "GET" && random.chance(50) {
+            fields.push(("Range", random.one(&["bytes=1-2", "bytes=-1", "bytes=50-"]).to_owned()));
         }
         if random.chance(if method == "PATCH" { 15 } else { 50 }) {
             fields.push(("Upload-Length", random.below(30).to_string()));
@@ -200,11 +204,13 @@ impl Run {
     /// What a store in good health answers.
     fn natural(&mut self, command: &Command) -> Completion {
         match command {
-            Command::Load { .. } => {
+            Command::Load { .. } | Command::Open { .. } => {
                 let offset = if self.random.chance(90) { self.offset } else { self.random.below(4) };
                 let length = self.random.one(&[None, None, Some(offset), Some(offset + 30), Some(100)]);
                 let concat = self.concat();
-                Completion::Loaded(Record { concat, ..record(offset, length) })
+                let record = Record { concat, ..record(offset, length) };
+                let open = matches!(command, Command::Open { .. });
+                if open { Completion::Opened(record) } else { Completion::Loaded(record) }
             }
             Command::Concat { record, .. } if self.random.chance(80) => {
                 let length = self.random.one(&[None, Some(9)]);
@@ -224,7 +230,6 @@ impl Run {
             Command::Discard { .. } => Completion::Discarded,
             Command::Delete { .. } => Completion::Deleted,
             Command::Stop => unreachable!("Stop has no completion"),
-            Command::Open { .. } => unreachable!("none of these asks for it"),
         }
     }
 
@@ -284,6 +289,7 @@ impl Run {
         let total = self.random.below(200);
         self.random.one(&[
             Completion::Loaded(record(total, None)),
+            Completion::Opened(record(total, total)),
             Completion::Missing,
             Completion::Created,
             Completion::Exists,

@@ -1,6 +1,6 @@
 //! What a run has seen of its exchange, held against what every exchange promises.
 
-use tus_proto::{Command, Completion, HookCall, HookReply, LockCall, OpId, Output, Subscriptions};
+use tus_proto::{Body, Command, Completion, HookCall, HookReply, LockCall, OpId, Output, Subscriptions};
 
 /// A call whose completion is due.
 #[derive(Clone, Debug)]
@@ -31,6 +31,8 @@ pub(super) struct Seen {
     pub(super) settling: bool,
     pub(super) commit_failed: bool,
     pub(super) lock_lost: bool,
+    /// The length of the upload that is held to be sent.
+    pub(super) opened: Option<u64>,
     /// A new upload was asked for.
     pub(super) made: bool,
     /// The upload is a final: nobody may write to it.
@@ -64,6 +66,13 @@ impl Seen {
                 assert!(!self.acquired || self.released == 1);
                 assert!(!self.release_due, "the answer came before the release was done");
                 assert!((200..600).contains(&response.status()));
+                if let Body::Upload { from, to } = response.content() {
+                    let length = self.opened.expect("nothing is held to be sent");
+                    assert!(*to <= length && (from < to || length == 0), "{from} to {to} of {length}");
+                    let ranged = response.header("Content-Range").is_some();
+                    assert_eq!(response.status(), if ranged { 206 } else { 200 });
+                    assert!(ranged || (*from, *to) == (0, length));
+                }
                 let tells = [200, 201, 204, 409].contains(&response.status());
                 assert!(tells || response.header("Upload-Offset").is_none());
             }
@@ -98,6 +107,9 @@ impl Seen {
             }
             (Command::Discard { .. }, _) => self.settling = false,
             (Command::Load { .. }, Completion::Loaded(record)) => self.is_final = record.is_final(),
+            (Command::Open { .. }, Completion::Opened(record)) => {
+                self.opened = record.length.filter(|_| record.is_complete());
+            }
             (Command::Concat { .. }, _) => self.is_final = true,
             _ => {}
         }
@@ -218,7 +230,10 @@ impl Seen {
                 assert!(record.is_final() && record.length.is_none() && !parts.is_empty());
                 self.make();
             }
-            Command::Open { .. } => panic!("none of these asks for it"),
+            Command::Open { .. } => {
+                assert!(!self.acquired && !self.asked_checkpoint);
+                assert!(self.agreed(self.hooks.incoming, "incoming"));
+            }
         }
         self.ops.push(op);
         self.due.push(Due::Store(op, command));
