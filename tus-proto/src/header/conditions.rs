@@ -160,6 +160,8 @@ mod tests {
         }
         assert_eq!(select(&[], 0), Whole);
         assert_eq!(select(&[("Range", "bytes=-5")], 0), Whole);
-        assert_eq!(select(&[("Range", "bytes=0-")], 0), Unsatisfiable);
+        for nothing in ["bytes=0-", "bytes=-0"] {
+            assert_eq!(select(&[("Range", nothing)], 0), Unsatisfiable, "{nothing}");
+        }
     }
 }

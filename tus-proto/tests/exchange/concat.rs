@@ -263,16 +263,20 @@ fn a_part_of_no_bytes_is_complete_and_expires() {
 
 #[test]
 fn a_finished_part_is_not_renewed_by_a_body_that_does_not_come() {
+    // It would be due before the lock's own renewal.
+    let ten = Duration::from_secs(10);
+    let config = Config::builder().upload_expiry(Some(ten)).build().unwrap();
+    let part = |offset| Record { expires: Some(WallTime::default().after(ten)), ..part(offset, 9) };
     let sent = Sent::patch(9, Framing::Chunked);
-    let (mut script, grant) = Script::receiving(expiring(), &sent, &part(9, 9));
+    let (mut script, grant) = Script::receiving(config.clone(), &sent, &part(9));
     assert_eq!(script.deadline().map(|(_, reason)| reason), Some(Reason::Renew));
-    script.pass(HOUR);
+    script.pass(ten);
     script.body_ends(grant, 0);
     script.release();
     assert_eq!(script.responds().header("Upload-Offset"), Some("9"));
     assert_eq!(script.events, []);
     // Nor by the rest of the body that has finished it.
-    let (mut script, grant) = Script::receiving(expiring(), &Sent::patch(3, Framing::Chunked), &part(3, 9));
+    let (mut script, grant) = Script::receiving(config, &Sent::patch(3, Framing::Chunked), &part(3));
     script.staged(grant, 6);
     assert_eq!(script.wait(), Reason::Checkpoint);
     assert!(script.commits(3, 9).finish);
