@@ -220,7 +220,7 @@ impl Exchange {
     pub(super) fn on_stopped(&mut self, now: Now, stopped: Stopped, completion: Completion) {
         let Stopped { rejection, reply, heard } = stopped;
         let answer = match completion {
-            Completion::Deleted | Completion::Missing | Completion::Gone => {
+            Completion::Deleted | Completion::Missing => {
                 self.expires = None;
                 if completion == Completion::Deleted {
                     self.notify(Event::Terminated);

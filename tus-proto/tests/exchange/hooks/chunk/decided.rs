@@ -87,6 +87,17 @@ fn a_refusal_without_words_says_that_the_upload_was_stopped() {
 }
 
 #[test]
+fn an_upload_that_went_by_itself_is_as_good_as_deleted() {
+    let (mut script, op) = asked();
+    script.decided(op, refuse(422, "a virus"));
+    let op = deletes(&mut script);
+    script.stored(op, Completion::Missing);
+    script.release();
+    assert_eq!(script.responds().body(), "a virus");
+    assert_eq!(script.events, []);
+}
+
+#[test]
 fn an_upload_that_could_not_be_deleted_has_not_grown() {
     for (completion, status, code) in [
         (Completion::Conflict { offset: 3 }, 400, "ERR_UPLOAD_INTERRUPTED"),
