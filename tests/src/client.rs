@@ -61,28 +61,38 @@ impl Client {
     /// The answer to the request that was sent last; `to_head` says whether its method, whatever overrides it,
     /// is HEAD: no body follows then, whatever the fields say.
     pub fn answer(&mut self, to_head: bool) -> Result<Answer, String> {
+        let mut answer = self.answer_head()?;
+        let length = answer.value("Content-Length").map(|length| length.parse::<usize>());
+        let length = match (answer.status, length) {
+            (204 | 304, None) => 0,
+            (204, _) => return Err("a 204 must have no Content-Length".into()),
+            (_, None | Some(Ok(_))) if to_head => 0,
+            (_, Some(Ok(length))) => length,
+            (status, _) => return Err(format!("a {status} must have a Content-Length")),
+        };
+        answer.body = self.take(length)?;
+        Ok(answer)
+    }
+
+    /// The head of that answer alone: what follows it is left to [`take`](Self::take).
+    pub fn answer_head(&mut self) -> Result<Answer, String> {
         self.continues = 0;
         loop {
             let head = self.head()?;
-            let mut answer = parse_head(&head)?;
-            if answer.status == 100 {
-                self.continues += 1;
-                continue;
+            let answer = parse_head(&head)?;
+            if answer.status != 100 {
+                return Ok(answer);
             }
-            let length = answer.value("Content-Length").map(|length| length.parse::<usize>());
-            let length = match (answer.status, length) {
-                (204, None) => 0,
-                (204, _) => return Err("a 204 must have no Content-Length".into()),
-                (_, None | Some(Ok(_))) if to_head => 0,
-                (_, Some(Ok(length))) => length,
-                (status, _) => return Err(format!("a {status} must have a Content-Length")),
-            };
-            while self.received.len() < length {
-                self.receive()?;
-            }
-            answer.body = self.received.drain(..length).collect();
-            return Ok(answer);
+            self.continues += 1;
         }
+    }
+
+    /// So many bytes of what comes next.
+    pub fn take(&mut self, count: usize) -> Result<Vec<u8>, String> {
+        while self.received.len() < count {
+            self.receive()?;
+        }
+        Ok(self.received.drain(..count).collect())
     }
 
     /// Waits until a `100 Continue` has come, and nothing else with it.

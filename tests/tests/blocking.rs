@@ -354,3 +354,30 @@ fn what_has_expired_is_told_as_such_and_swept() {
     assert_eq!(place.send(&location, Request::head()).status(), 410);
     assert_eq!(place.send(&location, Request::patch(5).sized("you!")).status(), 410);
 }
+
+#[test]
+fn a_download_is_read_from_the_reply_even_if_the_upload_is_gone_by_then() {
+    let place = uploads(Config::builder().downloads(true));
+    let location = place.create(9);
+    written(&place.send(&location, Request::patch(0).sized("helloyou!")), "9");
+    let get = |range: &str| {
+        let request = Request { target: location.clone(), ..Request::bare("GET", "").with("Range", range) };
+        handle(&place.uploads, &request, io::empty()).into_parts()
+    };
+    let (response, mut body) = get("bytes=3-6");
+    let files = place.files();
+    assert_eq!(place.send(&location, Request::delete()).status(), 204);
+    place.uploads.housekeeping().unwrap();
+    assert_eq!((response.status(), response.content().len(), response.body()), (206, 4, ""));
+    let mut text = String::new();
+    assert_eq!(body.read_to_string(&mut text).unwrap(), 4);
+    assert_eq!(text, "loyo");
+    drop(body);
+    place.uploads.housekeeping().unwrap();
+    assert_eq!(place.files(), files - 1);
+    let (response, mut body) = get("bytes=3-6");
+    assert_eq!(response.status(), 404);
+    text.clear();
+    body.read_to_string(&mut text).unwrap();
+    assert_eq!(text, response.body());
+}

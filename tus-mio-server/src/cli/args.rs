@@ -166,6 +166,10 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "TUS_DISABLE_TERMINATION", value_parser = value::switch, help_heading = "Uploads")]
     pub(crate) disable_termination: bool,
 
+    /// Let clients download finished uploads with GET [default: off]
+    #[arg(long, env = "TUS_ENABLE_DOWNLOADS", value_parser = value::switch, help_heading = "Uploads")]
+    pub(crate) enable_downloads: bool,
+
     /// How long an unfinished upload lives after its last bytes; 0 for ever
     #[arg(long, env = "TUS_UPLOAD_EXPIRY", value_name = "DURATION", default_value = "0")]
     #[arg(value_parser = value::duration, help_heading = "Uploads")]
@@ -190,6 +194,11 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "TUS_REQUEST_TIMEOUT", value_name = "DURATION", default_value = "30s")]
     #[arg(value_parser = value::duration, help_heading = "Deadlines")]
     pub(crate) request_timeout: Duration,
+
+    /// End a download whose client takes fewer bytes a second for half a minute; 0 if it must only take some
+    #[arg(long, env = "TUS_DOWNLOAD_MIN_RATE", value_name = "SIZE", default_value = "4KiB", value_parser = value::size)]
+    #[arg(help_heading = "Deadlines")]
+    pub(crate) download_min_rate: u64,
 
     /// How long a request's head may take from its first byte; at least 1ms
     #[arg(long, env = "TUS_HEAD_TIMEOUT", value_name = "DURATION", default_value = "30s")]
@@ -351,6 +360,6 @@ mod tests {
             let by_parser = arg.get_action().takes_values() && !arg.get_default_values().is_empty();
             assert!(help.len() > 10 && by_hand != by_parser, "--{long}: {help}");
         }
-        assert_eq!(flags, 2 * 29 + 4 * 2);
+        assert_eq!(flags, 2 * 31 + 4 * 2);
     }
 }

@@ -55,6 +55,7 @@ fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
         .max_size(args.max_size)
         .max_chunk_size(args.max_chunk_size)
         .termination(!args.disable_termination)
+        .downloads(args.enable_downloads)
         .lock_wait(args.lock_wait)
         .lock_ttl(args.lock_ttl)
         .behind_proxy(args.behind_proxy)
@@ -84,6 +85,7 @@ fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
             head_timeout: args.head_timeout,
             idle_timeout: args.idle_timeout,
             body_timeout: args.request_timeout,
+            download_min_rate: args.download_min_rate,
             ..http1::Settings::default()
         },
         threads: args.threads.unwrap_or(Settings::default().threads),
@@ -202,6 +204,8 @@ mod tests {
             "--max-size=10GB",
             "--max-chunk-size=64KiB",
             "--disable-termination",
+            "--enable-downloads",
+            "--download-min-rate=1KiB",
             "--upload-expiry=24h",
             "--cleanup-interval=5m",
             "--lock-wait=1s",
@@ -226,6 +230,7 @@ mod tests {
             .max_size(10_000_000_000)
             .max_chunk_size(65_536)
             .termination(false)
+            .downloads(true)
             .concatenation(false)
             .upload_expiry(Some(Duration::from_secs(86_400)))
             .lock_wait(Duration::from_secs(1))
@@ -237,6 +242,7 @@ mod tests {
             protocol: protocol.build().unwrap(),
             http: http1::Settings {
                 body_timeout: Duration::ZERO,
+                download_min_rate: 1024,
                 head_timeout: Duration::from_secs(3),
                 idle_timeout: Duration::from_secs(4),
                 ..http1::Settings::default()

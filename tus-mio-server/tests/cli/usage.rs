@@ -70,6 +70,8 @@ fn help_explains_each_flag_with_its_default() {
             ("location-base-url", "none, locations are relative"),
             ("behind-proxy", "off"),
             ("disable-termination", "off"),
+            ("enable-downloads", "off"),
+            ("download-min-rate", "4KiB"),
             ("no-demo", "off"),
             ("cors-allow-origin", "none"),
             ("cors-allow-headers", "none"),

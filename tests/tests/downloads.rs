@@ -1,0 +1,213 @@
+//! Uploads on their way back: over connections that are kept, cut and stalled, from a server that goes on and from
+//! one that ends.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::{
+    fs, thread,
+    time::{Duration, Instant},
+};
+
+use tests::{
+    Answer, Request,
+    client::{Client, serialise},
+    message::Body,
+    server::Running,
+};
+use tus_mio_server::Settings;
+use tus_proto::Config;
+
+const MIB: usize = 1 << 20;
+
+/// More than the kernel takes for a peer that reads nothing.
+const LARGE: usize = 48 * MIB;
+
+/// How long what must come may take. A bound, not a measure.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Bytes that are nowhere the same as a few bytes further.
+fn data(len: usize) -> Vec<u8> {
+    (0..len as u64).map(|at| (at.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8).collect()
+}
+
+fn serve(change: impl FnOnce(&mut Settings)) -> Running {
+    Running::start(|settings| {
+        settings.protocol = Config::builder().downloads(true).build().unwrap();
+        change(settings);
+    })
+}
+
+fn begin(server: &Running, request: &Request) -> Client {
+    let mut client = Client::connect(server.address());
+    client.request(request);
+    client
+}
+
+fn send(server: &Running, request: &Request) -> Answer {
+    begin(server, request).answer(request.is_head()).unwrap()
+}
+
+fn get(location: &str) -> Request {
+    Request::bare("GET", location)
+}
+
+fn range(location: &str, range: &str) -> Request {
+    get(location).with("Range", range)
+}
+
+/// A finished upload of these bytes.
+fn upload(server: &Running, data: &[u8]) -> String {
+    let post = Request::post().with("Upload-Length", data.len()).upload_type();
+    let answer = send(server, &Request { body: Body::Sized(data.len() as u64, data.into()), ..post });
+    assert_eq!(answer.status, 201);
+    answer.value("Location").unwrap().to_owned()
+}
+
+/// A download of which only the head has been read.
+fn half_way(server: &Running, location: &str) -> Client {
+    let mut client = begin(server, &get(location));
+    assert_eq!(client.answer_head().unwrap().status, 200);
+    client
+}
+
+#[track_caller]
+fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < PATIENCE, "{what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// How many files of uploads this process has open for this server.
+fn open_files(server: &Running) -> usize {
+    let under = server.data_dir().join("data");
+    let descriptors = fs::read_dir("/proc/self/fd").unwrap();
+    let targets = descriptors.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    targets.filter(|target| target.starts_with(&under) && is_data(target)).count()
+}
+
+fn is_data(path: &std::path::Path) -> bool {
+    path.ancestors().any(|ancestor| ancestor.ends_with("data/data"))
+}
+
+fn busy(server: &Running) -> bool {
+    let scrape = send(server, &get("/metrics"));
+    String::from_utf8(scrape.body).unwrap().contains("tus_connections{state=\"busy\"} 1\n")
+}
+
+#[test]
+fn what_was_uploaded_comes_back_whole_and_in_parts() {
+    let server = serve(|_| {});
+    let data = data(5 * MIB + 17);
+    let location = upload(&server, &data);
+    let whole = send(&server, &get(&location));
+    assert_eq!((whole.status, whole.body.len()), (200, data.len()));
+    assert!(whole.body == data);
+    let size = data.len();
+    for (asked, from, to) in [
+        ("bytes=0-0".to_owned(), 0, 1),
+        ("bytes=1048575-3145728".to_owned(), MIB - 1, 3 * MIB + 1),
+        ("bytes=-100".to_owned(), size - 100, size),
+        (format!("bytes={}-", size - 1), size - 1, size),
+    ] {
+        let part = send(&server, &range(&location, &asked));
+        assert_eq!(part.status, 206);
+        assert_eq!(part.value("Content-Range"), Some(&*format!("bytes {from}-{}/{size}", to - 1)));
+        assert!(part.body == data[from..to], "{asked}");
+    }
+    assert_eq!(send(&server, &range(&location, &format!("bytes={size}-"))).status, 416);
+    let same = get(&location).with("If-None-Match", whole.value("ETag").unwrap());
+    let mut client = begin(&server, &same);
+    assert_eq!(client.answer(false).unwrap().status, 304);
+    assert!(client.is_kept());
+}
+
+#[test]
+fn pipelined_downloads_come_one_after_another() {
+    let server = serve(|_| {});
+    let data = data(3 * MIB);
+    let location = upload(&server, &data);
+    let mut client = Client::connect(server.address());
+    let requests = [get(&location), range(&location, "bytes=5-9"), get("/files/none"), get(&location)];
+    client.write(&requests.iter().flat_map(serialise).collect::<Vec<_>>());
+    for (status, body) in
+        [(200, Some(&data[..])), (206, Some(&data[5..10])), (404, None), (200, Some(&data[..]))]
+    {
+        let answer = client.answer(false).unwrap();
+        assert_eq!(answer.status, status);
+        assert!(body.is_none_or(|body| answer.body == body));
+    }
+    assert!(client.is_kept());
+}
+
+#[test]
+fn clients_that_leave_in_the_middle_leave_nothing_behind() {
+    let server = serve(|_| {});
+    let location = upload(&server, &data(LARGE));
+    eventually("the upload has let go of its file", || open_files(&server) == 0);
+    let clients: Vec<_> = (0..8).map(|_| half_way(&server, &location)).collect();
+    eventually("each has the file open", || open_files(&server) == 8);
+    for (number, client) in clients.into_iter().enumerate() {
+        if number % 2 == 0 {
+            client.reset();
+        }
+    }
+    eventually("their files are closed", || open_files(&server) == 0);
+    let mut client = half_way(&server, &location);
+    assert!(busy(&server));
+    client.take(LARGE).unwrap();
+    assert!(client.is_kept());
+    eventually("nobody is busy", || !busy(&server));
+}
+
+#[test]
+fn an_upload_that_is_deleted_meanwhile_still_comes_whole() {
+    let server = serve(|_| {});
+    let data = data(LARGE);
+    let location = upload(&server, &data);
+    let mut client = half_way(&server, &location);
+    let mut read = client.take(MIB).unwrap();
+    assert_eq!(send(&server, &Request { target: location.clone(), ..Request::delete() }).status, 204);
+    assert_eq!(send(&server, &get(&location)).status, 404);
+    read.extend(client.take(LARGE - MIB).unwrap());
+    assert!(read == data);
+    assert!(client.is_kept());
+    let used = || {
+        let days = fs::read_dir(server.data_dir().join("data/data")).unwrap();
+        let files = days.flat_map(|day| fs::read_dir(day.unwrap().path()).unwrap());
+        files.map(|file| file.unwrap().metadata().map_or(0, |data| data.len())).sum::<u64>()
+    };
+    eventually("its bytes go when nobody reads them any more", || used() == 0);
+}
+
+#[test]
+fn many_downloads_share_the_workers() {
+    let server = serve(|_| {});
+    let data = data(2 * MIB + 3);
+    let location = upload(&server, &data);
+    // Those who take nothing are in nobody's way.
+    let large = upload(&server, &vec![7; LARGE]);
+    let stalled: Vec<_> = (0..8).map(|_| half_way(&server, &large)).collect();
+    thread::scope(|scope| {
+        for _ in 0..64 {
+            scope.spawn(|| assert!(send(&server, &get(&location)).body == data));
+        }
+    });
+    drop(stalled);
+}
+
+#[test]
+fn a_peer_that_takes_nothing_is_cut_and_does_not_hold_up_the_servers_end() {
+    let server = serve(|settings| settings.http.response_timeout = Duration::from_millis(200));
+    let location = upload(&server, &vec![7; LARGE]);
+    let mut client = half_way(&server, &location);
+    eventually("it is cut", || open_files(&server) == 0);
+    assert!(client.take(LARGE).is_err());
+
+    let server = serve(|_| {});
+    let location = upload(&server, &vec![7; LARGE]);
+    let stalled = half_way(&server, &location);
+    server.handle().shutdown();
+    server.join().unwrap();
+    drop(stalled);
+}
