@@ -53,6 +53,8 @@ pub struct Settings {
     pub cleanup_interval: Duration,
     /// Who grants locks; none for this process alone, as long as no other writes to the same uploads. Default none.
     pub locks: Option<Arc<dyn LockService>>,
+    /// How many unfinished finals may name one part. Default 16.
+    pub max_waiting_finals: usize,
     /// Whether a page to upload from is at `/`. Default yes.
     pub demo: bool,
     /// Where metrics are to be read, in the text form of Prometheus; none for nowhere. Default `/metrics`. How
@@ -75,6 +77,7 @@ impl Default for Settings {
             shutdown_timeout: Duration::from_secs(10),
             cleanup_interval: Duration::from_secs(60),
             locks: None,
+            max_waiting_finals: 16,
             demo: true,
             metrics_path: Some("/metrics".into()),
         }
@@ -119,7 +122,11 @@ impl Server {
             settings.listen.iter().map(|address| listen(*address)).collect::<Result<_, _>>()?;
         let addresses = listeners.iter().map(|listener| listener.local_addr().map_err(ServeError::System));
         let addresses = addresses.collect::<Result<_, _>>()?;
-        let options = tus_redb::Options { durability: settings.durability, ..tus_redb::Options::default() };
+        let options = tus_redb::Options {
+            durability: settings.durability,
+            max_waiting: settings.max_waiting_finals,
+            ..tus_redb::Options::default()
+        };
         let store = Store::open(&settings.data_dir, &options).map_err(ServeError::Store)?;
         let mut polls = Vec::new();
         let mut mailboxes = Vec::new();

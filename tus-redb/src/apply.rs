@@ -4,11 +4,12 @@ use redb::{ReadableTable, Table, WriteTransaction};
 use tus_proto::{Completion, Fence, UploadId, WallTime};
 
 use crate::{
-    database::{DOOMED, EXPIRY, FILES, LAPSES, TOMBSTONES, UPLOADS},
+    concat::{Concatenation, Then},
+    database::{DOOMED, EXPIRY, FILES, LAPSES, TOMBSTONES, UPLOADS, WAITING},
     error::Trouble,
     files::FileId,
     outbox::{EventKind, Events},
-    record::{Piece, Row},
+    record::{Kind, Piece, Row},
 };
 
 /// A change with everything in it that decides its outcome. What the journal holds.
@@ -20,8 +21,10 @@ pub(crate) enum Step {
         length: Option<u64>,
         metadata: String,
         expires: Option<WallTime>,
+        partial: bool,
         file: Option<FileId>,
     },
+    Concat(Concatenation),
     Commit {
         id: UploadId,
         fence: Fence,
@@ -66,10 +69,27 @@ pub(crate) struct Outcome {
 pub(crate) struct Effects {
     /// Extents that grew, each with the length it had.
     pub(crate) grown: Vec<(FileId, UploadId, u64)>,
+    /// Files that a final came to refer to beside another upload.
+    pub(crate) shared: Vec<(FileId, UploadId)>,
     /// Files nothing refers to any more.
     pub(crate) doomed: Vec<FileId>,
     /// Uploads that were complete, and are not any more.
     pub(crate) fallen: Vec<UploadId>,
+    /// How many finals were completed by a commit to their last part.
+    pub(crate) finals: u64,
+}
+
+/// Why an upload goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Cause {
+    /// Its client said so, or the operator.
+    Request,
+    /// Its time was over. It is remembered as long.
+    Expiry { remember: WallTime },
+    /// It was a part, and its final is complete.
+    Consumed,
+    /// It was a final, and the disk has lost bytes of it.
+    Lost,
 }
 
 /// The tables of one transaction.
@@ -80,6 +100,7 @@ pub(crate) struct Tables<'txn> {
     expiry: Table<'txn, (u64, &'static str), ()>,
     tombstones: Table<'txn, &'static str, u64>,
     lapses: Table<'txn, (u64, &'static str), ()>,
+    pub(crate) waiting: Table<'txn, (&'static str, &'static str), ()>,
     /// For the tables that few transactions touch.
     pub(crate) txn: &'txn WriteTransaction,
     pub(crate) keeps: Events,
@@ -96,6 +117,7 @@ impl<'txn> Tables<'txn> {
             expiry: txn.open_table(EXPIRY)?,
             tombstones: txn.open_table(TOMBSTONES)?,
             lapses: txn.open_table(LAPSES)?,
+            waiting: txn.open_table(WAITING)?,
             txn,
             keeps,
             effects: Effects::default(),
@@ -110,9 +132,18 @@ impl<'txn> Tables<'txn> {
         }
     }
 
+    /// The row of an upload that a change concerns beside its own; none also where it is damaged.
+    pub(crate) fn row_of_another(&self, id: &UploadId) -> Result<Option<Row>, Trouble> {
+        match self.row(id) {
+            Err(trouble) if trouble.damaged => Ok(None),
+            other => other,
+        }
+    }
+
+    /// Carries out a step. One that meets a damaged record fails, and has changed nothing.
     pub(crate) fn apply(&mut self, step: &Step) -> Result<Outcome, Trouble> {
         match step {
-            Step::Create { id, created, length, metadata, expires, file } => {
+            Step::Create { id, created, length, metadata, expires, partial, file } => {
                 let row = Row {
                     created: *created,
                     length: *length,
@@ -120,9 +151,11 @@ impl<'txn> Tables<'txn> {
                     extents: file.iter().map(|file| Piece { file: *file, len: 0 }).collect(),
                     metadata: metadata.clone(),
                     expires: *expires,
+                    kind: if *partial { Kind::Partial } else { Kind::Plain },
                 };
                 self.create(id, &row)
             }
+            Step::Concat(wanted) => self.concat(wanted),
             Step::Commit { id, fence, from, to, length, expires } => {
                 self.advance(id, *fence, (*from, *to), *length, *expires)
             }
@@ -135,18 +168,23 @@ impl<'txn> Tables<'txn> {
     }
 
     fn create(&mut self, id: &UploadId, row: &Row) -> Result<Outcome, Trouble> {
-        if self.uploads.get(id.as_str())?.is_some() || self.tombstones.get(id.as_str())?.is_some() {
+        if self.is_taken(id)? {
             return Ok(unchanged(Completion::Exists));
         }
         for piece in &row.extents {
             self.files.insert(piece.file.0, 1)?;
         }
-        if row.is_complete() {
+        if row.is_complete() && row.kind == Kind::Plain {
             self.put_complete(id, None, row)?;
         } else {
             self.put(id, None, row)?;
         }
         Ok(changed(Completion::Created))
+    }
+
+    /// Whether an upload has this id, or had it until lately.
+    pub(crate) fn is_taken(&self, id: &UploadId) -> Result<bool, Trouble> {
+        Ok(self.uploads.get(id.as_str())?.is_some() || self.tombstones.get(id.as_str())?.is_some())
     }
 
     fn advance(
@@ -161,7 +199,7 @@ impl<'txn> Tables<'txn> {
         let before = row.clone();
         let offset = row.offset();
         let conflict = Ok(unchanged(Completion::Conflict { offset }));
-        if fence < row.fence || from != offset || to < from {
+        if fence < row.fence || from != offset || to < from || row.is_final() {
             return conflict;
         }
         if row.length.is_some() && length.is_some() && row.length != length {
@@ -178,12 +216,18 @@ impl<'txn> Tables<'txn> {
             self.effects.grown.push((last.file, id.clone(), last.len));
             last.len += to - from;
         }
-        if row.is_complete() && !before.is_complete() {
+        let completion = Completion::Committed { offset: to };
+        if row == before {
+            return Ok(unchanged(completion));
+        }
+        if row.kind == Kind::Partial {
+            self.advance_part(id, &before, row)?;
+        } else if row.is_complete() && !before.is_complete() {
             self.put_complete(id, before.expires, &row)?;
-        } else if row != before {
+        } else {
             self.put(id, before.expires, &row)?;
         }
-        Ok(Outcome { completion: Completion::Committed { offset: to }, changed: row != before })
+        Ok(changed(completion))
     }
 
     /// Puts an extent in a new file behind the others, in place of one that has nothing committed.
@@ -196,7 +240,7 @@ impl<'txn> Tables<'txn> {
     ) -> Result<Outcome, Trouble> {
         let Some(mut row) = self.row(id)? else { return Ok(unchanged(Completion::Missing)) };
         let offset = row.offset();
-        if fence < row.fence || at != offset {
+        if fence < row.fence || at != offset || row.is_final() {
             return Ok(unchanged(Completion::Conflict { offset }));
         }
         row.fence = fence;
@@ -216,17 +260,48 @@ impl<'txn> Tables<'txn> {
         if fence < row.fence {
             return Ok(unchanged(Completion::Conflict { offset: row.offset() }));
         }
-        self.post(EventKind::Terminated, id, &row)?;
-        self.remove(id, row)?;
+        self.remove(id, &row, Cause::Request)?;
         Ok(changed(Completion::Deleted))
     }
 
-    fn remove(&mut self, id: &UploadId, row: Row) -> Result<(), Trouble> {
+    /// Removes an upload. A part that is not finished takes the finals along that wait for it.
+    pub(crate) fn remove(&mut self, id: &UploadId, row: &Row, cause: Cause) -> Result<(), Trouble> {
+        if row.kind == Kind::Partial {
+            for of in self.finals_of(id)? {
+                if row.is_complete() {
+                    self.waiting.remove((id.as_str(), of.as_str()))?;
+                } else if let Some(row) = self.row_of_another(&of)? {
+                    self.remove_alone(&of, &row, cause)?;
+                }
+            }
+        }
+        self.remove_alone(id, row, cause)
+    }
+
+    /// Every upload that goes, goes here.
+    fn remove_alone(&mut self, id: &UploadId, row: &Row, cause: Cause) -> Result<(), Trouble> {
         self.uploads.remove(id.as_str())?;
         self.reindex(id, row.expires, None)?;
-        for piece in row.extents {
+        for piece in row.references() {
             self.release(piece.file)?;
         }
+        if let Some(pending) = row.pending() {
+            self.let_go(id, pending, Then::Expire(row.expires))?;
+        }
+        match cause {
+            Cause::Request => self.post(EventKind::Terminated, id, row),
+            Cause::Expiry { remember } => self.remember(id, remember),
+            Cause::Consumed => Ok(()),
+            Cause::Lost => {
+                self.effects.fallen.push(id.clone());
+                Ok(())
+            }
+        }
+    }
+
+    fn remember(&mut self, id: &UploadId, until: WallTime) -> Result<(), Trouble> {
+        self.tombstones.insert(id.as_str(), until.as_micros())?;
+        self.lapses.insert((until.as_micros(), id.as_str()), ())?;
         Ok(())
     }
 
@@ -236,9 +311,7 @@ impl<'txn> Tables<'txn> {
         if row.expires.is_none_or(|expires| expires > before) {
             return Ok(unchanged(Completion::Conflict { offset: row.offset() }));
         }
-        self.remove(id, row)?;
-        self.tombstones.insert(id.as_str(), remember.as_micros())?;
-        self.lapses.insert((remember.as_micros(), id.as_str()), ())?;
+        self.remove(id, &row, Cause::Expiry { remember })?;
         Ok(changed(Completion::Deleted))
     }
 
@@ -249,24 +322,16 @@ impl<'txn> Tables<'txn> {
         Ok(changed(Completion::Deleted))
     }
 
-    /// Takes back what was committed of `file` beyond `len`, because the disk lost it, and all behind it.
-    pub(crate) fn forget(&mut self, id: &UploadId, file: FileId, len: u64) -> Result<(), Trouble> {
-        let Some(mut row) = self.row(id)? else { return Ok(()) };
-        let Some(index) = row.extents.iter().position(|piece| piece.file == file) else { return Ok(()) };
-        if row.is_complete() {
-            self.effects.fallen.push(id.clone());
-        }
-        for piece in row.extents.drain(index + 1..).collect::<Vec<_>>() {
-            self.release(piece.file)?;
-        }
-        if let Some(piece) = row.extents.last_mut() {
-            piece.len = piece.len.min(len);
-        }
-        self.put(id, row.expires, &row)
+    /// Adds a reference to a file that another upload refers to.
+    pub(crate) fn share(&mut self, file: FileId, id: &UploadId) -> Result<(), Trouble> {
+        let count = self.files.get(file.0)?.map_or(0, |count| count.value());
+        self.files.insert(file.0, count + 1)?;
+        self.effects.shared.push((file, id.clone()));
+        Ok(())
     }
 
     /// Drops one reference to a file.
-    fn release(&mut self, file: FileId) -> Result<(), Trouble> {
+    pub(crate) fn release(&mut self, file: FileId) -> Result<(), Trouble> {
         let count = self.files.get(file.0)?.map_or(0, |count| count.value());
         if count > 1 {
             self.files.insert(file.0, count - 1)?;
@@ -278,14 +343,19 @@ impl<'txn> Tables<'txn> {
         Ok(())
     }
 
-    /// Writes the row of an upload that is complete from now on.
-    fn put_complete(&mut self, id: &UploadId, before: Option<WallTime>, row: &Row) -> Result<(), Trouble> {
+    /// Writes the row of a plain upload or a final that is complete from now on.
+    pub(crate) fn put_complete(
+        &mut self,
+        id: &UploadId,
+        before: Option<WallTime>,
+        row: &Row,
+    ) -> Result<(), Trouble> {
         self.post(EventKind::Completed, id, row)?;
         self.put(id, before, row)
     }
 
     /// Writes a row; `before` is when the one in its place was to expire.
-    fn put(&mut self, id: &UploadId, before: Option<WallTime>, row: &Row) -> Result<(), Trouble> {
+    pub(crate) fn put(&mut self, id: &UploadId, before: Option<WallTime>, row: &Row) -> Result<(), Trouble> {
         self.uploads.insert(id.as_str(), row.encode().as_slice())?;
         self.reindex(id, before, row.expires)
     }

@@ -3,17 +3,18 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use redb::{Database, WriteTransaction};
-use tus_proto::{Completion, Failure, Fence, Record, UploadId, WallTime};
+use tus_proto::{Completion, Concat, Failure, Fence, Record, UploadId, WallTime};
 
 use crate::{
     apply::{Effects, Step, Tables},
+    concat::Concatenation,
     database,
     disk::Disk,
     error::Trouble,
     files::FileId,
     journal,
     outbox::Events,
-    record::Row,
+    record::{Bytes, Part, Row},
     sink::Syncer,
     store::{Durability, Store, Writer, lock},
 };
@@ -23,6 +24,18 @@ use crate::{
 pub enum Change {
     /// A new record, its offset 0. Completes as `Created` or `Exists`.
     Create(Record),
+    /// A final is made of parts, in time that grows with their number alone. Completes as `Concatenated`,
+    /// `Refused` or `Exists`.
+    Concat {
+        /// The new record, its offset 0. It expires as given while it is pending.
+        record: Record,
+        /// The parts, in order. The same one may stand several times.
+        parts: Vec<UploadId>,
+        /// The largest final, in bytes; none where there is no limit.
+        max: Option<u64>,
+        /// Whether the parts go once the final is complete.
+        delete_parts: bool,
+    },
     /// The offset moves. Completes as `Committed`, `Conflict` or `Missing`.
     Commit {
         /// Whose.
@@ -82,6 +95,17 @@ pub enum Change {
     },
 }
 
+/// A data file that grew.
+#[derive(Debug)]
+pub(crate) struct Grown {
+    /// The upload it grew for.
+    pub(crate) id: UploadId,
+    /// How much of it was committed before.
+    pub(crate) len: u64,
+    /// Finals that came to refer to it since.
+    pub(crate) finals: Vec<UploadId>,
+}
+
 /// A group whose changes were tried, and which of them are to be committed.
 struct Prepared {
     completions: Vec<Completion>,
@@ -131,6 +155,7 @@ impl Store {
             }
         };
         let Prepared { mut completions, steps, effects } = prepared;
+        let finals = effects.finals;
         if steps.is_empty() {
             return Ok(completions);
         }
@@ -142,6 +167,8 @@ impl Store {
                     *completion = Completion::Failed(failure);
                 }
             }
+        } else {
+            self.finals_finished.fetch_add(finals, Ordering::Relaxed);
         }
         Ok(completions)
     }
@@ -175,13 +202,16 @@ impl Store {
         for (index, change) in group.iter().enumerate() {
             let completion = match self.admit(&tables, change, named)? {
                 Err(refusal) => refusal,
-                Ok(step) => {
-                    let outcome = tables.apply(&step)?;
-                    if outcome.changed {
-                        prepared.steps.push((index, step));
+                Ok(step) => match tables.apply(&step) {
+                    Ok(outcome) => {
+                        if outcome.changed {
+                            prepared.steps.push((index, step));
+                        }
+                        outcome.completion
                     }
-                    outcome.completion
-                }
+                    Err(trouble) if trouble.damaged => Completion::Failed(self.staging.note(trouble)),
+                    Err(trouble) => return Err(trouble),
+                },
             };
             prepared.completions.push(completion);
         }
@@ -202,6 +232,9 @@ impl Store {
     ) -> Result<Result<Step, Completion>, Trouble> {
         let (id, fence) = match change {
             Change::Create(record) => return Ok(self.admit_create(record)),
+            Change::Concat { record, parts, max, delete_parts } => {
+                return Ok(self.admit_concat(record, parts, *max, *delete_parts));
+            }
             Change::Forget { id } => return Ok(Ok(Step::Forget { id: id.clone() })),
             Change::Acknowledge { number } => return Ok(Ok(Step::Acknowledge { number: *number })),
             // Its fence is above any: it is the time that decides.
@@ -233,7 +266,7 @@ impl Store {
                 staged.map(|()| step)
             }
             // Nothing expires while it is written to.
-            Change::Expire { .. } if self.staging.is_written(&id) => return conflict,
+            Change::Expire { .. } if self.is_written(&id, &row) => return conflict,
             Change::Expire { before, remember, .. } => {
                 Ok(Step::Expire { id, before: *before, remember: *remember })
             }
@@ -243,10 +276,39 @@ impl Store {
     }
 
     fn admit_create(&self, record: &Record) -> Result<Step, Completion> {
+        let partial = record.is_partial();
         let Record { id, created, length, metadata, expires, .. } = record.clone();
         let file = self.new_file()?;
         let file = (length != Some(0)).then_some(file);
-        Ok(Step::Create { id, created, length, metadata, expires, file })
+        Ok(Step::Create { id, created, length, metadata, expires, partial, file })
+    }
+
+    fn admit_concat(
+        &self,
+        record: &Record,
+        parts: &[UploadId],
+        max: Option<u64>,
+        delete_parts: bool,
+    ) -> Result<Step, Completion> {
+        if !self.staging.reserve.remake() {
+            return Err(Completion::Failed(Failure::NoSpace));
+        }
+        let Record { id, created, metadata, expires, concat, .. } = record.clone();
+        let header = match concat {
+            Some(Concat::Final(header)) => header,
+            Some(Concat::Partial) | None => String::new(),
+        };
+        let (parts, max_waiting) = (parts.to_vec(), self.options.max_waiting as u64);
+        let wanted =
+            Concatenation { id, created, metadata, header, expires, parts, max, delete_parts, max_waiting };
+        Ok(Step::Concat(wanted))
+    }
+
+    /// Whether somebody is writing to an upload, or to a part that it waits for.
+    pub(crate) fn is_written(&self, id: &UploadId, row: &Row) -> bool {
+        let awaited =
+            |part: &Part| matches!(part.bytes, Bytes::Awaited(_)) && self.staging.is_written(&part.id);
+        self.staging.is_written(id) || row.pending().is_some_and(|pending| pending.parts.iter().any(awaited))
     }
 
     /// The id of a new data file, where there is room for more than commits and deletes.
@@ -312,14 +374,6 @@ fn check_staged(row: &Row, to: u64, syncer: Option<&Syncer>, named: bool) -> Res
 }
 
 impl Writer {
-    /// Remembers what a flush will have to know of a committed transaction.
-    fn remember(&mut self, effects: Effects) {
-        for (file, id, len) in effects.grown {
-            self.grown.entry(file).or_insert((id, len));
-        }
-        self.doomed.extend(effects.doomed);
-    }
-
     /// Brings the records to where the journal is, and tells whether that added something. If so, it is as
     /// durable as it was before.
     pub(crate) fn replay(&mut self, disk: &dyn Disk, database: &Database) -> Result<bool, Trouble> {

@@ -26,6 +26,8 @@ pub(crate) const TOMBSTONES: TableDefinition<'_, &str, u64> = TableDefinition::n
 pub(crate) const LAPSES: TableDefinition<'_, (u64, &str), ()> = TableDefinition::new("lapses");
 /// Events that nobody has acknowledged, by number.
 pub(crate) const OUTBOX: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("outbox");
+/// Which part is named by which pending final.
+pub(crate) const WAITING: TableDefinition<'_, (&str, &str), ()> = TableDefinition::new("waiting");
 /// Numbers of the store as a whole.
 pub(crate) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 
@@ -72,6 +74,7 @@ pub(crate) fn initialise(db: &Database) -> Result<(), Trouble> {
     txn.open_table(TOMBSTONES)?;
     txn.open_table(LAPSES)?;
     txn.open_table(OUTBOX)?;
+    txn.open_table(WAITING)?;
     set_meta(&txn, FORMAT_KEY, FORMAT)?;
     Ok(txn.commit()?)
 }

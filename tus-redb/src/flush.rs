@@ -85,11 +85,14 @@ impl Store {
         let txn = database::begin_durable(database)?;
         let mut tables = Tables::open(&txn, Events::default())?;
         for file in lost {
-            if let Some((id, len)) = writer.grown.get(file) {
-                tables.forget(id, *file, *len)?;
+            if let Some(grown) = writer.grown.get(file) {
+                tables.forget(*file, grown)?;
             }
         }
         tables.retract(self.settled.load(Ordering::Acquire))?;
+        if !tables.effects.doomed.is_empty() {
+            self.staging.reclaimable.store(true, Ordering::Release);
+        }
         drop(tables);
         database::set_flushed_files(&txn, self.staging.files.count())?;
         database::set_sequence(&txn, writer.sequence)?;

@@ -12,6 +12,7 @@ use tus_proto::{Fence, UploadId, WallTime};
 use crate::{
     apply::Step,
     codec::{Decoder, Encoder},
+    concat::Concatenation,
     disk::{Disk, DiskFile, Mode, read_exact},
     files::FileId,
     outbox::Events,
@@ -171,10 +172,10 @@ const ACKNOWLEDGE: u8 = 0;
 
 fn encode(step: &Step, out: &mut Encoder) {
     match step {
-        Step::Create { id, created, length, metadata, expires, file } => {
+        Step::Create { id, created, length, metadata, expires, partial, file } => {
             out.byte(1).text(id.as_str()).number(created.as_micros()).optional(*length).text(metadata);
             out.optional(expires.map(WallTime::as_micros));
-            out.optional(file.map(|file| file.0));
+            out.byte((*partial).into()).optional(file.map(|file| file.0));
         }
         Step::Commit { id, fence, from, to, length, expires } => {
             out.byte(2).text(id.as_str()).number(fence.0).number(*from).number(*to).optional(*length);
@@ -191,6 +192,15 @@ fn encode(step: &Step, out: &mut Encoder) {
         }
         Step::Forget { id } => {
             out.byte(6).text(id.as_str());
+        }
+        Step::Concat(wanted) => {
+            out.byte(7).text(wanted.id.as_str()).number(wanted.created.as_micros()).text(&wanted.metadata);
+            out.text(&wanted.header).optional(wanted.expires.map(WallTime::as_micros)).optional(wanted.max);
+            out.byte(wanted.delete_parts.into()).number(wanted.max_waiting);
+            out.number(wanted.parts.len() as u64);
+            for part in &wanted.parts {
+                out.text(part.as_str());
+            }
         }
         Step::Acknowledge { number } => {
             out.byte(ACKNOWLEDGE).number(*number);
@@ -211,6 +221,7 @@ fn decode(bytes: &mut Decoder<'_>) -> Option<Step> {
             length: bytes.optional()?,
             metadata: bytes.text()?.to_owned(),
             expires: bytes.optional()?.map(WallTime::from_micros),
+            partial: bytes.flag()?,
             file: bytes.optional()?.map(FileId),
         },
         2 => Step::Commit {
@@ -234,8 +245,22 @@ fn decode(bytes: &mut Decoder<'_>) -> Option<Step> {
             remember: WallTime::from_micros(bytes.number()?),
         },
         6 => Step::Forget { id },
+        7 => Step::Concat(decode_concat(id, bytes)?),
         _ => return None,
     })
+}
+
+fn decode_concat(id: UploadId, bytes: &mut Decoder<'_>) -> Option<Concatenation> {
+    let created = WallTime::from_micros(bytes.number()?);
+    let metadata = bytes.text()?.to_owned();
+    let header = bytes.text()?.to_owned();
+    let expires = bytes.optional()?.map(WallTime::from_micros);
+    let max = bytes.optional()?;
+    let delete_parts = bytes.flag()?;
+    let max_waiting = bytes.number()?;
+    let count = bytes.number()?;
+    let parts = (0..count).map(|_| UploadId::new(bytes.text()?)).collect::<Option<_>>()?;
+    Some(Concatenation { id, created, metadata, header, expires, parts, max, delete_parts, max_waiting })
 }
 
 /// FNV-1a, 64 bits: against torn writes, not against people.
@@ -260,8 +285,20 @@ mod tests {
                 length: None,
                 metadata: "k".to_owned(),
                 expires: Some(WallTime::from_micros(5)),
+                partial: true,
                 file: Some(FileId(8)),
             },
+            Step::Concat(Concatenation {
+                id: id.clone(),
+                created: WallTime::from_micros(4),
+                metadata: "k".to_owned(),
+                header: "final; /b /b".to_owned(),
+                expires: Some(WallTime::from_micros(6)),
+                parts: vec![UploadId::new("b").unwrap(); 2],
+                max: Some(7),
+                delete_parts: true,
+                max_waiting: 8,
+            }),
             Step::Commit { id: id.clone(), fence: Fence(2), from: 0, to: 9, length: Some(9), expires: None },
             Step::Fresh { id: id.clone(), fence: Fence(3), at: 9, file: FileId(10) },
             Step::Delete { id: id.clone(), fence: Fence(4) },

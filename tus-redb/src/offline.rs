@@ -21,7 +21,7 @@ pub struct Description {
     pub record: Record,
     /// The highest fencing number that was committed.
     pub fence: Fence,
-    /// Where the bytes are, in order.
+    /// Where the bytes are, in order. Those of a pending final are of its finished parts.
     pub extents: Vec<Extent>,
 }
 
@@ -46,7 +46,7 @@ impl Store {
     /// An upload in all detail; none where there is no such upload.
     pub fn describe(&self, id: &UploadId) -> Result<Option<Description>, Failure> {
         let Some(row) = self.row(id)? else { return Ok(None) };
-        let extents = row.extents.iter().map(|piece| self.extent(*piece)).collect::<io::Result<_>>();
+        let extents = row.references().map(|piece| self.extent(piece)).collect::<io::Result<_>>();
         let extents = extents.map_err(|error| self.staging.note(error))?;
         Ok(Some(Description { record: row.record(id), fence: row.fence, extents }))
     }

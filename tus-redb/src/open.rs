@@ -22,6 +22,7 @@ use crate::{
     grants::Staging,
     journal::{self, JOURNAL, Journal},
     os::OsDisk,
+    record::Row,
     reserve::Reserve,
     store::{Durability, Live, Options, Store, Writer, lock},
     strays,
@@ -92,6 +93,7 @@ fn open(disk: Arc<dyn Disk>, options: &Options, create: bool) -> Result<Store, O
         lost: Mutex::default(),
         unflushed: AtomicBool::new(replayed),
         settled: AtomicU64::new(last_event),
+        finals_finished: AtomicU64::new(0),
         _directory_lock: directory_lock,
     };
     store.settle(boot.as_deref()).map_err(|failure| fault.failure(failure, store.trouble()))?;
@@ -134,10 +136,13 @@ impl Store {
     fn settle(&self, boot: Option<&str>) -> Result<(), Failure> {
         let mut writer = lock(&self.writer);
         let note = |error: io::Error| self.staging.note(error);
-        for (file, (id, _)) in &writer.grown {
-            let row = self.row(id)?;
-            let extents = row.iter().flat_map(|row| &row.extents);
-            let committed = extents.filter(|piece| piece.file == *file).map(|piece| piece.len).sum::<u64>();
+        for (file, grown) in &writer.grown {
+            let mut committed = 0;
+            for id in std::iter::once(&grown.id).chain(&grown.finals) {
+                let row = self.row(id)?;
+                let pieces = row.iter().flat_map(Row::references).filter(|piece| piece.file == *file);
+                committed = pieces.map(|piece| piece.len).fold(committed, u64::max);
+            }
             let there = self.staging.files.open(*file).and_then(|data| {
                 data.sync_data()?;
                 data.len()

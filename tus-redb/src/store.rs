@@ -14,6 +14,7 @@ use tus_proto::{Completion, Failure, Fence, Record, UploadId};
 
 use crate::{
     backend::RecordsFile,
+    commit::Grown,
     database::{self, OUTBOX, TOMBSTONES, UPLOADS},
     disk::Disk,
     error::{Refused, Trouble},
@@ -48,6 +49,8 @@ pub struct Options {
     pub reserve_bytes: u64,
     /// Which events are kept in the [outbox](Store::outbox). Default none.
     pub events: Events,
+    /// How many pending finals may name one part: as many are written when it is finished. Default 16.
+    pub max_waiting: usize,
 }
 
 impl Default for Options {
@@ -57,6 +60,7 @@ impl Default for Options {
             cache_bytes: 4 << 20,
             reserve_bytes: 4 << 20,
             events: Events::default(),
+            max_waiting: 16,
         }
     }
 }
@@ -80,6 +84,7 @@ pub struct Store {
     pub(crate) unflushed: AtomicBool,
     /// The number of the last event that a power cut can't take back.
     pub(crate) settled: AtomicU64,
+    pub(crate) finals_finished: AtomicU64,
     /// Released last, when everything else is closed.
     pub(crate) _directory_lock: Box<dyn Debug + Send + Sync>,
 }
@@ -91,8 +96,8 @@ pub(crate) struct Writer {
     pub(crate) sequence: u64,
     /// There with eventual durability.
     pub(crate) journal: Option<Journal>,
-    /// Eventual durability: extents that grew since the last flush, with their length at that.
-    pub(crate) grown: HashMap<FileId, (UploadId, u64)>,
+    /// Eventual durability: files that grew since the last flush.
+    pub(crate) grown: HashMap<FileId, Grown>,
     /// Eventual durability: files that were given up since the last flush, and may come back with the power.
     pub(crate) doomed: HashSet<FileId>,
 }
@@ -215,7 +220,9 @@ impl Store {
             }
             Ok(Some(row)) => {
                 // What can't be cut now is garbage all the same, and goes when the upload does.
-                if let Some(last) = row.extents.last()
+                // A final has none of its own: its parts' are not its to cut.
+                if !row.is_final()
+                    && let Some(last) = row.extents.last()
                     && let Ok(file) = self.staging.files.open(last.file)
                     && file.len().is_ok_and(|len| len > last.len)
                     && let Err(error) = file.set_len(last.len)
@@ -225,6 +232,11 @@ impl Store {
                 Completion::Discarded
             }
         }
+    }
+
+    /// How many finals were completed by a commit to their last part since the store was opened.
+    pub fn finals_finished(&self) -> u64 {
+        self.finals_finished.load(Ordering::Relaxed)
     }
 
     /// Drops what is kept for the next [`Self::load`]. For a store that is idle.
@@ -311,7 +323,8 @@ fn closed() -> Trouble {
 
 fn check_append(row: &Row, fence: Fence, at: u64) -> Result<(), Refused> {
     let offset = row.offset();
-    if fence < row.fence || at != offset { Err(Refused::Conflict { offset }) } else { Ok(()) }
+    let welcome = fence >= row.fence && at == offset && !row.is_final();
+    if welcome { Ok(()) } else { Err(Refused::Conflict { offset }) }
 }
 
 impl Drop for Store {

@@ -7,8 +7,9 @@ use tus_proto::{Completion, Failure, UploadId, WallTime};
 
 use crate::{
     commit::Change,
-    database::{EXPIRY, LAPSES},
+    database::{EXPIRY, LAPSES, UPLOADS},
     error::Trouble,
+    record::Row,
     store::{Store, lock},
 };
 
@@ -62,14 +63,15 @@ impl Store {
         let database = self.database(&mut writer)?;
         let read = || {
             let txn = database.begin_read()?;
-            let table = txn.open_table(index)?;
+            let (table, uploads) = (txn.open_table(index)?, txn.open_table(UPLOADS)?);
             let until = (now.as_micros().saturating_add(1), "");
             let mut ids = Vec::new();
             for entry in table.range::<(u64, &str)>((Bound::Unbounded, Bound::Excluded(until)))? {
                 let (key, _) = entry?;
                 let (_, id) = key.value();
                 let id = UploadId::new(id).ok_or_else(|| Trouble::damaged("an upload's id in an index"))?;
-                if !self.staging.is_written(&id) {
+                let row = uploads.get(id.as_str())?.and_then(|bytes| Row::decode(bytes.value()));
+                if row.is_none_or(|row| !self.is_written(&id, &row)) {
                     ids.push(id);
                 }
                 if ids.len() == limit {

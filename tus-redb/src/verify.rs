@@ -10,10 +10,11 @@ use redb::{ReadableDatabase, ReadableTable};
 use tus_proto::{Failure, UploadId};
 
 use crate::{
-    database::{self, DOOMED, EXPIRY, FILES, OUTBOX},
+    database::{self, DOOMED, EXPIRY, FILES, OUTBOX, WAITING},
     error::Trouble,
     files::{DATA, FileId},
     outbox,
+    record::{Bytes, Kind, Row},
     store::{Store, lock},
 };
 
@@ -64,6 +65,14 @@ pub enum Finding {
         /// Its number.
         number: u64,
     },
+    /// A part and a pending final do not know of each other, or are not in step: the final is completed wrongly, or
+    /// never.
+    WrongWaiting {
+        /// The part.
+        part: UploadId,
+        /// The final.
+        id: UploadId,
+    },
     /// A file or directory among the data files is nobody's.
     Stray {
         /// The file.
@@ -95,18 +104,61 @@ impl fmt::Display for Finding {
                 write!(f, "upload {id} expires at another time than the index of times has it")
             }
             Self::DamagedEvent { number } => write!(f, "event {number} is damaged"),
+            Self::WrongWaiting { part, id } => {
+                write!(f, "final upload {id} and its part {part} are not in step")
+            }
             Self::Stray { path } => write!(f, "{} belongs to no upload", path.display()),
         }
     }
 }
 
-/// What the tables say of data files.
+/// What the tables say beside the records.
+#[derive(Default)]
 struct Books {
     counts: BTreeMap<FileId, u32>,
     doomed: BTreeSet<FileId>,
     /// When which upload expires.
     expiry: BTreeSet<(u64, UploadId)>,
     damaged_events: Vec<u64>,
+    /// Which part is named by which pending final.
+    waiting: BTreeSet<(UploadId, UploadId)>,
+}
+
+/// What the records say of parts and pending finals.
+#[derive(Default)]
+struct Parts {
+    /// Whether a part is finished, and whether it expires.
+    parts: BTreeMap<UploadId, (bool, bool)>,
+    /// Whether a pending final has what it needs of a part.
+    wanted: BTreeMap<(UploadId, UploadId), bool>,
+}
+
+impl Parts {
+    fn note(&mut self, id: &UploadId, row: &Row) {
+        if row.kind == Kind::Partial {
+            self.parts.insert(id.clone(), (row.is_complete(), row.expires.is_some()));
+        }
+        for part in row.pending().into_iter().flat_map(|pending| &pending.parts) {
+            let there = matches!(part.bytes, Bytes::There(_));
+            self.wanted.insert((part.id.clone(), id.clone()), there);
+        }
+    }
+
+    fn check(&self, waiting: &BTreeSet<(UploadId, UploadId)>) -> Vec<Finding> {
+        let pairs: BTreeSet<_> = self.wanted.keys().chain(waiting).collect();
+        let wrong = pairs.into_iter().filter(|pair| {
+            let state = (self.wanted.get(*pair), waiting.contains(*pair), self.parts.get(&pair.0));
+            let right = match state {
+                (Some(false), indexed, Some((finished, _))) => indexed && !finished,
+                (Some(true), true, Some((finished, expires))) => *finished && !expires,
+                // The final has what it needs, and the part may be gone.
+                (Some(true), false, _) => true,
+                _ => false,
+            };
+            !right
+        });
+        wrong.map(|(part, id)| Finding::WrongWaiting { part: part.clone(), id: id.clone() }).collect()
+    }
 }
 
 impl Store {
@@ -121,6 +173,7 @@ impl Store {
         let mut findings = Vec::new();
         let mut references = BTreeMap::<FileId, u32>::new();
         let mut expiry = BTreeSet::new();
+        let mut parts = Parts::default();
         let mut after = None;
         loop {
             let rows = self.rows(after.as_ref(), PAGE)?;
@@ -130,7 +183,8 @@ impl Store {
                     None => findings.push(Finding::DamagedRecord { id: id.clone() }),
                     Some(row) => {
                         expiry.extend(row.expires.map(|at| (at.as_micros(), id.clone())));
-                        for piece in row.extents {
+                        parts.note(&id, &row);
+                        for piece in row.references() {
                             *references.entry(piece.file).or_default() += 1;
                             let extent = self.extent(piece)?;
                             findings.extend(check_extent(&id, extent));
@@ -148,6 +202,7 @@ impl Store {
             books.expiry.symmetric_difference(&expiry).map(|(_, id)| id.clone()).collect();
         findings.extend(wrong.into_iter().map(|id| Finding::WrongExpiry { id }));
         findings.extend(books.damaged_events.iter().map(|&number| Finding::DamagedEvent { number }));
+        findings.extend(parts.check(&books.waiting));
         findings.extend(self.check_counts(&books, &references));
         self.find_strays(&books, &references, &mut findings)?;
         Ok(findings)
@@ -157,12 +212,7 @@ impl Store {
         let mut writer = lock(&self.writer);
         let database = self.database(&mut writer).map_err(|_| Trouble::damaged("records closed"))?;
         let txn = database.begin_read()?;
-        let mut books = Books {
-            counts: BTreeMap::new(),
-            doomed: BTreeSet::new(),
-            expiry: BTreeSet::new(),
-            damaged_events: Vec::new(),
-        };
+        let mut books = Books::default();
         for entry in txn.open_table(FILES)?.iter()? {
             let (file, count) = entry?;
             books.counts.insert(FileId(file.value()), count.value());
@@ -173,8 +223,12 @@ impl Store {
         for entry in txn.open_table(EXPIRY)?.iter()? {
             let (key, _) = entry?;
             let (at, id) = key.value();
-            let id = UploadId::new(id).ok_or_else(|| Trouble::damaged("an upload's id in an index"))?;
-            books.expiry.insert((at, id));
+            books.expiry.insert((at, id_in_index(id)?));
+        }
+        for entry in txn.open_table(WAITING)?.iter()? {
+            let (key, _) = entry?;
+            let (part, id) = key.value();
+            books.waiting.insert((id_in_index(part)?, id_in_index(id)?));
         }
         let last_event = database::last_event_seen(&txn)?;
         for entry in txn.open_table(OUTBOX)?.iter()? {
@@ -224,6 +278,10 @@ impl Store {
         }
         Ok(())
     }
+}
+
+fn id_in_index(id: &str) -> Result<UploadId, Trouble> {
+    UploadId::new(id).ok_or_else(|| Trouble::damaged("an upload's id in an index"))
 }
 
 fn check_extent(id: &UploadId, extent: crate::Extent) -> Option<Finding> {

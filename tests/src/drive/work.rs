@@ -1,7 +1,7 @@
 //! What the exchanges of a driver want of the store, and how their bodies get there.
 
 use tus_proto::{
-    Abort, AppendEnd, Command, Completion, Failure, Fence, Hasher, Input, OpId, Owner, Trailers, UploadId,
+    Abort, AppendEnd, Command, Completion, Fence, Hasher, Input, OpId, Owner, Trailers, UploadId,
 };
 use tus_redb::{Change, Sink, Store};
 
@@ -22,7 +22,9 @@ impl Drive {
                 }
                 Err(refusal) => refusal.into(),
             },
-            Command::Concat { .. } => Completion::Failed(Failure::Unavailable),
+            Command::Concat { record, parts, max, delete_parts } => {
+                commit(store, Change::Concat { record, parts, max, delete_parts })
+            }
             Command::Create { record } => commit(store, Change::Create(record)),
             Command::Append { id, fence, at, max, fresh, digest } => {
                 match open(store, id, fence, at, max, fresh) {

@@ -201,7 +201,9 @@ impl<'a> Request<'a> {
                 Ok(source) => Completion::Opened(self.source.insert(source).record().clone()),
                 Err(refusal) => refusal.into(),
             },
-            Command::Concat { .. } => Completion::Failed(Failure::Unavailable),
+            Command::Concat { record, parts, max, delete_parts } => {
+                commit(store, Change::Concat { record, parts, max, delete_parts })
+            }
             Command::Create { record } => commit(store, Change::Create(record)),
             Command::Append { max, .. } => match open(store, command) {
                 Ok(intake) => {

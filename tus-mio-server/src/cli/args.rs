@@ -31,7 +31,7 @@ const DELETE_HELP: &str = "With --json: {\"deleted\", \"bytes\"}: the id, and ho
 
 const VERIFY_HELP: &str = "\
 Exit status 1 if there are findings. With --json: {\"ok\", \"uploads\", \"bytes\", \"findings\": [{\"kind\", \"id\", \
-\"path\", \"text\"}]}. kind is damaged-record, missing-file, short-file, wrong-count, wrong-expiry, stray or other; \
+\"path\", \"text\"}]}. kind is damaged-record, missing-file, short-file, wrong-count, wrong-expiry, wrong-waiting, stray or other; \
 id and path are null where a finding is about none.";
 
 /// A tus 1.0.0 server for resumable uploads.
@@ -179,6 +179,11 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "TUS_CLEANUP_INTERVAL", value_name = "DURATION", default_value = "60s")]
     #[arg(value_parser = value::duration, help_heading = "Uploads")]
     pub(crate) cleanup_interval: Duration,
+
+    /// How many unfinished final uploads may name one part
+    #[arg(long, env = "TUS_MAX_WAITING_FINALS", value_name = "NUMBER", default_value = "16")]
+    #[arg(value_parser = value::count(1_000), help_heading = "Uploads")]
+    pub(crate) max_waiting_finals: usize,
 
     /// How long a writer waits for an earlier one of the same upload to yield; 0 not to wait
     #[arg(long, env = "TUS_LOCK_WAIT", value_name = "DURATION", default_value = "5s")]
@@ -360,6 +365,6 @@ mod tests {
             let by_parser = arg.get_action().takes_values() && !arg.get_default_values().is_empty();
             assert!(help.len() > 10 && by_hand != by_parser, "--{long}: {help}");
         }
-        assert_eq!(flags, 2 * 31 + 4 * 2);
+        assert_eq!(flags, 2 * 32 + 4 * 2);
     }
 }

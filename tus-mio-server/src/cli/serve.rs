@@ -94,6 +94,7 @@ fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
         shutdown_timeout: args.shutdown_timeout,
         cleanup_interval: args.cleanup_interval,
         locks: None,
+        max_waiting_finals: args.max_waiting_finals,
         demo: !args.no_demo,
         metrics_path: (args.metrics_path != "none").then(|| args.metrics_path.clone()),
     };
@@ -208,6 +209,7 @@ mod tests {
             "--download-min-rate=1KiB",
             "--upload-expiry=24h",
             "--cleanup-interval=5m",
+            "--max-waiting-finals=9",
             "--lock-wait=1s",
             "--lock-ttl=2s",
             "--request-timeout=0",
@@ -253,6 +255,7 @@ mod tests {
             shutdown_timeout: Duration::from_secs(60),
             cleanup_interval: Duration::from_secs(300),
             locks: None,
+            max_waiting_finals: 9,
             demo: false,
             metrics_path: Some("/m/e".into()),
         };

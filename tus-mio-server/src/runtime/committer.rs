@@ -160,7 +160,10 @@ impl Committer {
             addresses.push((entry.loop_index, entry.owner, entry.op));
         }
         let begun = Instant::now();
+        let finals = store.finals_finished();
         let completions = store.commit(&changes);
+        // Those that a part has completed: no exchange tells of them.
+        metrics.finished(store.finals_finished() - finals);
         metrics.committed(completions.len(), begun.elapsed());
         self.learn(&completions);
         let mut letters: Vec<Vec<Message>> = mailboxes.iter().map(|_| Vec::new()).collect();
@@ -177,7 +180,13 @@ impl Committer {
     /// Sees from a group's completions whether the disk works. Where nothing was to be committed, nothing shows.
     pub(super) fn learn(&self, completions: &[Completion]) {
         let done = |completion: &Completion| {
-            matches!(completion, Completion::Created | Completion::Committed { .. } | Completion::Deleted)
+            matches!(
+                completion,
+                Completion::Created
+                    | Completion::Concatenated(_)
+                    | Completion::Committed { .. }
+                    | Completion::Deleted
+            )
         };
         if completions.iter().any(done) {
             self.failing.store(false, Ordering::Relaxed);

@@ -153,6 +153,11 @@ impl Metrics {
         };
     }
 
+    /// So many uploads became complete beside the one that was written to.
+    pub(super) fn finished(&self, uploads: u64) {
+        self.finished.inc_by(uploads);
+    }
+
     /// A deadline passed.
     pub(super) fn expired(&self, what: Expired) {
         self.deadlines[what.index()].inc();

@@ -1,8 +1,8 @@
 //! A request between its head and its answer: the exchange's outputs carried out, completions brought to it.
 
 use tus_proto::{
-    Abort, AppendEnd, Code, Command, Completion, Exchange, Failure, Framing, Hasher, Head, HookReply, Input,
-    LockCall, LockEvent, LockReply, OpId, Output, Owner, Response,
+    Abort, AppendEnd, Code, Command, Completion, Exchange, Framing, Hasher, Head, HookReply, Input, LockCall,
+    LockEvent, LockReply, OpId, Output, Owner, Response,
 };
 use tus_redb::Change;
 
@@ -148,8 +148,8 @@ impl EventLoop {
                 let completion = self.open_source(connection, &id);
                 self.complete(connection, op, completion);
             }
-            Command::Concat { .. } => {
-                self.complete(connection, op, Completion::Failed(Failure::Unavailable));
+            Command::Concat { record, parts, max, delete_parts } => {
+                self.change(connection, op, Change::Concat { record, parts, max, delete_parts });
             }
             Command::Create { record } => self.change(connection, op, Change::Create(record)),
             Command::Append { id, fence, at, max, fresh, digest } => {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod behaviour;
+mod concat;
 mod crashes;
 mod directory;
 mod expiry;

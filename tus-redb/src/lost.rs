@@ -1,0 +1,90 @@
+//! What the disk has lost is taken back: with eventual durability a record may stand on bytes whose sync fails
+//! afterwards.
+
+use redb::ReadableTable;
+use tus_proto::UploadId;
+
+use crate::{
+    apply::{Cause, Effects, Tables},
+    commit::Grown,
+    error::Trouble,
+    files::FileId,
+    record::{Bytes, Row},
+    store::Writer,
+};
+
+impl Writer {
+    /// Remembers what a flush will have to know of a committed transaction.
+    pub(crate) fn remember(&mut self, effects: Effects) {
+        for (file, id, len) in effects.grown {
+            self.grown.entry(file).or_insert(Grown { id, len, finals: Vec::new() });
+        }
+        for (file, id) in effects.shared {
+            // A file that did not grow since the last flush has nothing to lose.
+            if let Some(grown) = self.grown.get_mut(&file) {
+                grown.finals.push(id);
+            }
+        }
+        self.doomed.extend(effects.doomed);
+    }
+}
+
+impl Tables<'_> {
+    /// Takes back what was committed of `file` since the last flush, and all that stands on it.
+    pub(crate) fn forget(&mut self, file: FileId, grown: &Grown) -> Result<(), Trouble> {
+        if let Some(row) = self.row_of_another(&grown.id)? {
+            self.fall_back(&grown.id, row, file, grown.len)?;
+        }
+        for id in &grown.finals {
+            if let Some(row) = self.row_of_another(id)?
+                && row.references().any(|piece| piece.file == file)
+            {
+                self.forget_part(id, row, &grown.id)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Cuts an upload's body at `len` bytes of `file`.
+    fn fall_back(&mut self, id: &UploadId, mut row: Row, file: FileId, len: u64) -> Result<(), Trouble> {
+        if row.is_final() {
+            return Ok(());
+        }
+        let Some(index) = row.extents.iter().position(|piece| piece.file == file) else { return Ok(()) };
+        if row.is_complete() {
+            self.effects.fallen.push(id.clone());
+        }
+        for piece in row.extents.drain(index + 1..).collect::<Vec<_>>() {
+            self.release(piece.file)?;
+        }
+        if let Some(piece) = row.extents.last_mut() {
+            piece.len = piece.len.min(len);
+        }
+        self.put(id, row.expires, &row)
+    }
+
+    /// A final waits for its part again, which has lost bytes. Where it can't, because it was complete or the
+    /// part is gone, nobody could ever make it whole again: it goes.
+    fn forget_part(&mut self, id: &UploadId, mut row: Row, part: &UploadId) -> Result<(), Trouble> {
+        let needed = self.waiting.get((part.as_str(), id.as_str()))?.is_some();
+        let (Some(mut state), true) = (self.row_of_another(part)?, needed) else {
+            return self.remove(id, &row, Cause::Lost);
+        };
+        let expires = row.expires;
+        let Some(pending) = row.pending_mut() else { return self.remove(id, &row, Cause::Lost) };
+        for place in pending.parts.iter_mut().filter(|place| place.id == *part) {
+            for piece in place.pieces() {
+                self.release(piece.file)?;
+            }
+            place.bytes = Bytes::Awaited(state.length);
+        }
+        row.length = pending.length();
+        self.put(id, expires, &row)?;
+        // Unfinished, it expires as others do.
+        if state.expires.is_none() {
+            state.expires = expires;
+            self.put(part, None, &state)?;
+        }
+        Ok(())
+    }
+}
