@@ -1,20 +1,24 @@
 //! What memory the server takes must not depend on what is uploaded.
 
-use std::{io::Write, thread};
+use std::{
+    io::{Read, Write},
+    thread,
+};
 
 use crate::support::{Server, pattern};
 
 const MIB: u64 = 1 << 20;
 const LIMIT: u64 = 32 * MIB;
 
-/// Sends `length` bytes in one PATCH.
-fn upload(server: &Server, length: u64, block: &[u8]) {
+/// Sends `length` bytes in one PATCH. Tells the upload's path.
+fn upload(server: &Server, length: u64, block: &[u8]) -> String {
     let path = server.create(length);
     let mut connection = server.begin_patch(&path, 0, length);
     for _ in 0..length / block.len() as u64 {
         connection.stream.write_all(block).unwrap();
     }
     assert_eq!(connection.answer().status, 204);
+    path
 }
 
 #[test]
@@ -38,4 +42,28 @@ fn many_uploads_at_once_take_little_memory() {
     });
     let peak = server.peak_memory();
     assert!(peak < LIMIT, "{peak} bytes");
+}
+
+#[test]
+fn many_downloads_at_once_take_little_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path(), &["--enable-downloads"]);
+    let path = upload(&server, 64 * MIB, &pattern(0, MIB as usize));
+    let request = format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    let mut all: Vec<_> = (0..64).map(|_| server.connect().stream).collect();
+    for stream in &mut all {
+        stream.write_all(request.as_bytes()).unwrap();
+    }
+    // All of them are under way: each has sent something, and none can send all of it.
+    let mut buffer = vec![0; MIB as usize];
+    for stream in &mut all {
+        stream.read_exact(&mut buffer).unwrap();
+    }
+    let (whole, stalled) = all.split_at_mut(4);
+    for stream in whole {
+        let read = std::io::copy(stream, &mut std::io::sink()).unwrap();
+        assert!(read > 63 * MIB);
+    }
+    let peak = server.peak_memory();
+    assert!(peak < LIMIT, "{peak} bytes with {} that wait", stalled.len());
 }
