@@ -56,7 +56,14 @@ fn range(location: &str, range: &str) -> Request {
 
 /// A finished upload of these bytes.
 fn upload(server: &Running, data: &[u8]) -> String {
-    let post = Request::post().with("Upload-Length", data.len()).upload_type();
+    upload_as(server, data, None)
+}
+
+fn upload_as(server: &Running, data: &[u8], concat: Option<&str>) -> String {
+    let mut post = Request::post().with("Upload-Length", data.len()).upload_type();
+    if let Some(concat) = concat {
+        post = post.with("Upload-Concat", concat);
+    }
     let answer = send(server, &Request { body: Body::Sized(data.len() as u64, data.into()), ..post });
     assert_eq!(answer.status, 201);
     answer.value("Location").unwrap().to_owned()
@@ -90,9 +97,10 @@ fn is_data(path: &std::path::Path) -> bool {
     path.ancestors().any(|ancestor| ancestor.ends_with("data/data"))
 }
 
-fn busy(server: &Running) -> bool {
+/// Whether the metrics have this line.
+fn shows(server: &Running, sample: &str) -> bool {
     let scrape = send(server, &get("/metrics"));
-    String::from_utf8(scrape.body).unwrap().contains("tus_connections{state=\"busy\"} 1\n")
+    String::from_utf8(scrape.body).unwrap().lines().any(|line| line == sample)
 }
 
 #[test]
@@ -154,10 +162,10 @@ fn clients_that_leave_in_the_middle_leave_nothing_behind() {
     }
     eventually("their files are closed", || open_files(&server) == 0);
     let mut client = half_way(&server, &location);
-    assert!(busy(&server));
+    assert!(shows(&server, "tus_connections{state=\"busy\"} 1"));
     client.take(LARGE).unwrap();
     assert!(client.is_kept());
-    eventually("nobody is busy", || !busy(&server));
+    eventually("nobody is busy", || shows(&server, "tus_connections{state=\"busy\"} 0"));
 }
 
 #[test]
@@ -178,6 +186,30 @@ fn an_upload_that_is_deleted_meanwhile_still_comes_whole() {
         files.map(|file| file.unwrap().metadata().map_or(0, |data| data.len())).sum::<u64>()
     };
     eventually("its bytes go when nobody reads them any more", || used() == 0);
+}
+
+/// A final of these parts.
+fn concatenate(server: &Running, parts: &[&str]) -> String {
+    let concat = format!("final;{}", parts.join(" "));
+    let answer = send(server, &Request::post().with("Upload-Concat", concat));
+    assert_eq!(answer.status, 201);
+    answer.value("Location").unwrap().to_owned()
+}
+
+#[test]
+fn a_final_of_many_parts_comes_back_in_their_order() {
+    let server = serve(|_| {});
+    let data = data(64 * 40_000);
+    let parts: Vec<_> = data.chunks(40_000).map(|part| upload_as(&server, part, Some("partial"))).collect();
+    let location = concatenate(&server, &parts.iter().map(String::as_str).collect::<Vec<_>>());
+    for part in &parts {
+        assert_eq!(send(&server, &Request { target: part.clone(), ..Request::delete() }).status, 204);
+    }
+    let mut client = begin(&server, &get(&location));
+    assert!(client.answer(false).unwrap().body == data);
+    client.request(&range(&location, "bytes=39999-120000"));
+    assert!(client.answer(false).unwrap().body == data[39_999..=120_000]);
+    assert!(client.is_kept());
 }
 
 #[test]
@@ -201,7 +233,8 @@ fn a_peer_that_takes_nothing_is_cut_and_does_not_hold_up_the_servers_end() {
     let server = serve(|settings| settings.http.response_timeout = Duration::from_millis(200));
     let location = upload(&server, &vec![7; LARGE]);
     let mut client = half_way(&server, &location);
-    eventually("it is cut", || open_files(&server) == 0);
+    eventually("it is cut", || shows(&server, "tus_deadlines_total{reason=\"response\"} 1"));
+    eventually("its file is closed", || open_files(&server) == 0);
     assert!(client.take(LARGE).is_err());
 
     let server = serve(|_| {});

@@ -166,6 +166,19 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "TUS_DISABLE_TERMINATION", value_parser = value::switch, help_heading = "Uploads")]
     pub(crate) disable_termination: bool,
 
+    /// Refuse to put uploads together from parts [default: off]
+    #[arg(long, env = "TUS_DISABLE_CONCATENATION", value_parser = value::switch, help_heading = "Uploads")]
+    pub(crate) disable_concatenation: bool,
+
+    /// Most parts of one concatenation
+    #[arg(long, env = "TUS_MAX_PARTS", value_name = "NUMBER", default_value = "1000")]
+    #[arg(value_parser = value::count(100_000), help_heading = "Uploads")]
+    pub(crate) max_parts: usize,
+
+    /// Delete parts as soon as an upload put together from them is complete [default: off]
+    #[arg(long, env = "TUS_DELETE_PARTS", value_parser = value::switch, help_heading = "Uploads")]
+    pub(crate) delete_parts: bool,
+
     /// Let clients download finished uploads with GET [default: off]
     #[arg(long, env = "TUS_ENABLE_DOWNLOADS", value_parser = value::switch, help_heading = "Uploads")]
     pub(crate) enable_downloads: bool,
@@ -365,6 +378,6 @@ mod tests {
             let by_parser = arg.get_action().takes_values() && !arg.get_default_values().is_empty();
             assert!(help.len() > 10 && by_hand != by_parser, "--{long}: {help}");
         }
-        assert_eq!(flags, 2 * 32 + 4 * 2);
+        assert_eq!(flags, 2 * 35 + 4 * 2);
     }
 }

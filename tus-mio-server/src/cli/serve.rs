@@ -61,8 +61,9 @@ fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
         .behind_proxy(args.behind_proxy)
         .upload_expiry((!args.upload_expiry.is_zero()).then_some(args.upload_expiry))
         .checksum_algorithms(args.checksum_algorithms.0.clone())
-        // The store has no finals yet.
-        .concatenation(false)
+        .concatenation(!args.disable_concatenation)
+        .max_parts(args.max_parts)
+        .delete_parts(args.delete_parts)
         .cors_allow_origins(args.cors_allow_origin.clone())
         .cors_allow_headers(args.cors_allow_headers.clone())
         .cors_allow_credentials(args.cors_allow_credentials)
@@ -205,6 +206,9 @@ mod tests {
             "--max-size=10GB",
             "--max-chunk-size=64KiB",
             "--disable-termination",
+            "--disable-concatenation",
+            "--max-parts=8",
+            "--delete-parts",
             "--enable-downloads",
             "--download-min-rate=1KiB",
             "--upload-expiry=24h",
@@ -234,6 +238,8 @@ mod tests {
             .termination(false)
             .downloads(true)
             .concatenation(false)
+            .max_parts(8)
+            .delete_parts(true)
             .upload_expiry(Some(Duration::from_secs(86_400)))
             .lock_wait(Duration::from_secs(1))
             .lock_ttl(Duration::from_secs(2));
@@ -262,14 +268,13 @@ mod tests {
         assert_eq!(format!("{:?}", settings.unwrap()), format!("{expected:?}"));
         assert_eq!(settings_of(&["--metrics-path=none"]).unwrap().metrics_path, None);
         let behind_proxy = settings_of(&["--behind-proxy"]).unwrap().protocol;
-        let expected = tus_proto::Config::builder().concatenation(false).behind_proxy(true).build().unwrap();
+        let expected = tus_proto::Config::builder().behind_proxy(true).build().unwrap();
         assert_eq!(format!("{behind_proxy:?}"), format!("{expected:?}"));
     }
 
     #[test]
     fn without_flags_the_settings_are_the_defaults() {
-        let protocol = tus_proto::Config::builder().concatenation(false).build().unwrap();
-        let (flags, library) = (settings_of(&[]).unwrap(), Settings { protocol, ..Settings::default() });
+        let (flags, library) = (settings_of(&[]).unwrap(), Settings::default());
         assert_eq!(format!("{flags:?}"), format!("{library:?}"));
     }
 
