@@ -8,6 +8,7 @@ use crate::{
     database::{DOOMED, EXPIRY, FILES, LAPSES, TOMBSTONES, UPLOADS, WAITING},
     error::Trouble,
     files::FileId,
+    materialize::Stage,
     outbox::{EventKind, Events},
     record::{Kind, Piece, Row},
 };
@@ -54,6 +55,10 @@ pub(crate) enum Step {
     Acknowledge {
         number: u64,
     },
+    Gather {
+        id: UploadId,
+        stage: Stage,
+    },
 }
 
 /// What a step came to.
@@ -73,6 +78,8 @@ pub(crate) struct Effects {
     pub(crate) shared: Vec<(FileId, UploadId)>,
     /// Files nothing refers to any more.
     pub(crate) doomed: Vec<FileId>,
+    /// Whether an upload became complete that is to be put into one file.
+    pub(crate) scattered: bool,
     /// Uploads that were complete, and are not any more.
     pub(crate) fallen: Vec<UploadId>,
     /// How many finals were completed by a commit to their last part.
@@ -92,10 +99,18 @@ pub(crate) enum Cause {
     Lost,
 }
 
+/// What a transaction notes of uploads that become complete, or go, for later.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Keeps {
+    pub(crate) events: Events,
+    /// Those that are to be put into one file.
+    pub(crate) scattered: bool,
+}
+
 /// The tables of one transaction.
 pub(crate) struct Tables<'txn> {
     uploads: Table<'txn, &'static str, &'static [u8]>,
-    files: Table<'txn, u64, u32>,
+    pub(crate) files: Table<'txn, u64, u32>,
     doomed: Table<'txn, u64, ()>,
     expiry: Table<'txn, (u64, &'static str), ()>,
     tombstones: Table<'txn, &'static str, u64>,
@@ -103,13 +118,12 @@ pub(crate) struct Tables<'txn> {
     pub(crate) waiting: Table<'txn, (&'static str, &'static str), ()>,
     /// For the tables that few transactions touch.
     pub(crate) txn: &'txn WriteTransaction,
-    pub(crate) keeps: Events,
+    pub(crate) keeps: Keeps,
     pub(crate) effects: Effects,
 }
 
 impl<'txn> Tables<'txn> {
-    /// With the events that are kept of what is done to them.
-    pub(crate) fn open(txn: &'txn WriteTransaction, keeps: Events) -> Result<Self, Trouble> {
+    pub(crate) fn open(txn: &'txn WriteTransaction, keeps: Keeps) -> Result<Self, Trouble> {
         Ok(Self {
             uploads: txn.open_table(UPLOADS)?,
             files: txn.open_table(FILES)?,
@@ -164,6 +178,7 @@ impl<'txn> Tables<'txn> {
             Step::Expire { id, before, remember } => self.expire(id, *before, *remember),
             Step::Forget { id } => self.forget_expired(id),
             Step::Acknowledge { number } => self.acknowledge(*number),
+            Step::Gather { id, stage } => self.gather(id, *stage),
         }
     }
 
@@ -282,6 +297,7 @@ impl<'txn> Tables<'txn> {
     fn remove_alone(&mut self, id: &UploadId, row: &Row, cause: Cause) -> Result<(), Trouble> {
         self.uploads.remove(id.as_str())?;
         self.reindex(id, row.expires, None)?;
+        self.abandon(id, row)?;
         for piece in row.references() {
             self.release(piece.file)?;
         }
@@ -351,6 +367,7 @@ impl<'txn> Tables<'txn> {
         row: &Row,
     ) -> Result<(), Trouble> {
         self.post(EventKind::Completed, id, row)?;
+        self.scatter(id, row)?;
         self.put(id, before, row)
     }
 

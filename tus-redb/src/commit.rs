@@ -6,14 +6,14 @@ use redb::{Database, WriteTransaction};
 use tus_proto::{Completion, Concat, Failure, Fence, Record, UploadId, WallTime};
 
 use crate::{
-    apply::{Effects, Step, Tables},
+    apply::{Effects, Keeps, Step, Tables},
     concat::Concatenation,
     database,
     disk::Disk,
     error::Trouble,
     files::FileId,
     journal,
-    outbox::Events,
+    materialize::{Gather, Stage},
     record::{Bytes, Part, Row},
     sink::Syncer,
     store::{Durability, Store, Writer, lock},
@@ -88,6 +88,8 @@ pub enum Change {
         /// Whose.
         id: UploadId,
     },
+    /// What [`Store::materialize`] does.
+    Gather(Gather),
     /// Somebody was told of an event. Completes as `Deleted` or `Missing`.
     Acknowledge {
         /// Its [number](crate::Entry::number).
@@ -196,7 +198,7 @@ impl Store {
             Durability::Strict => database::begin_durable(database)?,
             Durability::Eventual => database::begin_volatile(database)?,
         };
-        let mut tables = Tables::open(&txn, self.options.events)?;
+        let mut tables = Tables::open(&txn, self.options.keeps())?;
         let mut prepared =
             Prepared { completions: Vec::new(), steps: Vec::new(), effects: Effects::default() };
         for (index, change) in group.iter().enumerate() {
@@ -236,6 +238,7 @@ impl Store {
                 return Ok(self.admit_concat(record, parts, *max, *delete_parts));
             }
             Change::Forget { id } => return Ok(Ok(Step::Forget { id: id.clone() })),
+            Change::Gather(gather) => return Ok(self.admit_gather(gather)),
             Change::Acknowledge { number } => return Ok(Ok(Step::Acknowledge { number: *number })),
             // Its fence is above any: it is the time that decides.
             Change::Expire { id, .. } => (id.clone(), Fence(u64::MAX)),
@@ -311,6 +314,11 @@ impl Store {
         self.staging.is_written(id) || row.pending().is_some_and(|pending| pending.parts.iter().any(awaited))
     }
 
+    fn admit_gather(&self, Gather { id, stage }: &Gather) -> Result<Step, Completion> {
+        let stage = stage.map_or_else(|| self.new_file().map(Stage::Begun), Ok)?;
+        Ok(Step::Gather { id: id.clone(), stage })
+    }
+
     /// The id of a new data file, where there is room for more than commits and deletes.
     fn new_file(&self) -> Result<FileId, Completion> {
         if !self.staging.reserve.remake() {
@@ -332,7 +340,9 @@ impl Store {
         if let Some(journal) = &mut writer.journal {
             // A flush must come whatever follows: also one that fails may leave something in the journal.
             self.unflushed.store(true, Ordering::Release);
-            journal.append(sequence, self.options.events, steps).map_err(|error| self.staging.note(error))?;
+            journal
+                .append(sequence, self.options.keeps(), steps)
+                .map_err(|error| self.staging.note(error))?;
         }
         if let Err(error) = txn.commit() {
             let failure = self.staging.note(error);
@@ -345,6 +355,9 @@ impl Store {
         writer.sequence = sequence;
         if writer.journal.is_none() && !effects.doomed.is_empty() {
             self.staging.reclaimable.store(true, Ordering::Release);
+        }
+        if writer.journal.is_none() && effects.scattered {
+            self.scattered.store(true, Ordering::Release);
         }
         if writer.journal.is_some() {
             writer.remember(effects);
@@ -382,7 +395,7 @@ impl Writer {
         self.grown.clear();
         self.doomed.clear();
         let durable = self.sequence;
-        let mut tables = Tables::open(&txn, Events::default())?;
+        let mut tables = Tables::open(&txn, Keeps::default())?;
         for group in journal::read(disk)? {
             if group.sequence <= self.sequence {
                 continue;
@@ -390,7 +403,7 @@ impl Writer {
             if group.sequence != self.sequence + 1 {
                 return Err(Trouble::damaged("groups are missing between the records and the journal"));
             }
-            tables.keeps = group.events;
+            tables.keeps = group.keeps;
             for step in &group.steps {
                 tables.apply(step)?;
             }

@@ -28,6 +28,9 @@ pub(crate) const LAPSES: TableDefinition<'_, (u64, &str), ()> = TableDefinition:
 pub(crate) const OUTBOX: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("outbox");
 /// Which part is named by which pending final.
 pub(crate) const WAITING: TableDefinition<'_, (&str, &str), ()> = TableDefinition::new("waiting");
+/// Complete uploads that are to be put into one file, by id; with that file, once it is begun, and how many of its
+/// bytes are durable.
+pub(crate) const SCATTERED: TableDefinition<'_, &str, Option<(u64, u64)>> = TableDefinition::new("scattered");
 /// Numbers of the store as a whole.
 pub(crate) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 
@@ -75,6 +78,7 @@ pub(crate) fn initialise(db: &Database) -> Result<(), Trouble> {
     txn.open_table(LAPSES)?;
     txn.open_table(OUTBOX)?;
     txn.open_table(WAITING)?;
+    txn.open_table(SCATTERED)?;
     set_meta(&txn, FORMAT_KEY, FORMAT)?;
     Ok(txn.commit()?)
 }

@@ -77,28 +77,62 @@ pub trait DiskFile: Debug + Send + Sync {
     /// Makes the file at least `len` bytes long, and has their space set aside.
     fn preallocate(&self, len: u64) -> io::Result<()>;
 
+    /// Copies at most `len` bytes that are at `position` of another file of the disk to `at` in this one, or lets
+    /// both share them; tells how many. 0 at the end of the other file.
+    fn copy_from(&self, other: &dyn DiskFile, position: u64, at: u64, len: u64) -> io::Result<u64> {
+        copy_through_memory(self, other, position, at, len)
+    }
+
     /// The file for system calls that take one, such as `splice`; none where there is no such thing.
     fn fd(&self) -> Option<BorrowedFd<'_>>;
+}
+
+/// How much is copied through memory at once, in bytes.
+const COPY: usize = 256 << 10;
+
+/// [`DiskFile::copy_from`] where there is nothing better.
+pub(crate) fn copy_through_memory(
+    file: &(impl DiskFile + ?Sized),
+    other: &dyn DiskFile,
+    position: u64,
+    at: u64,
+    len: u64,
+) -> io::Result<u64> {
+    let mut buffer = vec![0; usize::try_from(len).unwrap_or(COPY).min(COPY)];
+    let n = read(other, &mut buffer, position)?;
+    write_all(file, buffer.get(..n).unwrap_or_default(), at).map_err(|(_, error)| error)?;
+    Ok(n as u64)
+}
+
+fn read(file: &(impl DiskFile + ?Sized), buf: &mut [u8], offset: u64) -> io::Result<usize> {
+    loop {
+        match file.read_at(buf, offset) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
 }
 
 /// Fills `buf` from `offset`, or fails with [`io::ErrorKind::UnexpectedEof`].
 pub(crate) fn read_exact(file: &dyn DiskFile, mut buf: &mut [u8], mut offset: u64) -> io::Result<()> {
     while !buf.is_empty() {
-        match file.read_at(buf, offset) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(n) => {
+        match read(file, buf, offset)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            n => {
                 buf = &mut buf[n..];
                 offset += n as u64;
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
         }
     }
     Ok(())
 }
 
 /// Writes all of `data` at `offset`, or tells with the error how many bytes were written.
-pub(crate) fn write_all(file: &dyn DiskFile, data: &[u8], offset: u64) -> Result<(), (usize, io::Error)> {
+pub(crate) fn write_all(
+    file: &(impl DiskFile + ?Sized),
+    data: &[u8],
+    offset: u64,
+) -> Result<(), (usize, io::Error)> {
     let mut written = 0;
     while written < data.len() {
         match file.write_at(&data[written..], offset + written as u64) {

@@ -6,11 +6,10 @@ use redb::Database;
 use tus_proto::Failure;
 
 use crate::{
-    apply::Tables,
+    apply::{Keeps, Tables},
     database,
     error::Trouble,
     files::FileId,
-    outbox::Events,
     store::{Store, Writer, lock},
 };
 
@@ -65,6 +64,9 @@ impl Store {
         if !std::mem::take(&mut writer.doomed).is_empty() {
             self.staging.reclaimable.store(true, Ordering::Release);
         }
+        if std::mem::take(&mut writer.scattered) {
+            self.scattered.store(true, Ordering::Release);
+        }
         let mut torn = false;
         if let Some(journal) = &mut writer.journal {
             journal.restart();
@@ -83,7 +85,7 @@ impl Store {
         lost: &BTreeSet<FileId>,
     ) -> Result<u64, Trouble> {
         let txn = database::begin_durable(database)?;
-        let mut tables = Tables::open(&txn, Events::default())?;
+        let mut tables = Tables::open(&txn, Keeps::default())?;
         for file in lost {
             if let Some(grown) = writer.grown.get(file) {
                 tables.forget(*file, grown)?;

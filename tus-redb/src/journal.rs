@@ -1,7 +1,7 @@
 //! The journal of eventual durability: what was committed since the last flush, so that it survives the
 //! process. It is written and never synced, so it is believed only while the machine has not restarted.
 //!
-//! A header names the boot, frames follow: length, checksum, the group's number, which events it keeps, its steps. A frame whose
+//! A header names the boot, frames follow: length, checksum, the group's number, what it keeps for later, its steps. A frame whose
 //! number the database has reached is in it already: so it does not matter when, or whether, the journal was
 //! cut after a flush.
 
@@ -10,11 +10,12 @@ use std::{io, sync::Arc};
 use tus_proto::{Fence, UploadId, WallTime};
 
 use crate::{
-    apply::Step,
+    apply::{Keeps, Step},
     codec::{Decoder, Encoder},
     concat::Concatenation,
     disk::{Disk, DiskFile, Mode, read_exact},
     files::FileId,
+    materialize::{Progress, Stage},
     outbox::Events,
     reserve::Reserve,
 };
@@ -40,8 +41,8 @@ pub(crate) struct Journal {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Group {
     pub(crate) sequence: u64,
-    /// The store may be opened for others by now.
-    pub(crate) events: Events,
+    /// The store may be opened for other things by now.
+    pub(crate) keeps: Keeps,
     pub(crate) steps: Vec<Step>,
 }
 
@@ -86,11 +87,11 @@ impl Journal {
     }
 
     /// Adds a group. On failure nothing of it stays behind, or nothing is taken before the next flush.
-    pub(crate) fn append(&mut self, sequence: u64, events: Events, steps: &[Step]) -> io::Result<()> {
+    pub(crate) fn append(&mut self, sequence: u64, keeps: Keeps, steps: &[Step]) -> io::Result<()> {
         if self.torn {
             return Err(io::Error::other("the journal is damaged until the next flush"));
         }
-        let frame = frame(sequence, events, steps);
+        let frame = frame(sequence, keeps, steps);
         if let Err(error) = self.reserve.write_all(&*self.file, &frame, self.end) {
             self.retract();
             return Err(error);
@@ -131,9 +132,10 @@ fn header(boot: &str) -> Vec<u8> {
     bytes.0
 }
 
-fn frame(sequence: u64, events: Events, steps: &[Step]) -> Vec<u8> {
+fn frame(sequence: u64, keeps: Keeps, steps: &[Step]) -> Vec<u8> {
     let mut payload = Encoder::default();
-    payload.number(sequence).byte(events.completed.into()).byte(events.terminated.into());
+    let Keeps { events: Events { completed, terminated }, scattered } = keeps;
+    payload.number(sequence).byte(completed.into()).byte(terminated.into()).byte(scattered.into());
     payload.number(steps.len() as u64);
     for step in steps {
         encode(step, &mut payload);
@@ -162,9 +164,10 @@ fn group(payload: &[u8]) -> Option<Group> {
     let mut payload = Decoder(payload);
     let sequence = payload.number()?;
     let events = Events { completed: payload.flag()?, terminated: payload.flag()? };
+    let keeps = Keeps { events, scattered: payload.flag()? };
     let count = payload.number()?;
     let steps = (0..count).map(|_| decode(&mut payload)).collect::<Option<_>>()?;
-    payload.is_empty().then_some(Group { sequence, events, steps })
+    payload.is_empty().then_some(Group { sequence, keeps, steps })
 }
 
 /// The one kind of step that concerns no upload.
@@ -201,6 +204,15 @@ fn encode(step: &Step, out: &mut Encoder) {
             for part in &wanted.parts {
                 out.text(part.as_str());
             }
+        }
+        Step::Gather { id, stage } => {
+            let (tag, file, copied) = match stage {
+                Stage::Begun(file) => (0, file, 0),
+                Stage::Copied(Progress { file, copied }) => (1, file, *copied),
+                Stage::Whole(file) => (2, file, 0),
+                Stage::GivenUp(file) => (3, file, 0),
+            };
+            out.byte(8).text(id.as_str()).byte(tag).number(file.0).number(copied);
         }
         Step::Acknowledge { number } => {
             out.byte(ACKNOWLEDGE).number(*number);
@@ -246,6 +258,19 @@ fn decode(bytes: &mut Decoder<'_>) -> Option<Step> {
         },
         6 => Step::Forget { id },
         7 => Step::Concat(decode_concat(id, bytes)?),
+        8 => Step::Gather { id, stage: decode_stage(bytes)? },
+        _ => return None,
+    })
+}
+
+fn decode_stage(bytes: &mut Decoder<'_>) -> Option<Stage> {
+    let tag = bytes.byte()?;
+    let (file, copied) = (FileId(bytes.number()?), bytes.number()?);
+    Some(match tag {
+        0 => Stage::Begun(file),
+        1 => Stage::Copied(Progress { file, copied }),
+        2 => Stage::Whole(file),
+        3 => Stage::GivenUp(file),
         _ => return None,
     })
 }
@@ -274,7 +299,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    const EVENTS: Events = Events { completed: true, terminated: false };
+    const KEEPS: Keeps = Keeps { events: Events { completed: true, terminated: false }, scattered: true };
 
     fn steps() -> Vec<Step> {
         let id = UploadId::new("a-1").unwrap();
@@ -307,17 +332,21 @@ mod tests {
                 before: WallTime::from_micros(6),
                 remember: WallTime::from_micros(7),
             },
-            Step::Forget { id },
+            Step::Forget { id: id.clone() },
             Step::Acknowledge { number: 9 },
+            Step::Gather { id: id.clone(), stage: Stage::Begun(FileId(1)) },
+            Step::Gather { id: id.clone(), stage: Stage::Copied(Progress { file: FileId(1), copied: 2 }) },
+            Step::Gather { id: id.clone(), stage: Stage::Whole(FileId(1)) },
+            Step::Gather { id, stage: Stage::GivenUp(FileId(1)) },
         ]
     }
 
     #[test]
     fn a_torn_or_damaged_tail_ends_the_journal_at_the_last_whole_frame() {
-        let (first, second) = (frame(1, EVENTS, &steps()), frame(2, EVENTS, &steps()[..1]));
+        let (first, second) = (frame(1, KEEPS, &steps()), frame(2, KEEPS, &steps()[..1]));
         let whole = [first.clone(), second].concat();
         assert_eq!(groups(&whole).len(), 2);
-        assert_eq!(groups(&whole)[0], Group { sequence: 1, events: EVENTS, steps: steps() });
+        assert_eq!(groups(&whole)[0], Group { sequence: 1, keeps: KEEPS, steps: steps() });
         for cut in first.len()..whole.len() {
             assert_eq!(groups(&whole[..cut]).len(), 1, "cut at {cut}");
             let mut damaged = whole.clone();

@@ -26,6 +26,7 @@ impl Writer {
             }
         }
         self.doomed.extend(effects.doomed);
+        self.scattered |= effects.scattered;
     }
 }
 
@@ -53,6 +54,7 @@ impl Tables<'_> {
         let Some(index) = row.extents.iter().position(|piece| piece.file == file) else { return Ok(()) };
         if row.is_complete() {
             self.effects.fallen.push(id.clone());
+            self.abandon(id, &row)?;
         }
         for piece in row.extents.drain(index + 1..).collect::<Vec<_>>() {
             self.release(piece.file)?;

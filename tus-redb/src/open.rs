@@ -94,6 +94,9 @@ fn open(disk: Arc<dyn Disk>, options: &Options, create: bool) -> Result<Store, O
         unflushed: AtomicBool::new(replayed),
         settled: AtomicU64::new(last_event),
         finals_finished: AtomicU64::new(0),
+        // What the last opening left to do.
+        scattered: AtomicBool::new(options.materialize),
+        last_task: Mutex::default(),
         _directory_lock: directory_lock,
     };
     store.settle(boot.as_deref()).map_err(|failure| fault.failure(failure, store.trouble()))?;

@@ -13,7 +13,11 @@ use std::{
 };
 
 use rustix::fs::{FallocateFlags, fallocate};
+#[cfg(target_os = "linux")]
+use rustix::{fs::copy_file_range, io::Errno};
 
+#[cfg(target_os = "linux")]
+use crate::disk::copy_through_memory;
 use crate::disk::{Disk, DiskFile, Mode, accept, write_all};
 
 /// A directory of the operating system's. What is made in it only its owner can read.
@@ -103,6 +107,10 @@ impl Disk for OsDisk {
 #[derive(Debug)]
 struct OsFile(File);
 
+/// The most that one system call is asked to copy, in bytes.
+#[cfg(target_os = "linux")]
+const COPY_MAX: usize = 1 << 30;
+
 impl DiskFile for OsFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         FileExt::read_at(&self.0, buf, offset)
@@ -128,6 +136,23 @@ impl DiskFile for OsFile {
         match fallocate(&self.0, FallocateFlags::empty(), 0, len).map_err(io::Error::from) {
             Err(error) if error.kind() == io::ErrorKind::Unsupported => fill(self, len),
             other => accept(other, io::ErrorKind::Interrupted),
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    fn copy_from(&self, other: &dyn DiskFile, position: u64, at: u64, len: u64) -> io::Result<u64> {
+        let Some(fd) = other.fd() else { return copy_through_memory(self, other, position, at, len) };
+        let len = usize::try_from(len).unwrap_or(usize::MAX).min(COPY_MAX);
+        loop {
+            // File systems that can, let the files share the bytes; some can't do even the copy.
+            match copy_file_range(fd, Some(&mut { position }), &self.0, Some(&mut { at }), len) {
+                Ok(n) => return Ok(n as u64),
+                Err(Errno::INTR) => {}
+                Err(Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM) => {
+                    return copy_through_memory(self, other, position, at, len as u64);
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
     }
 

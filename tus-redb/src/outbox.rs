@@ -89,8 +89,8 @@ impl Tables<'_> {
     /// Writes an event, if it is of a kind that is kept.
     pub(crate) fn post(&mut self, kind: EventKind, id: &UploadId, row: &Row) -> Result<(), Trouble> {
         let kept = match kind {
-            EventKind::Completed => self.keeps.completed,
-            EventKind::Terminated => self.keeps.terminated,
+            EventKind::Completed => self.keeps.events.completed,
+            EventKind::Terminated => self.keeps.events.terminated,
         };
         if kept {
             let number = database::next_event(self.txn)?;

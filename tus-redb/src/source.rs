@@ -56,7 +56,7 @@ impl Store {
                     _ => Refused::Missing,
                 });
             };
-            let held = Held::new(&self.staging, &row);
+            let held = Held::new(&self.staging, files(&row).collect());
             // From here on the files can't be reclaimed. If the upload still has them now, they were not before.
             let again = self.row(id).map_err(Refused::Failed)?;
             if let Some(row) = again.filter(|row| files(row).eq(held.files.iter().copied())) {
@@ -110,9 +110,14 @@ impl Source {
     /// # Errors
     /// The disk's.
     pub fn file_at(&mut self, offset: u64) -> Result<Option<Run<'_>>, Failure> {
+        let Some((file, position, len)) = self.file_of(offset)? else { return Ok(None) };
+        Ok(file.fd().map(|fd| Run { fd, position, len }))
+    }
+
+    /// The same on any disk: the file, the position in it, and how many bytes there are.
+    pub(crate) fn file_of(&mut self, offset: u64) -> Result<Option<(&dyn DiskFile, u64, u64)>, Failure> {
         let Some((piece, position)) = self.find(offset) else { return Ok(None) };
-        let fd = self.file(piece.file)?.fd();
-        Ok(fd.map(|fd| Run { fd, position, len: piece.len - position }))
+        Ok(Some((self.file(piece.file)?, position, piece.len - position)))
     }
 
     /// The extent of a byte, and where in its file the byte is; none behind the last.
@@ -162,14 +167,13 @@ impl Read for Body {
 }
 
 /// Keeps data files from being reclaimed.
-struct Held {
+pub(crate) struct Held {
     staging: Arc<Staging>,
     files: Vec<FileId>,
 }
 
 impl Held {
-    fn new(staging: &Arc<Staging>, row: &Row) -> Self {
-        let files: Vec<_> = files(row).collect();
+    pub(crate) fn new(staging: &Arc<Staging>, files: Vec<FileId>) -> Self {
         staging.hold(&files);
         Self { staging: staging.clone(), files }
     }

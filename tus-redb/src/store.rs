@@ -13,14 +13,16 @@ use redb::{Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableT
 use tus_proto::{Completion, Failure, Fence, Record, UploadId};
 
 use crate::{
+    apply::Keeps,
     backend::RecordsFile,
     commit::Grown,
-    database::{self, OUTBOX, TOMBSTONES, UPLOADS},
+    database::{self, OUTBOX, SCATTERED, TOMBSTONES, UPLOADS},
     disk::Disk,
     error::{Refused, Trouble},
     files::FileId,
     grants::{Grant, Staging},
     journal::Journal,
+    materialize::Progress,
     outbox::Events,
     record::Row,
     sink::Sink,
@@ -51,6 +53,15 @@ pub struct Options {
     pub events: Events,
     /// How many pending finals may name one part: as many are written when it is finished. Default 16.
     pub max_waiting: usize,
+    /// Whether finished uploads that lie in several files are to be put into one, by [`Store::materialize`]. Default
+    /// true.
+    pub materialize: bool,
+}
+
+impl Options {
+    pub(crate) fn keeps(&self) -> Keeps {
+        Keeps { events: self.events, scattered: self.materialize }
+    }
 }
 
 impl Default for Options {
@@ -61,6 +72,7 @@ impl Default for Options {
             reserve_bytes: 4 << 20,
             events: Events::default(),
             max_waiting: 16,
+            materialize: true,
         }
     }
 }
@@ -85,6 +97,9 @@ pub struct Store {
     /// The number of the last event that a power cut can't take back.
     pub(crate) settled: AtomicU64,
     pub(crate) finals_finished: AtomicU64,
+    pub(crate) scattered: AtomicBool,
+    /// The upload whose turn it was last to be put into one file. Held while it is.
+    pub(crate) last_task: Mutex<Option<UploadId>>,
     /// Released last, when everything else is closed.
     pub(crate) _directory_lock: Box<dyn Debug + Send + Sync>,
 }
@@ -100,6 +115,8 @@ pub(crate) struct Writer {
     pub(crate) grown: HashMap<FileId, Grown>,
     /// Eventual durability: files that were given up since the last flush, and may come back with the power.
     pub(crate) doomed: HashSet<FileId>,
+    /// Eventual durability: whether uploads became complete since the last flush that are to be put into one file.
+    pub(crate) scattered: bool,
 }
 
 /// The open database. Only who holds the writer's lock keeps a copy of it for longer than a look.
@@ -144,6 +161,12 @@ impl Live {
 
     pub(crate) fn events(&mut self) -> Result<u64, Trouble> {
         Ok(self.view()?.transaction.open_table(OUTBOX)?.len()?)
+    }
+
+    /// Whether an upload is to be put into one file; and if so, how far that is.
+    pub(crate) fn scattered(&mut self, id: &UploadId) -> Result<Option<Option<Progress>>, Trouble> {
+        let entry = self.view()?.transaction.open_table(SCATTERED)?.get(id.as_str())?;
+        Ok(entry.map(|entry| entry.value().map(Progress::from)))
     }
 
     fn row(&mut self, id: &UploadId) -> Result<Option<Row>, Trouble> {

@@ -10,11 +10,12 @@ use redb::{ReadableDatabase, ReadableTable};
 use tus_proto::{Failure, UploadId};
 
 use crate::{
-    database::{self, DOOMED, EXPIRY, FILES, OUTBOX, WAITING},
+    database::{self, DOOMED, EXPIRY, FILES, OUTBOX, SCATTERED, WAITING},
     error::Trouble,
     files::{DATA, FileId},
+    materialize::{Progress, is_scattered},
     outbox,
-    record::{Bytes, Kind, Row},
+    record::{Bytes, Kind, Piece, Row},
     store::{Store, lock},
 };
 
@@ -57,6 +58,11 @@ pub enum Finding {
     /// The index of times knows another time than the record, or has an entry of nobody: the upload is removed
     /// too early, or never.
     WrongExpiry {
+        /// Whose.
+        id: UploadId,
+    },
+    /// An upload is noted as one that is to be put into one file, and is not there, not complete or in one already.
+    NotScattered {
         /// Whose.
         id: UploadId,
     },
@@ -103,6 +109,9 @@ impl fmt::Display for Finding {
             Self::WrongExpiry { id } => {
                 write!(f, "upload {id} expires at another time than the index of times has it")
             }
+            Self::NotScattered { id } => {
+                write!(f, "upload {id} is to be put into one file, and can't be")
+            }
             Self::DamagedEvent { number } => write!(f, "event {number} is damaged"),
             Self::WrongWaiting { part, id } => {
                 write!(f, "final upload {id} and its part {part} are not in step")
@@ -119,6 +128,8 @@ struct Books {
     doomed: BTreeSet<FileId>,
     /// When which upload expires.
     expiry: BTreeSet<(u64, UploadId)>,
+    /// Which uploads are to be put into one file.
+    scattered: BTreeMap<UploadId, Option<Progress>>,
     damaged_events: Vec<u64>,
     /// Which part is named by which pending final.
     waiting: BTreeSet<(UploadId, UploadId)>,
@@ -174,6 +185,7 @@ impl Store {
         let mut references = BTreeMap::<FileId, u32>::new();
         let mut expiry = BTreeSet::new();
         let mut parts = Parts::default();
+        let mut scattered = BTreeSet::new();
         let mut after = None;
         loop {
             let rows = self.rows(after.as_ref(), PAGE)?;
@@ -182,6 +194,9 @@ impl Store {
                 match row {
                     None => findings.push(Finding::DamagedRecord { id: id.clone() }),
                     Some(row) => {
+                        if is_scattered(&row) {
+                            scattered.insert(id.clone());
+                        }
                         expiry.extend(row.expires.map(|at| (at.as_micros(), id.clone())));
                         parts.note(&id, &row);
                         for piece in row.references() {
@@ -198,6 +213,15 @@ impl Store {
             }
         }
         let books = self.books()?;
+        for (id, progress) in &books.scattered {
+            if let Some(Progress { file, copied }) = *progress {
+                *references.entry(file).or_default() += 1;
+                findings.extend(check_extent(id, self.extent(Piece { file, len: copied })?));
+            }
+            if !scattered.contains(id) {
+                findings.push(Finding::NotScattered { id: id.clone() });
+            }
+        }
         let wrong: BTreeSet<_> =
             books.expiry.symmetric_difference(&expiry).map(|(_, id)| id.clone()).collect();
         findings.extend(wrong.into_iter().map(|id| Finding::WrongExpiry { id }));
@@ -229,6 +253,11 @@ impl Store {
             let (key, _) = entry?;
             let (part, id) = key.value();
             books.waiting.insert((id_in_index(part)?, id_in_index(id)?));
+        }
+        for entry in txn.open_table(SCATTERED)?.iter()? {
+            let (id, progress) = entry?;
+            let id = UploadId::new(id.value()).ok_or_else(|| Trouble::damaged("an upload's id"))?;
+            books.scattered.insert(id, progress.value().map(Progress::from));
         }
         let last_event = database::last_event_seen(&txn)?;
         for entry in txn.open_table(OUTBOX)?.iter()? {

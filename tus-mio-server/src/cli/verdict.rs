@@ -68,6 +68,7 @@ fn parts(finding: &Finding) -> (&'static str, Option<&UploadId>, Option<&Path>) 
         Finding::ShortFile { id, path, .. } => ("short-file", Some(id), Some(path)),
         Finding::WrongCount { path, .. } => ("wrong-count", None, Some(path)),
         Finding::WrongExpiry { id } => ("wrong-expiry", Some(id), None),
+        Finding::NotScattered { id } => ("not-scattered", Some(id), None),
         Finding::DamagedEvent { .. } => ("damaged-event", None, None),
         Finding::WrongWaiting { id, .. } => ("wrong-waiting", Some(id), None),
         Finding::Stray { path } => ("stray", None, Some(path)),

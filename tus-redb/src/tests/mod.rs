@@ -9,6 +9,7 @@ mod directory;
 mod expiry;
 mod faults;
 mod harness;
+mod materialize;
 mod outbox;
 mod probe;
 mod source;

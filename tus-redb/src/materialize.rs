@@ -1,0 +1,268 @@
+//! Putting finished uploads into one file: whoever consumes one then finds one path.
+//!
+//! An upload that is complete in more than one file stands in a table of its own until it is in one. Its bytes are
+//! copied beside everything else, a bounded number at a time. How many were copied is recorded when they are durable,
+//! so that a crash costs one call's work. Then one transaction puts the new file in place of the old ones, which are
+//! reclaimed as those of deleted uploads are. As each file has its row before it is made, a crash leaves nothing
+//! behind, and an upload that goes takes its half of a copy along.
+
+use std::{ops::Bound, sync::atomic::Ordering};
+
+use redb::{ReadableDatabase, ReadableTable};
+use tus_proto::{Completion, Failure, UploadId};
+
+use crate::{
+    apply::{Outcome, Tables, changed, unchanged},
+    commit::Change,
+    database::{SCATTERED, UPLOADS},
+    error::{Refused, Trouble},
+    files::FileId,
+    record::{Piece, Row},
+    source::{Held, Source},
+    store::{Store, Writer, lock},
+};
+
+/// How far an upload is in being put into one file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// The new file.
+    pub(crate) file: FileId,
+    /// How many bytes of it are durable.
+    pub(crate) copied: u64,
+}
+
+/// A step of [`Store::materialize`], which alone makes them. Completes as `Committed` with the upload's offset, or as
+/// `Missing` where the upload is gone, or is not to be put into that file any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gather {
+    pub(crate) id: UploadId,
+    /// None to begin.
+    pub(crate) stage: Option<Stage>,
+}
+
+/// What is to be recorded of a copy. All but its beginning change nothing where it is not that copy any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// It begins, in a new file.
+    Begun(FileId),
+    /// So much of it is durable.
+    Copied(Progress),
+    /// All of it is: it takes the place of the old files.
+    Whole(FileId),
+    /// It will not be completed. Another may begin later.
+    GivenUp(FileId),
+}
+
+/// An upload that is to be put into one file.
+struct Task {
+    id: UploadId,
+    progress: Option<Progress>,
+}
+
+impl Store {
+    /// Whether [`Self::materialize`] may find something.
+    pub fn needs_materialize(&self) -> bool {
+        self.scattered.load(Ordering::Acquire)
+    }
+
+    /// Whether an upload is to be put into one file, and is not yet. As cheap as [`Self::load`].
+    pub fn awaits_materialize(&self, id: &UploadId) -> Result<bool, Failure> {
+        let entry = lock(&self.live).scattered(id).map_err(|trouble| self.staging.note(trouble))?;
+        Ok(self.options.materialize && entry.is_some())
+    }
+
+    /// Goes on putting one finished upload, which lies in several files, into one: moves at most `budget` bytes of
+    /// it, and at least one; the file system may share them instead. Tells whether there is more to be done at once.
+    /// All such uploads get their turn, one call each. With eventual durability they are taken up when they were
+    /// flushed. Works beside everything else; blocks on the disk.
+    ///
+    /// # Errors
+    /// The disk's: it is full, or fails. What was copied of that upload is given up, and the next call goes on with
+    /// another one. Whoever calls in a loop waits after an error: a minute, say.
+    pub fn materialize(&self, budget: u64) -> Result<bool, Failure> {
+        if !self.options.materialize {
+            return Ok(false);
+        }
+        let mut last = lock(&self.last_task);
+        // Before the look, so that what is completed from now on is seen by the next.
+        self.scattered.store(false, Ordering::Release);
+        let task = match self.next_task(last.as_ref())? {
+            Some(task) => task,
+            None if last.take().is_some() => match self.next_task(None)? {
+                Some(task) => task,
+                None => return Ok(false),
+            },
+            None => return Ok(false),
+        };
+        self.scattered.store(true, Ordering::Release);
+        *last = Some(task.id.clone());
+        self.gather(task, budget)?;
+        Ok(true)
+    }
+
+    /// The first upload behind `after` that can be put into one file.
+    fn next_task(&self, after: Option<&UploadId>) -> Result<Option<Task>, Failure> {
+        let mut writer = lock(&self.writer);
+        let database = self.database(&mut writer)?;
+        let read = || {
+            let txn = database.begin_read()?;
+            let (table, rows) = (txn.open_table(SCATTERED)?, txn.open_table(UPLOADS)?);
+            let start = after.map_or(Bound::Unbounded, |id| Bound::Excluded(id.as_str()));
+            for entry in table.range::<&str>((start, Bound::Unbounded))? {
+                let (key, value) = entry?;
+                let id = UploadId::new(key.value()).ok_or_else(|| Trouble::damaged("an upload's id"))?;
+                let row = rows.get(key.value())?.and_then(|row| Row::decode(row.value()));
+                if row.is_some_and(|row| writer.is_settled(&row)) {
+                    return Ok(Some(Task { id, progress: value.value().map(Progress::from) }));
+                }
+            }
+            Ok(None)
+        };
+        read().map_err(|trouble| self.give_up(&mut writer, database.clone(), trouble))
+    }
+
+    fn gather(&self, Task { id, progress }: Task, budget: u64) -> Result<(), Failure> {
+        let progress = match progress {
+            Some(progress) => progress,
+            None => {
+                self.record(&id, None)?;
+                let Some(progress) = self.progress(&id)? else { return Ok(()) };
+                progress
+            }
+        };
+        let _held = Held::new(&self.staging, vec![progress.file]);
+        let mut source = match self.open_source(&id) {
+            Ok(source) => source,
+            Err(Refused::Failed(failure)) => return Err(failure),
+            Err(_) => return Ok(()),
+        };
+        // From here on neither the old files nor the new one can be reclaimed. If the upload still awaits the same
+        // copy now, they were not before, and the source is of the same upload.
+        if self.progress(&id)? != Some(progress) {
+            return Ok(());
+        }
+        let whole = source.record().offset;
+        let stage = match self.copy_on(&mut source, progress, budget) {
+            Ok(copied) if copied == whole => Stage::Whole(progress.file),
+            Ok(copied) => Stage::Copied(Progress { copied, ..progress }),
+            Err(failure) => {
+                // What is told is the first failure.
+                let _ = self.record(&id, Some(Stage::GivenUp(progress.file)));
+                return Err(failure);
+            }
+        };
+        self.record(&id, Some(stage))
+    }
+
+    /// Copies more of an upload, and makes it durable; tells how much is.
+    fn copy_on(&self, source: &mut Source, progress: Progress, budget: u64) -> Result<u64, Failure> {
+        if !self.staging.reserve.remake() {
+            return Err(Failure::NoSpace);
+        }
+        let note = |error| self.staging.note(error);
+        let files = &self.staging.files;
+        let Progress { file: id, copied } = progress;
+        let file = if copied > 0 { files.open(id) } else { files.create(id) }.map_err(note)?;
+        if file.len().map_err(note)? < copied {
+            return Err(self
+                .staging
+                .note(Trouble::damaged(&format!("{id:?} is shorter than what was copied"))));
+        }
+        let until = copied.saturating_add(budget.max(1));
+        let mut at = copied;
+        while let Some((from, position, len)) = source.file_of(at)?.filter(|_| at < until) {
+            let n = file.copy_from(from, position, at, len.min(until - at)).map_err(note)?;
+            if n == 0 {
+                return Err(self.staging.note(Trouble::damaged("a data file is shorter than its record")));
+            }
+            at += n;
+        }
+        file.sync_data().map_err(note)?;
+        files.sync_names().map_err(note)?;
+        Ok(at)
+    }
+
+    fn record(&self, id: &UploadId, stage: Option<Stage>) -> Result<(), Failure> {
+        match self.commit(&[Change::Gather(Gather { id: id.clone(), stage })]).pop() {
+            Some(Completion::Failed(failure)) => Err(failure),
+            // Where nothing was changed, the upload is gone, and the new file with it.
+            _ => Ok(()),
+        }
+    }
+
+    fn progress(&self, id: &UploadId) -> Result<Option<Progress>, Failure> {
+        let entry = lock(&self.live).scattered(id).map_err(|trouble| self.staging.note(trouble))?;
+        Ok(entry.flatten())
+    }
+}
+
+impl Writer {
+    /// Whether no flush can take back bytes of an upload: they can't be lost between being copied and that.
+    fn is_settled(&self, row: &Row) -> bool {
+        row.extents.iter().all(|piece| !self.grown.contains_key(&piece.file))
+    }
+}
+
+impl Tables<'_> {
+    /// Notes that an upload, which is complete from now on, is to be put into one file, if it isn't.
+    pub(crate) fn scatter(&mut self, id: &UploadId, row: &Row) -> Result<(), Trouble> {
+        if self.keeps.scattered && is_scattered(row) {
+            self.txn.open_table(SCATTERED)?.insert(id.as_str(), None)?;
+            self.effects.scattered = true;
+        }
+        Ok(())
+    }
+
+    /// An upload goes, or is not complete any more: so does what was copied of it.
+    pub(crate) fn abandon(&mut self, id: &UploadId, row: &Row) -> Result<(), Trouble> {
+        if !is_scattered(row) {
+            return Ok(());
+        }
+        let progress = self.txn.open_table(SCATTERED)?.remove(id.as_str())?.and_then(|entry| entry.value());
+        progress.map_or(Ok(()), |progress| self.release(Progress::from(progress).file))
+    }
+
+    pub(crate) fn gather(&mut self, id: &UploadId, stage: Stage) -> Result<Outcome, Trouble> {
+        let row = self.row(id)?;
+        let missing = Ok(unchanged(Completion::Missing));
+        let mut table = self.txn.open_table(SCATTERED)?;
+        let entry = table.get(id.as_str())?.map(|entry| entry.value().map(Progress::from));
+        let (Some(mut row), Some(progress)) = (row, entry) else { return missing };
+        match (stage, progress) {
+            (Stage::Begun(file), None) => {
+                table.insert(id.as_str(), Some((file.0, 0)))?;
+                self.files.insert(file.0, 1)?;
+            }
+            (Stage::Copied(now), Some(before)) if now.file == before.file => {
+                table.insert(id.as_str(), Some((now.file.0, now.copied)))?;
+            }
+            (Stage::Whole(file), Some(before)) if file == before.file => {
+                table.remove(id.as_str())?;
+                drop(table);
+                let len = row.offset();
+                for piece in std::mem::replace(&mut row.extents, vec![Piece { file, len }]) {
+                    self.release(piece.file)?;
+                }
+                self.put(id, row.expires, &row)?;
+            }
+            (Stage::GivenUp(file), Some(before)) if file == before.file => {
+                table.insert(id.as_str(), None)?;
+                drop(table);
+                self.release(file)?;
+            }
+            _ => return missing,
+        }
+        Ok(changed(Completion::Committed { offset: row.offset() }))
+    }
+}
+
+impl From<(u64, u64)> for Progress {
+    fn from((file, copied): (u64, u64)) -> Self {
+        Self { file: FileId(file), copied }
+    }
+}
+
+/// Whether the bytes of a finished upload lie in several files, or several times in one.
+pub(crate) fn is_scattered(row: &Row) -> bool {
+    row.is_complete() && row.extents.iter().filter(|piece| piece.len > 0).count() > 1
+}
