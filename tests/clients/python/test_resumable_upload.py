@@ -27,6 +27,14 @@ def test_stopped_and_resumed(server, make_file):
     assert server.stored_sha256(url) == sha256
 
 
+@pytest.mark.parametrize("checksum", [True, "sha256", False])
+def test_parts_side_by_side(server, make_file, checksum):
+    path, sha256 = make_file(8 * MIB + 5)
+    client = TusClient(server.endpoint, chunk_size=MIB, checksum=checksum)
+    url = client.upload_file(str(path), parallel_uploads=4)
+    assert server.stored_sha256(url) == sha256
+
+
 def test_deleted(server, make_file):
     path, _ = make_file(MIB)
     client = TusClient(server.endpoint)
