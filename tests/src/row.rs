@@ -13,6 +13,8 @@ use crate::{
 /// One case of the contract.
 #[derive(Clone, Debug)]
 pub struct Row {
+    /// The case of `docs/wire.md` that it shows.
+    pub case: &'static str,
     /// What it says, uniquely.
     pub name: String,
     /// How the protocol's configuration differs from the default; none where it does not.
@@ -67,11 +69,17 @@ pub struct Expect {
     pub code: Option<&'static str>,
     /// Fields that must be there once, with this value; `{upload}` stands for where the row's last upload is.
     pub fields: Vec<(&'static str, String)>,
+    /// Fields that must be there once, with whatever value.
+    pub present: Vec<&'static str>,
     /// Fields that must not be there.
     pub absent: Vec<&'static str>,
     /// Whether the `Location` must be that of a new upload, which the row's `{upload}` is from now on, and
     /// what precedes the id in it.
     pub creates: Option<&'static str>,
+    /// What that upload is called in the steps that follow, beside `{upload}`.
+    pub named: Option<&'static str>,
+    /// The body of a success; without one there must be none.
+    pub body: Option<&'static str>,
 }
 
 /// Carries requests to a server and answers back. All methods panic where the server breaks HTTP itself.
@@ -90,9 +98,9 @@ pub trait Wire {
     fn may_lag(&self) -> bool;
 }
 
-/// A row without steps.
-pub fn row(name: impl Into<String>) -> Row {
-    Row { name: name.into(), config: None, stalls: false, steps: Vec::new() }
+/// A row without steps, which shows this case of `docs/wire.md`.
+pub fn row(case: &'static str, name: impl Into<String>) -> Row {
+    Row { case, name: name.into(), config: None, stalls: false, steps: Vec::new() }
 }
 
 impl Row {
@@ -163,7 +171,16 @@ impl Row {
 
 /// A success or a bodiless refusal of this status.
 pub fn status(status: u16) -> Expect {
-    Expect { status, code: None, fields: Vec::new(), absent: Vec::new(), creates: None }
+    Expect {
+        status,
+        code: None,
+        fields: Vec::new(),
+        present: Vec::new(),
+        absent: Vec::new(),
+        creates: None,
+        named: None,
+        body: None,
+    }
 }
 
 /// An error of this status and code.
@@ -180,6 +197,24 @@ impl Expect {
     /// With a field of this value.
     pub fn with(mut self, name: &'static str, value: impl ToString) -> Self {
         self.fields.push((name, value.to_string()));
+        self
+    }
+
+    /// The new upload is called this from now on: `{name}`.
+    pub fn named(mut self, name: &'static str) -> Self {
+        self.named = Some(name);
+        self
+    }
+
+    /// With this body.
+    pub fn body(mut self, body: &'static str) -> Self {
+        self.body = Some(body);
+        self
+    }
+
+    /// With a field of whatever value.
+    pub fn having(mut self, name: &'static str) -> Self {
+        self.present.push(name);
         self
     }
 
@@ -204,7 +239,7 @@ impl Expect {
 /// Runs a row over a wire that is made for it; a panic on the way is its failure.
 pub fn attempt<W: Wire>(row: &Row, wire: impl FnOnce() -> W) -> Result<(), String> {
     let outcome = catch_unwind(AssertUnwindSafe(|| run(row, &mut wire())));
-    outcome.unwrap_or_else(|_| Err(format!("{}: it panicked", row.name)))
+    outcome.unwrap_or_else(|_| Err(format!("{} {}: it panicked", row.case, row.name)))
 }
 
 /// How often an offset is asked for that is still on its way. Each question takes the time of a round trip
@@ -245,7 +280,7 @@ pub fn run(row: &Row, wire: &mut dyn Wire) -> Result<(), String> {
             }
             Step::Tells(offset) => tells(*offset, wire, &place),
         };
-        outcome.map_err(|error| format!("{}: step {}: {error}", row.name, at + 1))?;
+        outcome.map_err(|error| format!("{} {}: step {}: {error}", row.case, row.name, at + 1))?;
     }
     Ok(())
 }
@@ -266,20 +301,27 @@ fn tells(offset: u64, wire: &mut dyn Wire, place: &Place) -> Result<(), String> 
     if told == Some(offset) { Ok(()) } else { Err(format!("HEAD tells {told:?}, not {offset}")) }
 }
 
-/// Where the row's last upload is.
+/// Where the row's uploads are.
 #[derive(Default)]
 struct Place {
+    /// The last one.
     location: String,
+    /// Those that have names.
+    named: Vec<(&'static str, String)>,
 }
 
 impl Place {
     fn fill_text(&self, text: &str) -> String {
-        text.replace("{upload}", &self.location)
+        let text = text.replace("{upload}", &self.location);
+        self.named.iter().fold(text, |text, (name, location)| text.replace(&format!("{{{name}}}"), location))
     }
 
     fn fill(&self, request: &Request) -> Request {
         let mut request = request.clone();
         request.target = self.fill_text(&request.target);
+        for (_, value) in &mut request.fields {
+            *value = self.fill_text(value);
+        }
         request
     }
 
@@ -307,12 +349,19 @@ fn check(request: &Request, expect: &Expect, answer: &Answer, place: &mut Place)
     }
     if let Some(prefix) = expect.creates {
         place.created(prefix, answer)?;
+        place.named.extend(expect.named.map(|name| (name, place.location.clone())));
     }
     for (name, value) in &expect.fields {
         let value = place.fill_text(value);
         if answer.values(name) != [&*value] {
             return Err(format!("{name} must be {value:?} once, and is {:?}", answer.values(name)));
         }
+    }
+    if let Some(name) = expect.present.iter().find(|name| answer.values(name).len() != 1) {
+        return Err(format!("{name} must be there once"));
+    }
+    if answer.status < 400 && answer.body != expect.body.unwrap_or_default().as_bytes() {
+        return Err(format!("the body must be {:?}, and is {:?}", expect.body, answer.body));
     }
     match expect.absent.iter().find(|name| !answer.values(name).is_empty()) {
         Some(name) => Err(format!("there must be no {name}")),

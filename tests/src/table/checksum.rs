@@ -23,18 +23,18 @@ pub(super) fn rows() -> Vec<Row> {
     for value in HELLO {
         let algorithm = value.split(' ').next().unwrap_or_default();
         rows.push(
-            row(format!("PATCH with the right {algorithm}"))
+            row("S1", format!("PATCH with the right {algorithm}"))
                 .upload(9)
                 .send(patch(value).sized("hello"), status(204).offset(5))
                 .tells(5),
         );
         rows.push(
-            row(format!("PATCH with the right {algorithm}, chunked"))
+            row("S1", format!("PATCH with the right {algorithm}, chunked"))
                 .upload(9)
                 .send(patch(value).chunked(&["he", "llo"]), status(204).offset(5)),
         );
         rows.push(
-            row(format!("PATCH with the wrong {algorithm} leaves no trace"))
+            row("S2", format!("PATCH with the wrong {algorithm} leaves no trace"))
                 .upload(9)
                 .send(patch(value).sized("hallo"), refused(460, "ERR_CHECKSUM_MISMATCH"))
                 .tells(0)
@@ -49,32 +49,32 @@ pub(super) fn rows() -> Vec<Row> {
         ("sha1 AAAA", "ERR_INVALID_CHECKSUM"),
     ] {
         rows.push(
-            row(format!("PATCH with the checksum {value:?}"))
+            row("S3", format!("PATCH with the checksum {value:?}"))
                 .upload(9)
                 .send(patch(value).sized("hello"), refused(400, code))
                 .tells(0),
         );
     }
     rows.extend([
-        row("PATCH with an algorithm that is not enabled")
+        row("S3", "PATCH with an algorithm that is not enabled")
             .config(|config| config.checksum_algorithms(vec![tus_proto::Algorithm::Md5]))
             .upload(9)
             .send(patch(SHA1).sized("hello"), refused(400, "ERR_UNSUPPORTED_CHECKSUM"))
             .send(patch(HELLO[3]).sized("hello"), status(204).offset(5)),
-        row("PATCH with a checksum that is cut short keeps nothing")
+        row("S4", "PATCH with a checksum that is cut short keeps nothing")
             .upload(9)
             .begin("cut", patch(SHA1).announcing(5, "hel"))
             .end("cut", End::HalfClose)
             .answered("cut", refused(400, "ERR_UNEXPECTED_EOF"))
             .tells(0),
-        row("PATCH with a checksum past the end keeps nothing")
+        row("S4", "PATCH with a checksum past the end keeps nothing")
             .upload(4)
             .send(patch(SHA1).chunked(&["hello"]), refused(413, "ERR_UPLOAD_SIZE_EXCEEDED"))
             .tells(0),
-        row("POST with the right checksum")
+        row("S5", "POST with the right checksum")
             .send(post().with(NAME, SHA1).sized("hello"), created().offset(5))
             .tells(5),
-        row("POST with the wrong checksum creates the upload and keeps nothing of it")
+        row("S5", "POST with the wrong checksum creates the upload and keeps nothing of it")
             .send(
                 post().with(NAME, SHA1).sized("hallo"),
                 refused(460, "ERR_CHECKSUM_MISMATCH").creates("/files/"),

@@ -27,32 +27,29 @@ fn nothing(status: u16, code: &'static str) -> Expect {
 fn lengths() -> Vec<Row> {
     let defer = |value: &str| Request::post().with("Upload-Defer-Length", value);
     let mut rows = vec![
-        row("POST with a length").send(post(5), created().offset(0).without("Upload-Expires")).tells(0),
-        row("POST of an empty upload is complete at once")
+        row("C1", "POST with a length").send(post(5), created().offset(0).without("Upload-Expires")).tells(0),
+        row("C2", "POST of an empty upload is complete at once")
             .send(post(0), created().offset(0))
             .send(Request::head(), status(200).offset(0).with("Upload-Length", 0))
             .send(Request::patch(0).sized("x"), refused(403, "ERR_UPLOAD_COMPLETED")),
-        row("POST without any length").send(Request::post(), nothing(400, "ERR_INVALID_UPLOAD_LENGTH")),
-        row("POST with a deferred length").send(defer("1"), created().offset(0)).send(
+        row("C6", "POST without any length").send(Request::post(), nothing(400, "ERR_INVALID_UPLOAD_LENGTH")),
+        row("C3", "POST with a deferred length").send(defer("1"), created().offset(0)).send(
             Request::head(),
             status(200).offset(0).with("Upload-Defer-Length", 1).without("Upload-Length"),
         ),
-        row("POST with a length now and later")
+        row("C5", "POST with a length now and later")
             .send(defer("1").with("Upload-Length", 5), nothing(400, "ERR_AMBIGUOUS_UPLOAD_LENGTH")),
-        row("POST with a deferred length said twice")
+        row("C3", "POST with a deferred length said twice")
             .send(defer("1").with("Upload-Defer-Length", 1), created().offset(0)),
-        row("POST of exactly the largest upload")
+        row("C7", "POST of exactly the largest upload")
             .config(|config| config.max_size(5))
             .send(post(5), created().offset(0)),
-        row("POST over the largest upload")
+        row("C7", "POST over the largest upload")
             .config(|config| config.max_size(5))
             .send(post(6), nothing(413, "ERR_MAX_SIZE_EXCEEDED")),
-        row("POST with Upload-Concat where uploads are not concatenated")
-            .config(|config| config.concatenation(false))
-            .send(post(5).with("Upload-Concat", "partial"), nothing(400, "ERR_CONCATENATION_UNSUPPORTED")),
     ];
     rows.extend(["0", "2", "true", "", "01"].map(|value| {
-        row(format!("Upload-Defer-Length {value:?}"))
+        row("C4", format!("Upload-Defer-Length {value:?}"))
             .send(defer(value), nothing(400, "ERR_INVALID_UPLOAD_LENGTH_DEFER"))
     }));
     rows
@@ -60,7 +57,7 @@ fn lengths() -> Vec<Row> {
 
 fn metadata() -> Vec<Row> {
     let kept = |text: &str| {
-        row(format!("Upload-Metadata {text:?} is told as it was sent"))
+        row("C8", format!("Upload-Metadata {text:?} is told as it was sent"))
             .send(post(5).with("Upload-Metadata", text), created())
             .send(Request::head(), status(200).with("Upload-Metadata", text))
     };
@@ -75,16 +72,16 @@ fn metadata() -> Vec<Row> {
     let mut rows: Vec<_> = texts.map(kept).into();
     let long = "k ".to_owned() + &"QUFB".repeat(1023);
     rows.extend([
-        row("Upload-Metadata that is empty is as none")
+        row("C8", "Upload-Metadata that is empty is as none")
             .send(post(5).with("Upload-Metadata", ""), created())
             .send(Request::head(), status(200).without("Upload-Metadata")),
-        row("Upload-Metadata on several lines is joined")
+        row("C8", "Upload-Metadata on several lines is joined")
             .send(post(5).with("Upload-Metadata", "a YQ==").with("upload-metadata", "b Yg=="), created())
             .send(Request::head(), status(200).with("Upload-Metadata", "a YQ==, b Yg==")),
-        row("Upload-Metadata of 4094 bytes")
+        row("C9", "Upload-Metadata of 4094 bytes")
             .send(post(5).with("Upload-Metadata", &long), created())
             .send(Request::head(), status(200).with("Upload-Metadata", &long)),
-        row("Upload-Metadata over 4096 bytes")
+        row("C9", "Upload-Metadata over 4096 bytes")
             .send(post(5).with("Upload-Metadata", long + "QUFB"), nothing(400, "ERR_METADATA_TOO_LARGE")),
     ]);
     rows
@@ -94,7 +91,7 @@ fn bad_metadata() -> Vec<Row> {
     let texts = ["a !", "a YQ", "a YQ==,a Yg==", ",", "a YQ==,", "\u{e9} YQ==", "a YQ== YQ=="];
     texts
         .map(|text| {
-            row(format!("Upload-Metadata {text:?} is refused"))
+            row("C10", format!("Upload-Metadata {text:?} is refused"))
                 .send(post(5).with("Upload-Metadata", text), nothing(400, "ERR_INVALID_METADATA"))
         })
         .into()
@@ -103,39 +100,39 @@ fn bad_metadata() -> Vec<Row> {
 fn with_upload() -> Vec<Row> {
     let upload = |length| post(length).upload_type();
     vec![
-        row("POST with the first bytes").send(upload(9).sized("hello"), created().offset(5)).tells(5),
-        row("POST with the first bytes, chunked")
+        row("C11", "POST with the first bytes").send(upload(9).sized("hello"), created().offset(5)).tells(5),
+        row("C11", "POST with the first bytes, chunked")
             .send(upload(9).chunked(&["he", "llo"]), created().offset(5))
             .send(Request::patch(5).sized("you!"), status(204).offset(9)),
-        row("POST with the whole upload")
+        row("C11", "POST with the whole upload")
             .send(upload(5).sized("hello"), created().offset(5))
             .send(Request::patch(5).sized("x"), refused(403, "ERR_UPLOAD_COMPLETED")),
-        row("POST with the first bytes of an upload of unknown length")
+        row("C11", "POST with the first bytes of an upload of unknown length")
             .send(
                 Request::post().with("Upload-Defer-Length", 1).upload_type().sized("hello"),
                 created().offset(5),
             )
             .send(Request::head(), status(200).offset(5).with("Upload-Defer-Length", 1)),
-        row("POST with an empty body of the uploads' type").send(upload(9), created().offset(0)),
-        row("POST with an empty chunked body").send(upload(9).chunked(&[]), created().offset(0)),
-        row("POST of an empty upload with an empty chunked body")
+        row("C11", "POST with an empty body of the uploads' type").send(upload(9), created().offset(0)),
+        row("C11", "POST with an empty chunked body").send(upload(9).chunked(&[]), created().offset(0)),
+        row("C11", "POST of an empty upload with an empty chunked body")
             .send(upload(0).chunked(&[]), created().offset(0)),
-        row("POST with a parameter behind the type").send(
+        row("C11", "POST with a parameter behind the type").send(
             post(9).with("Content-Type", "Application/Offset+Octet-Stream; charset=x").sized("hello"),
             created().offset(5),
         ),
-        row("POST with a body of another type does not store it")
+        row("C12", "POST with a body of another type does not store it")
             .send(post(9).with("Content-Type", "text/plain").sized("hello"), created().offset(0))
             .tells(0),
-        row("POST with a body of no type does not store it")
+        row("C12", "POST with a body of no type does not store it")
             .send(post(9).sized("hello"), created().offset(0))
             .tells(0),
-        row("POST with a long body of another type is not too long")
+        row("C12", "POST with a long body of another type is not too long")
             .config(|config| config.max_chunk_size(2))
             .send(post(3).with("Content-Type", "text/plain").sized("hello"), created().offset(0)),
-        row("POST with 100-continue")
+        row("R12", "POST with 100-continue")
             .send(upload(9).with("Expect", "100-continue").sized("hello"), created().offset(5)),
-        row("POST with a checksum that would not be verified")
+        row("S3", "POST with a checksum that would not be verified")
             .config(|config| config.checksum_algorithms(Vec::new()))
             .send(
                 upload(9).with("Upload-Checksum", "sha1 Kq5sNclPz7QV2+lfQIuc6R7oRu0=").sized("hello"),
@@ -148,19 +145,21 @@ fn too_long() -> Vec<Row> {
     let upload = |length| post(length).upload_type();
     let small = |config: tus_proto::ConfigBuilder| config.max_chunk_size(4);
     vec![
-        row("POST with more bytes than the upload has")
+        row("C13", "POST with more bytes than the upload has")
             .send(upload(4).sized("hello"), nothing(413, "ERR_UPLOAD_SIZE_EXCEEDED")),
-        row("POST with a body over max_chunk_size")
+        row("C13", "POST with a body over max_chunk_size")
             .config(small)
             .send(upload(9).sized("hello"), nothing(413, "ERR_CHUNK_SIZE_EXCEEDED")),
-        row("POST of unknown length with a body over max_size").config(|config| config.max_size(4)).send(
-            Request::post().with("Upload-Defer-Length", 1).upload_type().sized("hello"),
-            nothing(413, "ERR_MAX_SIZE_EXCEEDED"),
-        ),
-        row("POST with more bytes than the upload has, chunked, keeps what belongs to it")
+        row("C13", "POST of unknown length with a body over max_size")
+            .config(|config| config.max_size(4))
+            .send(
+                Request::post().with("Upload-Defer-Length", 1).upload_type().sized("hello"),
+                nothing(413, "ERR_MAX_SIZE_EXCEEDED"),
+            ),
+        row("C14", "POST with more bytes than the upload has, chunked, keeps what belongs to it")
             .send(upload(4).chunked(&["hello"]), refused(413, "ERR_UPLOAD_SIZE_EXCEEDED").creates("/files/"))
             .send(Request::head(), status(200).offset(4).with("Upload-Length", 4)),
-        row("POST with a body over max_chunk_size, chunked, keeps the beginning")
+        row("C14", "POST with a body over max_chunk_size, chunked, keeps the beginning")
             .config(small)
             .send(upload(9).chunked(&["hello"]), refused(413, "ERR_CHUNK_SIZE_EXCEEDED").creates("/files/"))
             .tells(4),
@@ -172,27 +171,31 @@ fn locations() -> Vec<Row> {
         request.with("Host", "inner:81").with("X-Forwarded-Host", "outer").with("X-Forwarded-Proto", "https")
     };
     vec![
-        row("Location does not believe anybody").send(forwarded(post(5)), created()),
-        row("Location under a given URL")
+        row("C16", "Location does not believe anybody").send(forwarded(post(5)), created()),
+        row("C17", "Location under a given URL")
             .config(|config| config.location_base_url("https://cdn.example/up/"))
             .send(post(5), status(201).creates("https://cdn.example/up/"))
             .tells(0),
-        row("Location behind a proxy")
+        row("C18", "Location behind a proxy")
             .config(|config| config.behind_proxy(true))
             .send(forwarded(post(5)), status(201).creates("https://outer/files/")),
-        row("Location behind a proxy that says Forwarded").config(|config| config.behind_proxy(true)).send(
-            forwarded(post(5)).with("Forwarded", "for=1.2.3.4;host=\"front:8443\";proto=https"),
-            status(201).creates("https://front:8443/files/"),
-        ),
-        row("Location behind a proxy that says nothing")
+        row("C18", "Location behind a proxy that says Forwarded")
+            .config(|config| config.behind_proxy(true))
+            .send(
+                forwarded(post(5)).with("Forwarded", "for=1.2.3.4;host=\"front:8443\";proto=https"),
+                status(201).creates("https://front:8443/files/"),
+            ),
+        row("C18", "Location behind a proxy that says nothing")
             .config(|config| config.behind_proxy(true))
             .send(post(5).with("Host", "inner:81"), status(201).creates("http://inner:81/files/")),
-        row("Location behind a proxy that says nonsense").config(|config| config.behind_proxy(true)).send(
-            post(5)
-                .with("Host", "inner:80")
-                .with("X-Forwarded-Host", "a b")
-                .with("X-Forwarded-Proto", "gopher"),
-            status(201).creates("http://inner/files/"),
-        ),
+        row("C18", "Location behind a proxy that says nonsense")
+            .config(|config| config.behind_proxy(true))
+            .send(
+                post(5)
+                    .with("Host", "inner:80")
+                    .with("X-Forwarded-Host", "a b")
+                    .with("X-Forwarded-Proto", "gopher"),
+                status(201).creates("http://inner/files/"),
+            ),
     ]
 }

@@ -3,6 +3,8 @@
 /// A case of framing: what is sent on a new connection, and what must come back.
 #[derive(Clone, Debug)]
 pub struct Raw {
+    /// The case of `docs/wire.md` that it shows.
+    pub case: &'static str,
     /// What it says, uniquely.
     pub name: &'static str,
     /// What is sent, all at once.
@@ -15,8 +17,8 @@ pub struct Raw {
     pub closes: bool,
 }
 
-fn raw(name: &'static str, sent: impl Into<String>) -> Raw {
-    Raw { name, sent: sent.into(), statuses: &[204], code: None, closes: false }
+fn raw(case: &'static str, name: &'static str, sent: impl Into<String>) -> Raw {
+    Raw { case, name, sent: sent.into(), statuses: &[204], code: None, closes: false }
 }
 
 impl Raw {
@@ -50,10 +52,10 @@ pub fn cases() -> Vec<Raw> {
 }
 
 fn lengths() -> Vec<Raw> {
-    let bad = |name, lines: &str| raw(name, post(lines)).refused(&[400], "ERR_BAD_REQUEST");
+    let bad = |name, lines: &str| raw("F1", name, post(lines)).refused(&[400], "ERR_BAD_REQUEST");
     let chunked = |name, body: &str| {
         let lines = "Content-Type: application/offset+octet-stream\r\nTransfer-Encoding: chunked\r\n";
-        raw(name, post(lines) + body).refused(&[400], "ERR_BAD_REQUEST")
+        raw("F3", name, post(lines) + body).refused(&[400], "ERR_BAD_REQUEST")
     };
     vec![
         bad("a negative Content-Length", "Content-Length: -1\r\n"),
@@ -66,13 +68,14 @@ fn lengths() -> Vec<Raw> {
         bad("Content-Length with Transfer-Encoding", "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n"),
         bad("a last coding other than chunked", "Transfer-Encoding: chunked, gzip\r\n"),
         bad("chunked twice", "Transfer-Encoding: chunked, chunked\r\n"),
-        raw("a coding we lack before chunked", post("Transfer-Encoding: gzip, chunked\r\n"))
+        raw("F2", "a coding we lack before chunked", post("Transfer-Encoding: gzip, chunked\r\n"))
             .refused(&[501], "ERR_UNKNOWN_CODING"),
         chunked("a chunk size that is no number", "xyz\r\n"),
         chunked("an empty chunk size", "\r\nhello"),
         chunked("a chunk size beyond all numbers", "fffffffffffffffff\r\n"),
         chunked("a chunk that does not end where it says", "2\r\nhello\r\n0\r\n\r\n"),
         raw(
+            "F4",
             "a chunk size with an extension, and a trailer",
             post("Content-Type: application/offset+octet-stream\r\nTransfer-Encoding: chunked\r\n")
                 + "5;a=b\r\nhello\r\n0\r\nX-Y: z\r\n\r\n",
@@ -82,7 +85,7 @@ fn lengths() -> Vec<Raw> {
 }
 
 fn heads() -> Vec<Raw> {
-    let bad = |name, head: &str| raw(name, head).refused(&[400], "ERR_BAD_REQUEST");
+    let bad = |name, head: &str| raw("F5", name, head).refused(&[400], "ERR_BAD_REQUEST");
     vec![
         bad("no Host", "OPTIONS /files HTTP/1.1\r\n\r\n"),
         bad("two Host", "OPTIONS /files HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"),
@@ -93,7 +96,7 @@ fn heads() -> Vec<Raw> {
         bad("a NUL in a value", "OPTIONS /files HTTP/1.1\r\nHost: a\r\nX: b\0c\r\n\r\n"),
         bad("a request line of one word", "OPTIONS\r\n\r\n"),
         bad("no HTTP at all", "\u{16}\u{3}\u{1}\u{2}\u{0}\r\n\r\n"),
-        raw("HTTP/2 in the request line", "OPTIONS /files HTTP/2.0\r\nHost: a\r\n\r\n")
+        raw("F8", "HTTP/2 in the request line", "OPTIONS /files HTTP/2.0\r\nHost: a\r\n\r\n")
             .refused(&[505], "ERR_HTTP_VERSION"),
     ]
 }
@@ -101,36 +104,42 @@ fn heads() -> Vec<Raw> {
 fn limits() -> Vec<Raw> {
     let fields: String = (0..200).map(|n| format!("X-{n}: y\r\n")).collect();
     vec![
-        raw("a head that is too large", post(&format!("X: {}\r\n", "y".repeat(70_000))))
+        raw("F6", "a head that is too large", post(&format!("X: {}\r\n", "y".repeat(70_000))))
             .refused(&[431], "ERR_HEAD_TOO_LARGE"),
-        raw("a head with too many fields", post(&fields)).refused(&[431], "ERR_HEAD_TOO_LARGE"),
+        raw("F6", "a head with too many fields", post(&fields)).refused(&[431], "ERR_HEAD_TOO_LARGE"),
         raw(
+            "F7",
             "a request target that is too long",
             format!("OPTIONS /files/{} HTTP/1.1\r\nHost: h\r\n\r\n", "x".repeat(70_000)),
         )
         .refused(&[414], "ERR_URI_TOO_LONG"),
-        raw("a head of 60 KiB", post(&format!("X: {}\r\n", "y".repeat(60 << 10)))).answered(&[201]),
+        raw("F6", "a head of 60 KiB", post(&format!("X: {}\r\n", "y".repeat(60 << 10)))).answered(&[201]),
     ]
 }
 
 fn connections() -> Vec<Raw> {
     let ten = "OPTIONS /files HTTP/1.0\r\n";
     vec![
-        raw("a connection is kept", OPTIONS),
-        raw("requests may be pipelined", OPTIONS.repeat(3)).answered(&[204, 204, 204]),
-        raw("pipelined requests behind a body", {
+        raw("F9", "a connection is kept", OPTIONS),
+        raw("F9", "requests may be pipelined", OPTIONS.repeat(3)).answered(&[204, 204, 204]),
+        raw("F9", "pipelined requests behind a body", {
             let body = "Content-Type: application/offset+octet-stream\r\nContent-Length: 5\r\n";
             post(body) + "hello" + &post("") + OPTIONS
         })
         .answered(&[201, 201, 204]),
-        raw("pipelined requests behind an unwanted body", post("Content-Length: 5\r\n") + "hello" + OPTIONS)
-            .answered(&[201, 204]),
-        raw("a malformed request behind a good one", OPTIONS.to_owned() + "x\r\n\r\n")
+        raw(
+            "F9",
+            "pipelined requests behind an unwanted body",
+            post("Content-Length: 5\r\n") + "hello" + OPTIONS,
+        )
+        .answered(&[201, 204]),
+        raw("F9", "a malformed request behind a good one", OPTIONS.to_owned() + "x\r\n\r\n")
             .refused(&[204, 400], "ERR_BAD_REQUEST"),
-        raw("Connection: close", "OPTIONS /files HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").closing(),
-        raw("HTTP/1.0 closes", format!("{ten}\r\n")).closing(),
-        raw("HTTP/1.0 may ask to be kept", format!("{ten}Connection: keep-alive\r\n\r\n")),
-        raw("empty lines before a request", format!("\r\n{OPTIONS}")),
-        raw("OPTIONS *", "OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n"),
+        raw("F9", "Connection: close", "OPTIONS /files HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+            .closing(),
+        raw("F9", "HTTP/1.0 closes", format!("{ten}\r\n")).closing(),
+        raw("F9", "HTTP/1.0 may ask to be kept", format!("{ten}Connection: keep-alive\r\n\r\n")),
+        raw("F9", "empty lines before a request", format!("\r\n{OPTIONS}")),
+        raw("O1", "OPTIONS *", "OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n"),
     ]
 }

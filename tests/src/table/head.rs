@@ -7,7 +7,7 @@ use crate::{
 
 pub(super) fn rows() -> Vec<Row> {
     vec![
-        row("HEAD of a new upload").upload(5).send(
+        row("H1", "HEAD of a new upload").upload(5).send(
             Request::head(),
             status(200)
                 .offset(0)
@@ -17,32 +17,32 @@ pub(super) fn rows() -> Vec<Row> {
                 .without("Upload-Concat")
                 .without("Upload-Expires"),
         ),
-        row("HEAD of an upload under way")
+        row("H1", "HEAD of an upload under way")
             .upload(9)
             .send(Request::patch(0).sized("hello"), status(204))
             .send(Request::head(), status(200).offset(5).with("Upload-Length", 9)),
-        row("HEAD of a finished upload")
+        row("H1", "HEAD of a finished upload")
             .upload(5)
             .send(Request::patch(0).sized("hello"), status(204))
             .send(Request::head(), status(200).offset(5).with("Upload-Length", 5)),
-        row("HEAD of an upload of unknown length")
+        row("H1", "HEAD of an upload of unknown length")
             .deferred_upload()
             .send(Request::patch(0).sized("hello"), status(204))
             .send(
                 Request::head(),
                 status(200).offset(5).with("Upload-Defer-Length", 1).without("Upload-Length"),
             ),
-        row("HEAD tells metadata")
+        row("H1", "HEAD tells metadata")
             .send(
                 Request::post().with("Upload-Length", 5).with("Upload-Metadata", "name d29ybGQ=, private"),
                 created(),
             )
             .send(Request::head(), status(200).with("Upload-Metadata", "name d29ybGQ=, private")),
-        row("HEAD ignores what is a PATCH's").upload(5).send(
+        row("H1", "HEAD ignores what is a PATCH's").upload(5).send(
             Request::head().with("Upload-Offset", "x").with("Upload-Length", "x"),
             status(200).offset(0),
         ),
-        row("HEAD of an unknown upload tells no offset")
+        row("H2", "HEAD of an unknown upload tells no offset")
             .send(Request::tus("HEAD", "/files/unknown"), status(404).without("Upload-Offset")),
     ]
 }

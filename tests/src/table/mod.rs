@@ -1,9 +1,14 @@
 //! The wire contract, section by section. Every row runs over every [`Wire`](crate::Wire).
 
 mod checksum;
+mod concatenation;
+mod cors;
 mod creation;
 mod cut;
 mod deletion;
+mod download;
+mod elsewhere;
+mod expiration;
 mod head;
 mod options;
 mod order;
@@ -13,13 +18,15 @@ mod writers;
 
 pub mod framing;
 
+pub use elsewhere::ELSEWHERE;
+
 use crate::row::Row;
 
 /// A section and its rows.
 pub type Section = (&'static str, fn() -> Vec<Row>);
 
 /// All sections.
-pub const SECTIONS: [Section; 10] = [
+pub const SECTIONS: [Section; 14] = [
     ("requests", requests::rows),
     ("order", order::rows),
     ("options", options::rows),
@@ -30,6 +37,10 @@ pub const SECTIONS: [Section; 10] = [
     ("cut", cut::rows),
     ("deletion", deletion::rows),
     ("checksum", checksum::rows),
+    ("concatenation", concatenation::rows),
+    ("expiration", expiration::rows),
+    ("download", download::rows),
+    ("cors", cors::rows),
 ];
 
 /// What is no length and no offset.
@@ -50,6 +61,7 @@ macro_rules! section_tests {
     ($section:path) => {
         $crate::section_tests! {
             $section: requests order options creation head patch writers cut deletion checksum
+                concatenation expiration download cors
         }
     };
     ($section:path: $($name:ident)*) => {

@@ -15,15 +15,15 @@ fn told() -> Expect {
 pub(super) fn rows() -> Vec<Row> {
     let options = |target| Request::bare("OPTIONS", target);
     vec![
-        row("OPTIONS of the collection").send(
+        row("O1", "OPTIONS of the collection").send(
             options("/files"),
             told().with("Tus-Checksum-Algorithm", "sha1,sha256,sha512,md5").without("Tus-Max-Size"),
         ),
-        row("OPTIONS of the collection with a slash").send(options("/files/"), told()),
-        row("OPTIONS of an upload that is there").upload(5).send(options("{upload}"), told()),
-        row("OPTIONS of an upload that is not there").send(options("/files/unknown"), told()),
-        row("OPTIONS of the server").send(options("*"), told()),
-        row("OPTIONS tells no checksum algorithm where none is enabled")
+        row("O1", "OPTIONS of the collection with a slash").send(options("/files/"), told()),
+        row("O1", "OPTIONS of an upload that is there").upload(5).send(options("{upload}"), told()),
+        row("O1", "OPTIONS of an upload that is not there").send(options("/files/unknown"), told()),
+        row("O1", "OPTIONS of the server").send(options("*"), told()),
+        row("O2", "OPTIONS tells no checksum algorithm where none is enabled")
             .config(|config| config.checksum_algorithms(Vec::new()))
             .send(
                 options("/files"),
@@ -31,10 +31,10 @@ pub(super) fn rows() -> Vec<Row> {
                     .with("Tus-Extension", EXTENSIONS.replace(",checksum,checksum-trailer", ""))
                     .without("Tus-Checksum-Algorithm"),
             ),
-        row("OPTIONS tells the largest upload")
+        row("O3", "OPTIONS tells the largest upload")
             .config(|config| config.max_size(1 << 30))
             .send(options("/files"), told().with("Tus-Max-Size", 1 << 30)),
-        row("OPTIONS tells no extension that is disabled")
+        row("O2", "OPTIONS tells no extension that is disabled")
             .config(|config| config.termination(false).concatenation(false))
             .send(
                 options("/files"),
@@ -43,8 +43,8 @@ pub(super) fn rows() -> Vec<Row> {
                     "creation,creation-with-upload,creation-defer-length,checksum,checksum-trailer",
                 ),
             ),
-        row("OPTIONS of another version is answered all the same")
+        row("O1", "OPTIONS of another version is answered all the same")
             .send(options("/files").with("Tus-Resumable", "0.2.2"), told()),
-        row("OPTIONS with a body").send(options("/files").sized("hello"), told()),
+        row("O1", "OPTIONS with a body").send(options("/files").sized("hello"), told()),
     ]
 }

@@ -22,35 +22,36 @@ fn versioned(method: &str, target: &str) -> Request {
 pub(super) fn rows() -> Vec<Row> {
     let full = || row_of_finished();
     vec![
-        row("the path before all else").send(wrong("/elsewhere"), refused(404, "ERR_NOT_FOUND")),
-        row("the id's form with the path").send(wrong("/files/a.b"), refused(404, "ERR_UPLOAD_NOT_FOUND")),
-        row("the override before the version")
+        row("K1", "the path before all else").send(wrong("/elsewhere"), refused(404, "ERR_NOT_FOUND")),
+        row("K1", "the id's form with the path")
+            .send(wrong("/files/a.b"), refused(404, "ERR_UPLOAD_NOT_FOUND")),
+        row("K1", "the override before the version")
             .send(wrong("/files/x"), refused(400, "ERR_INVALID_METHOD_OVERRIDE")),
-        row("OPTIONS before the version").send(
+        row("K1", "OPTIONS before the version").send(
             Request { method: "OPTIONS".into(), ..wrong("/files/x") },
             status(204).with("Tus-Version", "1.0.0"),
         ),
-        row("the version before the method").send(
+        row("K1", "the version before the method").send(
             wrong("/files/x").without("X-HTTP-Method-Override"),
             refused(412, "ERR_UNSUPPORTED_VERSION"),
         ),
-        row("the method before the syntax")
+        row("K1", "the method before the syntax")
             .send(versioned("BREW", "/files/x"), refused(405, "ERR_METHOD_NOT_ALLOWED")),
-        row("the syntax before the expectation")
+        row("K1", "the syntax before the expectation")
             .send(versioned("PATCH", "/files/x").upload_type(), refused(400, "ERR_INVALID_OFFSET")),
-        row("the expectation before the upload").send(
+        row("K1", "the expectation before the upload").send(
             Request::tus("PATCH", "/files/x").with("Upload-Offset", 0).upload_type().with("Expect", "x"),
             refused(417, "ERR_EXPECTATION_FAILED"),
         ),
-        row("the upload before its offset").send(
+        row("K1", "the upload before its offset").send(
             Request::tus("PATCH", "/files/x").with("Upload-Offset", 7).upload_type().sized("hello"),
             refused(404, "ERR_UPLOAD_NOT_FOUND"),
         ),
-        row("an offset below before the completion")
+        row("K2", "an offset below before the completion")
             .upload(5)
             .send(Request::patch(0).sized("hello"), status(204).offset(5))
             .send(Request::patch(2).sized("llo"), refused(409, "ERR_MISMATCHED_OFFSET").offset(5)),
-        row("an offset above before the completion")
+        row("K2", "an offset above before the completion")
             .upload(5)
             .send(Request::patch(0).sized("hello"), status(204).offset(5))
             .send(Request::patch(6).sized("x"), refused(409, "ERR_MISMATCHED_OFFSET").offset(5)),
@@ -58,7 +59,7 @@ pub(super) fn rows() -> Vec<Row> {
             Request::patch(5).with("Upload-Length", 9).sized("x"),
             refused(403, "ERR_UPLOAD_COMPLETED"),
         ),
-        row("the length rules before the size limits")
+        row("K1", "the length rules before the size limits")
             .config(|config| config.max_chunk_size(3))
             .upload(5)
             .send(
@@ -69,7 +70,7 @@ pub(super) fn rows() -> Vec<Row> {
 }
 
 fn row_of_finished() -> Row {
-    row("the completion before the length rules")
+    row("K1", "the completion before the length rules")
         .upload(5)
         .send(Request::patch(0).sized("hello"), status(204).offset(5))
 }

@@ -22,35 +22,37 @@ fn versions() -> Vec<Row> {
     let unversioned = |request: Request| request.without("Tus-Resumable");
     let create = || Request::post().with("Upload-Length", 5);
     vec![
-        row("POST without a version").send(unversioned(create()), old().without("Location")),
-        row("POST with another version").send(unversioned(create()).with("Tus-Resumable", "0.2.2"), old()),
-        row("POST with an empty version").send(unversioned(create()).with("Tus-Resumable", ""), old()),
-        row("POST with two versions").send(create().with("Tus-Resumable", "1.0.1"), old()),
-        row("POST with the version twice").send(create().with("tus-resumable", "1.0.0"), created().offset(0)),
-        row("HEAD without a version")
+        row("R1", "POST without a version").send(unversioned(create()), old().without("Location")),
+        row("R1", "POST with another version")
+            .send(unversioned(create()).with("Tus-Resumable", "0.2.2"), old()),
+        row("R1", "POST with an empty version").send(unversioned(create()).with("Tus-Resumable", ""), old()),
+        row("R1", "POST with two versions").send(create().with("Tus-Resumable", "1.0.1"), old()),
+        row("R1", "POST with the version twice")
+            .send(create().with("tus-resumable", "1.0.0"), created().offset(0)),
+        row("R1", "HEAD without a version")
             .upload(5)
             .send(unversioned(Request::head()), status(412).with("Tus-Version", "1.0.0")),
-        row("PATCH without a version changes nothing")
+        row("R1", "PATCH without a version changes nothing")
             .upload(5)
             .send(unversioned(Request::patch(0)).sized("hello"), old())
             .tells(0),
-        row("DELETE with another version deletes nothing")
+        row("R1", "DELETE with another version deletes nothing")
             .upload(5)
             .send(unversioned(Request::delete()).with("Tus-Resumable", "2.0.0"), old())
             .tells(0),
-        row("GET without a version is only not allowed").upload(5).send(
+        row("R9", "GET without a version is only not allowed").upload(5).send(
             Request::bare("GET", "{upload}"),
             refused(405, "ERR_METHOD_NOT_ALLOWED").with("Allow", "OPTIONS, HEAD, PATCH, DELETE"),
         ),
-        row("X-Request-ID is echoed").send(
+        row("R14", "X-Request-ID is echoed").send(
             Request::bare("OPTIONS", "/files").with("X-Request-ID", "a-1_b.c"),
             status(204).with("X-Request-ID", "a-1_b.c"),
         ),
-        row("X-Request-ID is cut to 36 safe characters").send(
+        row("R14", "X-Request-ID is cut to 36 safe characters").send(
             Request::tus("PATCH", "/elsewhere").with("X-Request-ID", "(a b);".to_owned() + &"c".repeat(60)),
             refused(404, "ERR_NOT_FOUND").with("X-Request-ID", "ab".to_owned() + &"c".repeat(34)),
         ),
-        row("an X-Request-ID without a safe character is not echoed").send(
+        row("R14", "an X-Request-ID without a safe character is not echoed").send(
             Request::bare("OPTIONS", "/files").with("X-Request-ID", "()"),
             status(204).without("X-Request-ID"),
         ),
@@ -66,41 +68,41 @@ fn overrides() -> Vec<Row> {
     };
     let mut rows: Vec<_> = ["PATCH", "Patch", "patch"]
         .map(|name| {
-            row(format!("POST overridden by {name} is a PATCH"))
+            row("R2", format!("POST overridden by {name} is a PATCH"))
                 .upload(5)
                 .send(patch("POST", name), status(204).offset(5))
                 .tells(5)
         })
         .into();
     rows.extend([
-        row("PUT overridden by PATCH is a PATCH")
+        row("R2", "PUT overridden by PATCH is a PATCH")
             .upload(5)
             .send(patch("PUT", "PATCH"), status(204).offset(5)),
-        row("GET overridden by PATCH is a PATCH")
+        row("R2", "GET overridden by PATCH is a PATCH")
             .upload(5)
             .send(patch("GET", "PATCH"), status(204).offset(5)),
-        row("an unknown method overridden by PATCH is a PATCH")
+        row("R2", "an unknown method overridden by PATCH is a PATCH")
             .upload(5)
             .send(patch("BREW", "PATCH"), status(204).offset(5)),
-        row("POST overridden by DELETE is a DELETE")
+        row("R2", "POST overridden by DELETE is a DELETE")
             .upload(5)
             .send(over("POST", "{upload}", "DELETE"), status(204))
             .send(Request::head(), status(404)),
-        row("GET overridden by HEAD is a HEAD")
+        row("R2", "GET overridden by HEAD is a HEAD")
             .upload(5)
             .send(over("GET", "{upload}", "HEAD"), status(200).offset(0).with("Upload-Length", 5)),
-        row("PUT overridden by POST is a creation")
+        row("R2", "PUT overridden by POST is a creation")
             .send(over("PUT", "/files", "POST").with("Upload-Length", 5), created().offset(0)),
-        row("PATCH overridden by DELETE ignores what a PATCH needs")
+        row("R2", "PATCH overridden by DELETE ignores what a PATCH needs")
             .upload(5)
             .send(over("PATCH", "{upload}", "DELETE"), status(204)),
-        row("an override needs the version as the method itself does").upload(5).send(
+        row("R2", "an override needs the version as the method itself does").upload(5).send(
             patch("GET", "PATCH").without("Tus-Resumable"),
             refused(412, "ERR_UNSUPPORTED_VERSION").with("Tus-Version", "1.0.0"),
         ),
-        row("OPTIONS ignores an override").send(over("OPTIONS", "/files", "PATCH"), status(204)),
-        row("OPTIONS ignores a bad override").send(over("OPTIONS", "/files", "BREW"), status(204)),
-        row("an override with the same value twice counts once")
+        row("R3", "OPTIONS ignores an override").send(over("OPTIONS", "/files", "PATCH"), status(204)),
+        row("R3", "OPTIONS ignores a bad override").send(over("OPTIONS", "/files", "BREW"), status(204)),
+        row("R2", "an override with the same value twice counts once")
             .upload(5)
             .send(patch("POST", "PATCH").with("X-HTTP-Method-Override", "PATCH"), status(204).offset(5)),
     ]);
@@ -111,13 +113,13 @@ fn bad_overrides() -> Vec<Row> {
     let bad = || refused(400, "ERR_INVALID_METHOD_OVERRIDE");
     let mut rows: Vec<_> = ["GET", "OPTIONS", "PUT", "", "PATCH, PATCH", "PATCHES"]
         .map(|name| {
-            row(format!("the override {name:?} is refused"))
+            row("R4", format!("the override {name:?} is refused"))
                 .upload(5)
                 .send(Request::tus("POST", "{upload}").with("X-HTTP-Method-Override", name), bad())
         })
         .into();
     rows.push(
-        row("two different overrides are refused").upload(5).send(
+        row("R4", "two different overrides are refused").upload(5).send(
             Request::tus("POST", "{upload}")
                 .with("X-HTTP-Method-Override", "PATCH")
                 .with("X-HTTP-Method-Override", "DELETE"),
@@ -131,7 +133,7 @@ fn paths() -> Vec<Row> {
     let nowhere = || refused(404, "ERR_NOT_FOUND");
     let mut rows: Vec<_> = ["/elsewhere", "/file", "/filesystem", "/FILES", "/x/files", "/fil%65s"]
         .map(|path| {
-            row(format!("nothing is at {path}"))
+            row("R5", format!("nothing is at {path}"))
                 .send(Request::tus("POST", path).with("Upload-Length", 5), nowhere())
         })
         .into();
@@ -139,39 +141,41 @@ fn paths() -> Vec<Row> {
     let ids = ["a.b", "a%20b", "a/b", "..", "~", "a+b", "a=", "/", &long];
     rows.extend(ids.map(|id| {
         let target = format!("/files/{id}");
-        row(format!("no upload can be at {target}")).send(Request::tus("HEAD", &target), status(404)).send(
-            Request::tus("PATCH", &target).with("Upload-Offset", 0).upload_type(),
-            refused(404, "ERR_UPLOAD_NOT_FOUND"),
-        )
+        row("R6", format!("no upload can be at {target}"))
+            .send(Request::tus("HEAD", &target), status(404))
+            .send(
+                Request::tus("PATCH", &target).with("Upload-Offset", 0).upload_type(),
+                refused(404, "ERR_UPLOAD_NOT_FOUND"),
+            )
     }));
     let at = |target: &str| Request::tus("POST", target).with("Upload-Length", 5);
     let absolute = "http://localhost/files";
     rows.extend([
-        row("the collection with a trailing slash").send(at("/files/"), created().offset(0)),
-        row("the collection with a query").send(at("/files?a=/b"), created().offset(0)),
-        row("the collection in absolute form")
+        row("R8", "the collection with a trailing slash").send(at("/files/"), created().offset(0)),
+        row("R8", "the collection with a query").send(at("/files?a=/b"), created().offset(0)),
+        row("R8", "the collection in absolute form")
             .send(at(absolute).with("Host", "localhost"), created().offset(0)),
-        row("an upload with a query")
+        row("R8", "an upload with a query")
             .upload(5)
             .send(Request::tus("HEAD", "{upload}?x=1/2"), status(200).offset(0)),
-        row("an upload in absolute form").upload(5).send(
+        row("R8", "an upload in absolute form").upload(5).send(
             Request::tus("HEAD", "http://localhost{upload}").with("Host", "localhost"),
             status(200).offset(0),
         ),
-        row("an unknown upload")
+        row("R7", "an unknown upload")
             .send(Request::tus("HEAD", "/files/unknown"), status(404))
             .send(
                 Request::tus("PATCH", "/files/unknown").with("Upload-Offset", 0).upload_type().sized("hello"),
                 refused(404, "ERR_UPLOAD_NOT_FOUND"),
             )
             .send(Request::tus("DELETE", "/files/unknown"), refused(404, "ERR_UPLOAD_NOT_FOUND")),
-        row("an id of 128 characters may be an upload")
+        row("R6", "an id of 128 characters may be an upload")
             .send(Request::tus("HEAD", &format!("/files/{}", "a".repeat(128))), status(404)),
-        row("another base path")
+        row("R8", "another base path")
             .config(|config| config.base_path("/a/b/"))
             .send(at("/files"), nowhere())
             .send(at("/a/b"), status(201).creates("/a/b/").offset(0)),
-        row("the root as base path")
+        row("R8", "the root as base path")
             .config(|config| config.base_path("/"))
             .send(at("/"), status(201).creates("/").offset(0)),
     ]);
@@ -183,17 +187,17 @@ fn methods() -> Vec<Row> {
     let upload = "OPTIONS, HEAD, PATCH, DELETE";
     let mut rows: Vec<_> = ["GET", "PUT", "PATCH", "DELETE", "BREW", "post"]
         .map(|method| {
-            row(format!("{method} is not for the collection"))
+            row("R9", format!("{method} is not for the collection"))
                 .send(Request::tus(method, "/files"), not("OPTIONS, POST"))
         })
         .into();
     rows.extend(["GET", "PUT", "POST", "BREW", "patch"].map(|method| {
-        row(format!("{method} is not for an upload"))
+        row("R9", format!("{method} is not for an upload"))
             .upload(5)
             .send(Request::tus(method, "{upload}"), not(upload))
     }));
     rows.push(
-        row("HEAD is not for the collection")
+        row("R9", "HEAD is not for the collection")
             .send(Request::tus("HEAD", "/files"), status(405).with("Allow", "OPTIONS, POST")),
     );
     rows
@@ -205,38 +209,38 @@ fn numbers() -> Vec<Row> {
         let length = || refused(400, "ERR_INVALID_UPLOAD_LENGTH");
         let offset = || refused(400, "ERR_INVALID_OFFSET");
         rows.extend([
-            row(format!("Upload-Length {value:?} on POST"))
+            row("R10", format!("Upload-Length {value:?} on POST"))
                 .send(Request::post().with("Upload-Length", value), length().without("Location")),
-            row(format!("Upload-Length {value:?} on PATCH"))
+            row("R10", format!("Upload-Length {value:?} on PATCH"))
                 .deferred_upload()
                 .send(Request::patch(0).with("Upload-Length", value).sized("hello"), length()),
-            row(format!("Upload-Offset {value:?}")).upload(5).send(
+            row("R10", format!("Upload-Offset {value:?}")).upload(5).send(
                 Request::patch(0).without("Upload-Offset").with("Upload-Offset", value).sized("hello"),
                 offset(),
             ),
         ]);
     }
     rows.extend([
-        row("two different Upload-Length").send(
+        row("R11", "two different Upload-Length").send(
             Request::post().with("Upload-Length", 5).with("Upload-Length", 6),
             refused(400, "ERR_INVALID_UPLOAD_LENGTH"),
         ),
-        row("the same Upload-Length twice")
+        row("R11", "the same Upload-Length twice")
             .send(Request::post().with("Upload-Length", 5).with("Upload-Length", 5), created().offset(0)),
-        row("two different Upload-Offset")
+        row("R11", "two different Upload-Offset")
             .upload(5)
             .send(
                 Request::patch(0).with("Upload-Offset", 1).sized("hello"),
                 refused(400, "ERR_INVALID_OFFSET"),
             )
             .tells(0),
-        row("the same Upload-Offset twice")
+        row("R11", "the same Upload-Offset twice")
             .upload(5)
             .send(Request::patch(0).with("Upload-Offset", 0).sized("hello"), status(204).offset(5)),
-        row("the largest length of all")
+        row("R10", "the largest length of all")
             .send(Request::post().with("Upload-Length", i64::MAX), created().offset(0))
             .send(Request::head(), status(200).with("Upload-Length", i64::MAX)),
-        row("leading zeros")
+        row("R10", "leading zeros")
             .send(Request::post().with("Upload-Length", "0005"), created().offset(0))
             .send(Request::head(), status(200).with("Upload-Length", 5)),
     ]);
@@ -245,17 +249,17 @@ fn numbers() -> Vec<Row> {
 
 fn expectations() -> Vec<Row> {
     vec![
-        row("another expectation is refused")
+        row("R13", "another expectation is refused")
             .upload(5)
             .send(
                 Request::patch(0).with("Expect", "202-reset").sized("hello"),
                 refused(417, "ERR_EXPECTATION_FAILED"),
             )
             .tells(0),
-        row("another expectation is refused on HEAD without a body")
+        row("R13", "another expectation is refused on HEAD without a body")
             .upload(5)
             .send(Request::head().with("Expect", "x"), status(417)),
-        row("100-continue is met, in any case of letters")
+        row("R12", "100-continue is met, in any case of letters")
             .upload(5)
             .send(Request::patch(0).with("Expect", "100-Continue").sized("hello"), status(204).offset(5)),
     ]

@@ -24,7 +24,7 @@ pub(super) fn rows() -> Vec<Row> {
 fn beside() -> Vec<Row> {
     let writer = || Request::patch(0).announcing(9, "hello");
     vec![
-        row("HEAD beside a writer tells what has arrived, and the writer goes on")
+        row("H3", "HEAD beside a writer tells what has arrived, and the writer goes on")
             .config(lazy)
             .upload(9)
             .begin("writer", writer())
@@ -34,14 +34,14 @@ fn beside() -> Vec<Row> {
             .more("writer", "!")
             .answered("writer", status(204).offset(9))
             .tells(9),
-        row("HEAD beside a chunked writer")
+        row("H3", "HEAD beside a chunked writer")
             .config(lazy)
             .deferred_upload()
             .begin("writer", Request::patch(0).chunked_so_far(&["hel", "lo"]))
             .tells(5)
             .end("writer", End::Complete)
             .answered("writer", status(204).offset(5)),
-        row("an offset below the committed one leaves the writer undisturbed")
+        row("W3", "an offset below the committed one leaves the writer undisturbed")
             .config(lazy)
             .upload(9)
             .begin("writer", writer())
@@ -49,7 +49,7 @@ fn beside() -> Vec<Row> {
             .send(Request::patch(2).sized("llo"), refused(409, "ERR_MISMATCHED_OFFSET").offset(5))
             .more("writer", "you!")
             .answered("writer", status(204).offset(9)),
-        row("OPTIONS and other uploads do not concern a writer")
+        row("W4", "OPTIONS and other uploads do not concern a writer")
             .config(lazy)
             .upload(9)
             .begin("writer", writer())
@@ -64,7 +64,7 @@ fn beside() -> Vec<Row> {
 fn takeovers() -> Vec<Row> {
     let writer = || Request::patch(0).announcing(9, "hello");
     vec![
-        row("a newcomer at the committed offset takes over")
+        row("W1", "a newcomer at the committed offset takes over")
             .config(lazy)
             .upload(9)
             .begin("writer", writer())
@@ -72,7 +72,7 @@ fn takeovers() -> Vec<Row> {
             .send(Request::patch(5).sized("you!"), status(204).offset(9))
             .answered("writer", interrupted())
             .tells(9),
-        row("to a newcomer at the committed offset the writer leaves what is not committed")
+        row("W1", "to a newcomer at the committed offset the writer leaves what is not committed")
             .config(lazy)
             .upload(9)
             .begin("writer", writer())
@@ -80,7 +80,7 @@ fn takeovers() -> Vec<Row> {
             .more("writer", "yo")
             .send(Request::patch(5).sized("YOU!"), status(204).offset(9))
             .answered("writer", interrupted()),
-        row("before a newcomer above the committed offset the writer commits, and the offsets are compared then")
+        row("W2", "before a newcomer above the committed offset the writer commits, and the offsets are compared then")
             .config(lazy)
             .upload(9)
             .begin("writer", writer())
@@ -88,14 +88,14 @@ fn takeovers() -> Vec<Row> {
             .send(Request::patch(7).sized("u!"), refused(409, "ERR_MISMATCHED_OFFSET").offset(5))
             .answered("writer", interrupted())
             .tells(5),
-        row("an empty PATCH takes over too")
+        row("W1", "an empty PATCH takes over too")
             .config(lazy)
             .upload(9)
             .begin("writer", writer())
             .tells(5)
             .send(Request::patch(5), status(204).offset(5))
             .answered("writer", interrupted()),
-        row("a newcomer takes over from a newcomer")
+        row("W1", "a newcomer takes over from a newcomer")
             .config(lazy)
             .upload(9)
             .begin("first", writer())
@@ -105,14 +105,14 @@ fn takeovers() -> Vec<Row> {
             .tells(6)
             .send(Request::patch(6).sized("ou!"), status(204).offset(9))
             .answered("second", interrupted()),
-        row("a newcomer takes over with a chunked body")
+        row("W1", "a newcomer takes over with a chunked body")
             .config(lazy)
             .upload(9)
             .begin("writer", writer())
             .tells(5)
             .send(Request::patch(5).chunked(&["you!"]), status(204).offset(9))
             .answered("writer", interrupted()),
-        row("a DELETE takes over, and no late write brings the upload back")
+        row("D2", "a DELETE takes over, and no late write brings the upload back")
             .config(lazy)
             .upload(9)
             .begin("writer", writer())
@@ -121,7 +121,7 @@ fn takeovers() -> Vec<Row> {
             .send(Request::delete(), status(204))
             .answered("writer", interrupted())
             .send(Request::head(), status(404)),
-        row("a refused newcomer disturbs nobody")
+        row("W4", "a refused newcomer disturbs nobody")
             .config(lazy)
             .upload(9)
             .begin("writer", writer())
