@@ -3,10 +3,11 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use redb::{Database, WriteTransaction};
-use tus_proto::{Completion, Concat, Failure, Fence, Record, UploadId, WallTime};
+use tus_proto::{Completion, Concat, Failure, Fence, Record, UploadId};
 
 use crate::{
     apply::{Effects, Keeps, Step, Tables},
+    change::Change,
     concat::Concatenation,
     database,
     disk::Disk,
@@ -18,95 +19,6 @@ use crate::{
     sink::Syncer,
     store::{Durability, Store, Writer, lock},
 };
-
-/// A change to the records.
-#[derive(Clone, Debug)]
-pub enum Change {
-    /// A new record, its offset 0. Completes as `Created` or `Exists`.
-    Create(Record),
-    /// A final is made of parts, in time that grows with their number alone. Completes as `Concatenated`,
-    /// `Refused` or `Exists`.
-    Concat {
-        /// The new record, its offset 0. It expires as given while it is pending.
-        record: Record,
-        /// The parts, in order. The same one may stand several times.
-        parts: Vec<UploadId>,
-        /// The largest final, in bytes; none where there is no limit.
-        max: Option<u64>,
-        /// Whether the parts go once the final is complete.
-        delete_parts: bool,
-    },
-    /// The offset moves. Completes as `Committed`, `Conflict` or `Missing`.
-    Commit {
-        /// Whose.
-        id: UploadId,
-        /// The writer's fencing number.
-        fence: Fence,
-        /// The offset now.
-        from: u64,
-        /// The offset to be.
-        to: u64,
-        /// The upload's length, where this makes it known.
-        length: Option<u64>,
-        /// When the upload expires from now on; none where it does not.
-        expires: Option<WallTime>,
-        /// Whether the upload is complete then.
-        finish: bool,
-        /// The sink's syncer, which has made the bytes up to `to` durable; none where `to` is `from`.
-        syncer: Option<Syncer>,
-    },
-    /// The last holder of the lock may still be writing: further bytes go to a new file, where those writes
-    /// can't reach. Completes as `Committed` with the offset as it is, `Conflict` or `Missing`.
-    Fresh {
-        /// Whose.
-        id: UploadId,
-        /// The new holder's fencing number.
-        fence: Fence,
-        /// The offset now.
-        at: u64,
-    },
-    /// The record goes, and its bytes with a later [`Store::reclaim`]. Completes as `Deleted`, `Missing` or
-    /// `Conflict`.
-    Delete {
-        /// Whose.
-        id: UploadId,
-        /// The writer's fencing number.
-        fence: Fence,
-    },
-    /// The upload goes if its time was over at `before`, and is remembered until `remember`. Completes as
-    /// `Deleted`, `Missing`, or `Conflict` where it lives on, or is being written to.
-    Expire {
-        /// Whose.
-        id: UploadId,
-        /// The time now.
-        before: WallTime,
-        /// Until when [`Store::remembers`] knows it.
-        remember: WallTime,
-    },
-    /// An expired upload is remembered no longer. Completes as `Deleted` or `Missing`.
-    Forget {
-        /// Whose.
-        id: UploadId,
-    },
-    /// What [`Store::materialize`] does.
-    Gather(Gather),
-    /// Somebody was told of an event. Completes as `Deleted` or `Missing`.
-    Acknowledge {
-        /// Its [number](crate::Entry::number).
-        number: u64,
-    },
-}
-
-/// A data file that grew.
-#[derive(Debug)]
-pub(crate) struct Grown {
-    /// The upload it grew for.
-    pub(crate) id: UploadId,
-    /// How much of it was committed before.
-    pub(crate) len: u64,
-    /// Finals that came to refer to it since.
-    pub(crate) finals: Vec<UploadId>,
-}
 
 /// A group whose changes were tried, and which of them are to be committed.
 struct Prepared {

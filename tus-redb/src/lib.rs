@@ -47,6 +47,7 @@
 
 mod apply;
 mod backend;
+mod change;
 mod codec;
 mod commit;
 mod concat;
@@ -78,7 +79,7 @@ mod sweep;
 mod tests;
 mod verify;
 
-pub use commit::Change;
+pub use change::Change;
 pub use disk::{Disk, DiskFile, Mode};
 pub use error::{OpenError, Refused, StoreError, WriteError};
 pub use materialize::Gather;

@@ -6,12 +6,22 @@ use tus_proto::UploadId;
 
 use crate::{
     apply::{Cause, Effects, Tables},
-    commit::Grown,
     error::Trouble,
     files::FileId,
     record::{Bytes, Row},
     store::Writer,
 };
+
+/// A data file that grew.
+#[derive(Debug)]
+pub(crate) struct Grown {
+    /// The upload it grew for.
+    pub(crate) id: UploadId,
+    /// How much of it was committed before.
+    pub(crate) len: u64,
+    /// Finals that came to refer to it since.
+    pub(crate) finals: Vec<UploadId>,
+}
 
 impl Writer {
     /// Remembers what a flush will have to know of a committed transaction.

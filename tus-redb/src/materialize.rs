@@ -13,7 +13,7 @@ use tus_proto::{Completion, Failure, UploadId};
 
 use crate::{
     apply::{Outcome, Tables, changed, unchanged},
-    commit::Change,
+    change::Change,
     database::{SCATTERED, UPLOADS},
     error::{Refused, Trouble},
     files::FileId,

@@ -6,7 +6,7 @@ use redb::ReadableDatabase;
 use tus_proto::{Completion, Failure, Fence, Record, UploadId};
 
 use crate::{
-    commit::Change,
+    change::Change,
     database::UPLOADS,
     error::{Refused, Trouble},
     record::{Piece, Row},

@@ -6,7 +6,7 @@ use redb::{ReadableDatabase, TableDefinition};
 use tus_proto::{Completion, Failure, UploadId, WallTime};
 
 use crate::{
-    commit::Change,
+    change::Change,
     database::{EXPIRY, LAPSES, UPLOADS},
     error::Trouble,
     record::Row,

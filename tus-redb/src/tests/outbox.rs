@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use tus_proto::{Completion, Fence, Record, WallTime};
+use tus_proto::{Completion, Concat, Fence, Record, WallTime};
 
 use super::harness::{id, options, record};
 use crate::{
@@ -158,6 +158,31 @@ fn a_length_that_is_told_at_the_end_completes() {
         Change::Commit { id: id("a"), fence, from, to, length, expires: None, finish: true, syncer: None };
     assert_eq!(store.commit(&[last]), [Completion::Committed { offset: 4 }]);
     assert_eq!(told(&store.outbox(0, 9).unwrap()), [(EventKind::Completed, whole("a", 4))]);
+}
+
+#[test]
+fn an_event_tells_what_a_final_was() {
+    let store = open(&SimDisk::new(), Durability::Strict);
+    let of_part = Record { concat: Some(Concat::Partial), ..record("part", Some(4)) };
+    store.commit(&[Change::Create(of_part.clone())]);
+    let pending = |name: &str| Record {
+        concat: Some(Concat::Final(format!("as sent for {name}"))),
+        ..record(name, None)
+    };
+    for name in ["whole", "gone"] {
+        let (record, parts) = (pending(name), vec![id("part"), id("part")]);
+        let made = store.commit(&[Change::Concat { record, parts, max: None, delete_parts: false }]);
+        assert!(matches!(made[..], [Completion::Concatenated(_)]), "{made:?}");
+    }
+    delete(&store, "gone");
+    finish(&store, "part", 4);
+    delete(&store, "part");
+    let expected = [
+        (EventKind::Terminated, Record { length: Some(8), ..pending("gone") }),
+        (EventKind::Completed, Record { offset: 8, length: Some(8), ..pending("whole") }),
+        (EventKind::Terminated, Record { offset: 4, ..of_part }),
+    ];
+    assert_eq!(told(&store.outbox(0, 9).unwrap()), expected);
 }
 
 #[test]
