@@ -14,7 +14,8 @@ use tests::{
     server::Running,
 };
 use tus_mio_server::Settings;
-use tus_proto::Config;
+use tus_proto::{Config, UploadId};
+use tus_redb::{Options, Store};
 
 const MIB: usize = 1 << 20;
 
@@ -95,6 +96,14 @@ fn open_files(server: &Running) -> usize {
 
 fn is_data(path: &std::path::Path) -> bool {
     path.ancestors().any(|ancestor| ancestor.ends_with("data/data"))
+}
+
+/// How many bytes its data files have.
+fn used(server: &Running) -> u64 {
+    let dirs = fs::read_dir(server.data_dir().join("data/data")).unwrap();
+    // What goes while one looks has no bytes any more.
+    let files = dirs.flatten().filter_map(|dir| fs::read_dir(dir.path()).ok()).flatten().flatten();
+    files.filter_map(|file| file.metadata().ok()).map(|data| data.len()).sum()
 }
 
 /// Whether the metrics have this line.
@@ -180,12 +189,7 @@ fn an_upload_that_is_deleted_meanwhile_still_comes_whole() {
     read.extend(client.take(LARGE - MIB).unwrap());
     assert!(read == data);
     assert!(client.is_kept());
-    let used = || {
-        let days = fs::read_dir(server.data_dir().join("data/data")).unwrap();
-        let files = days.flat_map(|day| fs::read_dir(day.unwrap().path()).unwrap());
-        files.map(|file| file.unwrap().metadata().map_or(0, |data| data.len())).sum::<u64>()
-    };
-    eventually("its bytes go when nobody reads them any more", || used() == 0);
+    eventually("its bytes go when nobody reads them any more", || used(&server) == 0);
 }
 
 /// A final of these parts.
@@ -210,6 +214,33 @@ fn a_final_of_many_parts_comes_back_in_their_order() {
     client.request(&range(&location, "bytes=39999-120000"));
     assert!(client.answer(false).unwrap().body == data[39_999..=120_000]);
     assert!(client.is_kept());
+}
+
+#[test]
+fn a_final_becomes_one_file_while_it_is_read() {
+    for (materialize, files) in [(true, 1), (false, 2)] {
+        let server = serve(|settings| settings.materialize = materialize);
+        let halves = [data(LARGE / 2), vec![3; LARGE / 2]];
+        let parts = halves.each_ref().map(|half| upload_as(&server, half, Some("partial")));
+        let location = concatenate(&server, &parts.each_ref().map(String::as_str));
+        let mut client = half_way(&server, &location);
+        let taken = client.take(MIB).unwrap();
+        for part in &parts {
+            assert_eq!(send(&server, &Request { target: part.clone(), ..Request::delete() }).status, 204);
+        }
+        if materialize {
+            // The reader still holds the old files, which makes three.
+            eventually("there is one file more", || used(&server) == 2 * LARGE as u64);
+        }
+        assert!(client.take(LARGE - MIB).unwrap() == halves.concat()[MIB..] && taken == halves[0][..MIB]);
+        eventually("the old files go", || used(&server) == LARGE as u64);
+        assert!(send(&server, &get(&location)).body == halves.concat());
+        server.handle().shutdown();
+        let dir = server.join().unwrap();
+        let store = Store::open(&dir.path().join("data"), &Options::default()).unwrap();
+        let id = UploadId::new(location.rsplit('/').next().unwrap()).unwrap();
+        assert_eq!(store.paths(&id).unwrap().len(), files);
+    }
 }
 
 #[test]

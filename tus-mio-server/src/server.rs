@@ -55,6 +55,8 @@ pub struct Settings {
     pub locks: Option<Arc<dyn LockService>>,
     /// How many unfinished finals may name one part. Default 16.
     pub max_waiting_finals: usize,
+    /// Whether a finished concatenation is put into one file, behind all other work. Default yes.
+    pub materialize: bool,
     /// Whether a page to upload from is at `/`. Default yes.
     pub demo: bool,
     /// Where metrics are to be read, in the text form of Prometheus; none for nowhere. Default `/metrics`. How
@@ -77,6 +79,7 @@ impl Default for Settings {
             shutdown_timeout: Duration::from_secs(10),
             cleanup_interval: Duration::from_secs(60),
             locks: None,
+            materialize: true,
             max_waiting_finals: 16,
             demo: true,
             metrics_path: Some("/metrics".into()),
@@ -125,6 +128,7 @@ impl Server {
         let options = tus_redb::Options {
             durability: settings.durability,
             max_waiting: settings.max_waiting_finals,
+            materialize: settings.materialize,
             ..tus_redb::Options::default()
         };
         let store = Store::open(&settings.data_dir, &options).map_err(ServeError::Store)?;

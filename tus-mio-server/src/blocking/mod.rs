@@ -34,6 +34,9 @@ const SWEEP: usize = 64;
 /// How many data files are unlinked in one go.
 const RECLAIM: usize = 64;
 
+/// How many bytes of an upload that lies in several files are put into one in one go.
+const MATERIALIZE: u64 = 64 << 20;
+
 /// A tus server without a network: requests go in, responses come out.
 ///
 /// It owns its store, and the locks that go with it: make one, and give each thread a clone. Requests at
@@ -181,7 +184,7 @@ impl Blocking {
     }
 
     /// Does what can wait: removes expired uploads, makes durable what an eventual store has not flushed, gives
-    /// back the space of what was removed, and drops what was cached. Requests do some of it by the way, once a
+    /// back the space of what was removed, puts finished concatenations into one file each, and drops what was cached. Requests do some of it by the way, once a
     /// second, and once a minute what has expired; a program whose requests pause should call this now and then,
     /// within a second if its store is eventual.
     ///
@@ -192,6 +195,7 @@ impl Blocking {
         while store.sweep(clock.now().wall, SWEEP).map_err(StoreError)?.more {}
         self.shared.flush()?;
         while store.needs_reclaim() && store.reclaim(RECLAIM).map_err(StoreError)? == RECLAIM {}
+        while store.needs_materialize() && store.materialize(MATERIALIZE).map_err(StoreError)? {}
         store.rest();
         Ok(())
     }

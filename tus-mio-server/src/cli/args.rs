@@ -142,6 +142,10 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "TUS_DURABILITY", default_value = "strict", help_heading = "Storage")]
     pub(crate) durability: Durability,
 
+    /// Leave a finished concatenation in its parts' files: whoever reads it finds several, in order [default: off]
+    #[arg(long, env = "TUS_NO_MATERIALIZE", value_parser = value::switch, help_heading = "Storage")]
+    pub(crate) no_materialize: bool,
+
     /// Largest upload; 0 for no limit
     #[arg(long, env = "TUS_MAX_SIZE", value_name = "SIZE", default_value = "0", value_parser = value::size)]
     #[arg(help_heading = "Uploads")]
@@ -378,6 +382,6 @@ mod tests {
             let by_parser = arg.get_action().takes_values() && !arg.get_default_values().is_empty();
             assert!(help.len() > 10 && by_hand != by_parser, "--{long}: {help}");
         }
-        assert_eq!(flags, 2 * 35 + 4 * 2);
+        assert_eq!(flags, 2 * 36 + 4 * 2);
     }
 }

@@ -127,6 +127,9 @@ impl Committer {
             if store.needs_reclaim() {
                 workers.submit(Job::Reclaim);
             }
+            if store.needs_materialize() {
+                workers.materialize();
+            }
             if let Some(trouble) = store.trouble() {
                 tracing::error!("the store: {trouble}");
             }

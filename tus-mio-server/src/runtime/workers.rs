@@ -4,6 +4,7 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Condvar, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use mio::net::TcpStream;
@@ -27,6 +28,13 @@ const DIGEST: u64 = 16 << 20;
 
 /// How many data files are unlinked in one go.
 const RECLAIM: usize = 64;
+
+/// How many bytes of an upload that lies in several files are put into one in one go: a worker that is alone is
+/// away for so long.
+const MATERIALIZE: u64 = 16 << 20;
+
+/// How long that rests after a failure, which is most likely a full disk.
+const MATERIALIZE_PAUSE: Duration = Duration::from_secs(60);
 
 /// Where a job's result goes.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +69,19 @@ pub(crate) enum Job {
     FlushData,
     /// Unlinks data files that nothing refers to.
     Reclaim,
+    /// Puts an upload that lies in several files into one.
+    Materialize,
+}
+
+/// Whether uploads are to be put into one file each. One worker does it at a time, when there is nothing else to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Materializing {
+    #[default]
+    Off,
+    Wanted,
+    UnderWay,
+    /// It failed.
+    NotBefore(Instant),
 }
 
 /// What became of a [`Job::Move`] or a [`Job::Write`]. The intake knows how much is staged.
@@ -102,6 +123,7 @@ struct Queue {
     /// Of each kind of housekeeping one job is enough.
     flushing: bool,
     reclaiming: bool,
+    materializing: Materializing,
     closed: bool,
 }
 
@@ -124,6 +146,27 @@ impl Workers {
         queue.jobs.push_back(job);
         drop(queue);
         self.ready.notify_one();
+    }
+
+    /// Uploads lie in several files: that is seen to behind everything else.
+    pub(crate) fn materialize(&self) {
+        let mut queue = lock(&self.queue);
+        match queue.materializing {
+            Materializing::Wanted | Materializing::UnderWay => return,
+            Materializing::NotBefore(at) if Instant::now() < at => return,
+            Materializing::Off | Materializing::NotBefore(_) => {}
+        }
+        queue.materializing = Materializing::Wanted;
+        drop(queue);
+        self.ready.notify_one();
+    }
+
+    fn materialized(&self, result: Result<bool, Failure>) {
+        lock(&self.queue).materializing = match result {
+            Ok(true) => Materializing::Wanted,
+            Ok(false) => Materializing::Off,
+            Err(_) => Materializing::NotBefore(Instant::now() + MATERIALIZE_PAUSE),
+        };
     }
 
     /// Ends the threads once the queue is empty.
@@ -195,6 +238,8 @@ impl Workers {
                         self.submit(Job::Reclaim);
                     }
                 }
+                // What failed is told by the committer.
+                Job::Materialize => self.materialized(store.materialize(MATERIALIZE)),
             }
         }
     }
@@ -207,6 +252,10 @@ impl Workers {
             }
             if queue.closed {
                 return None;
+            }
+            if queue.materializing == Materializing::Wanted {
+                queue.materializing = Materializing::UnderWay;
+                return Some(Job::Materialize);
             }
             queue = self.ready.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
@@ -224,5 +273,39 @@ fn complete(mailboxes: &[Mailbox], loop_index: usize, owner: Owner, op: OpId, co
 fn post(mailboxes: &[Mailbox], loop_index: usize, message: Message) {
     if let Some(mailbox) = mailboxes.get(loop_index) {
         mailbox.post(message);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_put_together_only_where_there_is_nothing_else_to_do_and_by_one_worker() {
+        let workers = Workers::new();
+        workers.materialize();
+        workers.submit(Job::FlushData);
+        assert!(matches!(workers.next(), Some(Job::FlushData)));
+        assert!(matches!(workers.next(), Some(Job::Materialize)));
+        workers.materialize();
+        workers.submit(Job::Reclaim);
+        assert!(matches!(workers.next(), Some(Job::Reclaim)));
+        assert_eq!(lock(&workers.queue).materializing, Materializing::UnderWay);
+        workers.materialized(Ok(true));
+        assert!(matches!(workers.next(), Some(Job::Materialize)), "there is more");
+        workers.materialized(Ok(false));
+        workers.materialize();
+        assert!(matches!(workers.next(), Some(Job::Materialize)), "there is more again");
+    }
+
+    #[test]
+    fn after_a_failure_it_rests() {
+        let workers = Workers::new();
+        workers.materialize();
+        workers.next();
+        workers.materialized(Err(Failure::NoSpace));
+        workers.materialize();
+        workers.close();
+        assert!(workers.next().is_none());
     }
 }

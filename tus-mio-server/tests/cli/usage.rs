@@ -71,6 +71,7 @@ fn help_explains_each_flag_with_its_default() {
             ("location-base-url", "none, locations are relative"),
             ("behind-proxy", "off"),
             ("disable-termination", "off"),
+            ("no-materialize", "off"),
             ("disable-concatenation", "off"),
             ("max-parts", "1000"),
             ("delete-parts", "off"),
