@@ -61,6 +61,13 @@ impl SimDisk {
         self.state().calls
     }
 
+    /// How many bytes were read from and written to the files that stand now under names that begin so.
+    pub fn traffic(&self, prefix: &str) -> u64 {
+        let state = self.state();
+        let named = state.names.iter().filter(|(name, _)| name.starts_with(prefix));
+        named.filter_map(|(_, node)| state.traffic.get(&node.file()?)).sum()
+    }
+
     /// Lets the calls with these numbers fail, counted as [`Self::calls`] counts them.
     pub fn fail(&self, calls: Range<u64>, fault: Fault) {
         self.state().faults.push((calls, fault));
@@ -261,6 +268,7 @@ impl DiskFile for SimFile {
         let rest = bytes.get(offset as usize..).unwrap_or_default();
         let n = rest.len().min(buf.len());
         buf[..n].copy_from_slice(&rest[..n]);
+        *state.traffic.entry(self.file).or_default() += n as u64;
         Ok(n)
     }
 
@@ -272,6 +280,7 @@ impl DiskFile for SimFile {
             return Err(io::ErrorKind::StorageFull.into());
         }
         let data = data[..n].to_vec();
+        *state.traffic.entry(self.file).or_default() += n as u64;
         write(&mut state.content(self.file).bytes, offset as usize, &data);
         state.pending.push(Pending::Write { file: self.file, offset: offset as usize, data });
         Ok(n)

@@ -21,6 +21,8 @@ pub(super) struct State {
     pub(super) short_writes: bool,
     /// Free blocks; none where there is no end of them.
     pub(super) free: Option<u64>,
+    /// How many bytes of each file were read and written.
+    pub(super) traffic: BTreeMap<u64, u64>,
     pub(super) last_file: u64,
     pub(super) names: BTreeMap<String, Node>,
     pub(super) files: BTreeMap<u64, Content>,

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, io::Read, sync::Arc};
 
-use tus_proto::{Completion, Failure, Fence, Record, UploadId, WallTime};
+use tus_proto::{Completion, Concat, Failure, Fence, Record, UploadId, WallTime};
 
 use crate::{
     Change, Durability, Options, Sink, Store,
@@ -36,7 +36,7 @@ pub(super) fn commit(name: &str, fence: Fence, from: u64, to: u64, sink: Option<
 }
 
 /// What an upload is: its bytes, or none where it is not there.
-type Body = Option<Vec<u8>>;
+pub(super) type Body = Option<Vec<u8>>;
 
 /// A store on a simulated disk, and what may be true of it.
 pub(super) struct World {
@@ -73,7 +73,7 @@ impl World {
         self.store = Store::open_on(Arc::new(self.disk.clone()), &options(self.durability)).ok();
     }
 
-    fn store(&self) -> &Store {
+    pub(super) fn store(&self) -> &Store {
         self.store.as_ref().unwrap()
     }
 
@@ -82,21 +82,31 @@ impl World {
         Fence(self.store().first_fence().0 + self.grants)
     }
 
-    fn told(&self, name: &str) -> Body {
+    pub(super) fn told(&self, name: &str) -> Body {
         self.told.get(name).cloned().flatten()
     }
 
     /// Asks for one change, and notes what came of it.
     fn change(&mut self, name: &'static str, change: Change, wanted: Body) -> Completion {
-        self.unsure.entry(name).or_default().push(wanted.clone());
+        self.change_all(change, vec![(name, wanted)])
+    }
+
+    /// The same for a change that concerns several uploads.
+    fn change_all(&mut self, change: Change, wanted: Vec<(&'static str, Body)>) -> Completion {
+        for (name, body) in &wanted {
+            self.unsure.entry(name).or_default().push(body.clone());
+        }
         let completion = self.store().commit(&[change]).pop().unwrap();
-        match completion {
-            Completion::Created | Completion::Committed { .. } | Completion::Deleted => {
-                self.tell(name, wanted)
-            }
-            Completion::Failed(_) => {}
-            _ => {
-                self.unsure.get_mut(name).unwrap().pop();
+        for (name, body) in wanted {
+            match completion {
+                Completion::Created
+                | Completion::Concatenated(_)
+                | Completion::Committed { .. }
+                | Completion::Deleted => self.tell(name, body),
+                Completion::Failed(_) => {}
+                _ => {
+                    self.unsure.get_mut(name).unwrap().pop();
+                }
             }
         }
         completion
@@ -119,6 +129,52 @@ impl World {
     pub(super) fn delete(&mut self, name: &'static str) -> Completion {
         let fence = self.fence();
         self.change(name, Change::Delete { id: id(name), fence }, None)
+    }
+
+    pub(super) fn create_part(&mut self, name: &'static str, length: Option<u64>) -> Completion {
+        let record = Record { concat: Some(Concat::Partial), ..record(name, length) };
+        self.change(name, Change::Create(record), Some(Vec::new()))
+    }
+
+    /// Makes a final; `wanted` says what becomes of whom.
+    pub(super) fn concat(
+        &mut self,
+        name: &str,
+        parts: &[&str],
+        delete_parts: bool,
+        wanted: Vec<(&'static str, Body)>,
+    ) -> Completion {
+        let record = Record { concat: Some(Concat::Final("final; /x".to_owned())), ..record(name, None) };
+        let parts = parts.iter().map(|part| id(part)).collect();
+        self.change_all(Change::Concat { record, parts, max: None, delete_parts }, wanted)
+    }
+
+    /// Deletes an unfinished part, and with it the finals that wait for it.
+    pub(super) fn delete_all(&mut self, name: &'static str, with: &[&'static str]) -> Completion {
+        let fence = self.fence();
+        let gone = with.iter().chain([&name]).map(|name| (*name, None)).collect();
+        self.change_all(Change::Delete { id: id(name), fence }, gone)
+    }
+
+    /// Stages the last `n` bytes of an upload and commits them; `wanted` says what its body makes of whom.
+    pub(super) fn finish(
+        &mut self,
+        name: &'static str,
+        n: usize,
+        wanted: impl FnOnce(&Self, Vec<u8>) -> Vec<(&'static str, Body)>,
+    ) -> Option<()> {
+        let fence = self.fence();
+        let mut bytes = self.observe(name)?;
+        let from = bytes.len() as u64;
+        let mut sink = self.store().append(&id(name), fence, from).ok()?;
+        self.stage(&mut sink, &mut bytes, n).ok()?;
+        let to = bytes.len() as u64;
+        sink.syncer().sync(Some(to)).ok()?;
+        let (length, expires, finish, syncer) = (Some(to), None, true, Some(sink.syncer()));
+        let change = Change::Commit { id: id(name), fence, from, to, length, expires, finish, syncer };
+        let wanted = wanted(self, bytes);
+        self.change_all(change, wanted);
+        Some(())
     }
 
     /// Stages `n` bytes nobody wrote before.
@@ -200,7 +256,7 @@ impl World {
         self.durability == Durability::Eventual && self.possible.get(name).is_some_and(|p| p.contains(body))
     }
 
-    fn flush(&mut self) {
+    pub(super) fn flush(&mut self) {
         let _ = self.store().flush_data();
         let whole = self.disk.faults_hit();
         if self.store().flush().is_ok() && whole == 0 {

@@ -4,6 +4,7 @@
 
 mod behaviour;
 mod concat;
+mod costs;
 mod crashes;
 mod directory;
 mod expiry;
