@@ -18,13 +18,14 @@ Exit status: 0 after a drained shutdown, 1 if the environment does not allow it 
 in use, a disk fails), 2 for bad usage.";
 
 const LIST_HELP: &str = "\
-With --json: {\"uploads\": [{\"id\", \"offset\", \"length\", \"complete\", \"created\", \"filename\"}]}. \
+With --json: {\"uploads\": [{\"id\", \"kind\", \"offset\", \"length\", \"complete\", \"created\", \"filename\"}]}. \
+kind is plain, partial, final, or pending for a final whose parts are not finished; \
 offset and length are bytes, length is null while it is deferred; created is RFC 3339 in UTC; filename is null where \
 the metadata has none.";
 
 const SHOW_HELP: &str = "\
-With --json: {\"id\", \"offset\", \"length\", \"complete\", \"created\", \"metadata\": [{\"key\", \"value\", \
-\"base64\"}], \"data\": [{\"path\", \"length\"}]}, the first five as list has them. value is null where it is not \
+With --json: {\"id\", \"kind\", \"offset\", \"length\", \"complete\", \"created\", \"metadata\": [{\"key\", \"value\", \
+\"base64\"}], \"data\": [{\"path\", \"length\"}]}, the first six as list has them. value is null where it is not \
 UTF-8; data names the files that hold the upload, in order, each with how many bytes from its first are committed.";
 
 const DELETE_HELP: &str = "With --json: {\"deleted\", \"bytes\"}: the id, and how many bytes it had.";

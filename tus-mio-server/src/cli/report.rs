@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
 };
 
-use tus_proto::Record;
+use tus_proto::{Concat, Record};
 
 use super::{
     json::Json,
@@ -16,7 +16,7 @@ use super::{
 /// A listing: begun, given its records page by page, and ended.
 pub(crate) enum Listing<W> {
     /// Columns.
-    Text(W, Table<6>),
+    Text(W, Table<7>),
     /// One document.
     Json(Json<W>),
 }
@@ -25,7 +25,7 @@ impl<W: Write> Listing<W> {
     /// Begins a listing on `out`.
     pub(crate) fn begin(out: W, json: bool) -> io::Result<Self> {
         if !json {
-            let columns = ["ID", ">OFFSET", ">LENGTH", ">DONE", "CREATED", "FILENAME"];
+            let columns = ["ID", "KIND", ">OFFSET", ">LENGTH", ">DONE", "CREATED", "FILENAME"];
             return Ok(Self::Text(out, Table::new(columns)));
         }
         let mut json = Json::new(out);
@@ -62,9 +62,10 @@ impl<W: Write> Listing<W> {
     }
 }
 
-fn row(record: &Record) -> [String; 6] {
+fn row(record: &Record) -> [String; 7] {
     [
         record.id.to_string(),
+        kind(record).to_owned(),
         record.offset.to_string(),
         length(record.length),
         progress(record.offset, record.length),
@@ -73,9 +74,20 @@ fn row(record: &Record) -> [String; 6] {
     ]
 }
 
+/// What an upload is in a concatenation.
+fn kind(record: &Record) -> &'static str {
+    match &record.concat {
+        None => "plain",
+        Some(Concat::Partial) => "partial",
+        Some(Concat::Final(_)) if record.is_complete() => "final",
+        Some(Concat::Final(_)) => "pending",
+    }
+}
+
 /// The members that `list` and `show` have in common.
 fn summary(json: &mut Json<impl Write>, record: &Record) -> io::Result<()> {
     json.key("id")?.text(record.id.as_str())?;
+    json.key("kind")?.text(kind(record))?;
     json.key("offset")?.number(record.offset)?;
     json.key("length")?.number_or_null(record.length)?;
     json.key("complete")?.boolean(record.is_complete())?;
@@ -98,6 +110,7 @@ pub(crate) fn show(out: impl Write, json: bool, record: &Record, extents: &[Exte
 
 fn show_text(mut out: impl Write, record: &Record, extents: &[Extent]) -> io::Result<()> {
     writeln!(out, "id        {}", record.id)?;
+    writeln!(out, "kind      {}", kind(record))?;
     writeln!(out, "offset    {}", record.offset)?;
     writeln!(out, "length    {}", length(record.length))?;
     writeln!(out, "done      {}", progress(record.offset, record.length))?;
@@ -173,12 +186,17 @@ mod tests {
         }
     }
 
-    fn records() -> [Record; 3] {
+    fn records() -> [Record; 6] {
+        let of = |concat, record| Record { concat: Some(concat), ..record };
+        let made = || Concat::Final("final; /a".into());
         [
             record("first", 5, Some(5), "type YQ==,filename aGVsbG8udHh0"),
             // A name that would clear the screen, and ends in a byte that is no text.
             record("second-one", 1_000, Some(3_000), "filename G1sySv8="),
             record("third", 7, None, ""),
+            of(Concat::Partial, record("part", 1, Some(2), "")),
+            of(made(), record("waits", 0, Some(2), "")),
+            of(made(), record("whole", 2, Some(2), "")),
         ]
     }
 
@@ -195,13 +213,16 @@ mod tests {
     #[test]
     fn a_listing_for_people_has_columns() {
         let lines = [
-            "ID          OFFSET    LENGTH      DONE  CREATED                   FILENAME",
-            "first            5         5  complete  2024-03-01T00:00:00.042Z  hello.txt",
-            "second-one    1000      3000       33%  2024-03-01T00:00:00.042Z  \\u{1b}[2J\\xff",
-            "third            7  deferred         -  2024-03-01T00:00:00.042Z",
+            "ID          KIND     OFFSET    LENGTH      DONE  CREATED                   FILENAME",
+            "first       plain         5         5  complete  2024-03-01T00:00:00.042Z  hello.txt",
+            "second-one  plain      1000      3000       33%  2024-03-01T00:00:00.042Z  \\u{1b}[2J\\xff",
+            "third       plain         7  deferred         -  2024-03-01T00:00:00.042Z",
+            "part        partial       1         2       50%  2024-03-01T00:00:00.042Z",
+            "waits       pending       0         2        0%  2024-03-01T00:00:00.042Z",
+            "whole       final         2         2  complete  2024-03-01T00:00:00.042Z",
         ];
         assert_eq!(listed(false, &[&records()]), lines.join("\n") + "\n");
-        assert_eq!(listed(false, &[&[]]), "ID  OFFSET  LENGTH  DONE  CREATED  FILENAME\n");
+        assert_eq!(listed(false, &[&[]]), "ID  KIND  OFFSET  LENGTH  DONE  CREATED  FILENAME\n");
     }
 
     #[test]
@@ -209,11 +230,17 @@ mod tests {
         let all = records();
         let document = listed(true, &[&all[..1], &all[1..]]);
         let expected = serde_json::json!({"uploads": [
-            {"id": "first", "offset": 5, "length": 5, "complete": true,
+            {"id": "first", "kind": "plain", "offset": 5, "length": 5, "complete": true,
              "created": "2024-03-01T00:00:00.042Z", "filename": "hello.txt"},
-            {"id": "second-one", "offset": 1000, "length": 3000, "complete": false,
+            {"id": "second-one", "kind": "plain", "offset": 1000, "length": 3000, "complete": false,
              "created": "2024-03-01T00:00:00.042Z", "filename": "\u{1b}[2J\u{fffd}"},
-            {"id": "third", "offset": 7, "length": null, "complete": false,
+            {"id": "third", "kind": "plain", "offset": 7, "length": null, "complete": false,
+             "created": "2024-03-01T00:00:00.042Z", "filename": null},
+            {"id": "part", "kind": "partial", "offset": 1, "length": 2, "complete": false,
+             "created": "2024-03-01T00:00:00.042Z", "filename": null},
+            {"id": "waits", "kind": "pending", "offset": 0, "length": 2, "complete": false,
+             "created": "2024-03-01T00:00:00.042Z", "filename": null},
+            {"id": "whole", "kind": "final", "offset": 2, "length": 2, "complete": true,
              "created": "2024-03-01T00:00:00.042Z", "filename": null},
         ]});
         assert_eq!(serde_json::from_str::<serde_json::Value>(&document).unwrap(), expected);
@@ -232,6 +259,7 @@ mod tests {
     fn an_upload_is_shown_with_all_its_metadata_and_files() {
         let lines = [
             "id        first",
+            "kind      plain",
             "offset    5",
             "length    deferred",
             "done      -",
@@ -243,7 +271,8 @@ mod tests {
         ];
         assert_eq!(shown_as(false), lines.join("\n") + "\n");
         let expected = serde_json::json!({
-            "id": "first", "offset": 5, "length": null, "complete": false, "created": "2024-03-01T00:00:00.042Z",
+            "id": "first", "kind": "plain", "offset": 5, "length": null, "complete": false,
+            "created": "2024-03-01T00:00:00.042Z",
             "metadata": [
                 {"key": "filename", "value": null, "base64": "G1sySv8="},
                 {"key": "note", "value": "hello", "base64": "aGVsbG8="},

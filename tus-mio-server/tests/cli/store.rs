@@ -77,13 +77,13 @@ fn list_names_all_uploads() {
     let lines: Vec<_> = run.assert_quiet_success().lines().collect();
     assert_eq!(lines.len(), 4, "{lines:?}");
     let cells = |line: &str| line.split_whitespace().map(String::from).collect::<Vec<_>>();
-    assert_eq!(cells(lines[1]), ["a-complete", "5", "5", "complete", CREATED, "hello.txt"]);
-    assert_eq!(cells(lines[2]), ["b-half", "5", "10", "50%", CREATED, "\\u{1b}[2J\\n"]);
-    assert_eq!(cells(lines[3]), ["c-deferred", "0", "deferred", "-", CREATED]);
+    assert_eq!(cells(lines[1]), ["a-complete", "plain", "5", "5", "complete", CREATED, "hello.txt"]);
+    assert_eq!(cells(lines[2]), ["b-half", "plain", "5", "10", "50%", CREATED, "\\u{1b}[2J\\n"]);
+    assert_eq!(cells(lines[3]), ["c-deferred", "plain", "0", "deferred", "-", CREATED]);
 
     let run = place.run(&["list", "--json"], &[]);
     let upload = |id, offset, length: Option<u64>, name: Option<&str>| {
-        json!({"id": id, "offset": offset, "length": length, "complete": length == Some(offset),
+        json!({"id": id, "kind": "plain", "offset": offset, "length": length, "complete": length == Some(offset),
                "created": CREATED, "filename": name})
     };
     let expected = [
@@ -148,7 +148,7 @@ fn show_tells_all_of_one() {
     // The tool's data directory is relative; what it shows is right anywhere.
     assert!(shown.contains(&format!("data      5 bytes in {}\n", text(&file))), "{shown}");
     let expected = json!({
-        "id": "a-complete", "offset": 5, "length": 5, "complete": true, "created": CREATED,
+        "id": "a-complete", "kind": "plain", "offset": 5, "length": 5, "complete": true, "created": CREATED,
         "metadata": [
             {"key": "filename", "value": "hello.txt", "base64": "aGVsbG8udHh0"},
             {"key": "private", "value": "", "base64": ""},
