@@ -1,9 +1,9 @@
 //! New connections: accepted by one loop, handed out to all. Where there are too many, the next one waits, and
 //! one that is idle makes room for it.
 
-use std::{io, sync::atomic::Ordering, time::Duration};
+use std::{io, os::fd::AsRawFd, sync::atomic::Ordering, time::Duration};
 
-use mio::{Interest, Registry, Token, net::TcpStream};
+use mio::{Interest, Registry, Token, net::TcpStream, unix::SourceFd};
 
 use super::{
     ConnectionId,
@@ -150,6 +150,21 @@ impl EventLoop {
 }
 
 fn register(registry: &Registry, socket: &mut TcpStream, id: ConnectionId) -> io::Result<()> {
-    let token = Token((id.generation as usize) << GENERATION_SHIFT | id.slot as usize);
-    registry.register(socket, token, Interest::READABLE | Interest::WRITABLE)
+    registry.register(socket, token(id), Interest::READABLE | Interest::WRITABLE)
+}
+
+/// Tells of a connection's input, or not: nobody needs to hear of it while a worker reads. What came meanwhile is
+/// told when this begins again.
+pub(super) fn listen_for_input(
+    registry: &Registry,
+    socket: &TcpStream,
+    id: ConnectionId,
+    input: bool,
+) -> io::Result<()> {
+    let interest = if input { Interest::READABLE | Interest::WRITABLE } else { Interest::WRITABLE };
+    registry.reregister(&mut SourceFd(&socket.as_raw_fd()), token(id), interest)
+}
+
+fn token(id: ConnectionId) -> Token {
+    Token((id.generation as usize) << GENERATION_SHIFT | id.slot as usize)
 }

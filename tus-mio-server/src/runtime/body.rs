@@ -4,6 +4,7 @@
 use tus_proto::{Abort, AppendEnd, Completion, Failure, Input, Now, OpId, Trailers};
 
 use super::{
+    accept::listen_for_input,
     buffers::BUFFER,
     connection::{Connection, ReadEnd},
     event_loop::EventLoop,
@@ -92,7 +93,7 @@ impl EventLoop {
     fn waits_for_commit(&mut self, connection: &mut Connection) -> bool {
         let waits = connection.request.as_ref().is_some_and(|request| {
             let open = request.body.as_ref().is_some_and(|body| body.ending.is_none());
-            open && request.exchange.is_ahead()
+            open && request.exchange.headroom() == 0
         });
         connection.http.set_reading(self.now.monotonic, !waits);
         waits
@@ -122,7 +123,9 @@ impl EventLoop {
             let credit = credit.min(body.max - body.staged);
             if credit >= MOVE_FROM {
                 if data.is_empty() {
-                    self.move_beside(connection, credit);
+                    let headroom =
+                        connection.request.as_ref().map_or(0, |request| request.exchange.headroom());
+                    self.move_beside(connection, credit.min(headroom));
                 }
                 break;
             }
@@ -158,6 +161,9 @@ impl EventLoop {
 
     fn move_beside(&mut self, connection: &mut Connection, limit: u64) {
         let (to, socket) = (self.address(connection), connection.socket.clone());
+        // Where this fails, the loop is woken for nothing.
+        let _ = listen_for_input(self.poll.registry(), &socket, connection.id, false);
+        connection.muted = true;
         self.lend(connection, |intake| Job::Move { to, socket, intake, limit });
     }
 
@@ -185,6 +191,7 @@ impl EventLoop {
         let now = self.now;
         connection.http.moved(now.monotonic, done.taken);
         connection.taken += done.taken;
+        self.unmute(connection);
         if done.end == MoveEnd::WouldBlock && !connection.readable_again {
             connection.readable = false;
         }
@@ -208,6 +215,19 @@ impl EventLoop {
             MoveEnd::Done | MoveEnd::WouldBlock | MoveEnd::Failed(_) => {}
             MoveEnd::Eof => self.on_body_eof(connection),
             MoveEnd::Reset => cut(connection, Abort::PeerGone),
+        }
+    }
+
+    /// A worker has stopped reading: from here on the loop hears of input again, of what came by now as well.
+    fn unmute(&self, connection: &mut Connection) {
+        if !std::mem::take(&mut connection.muted) {
+            return;
+        }
+        let registry = self.poll.registry();
+        if let Err(error) = listen_for_input(registry, &connection.socket, connection.id, true) {
+            tracing::warn!(%error, "a connection can't be watched any more");
+            connection.broken = true;
+            connection.readable_again = true;
         }
     }
 

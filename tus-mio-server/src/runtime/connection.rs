@@ -41,6 +41,8 @@ pub(super) struct Connection {
     /// Readiness was told while a worker was reading, or sending: what it found may be outdated.
     pub readable_again: bool,
     pub writable_again: bool,
+    /// The loop does not hear of input: a worker is reading.
+    pub muted: bool,
     /// The peer has ended its side.
     pub ended: bool,
     /// The system says that the connection is broken. There may still be input.
@@ -115,6 +117,7 @@ impl Connection {
             writable: true,
             readable_again: false,
             writable_again: false,
+            muted: false,
             ended: false,
             broken: false,
             gone: false,

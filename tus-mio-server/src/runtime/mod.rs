@@ -22,6 +22,7 @@ mod request;
 mod routes;
 mod sending;
 mod splice;
+mod stay;
 mod timers;
 mod turn;
 mod workers;

@@ -7,6 +7,7 @@ use mio::net::TcpStream;
 
 use super::{
     intake::Intake,
+    stay::Stay,
     workers::{BodyDone, MoveEnd},
 };
 
@@ -22,21 +23,33 @@ pub(super) struct Mover {
 }
 
 impl Mover {
-    /// Moves at most `quantum` bytes, or as many as the socket has.
-    pub(super) fn run(&mut self, socket: &TcpStream, mut intake: Intake, quantum: u64) -> BodyDone {
+    /// Moves at most `limit` bytes, or as many as come while the stay lasts.
+    pub(super) fn run(
+        &mut self,
+        socket: &TcpStream,
+        mut intake: Intake,
+        limit: u64,
+        mut stay: Stay<'_>,
+    ) -> BodyDone {
         #[cfg(target_os = "linux")]
-        if let Some((taken, end)) = self.pipe.run(socket, &mut intake, quantum) {
+        if let Some((taken, end)) = self.pipe.run(socket, &mut intake, limit, &mut stay) {
             return BodyDone { intake, data: None, taken, end };
         }
-        let (taken, end) = self.copy(socket, &mut intake, quantum);
+        let (taken, end) = self.copy(socket, &mut intake, limit, &mut stay);
         BodyDone { intake, data: None, taken, end }
     }
 
-    fn copy(&mut self, socket: &TcpStream, intake: &mut Intake, quantum: u64) -> (u64, MoveEnd) {
+    fn copy(
+        &mut self,
+        socket: &TcpStream,
+        intake: &mut Intake,
+        limit: u64,
+        stay: &mut Stay<'_>,
+    ) -> (u64, MoveEnd) {
         self.buffer.resize(BUFFER, 0);
         let mut taken = 0;
-        while taken < quantum {
-            let room = usize::try_from(quantum - taken).unwrap_or(BUFFER).min(BUFFER);
+        while taken < limit {
+            let room = usize::try_from(limit - taken).unwrap_or(BUFFER).min(BUFFER);
             match (&mut &*socket).read(&mut self.buffer[..room]) {
                 Ok(0) => return (taken, MoveEnd::Eof),
                 Ok(count) => {
@@ -44,8 +57,15 @@ impl Mover {
                     if let Err(failure) = intake.write(&self.buffer[..count]) {
                         return (taken, MoveEnd::Failed(failure));
                     }
+                    if !stay.goes_on(count as u64) {
+                        break;
+                    }
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return (taken, MoveEnd::WouldBlock),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    if !stay.wait(socket) {
+                        return (taken, MoveEnd::WouldBlock);
+                    }
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => return (taken, MoveEnd::Reset),
             }
@@ -67,6 +87,7 @@ mod linux {
 
     use super::super::{
         intake::Intake,
+        stay::Stay,
         workers::{MoveEnd, QUANTUM},
     };
 
@@ -89,7 +110,8 @@ mod linux {
             &mut self,
             socket: &TcpStream,
             intake: &mut Intake,
-            quantum: u64,
+            limit: u64,
+            stay: &mut Stay<'_>,
         ) -> Option<(u64, MoveEnd)> {
             if !matches!(intake.splice_target(), Ok(Some(_))) {
                 return None;
@@ -99,15 +121,16 @@ mod linux {
             }
             let Self::Open { read, write } = self else { return None };
             let mut taken = 0;
-            while taken < quantum {
-                let room = usize::try_from(quantum - taken).unwrap_or(usize::MAX);
+            while taken < limit {
+                let room = usize::try_from((limit - taken).min(QUANTUM)).unwrap_or(usize::MAX);
                 // An empty pipe has room: where it would block, it is for want of input.
                 match splice(socket, None, &*write, None, room, SpliceFlags::MOVE | SpliceFlags::NONBLOCK) {
                     Ok(0) => return Some((taken, MoveEnd::Eof)),
                     Ok(count) => {
                         taken += count as u64;
                         match empty(read, count, intake) {
-                            Emptied::Spliced => {}
+                            Emptied::Spliced if stay.goes_on(count as u64) => {}
+                            Emptied::Spliced => break,
                             Emptied::Copied => {
                                 *self = Self::Unusable;
                                 return Some((taken, MoveEnd::Done));
@@ -118,6 +141,7 @@ mod linux {
                             }
                         }
                     }
+                    Err(Errno::AGAIN) if stay.wait(socket) => {}
                     Err(Errno::AGAIN) => return Some((taken, MoveEnd::WouldBlock)),
                     Err(Errno::INTR) => {}
                     Err(Errno::INVAL | Errno::NOSYS) if taken == 0 => {

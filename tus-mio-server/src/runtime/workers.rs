@@ -3,7 +3,10 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Condvar, Mutex, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -18,9 +21,10 @@ use super::{
     mailbox::{Mailbox, Message, lock},
     sending::send,
     splice::Mover,
+    stay::{SHARE, Stay},
 };
 
-/// The most body bytes that one job moves, so that many uploads share the workers.
+/// How many body bytes a job moves before it makes room for others who wait, so that many uploads share the workers.
 pub(crate) const QUANTUM: u64 = 1 << 20;
 
 /// How many bytes are read back in one go: others have their turn after that.
@@ -115,6 +119,9 @@ pub(crate) enum MoveEnd {
 pub(crate) struct Workers {
     queue: Mutex<Queue>,
     ready: Condvar,
+    threads: AtomicUsize,
+    /// How many of them wait for a socket.
+    waiting: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -129,7 +136,29 @@ struct Queue {
 
 impl Workers {
     pub(crate) fn new() -> Self {
-        Self { queue: Mutex::default(), ready: Condvar::new() }
+        let (threads, waiting) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Self { queue: Mutex::default(), ready: Condvar::new(), threads, waiting }
+    }
+
+    /// A pool that counts on so many threads, and has none.
+    #[cfg(test)]
+    pub(super) fn of(threads: usize) -> Self {
+        let workers = Self::new();
+        workers.threads.store(threads, Ordering::Relaxed);
+        workers
+    }
+
+    /// Whether a job waits for a thread.
+    pub(super) fn are_wanted(&self) -> bool {
+        !lock(&self.queue).jobs.is_empty()
+    }
+
+    /// Lets a thread wait for a socket, unless that would leave too few for the disk: at most half of them may.
+    pub(super) fn wait(&self, wait: impl FnOnce() -> bool) -> bool {
+        let may = self.threads.load(Ordering::Relaxed) / 2;
+        let more = self.waiting.fetch_add(1, Ordering::Relaxed) < may && wait();
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        more
     }
 
     /// Queues a job. The queue is bounded by its users: a connection has at most one body job and one commit.
@@ -181,12 +210,13 @@ impl Workers {
 
     /// A thread's body.
     pub(crate) fn run(&self, store: &Arc<Store>, mailboxes: &[Mailbox], committer: &Committer) {
+        self.threads.fetch_add(1, Ordering::Relaxed);
         let mut mover = Mover::default();
         let mut buffer = Vec::new();
         while let Some(job) = self.next() {
             match job {
                 Job::Move { to, socket, intake, limit } => {
-                    let done = mover.run(&socket, intake, limit.min(QUANTUM));
+                    let done = mover.run(&socket, intake, limit.min(SHARE), Stay::begin(self));
                     deliver(mailboxes, to, done);
                 }
                 Job::Write { to, mut intake, data } => {

@@ -172,10 +172,14 @@ impl Exchange {
         own.into_iter().chain(renewal).min_by_key(|(at, _)| *at)
     }
 
-    /// Whether the body should wait for a commit: twice the checkpoint's bytes are staged and not committed,
-    /// because the network is faster than the disk. A runtime that then stops reading bounds what a crash costs.
-    pub fn is_ahead(&self) -> bool {
-        matches!(&self.state, State::Receiving(receiving) if receiving.is_ahead(&self.config))
+    /// How many bytes of the body may be staged before the commit under way should be waited for: at none, twice
+    /// the checkpoint's bytes are staged and not committed, because the network is faster than the disk. A runtime
+    /// that keeps to it bounds what a crash costs.
+    pub fn headroom(&self) -> u64 {
+        match &self.state {
+            State::Receiving(receiving) => receiving.headroom(&self.config),
+            _ => u64::MAX,
+        }
     }
 
     /// Takes an input.

@@ -250,10 +250,13 @@ impl Receiving {
         matches!(self.assent, Assent::Due) && self.staged > self.at
     }
 
-    /// Whether so much is staged and not committed that the commit under way should be waited for.
-    pub(super) fn is_ahead(&self, config: &Config) -> bool {
+    /// How many bytes may be staged before the commit under way should be waited for.
+    pub(super) fn headroom(&self, config: &Config) -> u64 {
+        if self.settling.is_none() {
+            return u64::MAX;
+        }
         let bound = config.checkpoint_bytes.saturating_mul(2);
-        self.settling.is_some() && self.staged.saturating_sub(self.committed) >= bound
+        bound.saturating_sub(self.staged.saturating_sub(self.committed))
     }
 
     /// What the body has to be verified against, now that it and its trailers are complete, where only reading
