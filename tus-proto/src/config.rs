@@ -97,6 +97,12 @@ impl Config {
         self.upload_expiry
     }
 
+    /// Which hooks the runtime carries out, see [`ConfigBuilder::hooks`]: a runtime knows it better than who
+    /// made the rules.
+    pub fn set_hooks(&mut self, hooks: Subscriptions) {
+        self.hooks = hooks;
+    }
+
     /// When an upload that is written to now is to expire; `kept` where no rule of this server says otherwise.
     pub(crate) fn expires(&self, wall: WallTime, kept: Option<WallTime>) -> Option<WallTime> {
         self.upload_expiry.map(|expiry| wall.after(expiry)).or(kept)

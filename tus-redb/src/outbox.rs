@@ -79,6 +79,12 @@ impl Store {
         read().map_err(|trouble| self.give_up(&mut writer, database.clone(), trouble))
     }
 
+    /// Keeps these events from now on, whatever the options say: for who learns only then which ones somebody will
+    /// acknowledge.
+    pub fn keep_events(&mut self, events: Events) {
+        self.options.events = events;
+    }
+
     /// How many events are kept, shown or not. As cheap as [`Self::load`].
     pub fn outbox_len(&self) -> Result<u64, Failure> {
         lock(&self.live).events().map_err(|trouble| self.staging.note(trouble))
