@@ -2,9 +2,10 @@
 //!
 //! [`Server`] is the whole of it, made from [`Settings`]. The protocol is in [`tus_proto`], what is kept in
 //! [`tus_redb`]; here bytes are moved between them and the sockets. [`http1`] is HTTP/1.1 without a socket,
-//! [`Blocking`] the server without HTTP, for other frameworks.
+//! [`Blocking`] the server without HTTP, for other frameworks. [`hooks`] are where a program decides.
 
 mod blocking;
+pub mod hooks;
 pub mod http1;
 mod locks;
 pub mod page;

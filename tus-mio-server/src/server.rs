@@ -17,11 +17,14 @@ use tus_proto::Config;
 use tus_redb::{Durability, OpenError, Store};
 
 use crate::{
+    hooks::{HookSet, Hooks},
     http1,
     locks::LockService,
     page::Page,
     paths::SettingsError,
-    runtime::{self, Clock, Committer, EventLoop, Locks, Mailbox, Message, Metrics, Shared, Workers},
+    runtime::{
+        self, Clock, Committer, EventLoop, Hooked, Locks, Mailbox, Message, Metrics, Pauses, Shared, Workers,
+    },
 };
 
 /// How many connections may wait to be accepted.
@@ -57,6 +60,18 @@ pub struct Settings {
     pub max_waiting_finals: usize,
     /// Whether a finished concatenation is put into one file, behind all other work. Default yes.
     pub materialize: bool,
+    /// Code of yours that is asked and told, see [`hooks`](crate::hooks). Default none.
+    pub hooks: Option<Arc<dyn Hooks>>,
+    /// How many hooks that come before the fact may run at once, 1 to 64, and as many of those that come after it.
+    /// Default 4. No thread is started for what is not subscribed.
+    pub hook_threads: usize,
+    /// How long a request waits for a hook before it is answered 500. Default 30 s.
+    pub hook_timeout: Duration,
+    /// How long after its first failure a hook is told an event again; it doubles with each further
+    /// one. At least 1 ms. Default 1 s.
+    pub hook_pause: Duration,
+    /// The longest such pause, at least that. Default 5 min.
+    pub hook_longest_pause: Duration,
     /// Whether a page to upload from is at `/`. Default yes.
     pub demo: bool,
     /// Where metrics are to be read, in the text form of Prometheus; none for nowhere. Default `/metrics`. How
@@ -81,6 +96,11 @@ impl Default for Settings {
             locks: None,
             materialize: true,
             max_waiting_finals: 16,
+            hooks: None,
+            hook_threads: 4,
+            hook_timeout: Duration::from_secs(30),
+            hook_pause: Duration::from_secs(1),
+            hook_longest_pause: Duration::from_secs(300),
             demo: true,
             metrics_path: Some("/metrics".into()),
         }
@@ -119,16 +139,19 @@ impl Server {
     /// # Errors
     /// The environment's: an address in use, a directory that can't be written or is in use. The caller's, where
     /// [`Settings::check`] finds something.
-    pub fn bind(settings: Settings) -> Result<Self, ServeError> {
+    pub fn bind(mut settings: Settings) -> Result<Self, ServeError> {
         settings.check().map_err(ServeError::Settings)?;
         let listeners: Vec<_> =
             settings.listen.iter().map(|address| listen(*address)).collect::<Result<_, _>>()?;
         let addresses = listeners.iter().map(|listener| listener.local_addr().map_err(ServeError::System));
         let addresses = addresses.collect::<Result<_, _>>()?;
+        let hooks = settings.hooks.take().map(HookSet::new);
+        settings.protocol.set_hooks(hooks.as_ref().map(HookSet::before).unwrap_or_default());
         let options = tus_redb::Options {
             durability: settings.durability,
             max_waiting: settings.max_waiting_finals,
             materialize: settings.materialize,
+            events: hooks.as_ref().map(HookSet::after).unwrap_or_default(),
             ..tus_redb::Options::default()
         };
         let store = Store::open(&settings.data_dir, &options).map_err(ServeError::Store)?;
@@ -141,8 +164,11 @@ impl Server {
             mailboxes.push(Mailbox::new(waker));
         }
         let mailboxes = mailboxes.into();
+        let clock = Clock::start();
+        let hooks = hooks.map(|hooks| hooked(hooks, clock, &settings));
         let shared = Arc::new(Shared {
-            clock: Clock::start(),
+            clock,
+            hooks,
             page: settings.demo.then(|| Page::new(settings.protocol.base_path())),
             metrics_path: settings.metrics_path,
             metrics: Metrics::new(),
@@ -194,10 +220,17 @@ impl Server {
         thread::scope(|scope| {
             let mut serving = Vec::new();
             let mut helping = Vec::new();
+            let mut telling = None;
             let started = (|| {
                 for index in 0..self.workers {
                     let work = || shared.workers.run(&shared.store, &shared.mailboxes, &shared.committer);
                     helping.push(named("worker", index).spawn_scoped(scope, work)?);
+                }
+                if let Some(hooks) = &shared.hooks {
+                    hooks.start()?;
+                    if let Some(deliverer) = &hooks.deliverer {
+                        telling = Some(named("deliverer", 0).spawn_scoped(scope, || deliverer.run(shared))?);
+                    }
                 }
                 let commit = || shared.committer.run(shared);
                 let committer = named("committer", 0).spawn_scoped(scope, commit)?;
@@ -217,6 +250,12 @@ impl Server {
                 result = result
                     .and(thread.join().unwrap_or_else(|_| Err(io::Error::other("an event loop failed"))));
             }
+            if telling.is_some_and(|thread| thread.join().is_err()) {
+                result = result.and(Err(io::Error::other("the deliverer failed")));
+            }
+            if let Some(hooks) = &shared.hooks {
+                hooks.close();
+            }
             // The committer may give the workers a last job, and they the committer a last change.
             shared.workers.close();
             for thread in helping {
@@ -228,6 +267,14 @@ impl Server {
             result.map_err(ServeError::System)
         })
     }
+}
+
+fn hooked(hooks: HookSet, clock: Clock, settings: &Settings) -> Hooked {
+    let first = settings.hook_pause.max(Duration::from_millis(1));
+    let pauses = Pauses { first, longest: settings.hook_longest_pause.max(first) };
+    // A request waits for one hook at a time.
+    let limit = settings.max_connections.max(1);
+    Hooked::new(hooks, clock, (settings.hook_threads.clamp(1, 64), limit), settings.hook_timeout, pauses)
 }
 
 fn named(role: &str, index: usize) -> thread::Builder {
@@ -263,6 +310,9 @@ impl Handle {
             .ok();
         for mailbox in self.shared.mailboxes.iter() {
             mailbox.post(Message::Shutdown);
+        }
+        if let Some(deliverer) = self.shared.deliverer() {
+            deliverer.stop();
         }
     }
 

@@ -4,6 +4,7 @@
 mod locks;
 mod reply;
 mod request;
+mod telling;
 
 use std::{
     fmt,
@@ -17,10 +18,16 @@ use std::{
 use tus_proto::{Code, Config, Framing, Head, Trailers};
 use tus_redb::{Store, StoreError};
 
-use crate::{http1, locks::LockService, runtime::Clock};
+use crate::{
+    hooks::{HookSet, Hooks},
+    http1,
+    locks::LockService,
+    runtime::Clock,
+};
 use locks::Locks;
 pub use reply::{Reply, ReplyBody};
 use request::Request;
+use telling::Telling;
 
 /// How long what can wait is put off, in microseconds: so much an eventual store may lose with the power.
 const TENDING_INTERVAL: u64 = 1_000_000;
@@ -57,7 +64,7 @@ const MATERIALIZE: u64 = 64 << 20;
 /// | fails with `Interrupted` | it is asked again |
 ///
 /// A body that is refused is not read, or not to its end: whether to read the rest, or to close the connection,
-/// is said by [`Response::connection`]. `Expect: 100-continue` is the framework's to meet; most do so when the
+/// is said by [`Response::connection`](tus_proto::Response::connection). `Expect: 100-continue` is the framework's to meet; most do so when the
 /// body is first read.
 ///
 /// Between two reads a writer gives way to a newcomer, and commits what a HEAD asks for: **while it is blocked in
@@ -116,6 +123,8 @@ struct Shared {
     store: Store,
     config: Arc<Config>,
     locks: Locks,
+    /// None where nobody has hooks.
+    telling: Option<Telling>,
     clock: Clock,
     /// When what could wait was done last, and when expired uploads were looked for.
     tended: AtomicU64,
@@ -126,19 +135,45 @@ impl Blocking {
     /// A server of these uploads by these rules. When the last clone goes, the store is closed: all that was
     /// acknowledged is durable then, in either durability.
     pub fn new(store: Store, config: Config) -> Self {
-        Self::make(store, config, None)
+        Self::make(store, config, None, None)
     }
 
     /// As [`new`](Self::new), with locks that are not this process's alone.
     pub fn with_locks(store: Store, config: Config, locks: Arc<dyn LockService>) -> Self {
-        Self::make(store, config, Some(locks))
+        Self::make(store, config, Some(locks), None)
     }
 
-    fn make(store: Store, config: Config, locks: Option<Arc<dyn LockService>>) -> Self {
+    /// As [`new`](Self::new), with hooks; and with locks that are not this process's alone, where there are any.
+    ///
+    /// [Hooks](crate::hooks) are called in the thread that called us. Those that come after the fact are told of the
+    /// request's upload before it returns; of one that fails then, or that a crash has left, by
+    /// [`housekeeping`](Self::housekeeping). (With eventual durability, what completes or ends an upload is flushed
+    /// first.)
+    pub fn with_hooks(
+        store: Store,
+        config: Config,
+        hooks: Arc<dyn Hooks>,
+        locks: Option<Arc<dyn LockService>>,
+    ) -> Self {
+        Self::make(store, config, locks, Some(hooks))
+    }
+
+    fn make(
+        mut store: Store,
+        mut config: Config,
+        locks: Option<Arc<dyn LockService>>,
+        hooks: Option<Arc<dyn Hooks>>,
+    ) -> Self {
+        let hooks = hooks.map(HookSet::new);
+        config.set_hooks(hooks.as_ref().map(HookSet::before).unwrap_or_default());
+        if let Some(hooks) = &hooks {
+            store.keep_events(hooks.after());
+        }
+        let telling = hooks.map(|hooks| Telling::new(hooks, &store));
         let locks = Locks::new(store.first_fence(), locks);
         let (config, clock) = (Arc::new(config), Clock::start());
         let (tended, swept) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { shared: Arc::new(Shared { store, config, locks, clock, tended, swept }) }
+        Self { shared: Arc::new(Shared { store, config, locks, telling, clock, tended, swept }) }
     }
 
     /// Carries out a request and returns its response: `(method, path, headers, body)` of whatever framework.
@@ -183,10 +218,11 @@ impl Blocking {
         reply.unwrap_or_else(|| self.refusal(Code::UnexpectedEof))
     }
 
-    /// Does what can wait: removes expired uploads, makes durable what an eventual store has not flushed, gives
-    /// back the space of what was removed, puts finished concatenations into one file each, and drops what was cached. Requests do some of it by the way, once a
-    /// second, and once a minute what has expired; a program whose requests pause should call this now and then,
-    /// within a second if its store is eventual.
+    /// Does what can wait: removes expired uploads, makes durable what an eventual store has not flushed, tells hooks
+    /// what they have not taken note of, gives back the space of what was removed, puts finished concatenations into
+    /// one file each, and drops what was cached. Requests do some of it by the way, once a second, and once a minute
+    /// what has expired; a program whose requests pause should call this now and then, within a second if its store
+    /// is eventual, and any program whose hooks are told of events.
     ///
     /// # Errors
     /// The disk's. What could not be done is tried again the next time.
@@ -194,6 +230,7 @@ impl Blocking {
         let (store, clock) = (&self.shared.store, &self.shared.clock);
         while store.sweep(clock.now().wall, SWEEP).map_err(StoreError)?.more {}
         self.shared.flush()?;
+        self.shared.tell_all().map_err(StoreError)?;
         while store.needs_reclaim() && store.reclaim(RECLAIM).map_err(StoreError)? == RECLAIM {}
         while store.needs_materialize() && store.materialize(MATERIALIZE).map_err(StoreError)? {}
         store.rest();

@@ -5,11 +5,11 @@ use std::io::{ErrorKind, Read};
 
 use tus_proto::{
     Abort, AppendEnd, Command, Completion, Exchange, Failure, Framing, Hasher, Head, HookReply, Input,
-    LockEvent, Now, OpId, Output, Trailers,
+    LockEvent, Now, OpId, Output, Trailers, UploadId,
 };
 use tus_redb::{Change, Source, Store, Syncer};
 
-use super::{Reply, Shared, locks::Seat};
+use super::{Reply, Shared, locks::Seat, telling::Made};
 use crate::runtime::Intake;
 
 /// How much of a body is read at once, at the most.
@@ -25,6 +25,8 @@ pub(super) struct Request<'a> {
     source: Option<Source>,
     /// How many bytes of the body are still to come; none where only its end tells.
     missing: Option<u64>,
+    /// Of what hooks are to be told when all is done.
+    made: Option<Made>,
     exchange: Exchange,
     shared: &'a Shared,
     seat: Seat<'a>,
@@ -61,7 +63,7 @@ impl<'a> Request<'a> {
         };
         let exchange = Exchange::new(shared.config.clone(), head, entropy, shared.clock.now());
         let seat = shared.locks.seat(shared.clock);
-        Self { append: None, syncer: None, source: None, missing, exchange, shared, seat }
+        Self { append: None, syncer: None, source: None, missing, made: None, exchange, shared, seat }
     }
 
     /// Carries it out. None where the exchange ends without an answer.
@@ -80,12 +82,19 @@ impl<'a> Request<'a> {
                 match output {
                     Output::Lock(op, call) => self.seat.call(op, call),
                     Output::Store(op, command) => self.store(op, command),
-                    Output::Hook(op, _) => self.tell(Input::Hook(op, HookReply::Proceed)),
+                    Output::Hook(op, call) => {
+                        let telling = self.shared.telling.as_ref();
+                        let reply = telling.map_or(HookReply::Proceed, |telling| telling.decide(&call));
+                        self.tell(Input::Hook(op, reply));
+                    }
                     Output::Respond(answer) => response = Some(answer),
                     Output::Notify(event) => tracing::trace!(?event),
                     // The framework's business.
                     Output::Continue => {}
                     Output::Done => {
+                        if let Some(made) = self.made.take() {
+                            self.shared.tell_made(&made);
+                        }
                         let source = self.source.take();
                         return response.map(|response| Reply::new(response, source));
                     }
@@ -194,6 +203,11 @@ impl<'a> Request<'a> {
     }
 
     fn store(&mut self, op: OpId, command: Command) {
+        if self.made.is_none()
+            && let Some(id) = makes_event(&command)
+        {
+            self.made = self.shared.telling.as_ref().and_then(|telling| telling.made(id));
+        }
         let store = &self.shared.store;
         let completion = match command {
             Command::Load { id } => store.look_up(&id),
@@ -249,6 +263,16 @@ fn abort(ended: std::io::Result<usize>) -> Abort {
         Err(ErrorKind::InvalidData) => Abort::BadFraming,
         // Whether somebody is left to read the answer is the framework's to see.
         Ok(_) | Err(_) => Abort::HalfClosed,
+    }
+}
+
+/// The upload of which a command may make an event, if it is carried out.
+fn makes_event(command: &Command) -> Option<&UploadId> {
+    match command {
+        Command::Create { record } if record.is_complete() => Some(&record.id),
+        Command::Concat { record, .. } => Some(&record.id),
+        Command::Commit { id, finish: true, .. } | Command::Delete { id, .. } => Some(id),
+        _ => None,
     }
 }
 

@@ -99,6 +99,8 @@ fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
         max_waiting_finals: args.max_waiting_finals,
         demo: !args.no_demo,
         metrics_path: (args.metrics_path != "none").then(|| args.metrics_path.clone()),
+        // Hooks are code: who writes it sets what they may cost.
+        ..Settings::default()
     };
     settings.check().map_err(|error| Failure::Usage(error.to_string()))?;
     Ok(settings)
@@ -267,6 +269,7 @@ mod tests {
             max_waiting_finals: 9,
             demo: false,
             metrics_path: Some("/m/e".into()),
+            ..Settings::default()
         };
         assert_eq!(format!("{:?}", settings.unwrap()), format!("{expected:?}"));
         assert_eq!(settings_of(&["--metrics-path=none"]).unwrap().metrics_path, None);

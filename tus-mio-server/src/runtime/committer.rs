@@ -9,13 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tus_proto::{Completion, Failure, OpId, Owner};
+use tus_proto::{Completion, Failure, OpId, Owner, UploadId};
 use tus_redb::{Change, Store};
 
 use super::{
     Shared,
-    mailbox::{Mailbox, Message, lock},
-    metrics::Metrics,
+    deliverer::makes_event,
+    mailbox::{Message, lock},
     workers::Job,
 };
 
@@ -52,9 +52,18 @@ pub(crate) struct Committer {
 #[derive(Debug, Default)]
 struct Queue {
     entries: Vec<Entry>,
+    /// Events that hooks have taken note of: of which uploads, and their numbers in the outbox.
+    acknowledged: Vec<(UploadId, u64)>,
     /// A worker has synced what a flush needs.
     flush: bool,
     closed: bool,
+}
+
+/// What one transaction takes.
+#[derive(Debug, Default)]
+struct Group {
+    entries: Vec<Entry>,
+    acknowledged: Vec<(UploadId, u64)>,
 }
 
 impl Committer {
@@ -65,6 +74,12 @@ impl Committer {
     /// Queues a change whose data is on disk.
     pub(crate) fn submit(&self, entry: Entry) {
         lock(&self.queue).entries.push(entry);
+        self.ready.notify_one();
+    }
+
+    /// Queues the removal of an event from the outbox.
+    pub(crate) fn acknowledge(&self, id: UploadId, number: u64) {
+        lock(&self.queue).acknowledged.push((id, number));
         self.ready.notify_one();
     }
 
@@ -87,9 +102,9 @@ impl Committer {
 
     /// The thread's body.
     pub(crate) fn run(&self, shared: &Shared) {
-        let Shared { store, mailboxes, workers, clock, metrics, cleanup_interval: cleanup, .. } = shared;
+        let Shared { store, workers, clock, metrics, cleanup_interval: cleanup, .. } = shared;
         let cleanup = *cleanup;
-        let mut group = Vec::new();
+        let mut group = Group::default();
         let (mut last_flush, mut last_sweep) = (Instant::now(), Instant::now());
         let mut last_probe = Instant::now();
         // What expired while no server ran goes at once.
@@ -99,7 +114,7 @@ impl Committer {
                 // What was read last need not be held for a store that is idle.
                 store.rest();
             } else {
-                self.commit(store, mailboxes, metrics, &mut group);
+                self.commit(shared, &mut group);
             }
             if (self.is_failing() || store.is_full()) && last_probe.elapsed() >= PROBE_INTERVAL {
                 last_probe = Instant::now();
@@ -107,6 +122,10 @@ impl Committer {
             }
             if flush {
                 let _ = store.flush();
+                // An eventual store shows its events only then.
+                if let Some(deliverer) = shared.deliverer() {
+                    deliverer.wake();
+                }
             } else if store.needs_flush() && last_flush.elapsed() >= FLUSH_INTERVAL {
                 last_flush = Instant::now();
                 workers.submit(Job::FlushData);
@@ -141,34 +160,48 @@ impl Committer {
     }
 
     /// Waits for changes, for a flush, or for a second to pass. None when closed and empty.
-    fn next_group(&self, group: &mut Vec<Entry>, at_once: bool) -> Option<bool> {
+    fn next_group(&self, group: &mut Group, at_once: bool) -> Option<bool> {
         let mut queue = lock(&self.queue);
-        if queue.entries.is_empty() && !queue.flush && !queue.closed && !at_once {
+        if queue.is_empty() && !queue.flush && !queue.closed && !at_once {
             let waited = self.ready.wait_timeout(queue, FLUSH_INTERVAL);
             queue = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        if queue.entries.is_empty() && queue.closed {
+        if queue.is_empty() && queue.closed {
             return None;
         }
         let count = queue.entries.len().min(GROUP);
-        group.extend(queue.entries.drain(..count));
+        group.entries.extend(queue.entries.drain(..count));
+        // There are never more of them than the delivery has in its window.
+        group.acknowledged.append(&mut queue.acknowledged);
         Some(std::mem::take(&mut queue.flush))
     }
 
-    fn commit(&self, store: &Store, mailboxes: &[Mailbox], metrics: &Metrics, group: &mut Vec<Entry>) {
-        let mut changes = Vec::with_capacity(group.len());
-        let mut addresses = Vec::with_capacity(group.len());
-        for entry in group.drain(..) {
+    fn commit(&self, shared: &Shared, group: &mut Group) {
+        let Shared { store, mailboxes, metrics, .. } = shared;
+        let mut changes = Vec::with_capacity(group.entries.len() + group.acknowledged.len());
+        let mut addresses = Vec::with_capacity(group.entries.len());
+        for entry in group.entries.drain(..) {
             changes.push(entry.change);
             addresses.push((entry.loop_index, entry.owner, entry.op));
         }
+        let eventful = changes.iter().any(makes_event);
+        changes.extend(group.acknowledged.iter().map(|(_, number)| Change::Acknowledge { number: *number }));
         let begun = Instant::now();
         let finals = store.finals_finished();
-        let completions = store.commit(&changes);
+        let mut completions = store.commit(&changes);
         // Those that a part has completed: no exchange tells of them.
         metrics.finished(store.finals_finished() - finals);
         metrics.committed(completions.len(), begun.elapsed());
         self.learn(&completions);
+        if let Some(deliverer) = shared.deliverer() {
+            let acknowledged = completions.drain(addresses.len()..);
+            for ((id, _), completion) in group.acknowledged.drain(..).zip(acknowledged) {
+                deliverer.acknowledged(id, !matches!(completion, Completion::Failed(_)));
+            }
+            if eventful {
+                deliverer.wake();
+            }
+        }
         let mut letters: Vec<Vec<Message>> = mailboxes.iter().map(|_| Vec::new()).collect();
         for ((loop_index, owner, op), completion) in addresses.into_iter().zip(completions) {
             if let Some(letters) = letters.get_mut(loop_index) {
@@ -202,6 +235,18 @@ impl Committer {
     fn probe(&self, store: &Store) {
         let failing = matches!(store.probe(), Err(Failure::Io | Failure::Unavailable));
         self.failing.store(failing, Ordering::Relaxed);
+    }
+}
+
+impl Group {
+    fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.acknowledged.is_empty()
+    }
+}
+
+impl Queue {
+    fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.acknowledged.is_empty()
     }
 }
 

@@ -15,6 +15,7 @@ use super::{
     body::Body,
     buffers::{BUFFER, Unread},
     download::Download,
+    hooked::Asked,
 };
 use crate::http1::Conn;
 
@@ -71,6 +72,8 @@ pub(super) struct Request {
     pub syncer: Option<Syncer>,
     /// The upload that its answer may bear.
     pub source: Option<Source>,
+    /// The hook that the exchange waits for.
+    pub asked: Option<Asked>,
     pub begun: Instant,
     /// For the log: method, target, and the client's own id for the request.
     pub label: Label,
@@ -138,12 +141,18 @@ impl Connection {
         self.request.as_mut().and_then(|request| request.body.as_mut())
     }
 
+    /// The hook that the request waits for.
+    pub(super) fn asked(&self) -> Option<&Asked> {
+        self.request.as_ref().and_then(|request| request.asked.as_ref())
+    }
+
     /// The next point in time at which something must be done, and whether it is the exchange's.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let http = self.http.deadline().map(|(at, _)| at);
-        let exchange =
-            self.request.as_ref().and_then(|request| request.exchange.deadline()).map(|(at, _)| at);
-        http.into_iter().chain(exchange).min()
+        let request = self.request.as_ref();
+        let exchange = request.and_then(|request| request.exchange.deadline()).map(|(at, _)| at);
+        let hook = self.asked().map(|asked| asked.until);
+        http.into_iter().chain(exchange).chain(hook).min()
     }
 
     /// Reads once into `buffer`.

@@ -208,6 +208,9 @@ impl EventLoop {
             Message::Stored(owner, op, completion) => {
                 self.with_owner(owner, |this, connection| this.complete(connection, op, completion));
             }
+            Message::Hooked(owner, op, reply) => {
+                self.with_owner(owner, |this, connection| this.on_hook_reply(connection, op, reply));
+            }
             Message::Body(id, done) => {
                 self.with_connection(id, |this, connection| this.on_body_done(connection, done));
             }
@@ -288,6 +291,7 @@ impl EventLoop {
             }
             None => {}
         }
+        self.expire_hook(connection);
         if let Some(request) = &mut connection.request
             && let Some((_, reason)) = request.exchange.deadline().filter(|(at, _)| *at <= now.monotonic)
         {
@@ -315,6 +319,7 @@ impl EventLoop {
             Some(request) => request.exchange.handle(now, Input::Abort(Abort::Shutdown)),
             None => connection.http.shutdown(now.monotonic),
         }
+        self.leave_hook(connection);
     }
 
     fn for_each(&mut self, mut act: impl FnMut(&mut Self, &mut Connection)) {

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use mio::{Waker, net::TcpStream};
-use tus_proto::{Completion, LockEvent, OpId, Owner};
+use tus_proto::{Completion, HookReply, LockEvent, OpId, Owner};
 
 use super::{ConnectionId, sending::Sent, workers::BodyDone};
 
@@ -20,6 +20,8 @@ pub(crate) enum Message {
     Lock(Owner, LockEvent),
     /// A store command of one of the loop's exchanges completed.
     Stored(Owner, OpId, Completion),
+    /// A hook that one of the loop's exchanges has asked has decided.
+    Hooked(Owner, OpId, HookReply),
     /// A worker brings back what it was lent.
     Body(ConnectionId, BodyDone),
     Sent(ConnectionId, Sent),

@@ -15,7 +15,7 @@ use prometheus_client::{
 };
 use tus_proto::{Event, Failure};
 
-use crate::http1;
+use crate::{hooks::Hook, http1};
 
 /// The media type of [`Metrics::text`]: the OpenMetrics form of Prometheus's text.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -49,6 +49,10 @@ pub(crate) struct Metrics {
     lock_yields: Counter,
     store_errors: [Counter; 3],
     stale: Counter,
+    hook_calls: [Counter; Hook::ALL.len()],
+    hook_failures: [Counter; Hook::ALL.len()],
+    hook_timeouts: [Counter; Hook::ALL.len()],
+    outbox: Gauge,
 }
 
 /// What a connection or an exchange waited for in vain, or until it had to do something.
@@ -126,6 +130,15 @@ impl Metrics {
                 ["no_space", "io", "unavailable"],
             ),
             stale: counter(tus, "stale_inputs", "Completions that nothing waited for any more"),
+            hook_calls: hooks(tus, "hook_calls", "Calls of hooks"),
+            hook_failures: hooks(tus, "hook_failures", "Calls of hooks that failed"),
+            hook_timeouts: hooks(tus, "hook_timeouts", "Calls of hooks that took too long"),
+            outbox: {
+                let outbox = Gauge::default();
+                let help = "Events that no hook has taken note of yet";
+                tus.register("outbox_entries", help, outbox.clone());
+                outbox
+            },
             registry,
         }
     }
@@ -177,14 +190,30 @@ impl Metrics {
         self.store_errors[index].inc();
     }
 
+    /// A hook is called.
+    pub(super) fn hook_called(&self, hook: Hook) {
+        self.hook_calls[hook as usize].inc();
+    }
+
+    /// A hook has failed, or could not be called.
+    pub(super) fn hook_failed(&self, hook: Hook) {
+        self.hook_failures[hook as usize].inc();
+    }
+
+    /// Nobody waits for a hook any more.
+    pub(super) fn hook_timed_out(&self, hook: Hook) {
+        self.hook_timeouts[hook as usize].inc();
+    }
+
     /// A group was committed, or failed as a whole.
     pub(super) fn committed(&self, changes: usize, time: Duration) {
         self.commit_seconds.observe(time.as_secs_f64());
         self.commit_changes.observe(changes as f64);
     }
 
-    /// All series as text, when so many connections are open.
-    pub(super) fn text(&self, open: usize) -> String {
+    /// All series as text, when so many connections are open and so many events in the outbox.
+    pub(super) fn text(&self, open: usize, outbox: u64) -> String {
+        self.outbox.set(i64::try_from(outbox).unwrap_or(i64::MAX));
         let open = i64::try_from(open).unwrap_or(i64::MAX);
         self.idle.set((open - self.busy.get()).max(0));
         let mut text = String::with_capacity(8 << 10);
@@ -234,6 +263,11 @@ fn labelled<const N: usize>(
     let family = Family::<[(&str, &str); 1], Counter>::default();
     registry.register(name, help, family.clone());
     values.map(|value| family.get_or_create_owned(&[(label, value)]))
+}
+
+/// One counter for each hook.
+fn hooks(registry: &mut Registry, name: &str, help: &str) -> [Counter; Hook::ALL.len()] {
+    labelled(registry, name, help, "hook", Hook::ALL.map(Hook::name))
 }
 
 fn connections(registry: &mut Registry) -> [Gauge; 2] {

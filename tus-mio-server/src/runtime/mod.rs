@@ -11,12 +11,17 @@ mod buffers;
 mod clock;
 mod committer;
 mod connection;
+mod deliverer;
+mod delivery;
 mod download;
 mod entropy;
 mod event_loop;
+mod hook_pool;
+mod hooked;
 mod intake;
 mod locks;
 mod mailbox;
+mod marks;
 mod metrics;
 mod request;
 mod routes;
@@ -42,10 +47,14 @@ use crate::{http1, page::Page};
 
 pub(crate) use clock::Clock;
 pub(crate) use committer::Committer;
+pub(crate) use deliverer::{Deliverer, event, last_number};
+pub(crate) use delivery::{Pauses, may_follow};
 pub(crate) use event_loop::{EventLoop, WAKER};
+pub(crate) use hooked::Hooked;
 pub(crate) use intake::Intake;
 pub(crate) use locks::Locks;
 pub(crate) use mailbox::{Mailbox, Message, lock};
+pub(crate) use marks::Marks;
 pub(crate) use metrics::Metrics;
 pub(crate) use workers::Workers;
 
@@ -70,6 +79,8 @@ pub(crate) struct Shared {
     pub store: Arc<Store>,
     pub locks: Locks,
     pub mailboxes: Arc<[Mailbox]>,
+    /// None where nobody has hooks.
+    pub hooks: Option<Hooked>,
     pub workers: Workers,
     pub committer: Committer,
     pub max_connections: usize,
@@ -80,6 +91,13 @@ pub(crate) struct Shared {
     pub cleanup_interval: Duration,
     /// How many times a shutdown was asked for: 1 drains, 2 ends at once.
     pub shutdowns: AtomicU8,
+}
+
+impl Shared {
+    /// Who tells hooks of events; none where no such hook is subscribed.
+    pub(crate) fn deliverer(&self) -> Option<&Arc<Deliverer>> {
+        self.hooks.as_ref().and_then(|hooks| hooks.deliverer.as_ref())
+    }
 }
 
 #[cfg(test)]
@@ -98,6 +116,7 @@ impl Shared {
             locks: Locks::new(store.first_fence(), None, &Arc::default()),
             store: Arc::new(store),
             mailboxes: Arc::default(),
+            hooks: None,
             workers: Workers::new(),
             committer: Committer::new(),
             max_connections: 1,

@@ -1,8 +1,8 @@
 //! A request between its head and its answer: the exchange's outputs carried out, completions brought to it.
 
 use tus_proto::{
-    Abort, AppendEnd, Code, Command, Completion, Exchange, Framing, Hasher, Head, HookReply, Input, LockCall,
-    LockEvent, LockReply, OpId, Output, Owner, Response,
+    Abort, AppendEnd, Code, Command, Completion, Exchange, Framing, Hasher, Head, Input, LockCall, LockEvent,
+    LockReply, OpId, Output, Owner, Response,
 };
 use tus_redb::Change;
 
@@ -39,8 +39,17 @@ impl EventLoop {
         if self.is_cut() {
             exchange.handle(now, Input::Abort(Abort::Shutdown));
         }
-        connection.request =
-            Some(Request { exchange, owner, body, opening, syncer, source, begun: now.monotonic, label });
+        connection.request = Some(Request {
+            exchange,
+            owner,
+            body,
+            opening,
+            syncer,
+            source,
+            asked: None,
+            begun: now.monotonic,
+            label,
+        });
         self.shared.metrics.busy.inc();
     }
 
@@ -85,7 +94,7 @@ impl EventLoop {
                     self.lock(owner, op, call);
                 }
                 Output::Store(op, command) => self.store(connection, op, command),
-                Output::Hook(op, _) => request.exchange.handle(now, Input::Hook(op, HookReply::Proceed)),
+                Output::Hook(op, call) => self.ask_hook(connection, op, call),
                 Output::Continue => connection.http.send_continue(now.monotonic),
                 Output::Respond(response) => self.respond(connection, &response),
                 Output::Notify(event) => self.shared.metrics.event(event),

@@ -33,7 +33,8 @@ impl EventLoop {
     fn metrics(&self) -> Response {
         let mut response = Response::new(200, self.now.wall);
         let open = self.shared.connections.load(Ordering::Relaxed);
-        response.set_body(metrics::CONTENT_TYPE, self.shared.metrics.text(open));
+        let outbox = self.shared.store.outbox_len().unwrap_or_default();
+        response.set_body(metrics::CONTENT_TYPE, self.shared.metrics.text(open, outbox));
         response
     }
 

@@ -4,7 +4,7 @@ use super::*;
 
 /// The lines that are neither comments nor 0.
 fn counted(metrics: &Metrics) -> Vec<String> {
-    let text = metrics.text(0);
+    let text = metrics.text(0, 0);
     let samples = text.lines().filter(|line| !line.starts_with('#') && !line.ends_with(" 0"));
     samples.filter(|line| !line.ends_with(" 0.0")).map(str::to_owned).collect()
 }
@@ -13,7 +13,7 @@ fn counted(metrics: &Metrics) -> Vec<String> {
 fn nothing_is_counted_at_first_and_every_name_is_there() {
     let metrics = Metrics::new();
     assert_eq!(counted(&metrics), [""; 0]);
-    let text = metrics.text(0);
+    let text = metrics.text(0, 0);
     for method in METHODS {
         assert!(text.contains(&format!("\ntusd_requests_total{{method=\"{method}\"}} 0\n")), "{text}");
     }
@@ -35,6 +35,10 @@ fn nothing_is_counted_at_first_and_every_name_is_there() {
         "tus_lock_yields_total",
         "tus_store_errors_total{cause=\"io\"}",
         "tus_stale_inputs_total",
+        "tus_hook_calls_total{hook=\"on_incoming_request\"}",
+        "tus_hook_failures_total{hook=\"on_upload_complete\"}",
+        "tus_hook_timeouts_total{hook=\"on_upload_create\"}",
+        "tus_outbox_entries",
     ] {
         assert!(text.contains(&format!("\n{name} 0\n")), "{name}: {text}");
     }
@@ -98,18 +102,19 @@ fn a_deadline_counts_by_its_reason_and_a_failure_by_its_cause() {
 fn connections_that_are_not_busy_are_idle() {
     let metrics = Metrics::new();
     metrics.busy.inc_by(2);
-    let text = metrics.text(5);
+    let text = metrics.text(5, 3);
     assert!(text.contains("tus_connections{state=\"busy\"} 2\n"), "{text}");
     assert!(text.contains("tus_connections{state=\"idle\"} 3\n"), "{text}");
+    assert!(text.contains("tus_outbox_entries 3\n"), "{text}");
     // One may end between the two looks.
-    assert!(metrics.text(1).contains("tus_connections{state=\"idle\"} 0\n"));
+    assert!(metrics.text(1, 0).contains("tus_connections{state=\"idle\"} 0\n"));
 }
 
 #[test]
 fn a_group_is_one_observation_of_its_time_and_its_size() {
     let metrics = Metrics::new();
     metrics.committed(3, Duration::from_millis(3));
-    let text = metrics.text(0);
+    let text = metrics.text(0, 0);
     for line in [
         "tus_commit_duration_seconds_sum 0.003",
         "tus_commit_duration_seconds_bucket{le=\"0.002\"} 0",

@@ -1,0 +1,84 @@
+//! A server that knows its users, and does something with what they have uploaded. Run it with
+//! `cargo run --example hooks`, then:
+//!
+//! ```sh
+//! curl -i http://127.0.0.1:8080/files -X POST -H 'Tus-Resumable: 1.0.0' -H 'Authorization: Bearer sesame' \
+//!      -H 'Upload-Length: 5' -H 'Content-Type: application/offset+octet-stream' --data-binary 'hello'
+//! ```
+#![allow(clippy::print_stdout)]
+
+use std::{
+    collections::HashMap,
+    fs::{self, File},
+    io,
+    path::PathBuf,
+    sync::Arc,
+};
+
+use tus_mio_server::{
+    Server, Settings,
+    hooks::{Changes, Creation, DataFile, Hook, HookError, Hooks, Incoming, Reject, Request, Upload},
+};
+
+/// An archive that keeps a copy of every finished upload in a directory of its owner's.
+struct Archive {
+    /// Names of users by their tokens.
+    users: HashMap<String, String>,
+    dir: PathBuf,
+}
+
+impl Archive {
+    fn user(&self, request: &Request<'_>) -> Result<&str, HookError> {
+        let token = request.header("Authorization").and_then(|value| value.strip_prefix("Bearer "));
+        let user = token.and_then(|token| self.users.get(token));
+        user.map(String::as_str).ok_or_else(|| {
+            Reject::with(401).header("WWW-Authenticate", "Bearer").body("who are you?\n").into()
+        })
+    }
+}
+
+impl Hooks for Archive {
+    fn subscriptions(&self) -> &[Hook] {
+        &[Hook::IncomingRequest, Hook::UploadCreate, Hook::UploadComplete]
+    }
+
+    /// Everybody must say who they are, and see nothing of anybody else's: not even that it is there.
+    fn on_incoming_request(&self, incoming: &Incoming<'_>) -> Result<(), HookError> {
+        let user = self.user(&incoming.request)?;
+        match &incoming.upload {
+            Some(upload) if upload.metadata.get_str("owner") != Some(user) => Err(Reject::with(404).into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whose an upload is stands in its metadata, whatever its client says of it.
+    fn on_upload_create(&self, creation: &Creation<'_>) -> Result<Changes, HookError> {
+        let mut metadata = creation.upload.metadata.clone();
+        metadata.set("owner", self.user(&creation.request)?)?;
+        Ok(Changes::none().metadata(metadata))
+    }
+
+    /// May be called twice for the same upload, after a crash: the copy is made beside, and renamed when it is whole.
+    fn on_upload_complete(&self, upload: &Upload, files: &[DataFile]) -> Result<(), HookError> {
+        let owner = upload.metadata.get_str("owner").ok_or_else(|| HookError::failed("it is nobody's"))?;
+        let dir = self.dir.join(owner);
+        fs::create_dir_all(&dir)?;
+        let (copy, part) = (dir.join(upload.id.as_str()), dir.join(format!("{}.part", upload.id)));
+        let mut out = File::create(&part)?;
+        for file in files {
+            io::copy(&mut file.open()?, &mut out)?;
+        }
+        out.sync_all()?;
+        fs::rename(&part, &copy)?;
+        println!("{owner} has uploaded {}", copy.display());
+        Ok(())
+    }
+}
+
+fn main() -> Result<(), tus_mio_server::ServeError> {
+    let users = HashMap::from([("sesame".to_owned(), "ali".to_owned())]);
+    let hooks = Archive { users, dir: "./archive".into() };
+    let server = Server::bind(Settings { hooks: Some(Arc::new(hooks)), ..Settings::default() })?;
+    println!("listening on {:?}", server.addresses());
+    server.run()
+}

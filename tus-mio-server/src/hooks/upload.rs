@@ -1,0 +1,161 @@
+//! What hooks are shown: requests, uploads, and what is about to become of them.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::PathBuf,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use tus_proto::{Record, RequestInfo, UploadId};
+
+use super::Metadata;
+
+/// A request.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a>(pub(super) &'a RequestInfo);
+
+impl<'a> Request<'a> {
+    /// The method, after `X-HTTP-Method-Override`.
+    pub fn method(&self) -> &'a str {
+        &self.0.method
+    }
+
+    /// The target as it was sent, with a query if it has one.
+    pub fn target(&self) -> &'a str {
+        &self.0.target
+    }
+
+    /// The target without its query.
+    pub fn path(&self) -> &'a str {
+        self.target().split('?').next().unwrap_or_default()
+    }
+
+    /// The first header of this name, compared without case, where it is UTF-8.
+    pub fn header(&self, name: &str) -> Option<&'a str> {
+        self.0.field(name).and_then(|value| str::from_utf8(value).ok())
+    }
+
+    /// All headers in their order, names in any case.
+    pub fn headers(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+        self.0.fields.iter().map(|(name, value)| (name.as_str(), value.as_slice()))
+    }
+}
+
+/// An upload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Upload {
+    /// Its id.
+    pub id: UploadId,
+    /// Its metadata.
+    pub metadata: Metadata,
+    /// How many bytes are there.
+    pub offset: u64,
+    /// How many bytes it will have; none while that is not known.
+    pub length: Option<u64>,
+    /// When it was created.
+    pub created: SystemTime,
+    /// Whether it is a part, to become a piece of finals.
+    pub is_partial: bool,
+    /// Whether it is a final, made of parts.
+    pub is_final: bool,
+}
+
+impl From<Record> for Upload {
+    fn from(record: Record) -> Self {
+        Self {
+            metadata: Metadata::parse(&record.metadata),
+            offset: record.offset,
+            length: record.length,
+            created: UNIX_EPOCH + Duration::from_micros(record.created.as_micros()),
+            is_partial: record.is_partial(),
+            is_final: record.is_final(),
+            id: record.id,
+        }
+    }
+}
+
+/// A request before anything is done with it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Incoming<'a> {
+    /// The request.
+    pub request: Request<'a>,
+    /// The id that its target names; none for the collection, where uploads are created.
+    pub id: Option<&'a UploadId>,
+    /// The upload of that id, as it is committed; none where there is none, or not any more.
+    pub upload: Option<Upload>,
+}
+
+/// An upload that is about to be made.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Creation<'a> {
+    /// The request.
+    pub request: Request<'a>,
+    /// The upload as it would be.
+    pub upload: Upload,
+    /// Of a final: its parts, in order.
+    pub parts: &'a [UploadId],
+}
+
+/// Bytes that have come and are about to be committed.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Chunk<'a> {
+    /// The request that brought them.
+    pub request: Request<'a>,
+    /// The upload's id.
+    pub id: &'a UploadId,
+    /// How many bytes the upload will have then.
+    pub offset: u64,
+    /// How many it is to have in the end; none while that is not known.
+    pub length: Option<u64>,
+}
+
+/// What a hook wants to be otherwise about an upload that is about to be made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    pub(super) metadata: Option<Metadata>,
+    pub(super) id: Option<UploadId>,
+}
+
+impl Changes {
+    /// Nothing: the upload is made as it is.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Replaces the metadata, all of it.
+    pub fn metadata(mut self, metadata: Metadata) -> Self {
+        self.metadata = Some(metadata);
+        self
+    }
+
+    /// Chooses the id. One that is taken, or was, is an error of the hook's: 500.
+    pub fn id(mut self, id: UploadId) -> Self {
+        self.id = Some(id);
+        self
+    }
+}
+
+/// A file of the store that holds bytes of an upload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DataFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// How many bytes from its first on are the upload's. What may be behind them is garbage.
+    pub length: u64,
+}
+
+impl DataFile {
+    /// Opens it, to read exactly the upload's bytes.
+    ///
+    /// # Errors
+    /// The environment's: the upload was deleted in the meantime, or the disk fails.
+    pub fn open(&self) -> io::Result<impl Read + use<>> {
+        Ok(File::open(&self.path)?.take(self.length))
+    }
+}

@@ -1,0 +1,131 @@
+//! Hooks of a server: who is called, on which threads, and how an exchange's call finds its way there and back.
+
+use std::{io, sync::Arc, time::Duration};
+
+use tus_proto::{HookCall, HookReply, Input, Instant, OpId};
+
+use super::{
+    Clock, Mailbox, Message, connection::Connection, deliverer::Deliverer, delivery::Pauses,
+    event_loop::EventLoop, hook_pool::HookPool,
+};
+use crate::hooks::{Hook, HookSet};
+
+/// What a server needs to call hooks.
+#[derive(Debug)]
+pub(crate) struct Hooked {
+    hooks: HookSet,
+    /// For hooks that requests wait for.
+    pool: HookPool,
+    threads: usize,
+    timeout: Duration,
+    /// For hooks that come after the fact; none where none is subscribed.
+    pub deliverer: Option<Arc<Deliverer>>,
+}
+
+/// A hook that an exchange waits for.
+#[derive(Debug)]
+pub(super) struct Asked {
+    op: OpId,
+    hook: Hook,
+    /// How long it waits.
+    pub until: Instant,
+}
+
+impl Hooked {
+    /// Calls these hooks, `threads` at a time; at most `limit` calls wait for a thread.
+    pub(crate) fn new(
+        hooks: HookSet,
+        clock: Clock,
+        (threads, limit): (usize, usize),
+        timeout: Duration,
+        pauses: Pauses,
+    ) -> Self {
+        let deliverer = hooks.tells().then(|| {
+            // As many wait as run at the most.
+            let pool = HookPool::new(clock, threads);
+            Arc::new(Deliverer::new(hooks.clone(), pool, threads, pauses))
+        });
+        Self { hooks, pool: HookPool::new(clock, limit), threads, timeout, deliverer }
+    }
+
+    /// Starts the threads; none for what is not subscribed.
+    ///
+    /// # Errors
+    /// The system's, if it gives no threads.
+    pub(crate) fn start(&self) -> io::Result<()> {
+        if self.hooks.decides() {
+            self.pool.start(self.threads, "hook")?;
+        }
+        self.deliverer.as_ref().map_or(Ok(()), |deliverer| deliverer.start())
+    }
+
+    /// Lets the threads go.
+    pub(crate) fn close(&self) {
+        self.pool.close();
+        if let Some(deliverer) = &self.deliverer {
+            deliverer.close();
+        }
+    }
+
+    fn ask(&self, call: HookCall, until: Instant, reply: impl FnOnce(HookReply) + Send + 'static) -> bool {
+        let hooks = self.hooks.clone();
+        self.pool.submit(Some(until), move || reply(hooks.decide(&call)))
+    }
+}
+
+impl EventLoop {
+    /// An exchange asks a hook: on another thread, and not for ever.
+    pub(super) fn ask_hook(&mut self, connection: &mut Connection, op: OpId, call: HookCall) {
+        let Some(request) = &mut connection.request else { return };
+        let hook = Hook::of(&call);
+        let (loop_index, owner, mailboxes) = (self.index, request.owner, self.shared.mailboxes.clone());
+        let reply = move |reply| post(&mailboxes, loop_index, Message::Hooked(owner, op, reply));
+        self.shared.metrics.hook_called(hook);
+        let hooks = self.shared.hooks.as_ref();
+        let until = self.now.monotonic.after(hooks.map_or(Duration::ZERO, |hooks| hooks.timeout));
+        // A server that ends waits for nobody's hooks.
+        if !self.is_cut() && hooks.is_some_and(|hooks| hooks.ask(call, until, reply)) {
+            request.asked = Some(Asked { op, hook, until });
+        } else {
+            tracing::error!(hook = hook.name(), "a hook can't be called: too many requests wait for hooks");
+            self.shared.metrics.hook_failed(hook);
+            request.exchange.handle(self.now, Input::Hook(op, HookReply::Failed));
+        }
+    }
+
+    /// A hook has decided, perhaps too late: then the exchange waits for it no more.
+    pub(super) fn on_hook_reply(&mut self, connection: &mut Connection, op: OpId, reply: HookReply) {
+        let Some(request) = &mut connection.request else { return };
+        if let Some(asked) = request.asked.take_if(|asked| asked.op == op)
+            && reply == HookReply::Failed
+        {
+            self.shared.metrics.hook_failed(asked.hook);
+        }
+        request.exchange.handle(self.now, Input::Hook(op, reply));
+    }
+
+    /// Stops waiting for a hook whose time is over.
+    pub(super) fn expire_hook(&mut self, connection: &mut Connection) {
+        let now = self.now.monotonic;
+        if connection.asked().is_some_and(|asked| asked.until <= now) {
+            self.leave_hook(connection);
+        }
+    }
+
+    /// Stops waiting for a hook.
+    pub(super) fn leave_hook(&mut self, connection: &mut Connection) {
+        let now = self.now;
+        let Some(request) = &mut connection.request else { return };
+        if let Some(asked) = request.asked.take() {
+            tracing::error!(hook = asked.hook.name(), "a hook took too long");
+            self.shared.metrics.hook_timed_out(asked.hook);
+            request.exchange.handle(now, Input::Hook(asked.op, HookReply::Failed));
+        }
+    }
+}
+
+fn post(mailboxes: &[Mailbox], loop_index: usize, message: Message) {
+    if let Some(mailbox) = mailboxes.get(loop_index) {
+        mailbox.post(message);
+    }
+}
