@@ -5,13 +5,16 @@ use std::{
     collections::{HashMap, VecDeque},
     io::{self, ErrorKind, Read},
     panic::resume_unwind,
-    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    },
     thread::JoinHandle,
     time::Duration,
 };
 
 use tempfile::TempDir;
-use tus_mio_server::{Blocking, Reply};
+use tus_mio_server::{Blocking, Reply, hooks::Hooks};
 use tus_proto::Config;
 use tus_redb::{Options, Store};
 
@@ -96,6 +99,14 @@ impl Embedded {
         let dir = TempDir::new().unwrap();
         let store = Store::open(dir.path(), &Options::default()).unwrap();
         Self { uploads: Blocking::new(store, config), open: HashMap::new(), _dir: dir }
+    }
+
+    /// The same, with hooks.
+    pub fn with_hooks(config: Config, hooks: impl Hooks + 'static) -> Self {
+        let dir = TempDir::new().unwrap();
+        let store = Store::open(dir.path(), &Options::default()).unwrap();
+        let uploads = Blocking::with_hooks(store, config, Arc::new(hooks), None);
+        Self { uploads, open: HashMap::new(), _dir: dir }
     }
 
     /// Who carries the requests out.
