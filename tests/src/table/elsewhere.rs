@@ -1,5 +1,5 @@
 //! Cases of `docs/wire.md` that no row can bring about, because they need a clock, a failing disk, a lock that
-//! is lost or a trailer: each with the file and the test that shows it.
+//! is lost, a trailer or a hook: each with the file and the test that shows it.
 
 /// Case, file from the root of the repository, test.
 pub const ELSEWHERE: &[(&str, &str, &str)] = &[
@@ -27,4 +27,13 @@ pub const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("S8", "tests/tests/trailers.rs", "header_and_trailer_must_agree"),
     ("E2", "tests/tests/expiry.rs", "it_is_410_at_its_time_and_swept_soon_after"),
     ("E5", "tus-redb/src/tests/concat.rs", "a_pending_final_lives_on_with_its_parts_and_they_with_it"),
+    ("J1", "tests/tests/hooks.rs", "nobody_but_its_owner_gets_at_an_upload"),
+    ("J2", "tests/tests/hooks.rs", "a_creation_is_changed_or_refused"),
+    ("J3", "tests/tests/hooks.rs", "a_creation_is_changed_or_refused"),
+    ("J4", "tests/tests/hooks.rs", "a_deletion_may_be_vetoed_and_an_upload_stopped"),
+    ("J5", "tests/tests/hooks.rs", "a_deletion_may_be_vetoed_and_an_upload_stopped"),
+    ("J6", "tests/tests/hooks.rs", "a_hook_that_fails_or_panics_is_an_internal_error_and_nothing_is_made"),
+    ("J6", "tests/tests/hooks.rs", "a_hook_that_hangs_costs_its_deadline_and_nobody_waits_longer"),
+    ("J7", "tests/tests/hooks.rs", "what_became_of_an_upload_is_told_once_and_in_order"),
+    ("J7", "tests/tests/hooks.rs", "a_completion_is_told_though_the_server_was_killed"),
 ];
