@@ -105,6 +105,8 @@ fn nothing_expires_while_it_is_written_to_and_what_is_not_verified_is_not_commit
     assert_eq!(script.wait(), Reason::Expiry);
     let asked = script.commits(3, 3);
     assert_eq!((asked.expires, asked.finish), (at(45), false));
+    // Nor does it make a checkpoint due, which would be so for ever.
+    assert_eq!(script.deadline(), Some((Duration::from_secs(5), Reason::Renew)));
     script.idle();
     // What is staged waits for no checkpoint.
     assert_eq!(script.deadline().map(|(_, reason)| reason), Some(Reason::Renew));
