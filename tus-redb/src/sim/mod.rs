@@ -10,7 +10,7 @@ use std::{
     ops::Range,
     os::fd::BorrowedFd,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, OnceLock},
 };
 
 mod state;
@@ -46,9 +46,19 @@ pub enum Crash {
     Machine(u64),
 }
 
-/// A simulated disk. Its clones are the same disk.
-#[derive(Clone, Debug, Default)]
-pub struct SimDisk(Arc<Mutex<State>>);
+/// A simulated disk. Its clones are the same disk. One that has locked it dies with the next crash, as the process
+/// does that has opened it.
+#[derive(Debug, Default)]
+pub struct SimDisk {
+    shared: Arc<Mutex<State>>,
+    life: OnceLock<u64>,
+}
+
+impl Clone for SimDisk {
+    fn clone(&self) -> Self {
+        Self { shared: self.shared.clone(), life: OnceLock::new() }
+    }
+}
 
 impl SimDisk {
     /// An empty disk without end.
@@ -76,6 +86,24 @@ impl SimDisk {
     /// Lets nothing be done from this call on, until [`Self::crash`].
     pub fn die_at(&self, call: u64) {
         self.state().dies_at = Some(call);
+    }
+
+    /// Whether a call found the machine dead since the last crash.
+    pub fn has_died(&self) -> bool {
+        self.state().died
+    }
+
+    /// Does something without failing and without counting, for who looks on from outside.
+    pub fn aside<T>(&self, look: impl FnOnce() -> T) -> T {
+        self.state().aside += 1;
+        let seen = look();
+        self.state().aside -= 1;
+        seen
+    }
+
+    /// How many files are open, each as often as it is.
+    pub fn open_files(&self) -> usize {
+        self.state().open_files
     }
 
     /// How many calls failed by a fault.
@@ -107,6 +135,7 @@ impl SimDisk {
         state.locked = false;
         state.faults.clear();
         state.dies_at = None;
+        state.died = false;
         if let Crash::Machine(seed) = crash {
             state.boot += 1;
             state.lose(&mut Random(seed));
@@ -114,18 +143,18 @@ impl SimDisk {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        lock(&self.0)
+        lock(&self.shared)
     }
 
     /// Counts a call, and lets it fail if it must.
-    fn call(&self, life: Option<u64>, grows: bool) -> io::Result<MutexGuard<'_, State>> {
+    fn call(&self, grows: bool) -> io::Result<MutexGuard<'_, State>> {
         let mut state = self.state();
-        state.begin(life, grows)?;
+        state.begin(self.life.get().copied(), grows)?;
         Ok(state)
     }
 
     fn rename_names(&self, dir: &str, change: NameChange) -> io::Result<()> {
-        let mut state = self.call(None, false)?;
+        let mut state = self.call(false)?;
         let names = std::mem::take(&mut state.names);
         state.names = change.apply(names);
         state.pending.push(Pending::Name { dir: dir.to_owned(), change });
@@ -143,11 +172,12 @@ impl Disk for SimDisk {
         if std::mem::replace(&mut state.locked, true) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        Ok(Box::new(Lock { disk: self.clone(), life: state.life }))
+        let life = *self.life.get_or_init(|| state.life);
+        Ok(Box::new(Lock { disk: self.clone(), life }))
     }
 
     fn open(&self, path: &str, mode: Mode) -> io::Result<Arc<dyn DiskFile>> {
-        let mut state = self.call(None, mode == Mode::Create)?;
+        let mut state = self.call(mode == Mode::Create)?;
         let file = match (state.names.get(path).copied(), mode) {
             (Some(Node::File(file)), _) => file,
             (Some(Node::Dir), _) => return Err(io::ErrorKind::IsADirectory.into()),
@@ -162,6 +192,7 @@ impl Disk for SimDisk {
             }
             (None, _) => return Err(io::ErrorKind::NotFound.into()),
         };
+        state.open_files += 1;
         Ok(Arc::new(SimFile { disk: self.clone(), life: state.life, file }))
     }
 
@@ -173,12 +204,11 @@ impl Disk for SimDisk {
     }
 
     fn sync_dir(&self, path: &str) -> io::Result<()> {
-        let mut state = self.call(None, false)?;
+        let mut state = self.call(false)?;
         if !state.has_dir(path) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        let is_of = |pending: &Pending| matches!(pending, Pending::Name { dir, .. } if dir == path);
-        let (of_dir, rest) = std::mem::take(&mut state.pending).into_iter().partition(is_of);
+        let (of_dir, rest) = std::mem::take(&mut state.pending).into_iter().partition(|p| p.is_in(path));
         state.pending = rest;
         state.settle(of_dir, &mut None);
         Ok(())
@@ -203,7 +233,12 @@ impl Disk for SimDisk {
                 return Err(io::ErrorKind::DirectoryNotEmpty.into());
             }
         }
-        self.rename_names(parent(path), NameChange::Remove(path.to_owned()))
+        let mut state = self.call(false)?;
+        state.names.remove(path);
+        let (inner, rest) = std::mem::take(&mut state.pending).into_iter().partition(|p| p.is_in(path));
+        state.pending = rest;
+        state.pending.push(Pending::RemoveDir { dir: parent(path).to_owned(), path: path.to_owned(), inner });
+        Ok(())
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -216,7 +251,7 @@ impl Disk for SimDisk {
     }
 
     fn list(&self, path: &str) -> io::Result<Vec<String>> {
-        let state = self.call(None, false)?;
+        let state = self.call(false)?;
         if !state.has_dir(path) {
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -255,9 +290,17 @@ struct SimFile {
     file: u64,
 }
 
+impl Drop for SimFile {
+    fn drop(&mut self) {
+        self.disk.state().open_files -= 1;
+    }
+}
+
 impl SimFile {
     fn call(&self, grows: bool) -> io::Result<MutexGuard<'_, State>> {
-        self.disk.call(Some(self.life), grows)
+        let mut state = self.disk.state();
+        state.begin(Some(self.life), grows)?;
+        Ok(state)
     }
 }
 
@@ -292,7 +335,7 @@ impl DiskFile for SimFile {
         let result = state.begin(Some(self.life), false);
         match (&result, fault) {
             (Ok(()), _) => state.sync_file(self.file),
-            (Err(_), Some(Fault::Io | Fault::Evict)) => {
+            (Err(_), Some(Fault::Io | Fault::Evict)) if !state.died => {
                 state.pending.retain(|pending| !pending.is_of(self.file));
                 if fault == Some(Fault::Evict) {
                     let bytes = state.durable_files.get(&self.file).cloned().unwrap_or_default();

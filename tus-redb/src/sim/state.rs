@@ -18,6 +18,10 @@ pub(super) struct State {
     pub(super) faults: Vec<(Range<u64>, Fault)>,
     pub(super) faults_hit: u64,
     pub(super) dies_at: Option<u64>,
+    pub(super) died: bool,
+    /// Whoever looks on from outside is at it, this many times over.
+    pub(super) aside: u32,
+    pub(super) open_files: usize,
     pub(super) short_writes: bool,
     /// Free blocks; none where there is no end of them.
     pub(super) free: Option<u64>,
@@ -46,9 +50,25 @@ pub(super) struct Content {
 /// A change that is not durable.
 #[derive(Debug)]
 pub(super) enum Pending {
-    Write { file: u64, offset: usize, data: Vec<u8> },
-    SetLen { file: u64, len: usize },
-    Name { dir: String, change: NameChange },
+    Write {
+        file: u64,
+        offset: usize,
+        data: Vec<u8>,
+    },
+    SetLen {
+        file: u64,
+        len: usize,
+    },
+    Name {
+        dir: String,
+        change: NameChange,
+    },
+    /// An empty directory goes, and with it what had happened in it.
+    RemoveDir {
+        dir: String,
+        path: String,
+        inner: Vec<Pending>,
+    },
 }
 
 #[derive(Debug)]
@@ -60,10 +80,18 @@ pub(super) enum NameChange {
 
 impl State {
     pub(super) fn begin(&mut self, life: Option<u64>, grows: bool) -> io::Result<()> {
+        let dead = || Err(io::Error::other("the machine is dead"));
+        if life.is_some_and(|life| life != self.life) {
+            return dead();
+        }
+        if self.aside > 0 {
+            return Ok(());
+        }
         let number = self.calls;
         self.calls += 1;
-        if life.is_some_and(|life| life != self.life) || self.dies_at.is_some_and(|at| number >= at) {
-            return Err(io::Error::other("the machine is dead"));
+        if self.dies_at.is_some_and(|at| number >= at) {
+            self.died = true;
+            return dead();
         }
         let error = match self.fault(number) {
             Some(Fault::Full) if grows => io::ErrorKind::StorageFull.into(),
@@ -75,6 +103,9 @@ impl State {
     }
 
     pub(super) fn fault(&self, number: u64) -> Option<Fault> {
+        if self.aside > 0 {
+            return None;
+        }
         self.faults.iter().find(|(calls, _)| calls.contains(&number)).map(|(_, fault)| *fault)
     }
 
@@ -127,16 +158,22 @@ impl State {
     }
 
     /// Makes changes durable: as they are, or by chance.
-    pub(super) fn settle(&mut self, changes: Vec<Pending>, random: &mut Option<&mut Random>) {
+    pub(super) fn settle(&mut self, changes: Vec<Pending>, chance: &mut Option<Chance<'_>>) {
         for change in changes {
-            let chance = random.as_mut().map_or(1, |random| random.below(3));
             match change {
-                _ if chance == 0 => {}
+                Pending::RemoveDir { inner, .. } if chance.as_mut().is_some_and(Chance::drops) => {
+                    self.settle(inner, chance);
+                }
+                Pending::RemoveDir { path, .. } => {
+                    let within = format!("{path}/");
+                    self.durable_names.retain(|name, _| *name != path && !name.starts_with(&within));
+                }
+                _ if chance.as_mut().is_some_and(Chance::drops) => {}
                 Pending::Write { file, offset, data } => {
+                    let torn = chance.as_mut().is_some_and(Chance::tears);
                     let durable = self.durable_files.entry(file).or_default();
                     for (index, sector) in data.chunks(SECTOR).enumerate() {
-                        let torn = chance == 2;
-                        if !torn || random.as_mut().is_none_or(|random| random.below(2) == 0) {
+                        if !torn || chance.as_mut().is_none_or(Chance::tears) {
                             write(durable, offset + index * SECTOR, sector);
                         }
                     }
@@ -153,7 +190,9 @@ impl State {
     /// What the machine leaves when it dies.
     pub(super) fn lose(&mut self, random: &mut Random) {
         let pending = std::mem::take(&mut self.pending);
-        self.settle(pending, &mut Some(random));
+        // From "nothing of it" to "all of it, torn here and there".
+        let kept = random.below(5);
+        self.settle(pending, &mut Some(Chance { random, kept }));
         let dirs = self.durable_names.clone();
         self.durable_names
             .retain(|path, _| path.rsplit_once('/').is_none_or(|(dir, _)| dirs.contains_key(dir)));
@@ -190,7 +229,15 @@ impl Pending {
     pub(super) fn is_of(&self, wanted: u64) -> bool {
         match self {
             Self::Write { file, .. } | Self::SetLen { file, .. } => *file == wanted,
-            Self::Name { .. } => false,
+            Self::Name { .. } | Self::RemoveDir { .. } => false,
+        }
+    }
+
+    /// Whether it awaits a sync of this directory.
+    pub(super) fn is_in(&self, wanted: &str) -> bool {
+        match self {
+            Self::Name { dir, .. } | Self::RemoveDir { dir, .. } => dir == wanted,
+            Self::Write { .. } | Self::SetLen { .. } => false,
         }
     }
 }
@@ -220,6 +267,23 @@ pub(super) fn write(bytes: &mut Vec<u8>, offset: usize, data: &[u8]) {
         bytes.resize(end, 0);
     }
     bytes[offset..end].copy_from_slice(data);
+}
+
+/// What becomes of each change that was not synced when the power goes.
+pub(super) struct Chance<'a> {
+    random: &'a mut Random,
+    /// How many of four changes are kept.
+    kept: u64,
+}
+
+impl Chance<'_> {
+    fn drops(&mut self) -> bool {
+        self.random.below(4) >= self.kept
+    }
+
+    fn tears(&mut self) -> bool {
+        self.random.below(2) == 0
+    }
 }
 
 /// Numbers that look random and are the same for the same seed (splitmix64).
