@@ -51,13 +51,14 @@ impl RecordsFile {
 
     /// After a failed sync, before the file is believed again: writes what is suspect once more, as it reads
     /// now, and syncs it. Each range reads as its old or its new bytes, which is what redb can recover from;
-    /// without this it might read the new ones, build on them, and lose them with the power.
+    /// without this it might read the new ones, build on them, and lose them with the power. So with the length.
     pub(crate) fn repair(&self) -> io::Result<()> {
         let mut unsynced = lock(&self.unsynced);
         if !unsynced.suspect {
             return Ok(());
         }
         let len = self.file.len()?;
+        self.file.set_len(len)?;
         for (offset, size) in &unsynced.ranges {
             let size = len.saturating_sub(*offset).min(*size as u64);
             let mut bytes = vec![0; size as usize];
@@ -92,7 +93,11 @@ impl StorageBackend for Backend {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.0.check_sealed()?;
-        self.0.reserve.set_len(&*self.0.file, len)
+        let grows = len > self.0.file.len()?;
+        self.0.reserve.set_len(&*self.0.file, len)?;
+        // redb opens no file of another length than those it sets. Before anything is written there, the new one
+        // is durable: else a power cut could leave such a write, and with it a length between the two.
+        if grows { self.sync_data() } else { Ok(()) }
     }
 
     fn sync_data(&self) -> io::Result<()> {
@@ -148,6 +153,20 @@ mod tests {
             let mut left = [0; 3];
             Backend(records(&disk)).read(0, &mut left).unwrap();
             assert_eq!(left, seen, "{fault:?}");
+        }
+    }
+
+    #[test]
+    fn a_power_cut_leaves_no_length_that_was_not_set() {
+        for seed in 0..64 {
+            let disk = SimDisk::new();
+            let file = records(&disk);
+            disk.sync_dir("").unwrap();
+            let backend = Backend(file);
+            backend.set_len(4 * 4096).unwrap();
+            backend.write(4096, &[7; 3000]).unwrap();
+            disk.crash(Crash::Machine(seed));
+            assert_eq!(records(&disk).file.len().unwrap(), 4 * 4096, "seed {seed}");
         }
     }
 }

@@ -114,7 +114,13 @@ impl Files {
 
     /// Notes that the file's name may not be durable, nor its directory's.
     pub(crate) fn renew(&self, id: FileId) {
-        lock(&self.unsynced).extend([id.dir(), DATA.to_owned()]);
+        self.renew_dir(id.dir());
+        self.renew_dir(DATA.to_owned());
+    }
+
+    /// Notes that names in this directory may not be durable.
+    pub(crate) fn renew_dir(&self, dir: String) {
+        lock(&self.unsynced).insert(dir);
     }
 
     /// Makes all names durable. Those of directories that fail are tried again with the next call: a file

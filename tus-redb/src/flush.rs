@@ -27,13 +27,20 @@ impl Store {
         let mut result = Ok(());
         for (file, grant) in dirty {
             if let Err(failure) = grant.sync_data() {
-                lock(&self.lost).insert(file);
+                self.lose(file);
                 // Its record may stand on the lost bytes already.
                 self.unflushed.store(true, Ordering::Release);
                 result = Err(failure);
             }
         }
         result
+    }
+
+    /// What was staged in this file since the last flush is lost, whatever can still be read of it.
+    pub(crate) fn lose(&self, file: FileId) {
+        if let Err(error) = lock(&self.lost).insert(&*self.disk, &self.staging.reserve, file) {
+            self.staging.note(error);
+        }
     }
 
     /// Makes durable all that was committed. Commits wait for it. On failure all of it stays as it was, and
@@ -51,11 +58,11 @@ impl Store {
         let _ = self.flush_data();
         self.staging.files.sync_names().map_err(|error| self.staging.note(error))?;
         let database = self.database(writer)?;
-        let lost = std::mem::take(&mut *lock(&self.lost));
-        match self.flush_records(writer, &database, &lost) {
+        let mut lost = lock(&self.lost);
+        match self.flush_records(writer, &database, lost.files()) {
             Ok(last_event) => self.settled.store(last_event, Ordering::Release),
             Err(trouble) => {
-                lock(&self.lost).extend(lost);
+                drop(lost);
                 return Err(self.give_up(writer, database, trouble));
             }
         }
@@ -72,7 +79,9 @@ impl Store {
             journal.restart();
             torn = journal.is_torn();
         }
-        self.unflushed.store(torn, Ordering::Release);
+        // Only now: until the journal is empty, whoever replays it must know.
+        let unknown = lost.clear(&*self.disk).map_err(|error| self.staging.note(error)).is_err();
+        self.unflushed.store(torn || unknown, Ordering::Release);
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 //! uses, so that they are not taken away under them.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     fmt,
     sync::{
         Arc, Mutex, OnceLock,
@@ -27,8 +27,8 @@ pub(crate) struct Staging {
     pub(crate) files: Files,
     pub(crate) reserve: Arc<Reserve>,
     pub(crate) durability: Durability,
-    /// Eventual durability: files that the next flush must sync.
-    pub(crate) dirty: Mutex<HashMap<FileId, Arc<Grant>>>,
+    /// Eventual durability: files that the next flush must sync, in that order.
+    pub(crate) dirty: Mutex<BTreeMap<FileId, Arc<Grant>>>,
     /// Whether there may be data files to remove.
     pub(crate) reclaimable: AtomicBool,
     open: Mutex<Open>,
@@ -38,9 +38,17 @@ pub(crate) struct Staging {
 #[derive(Debug, Default)]
 struct Open {
     uploads: HashMap<UploadId, (Fence, usize)>,
-    files: HashMap<FileId, usize>,
+    files: HashMap<FileId, Held>,
     /// Files that would have been removed if they were not among those.
     awaited: HashSet<FileId>,
+}
+
+/// A data file that somebody reads or writes.
+#[derive(Debug, Default)]
+struct Held {
+    count: usize,
+    /// How many of its syncs failed meanwhile. What anybody had staged in it by then is lost.
+    losses: Arc<AtomicU64>,
 }
 
 impl Staging {
@@ -71,7 +79,7 @@ impl Staging {
     pub(crate) fn hold(&self, files: &[FileId]) {
         let mut open = lock(&self.open);
         for file in files {
-            *open.files.entry(*file).or_default() += 1;
+            open.files.entry(*file).or_default().count += 1;
         }
     }
 
@@ -79,15 +87,20 @@ impl Staging {
     pub(crate) fn let_go(&self, files: &[FileId]) {
         let mut open = lock(&self.open);
         for file in files {
-            let Some(count) = open.files.get_mut(file) else { continue };
-            *count -= 1;
-            if *count == 0 {
+            let Some(held) = open.files.get_mut(file) else { continue };
+            held.count -= 1;
+            if held.count == 0 {
                 open.files.remove(file);
                 if open.awaited.remove(file) {
                     self.reclaimable.store(true, Ordering::Release);
                 }
             }
         }
+    }
+
+    /// The number of failed syncs of a file that is held.
+    fn losses(&self, file: FileId) -> Arc<AtomicU64> {
+        lock(&self.open).files.entry(file).or_default().losses.clone()
     }
 
     /// Whether nobody may still read, write to or make this file. If somebody may, the end of that is noticed.
@@ -125,8 +138,10 @@ pub(crate) struct Grant {
     opening: Mutex<()>,
     pub(crate) staged: AtomicU64,
     synced: AtomicU64,
-    /// A sync failed: what was staged is lost, whatever a later sync says.
-    dead: AtomicBool,
+    /// How many syncs of the file failed, and how many had when the grant was made. One more, whoever asked for
+    /// it, and what was staged is lost, whatever a later sync says.
+    losses: Arc<AtomicU64>,
+    losses_before: u64,
 }
 
 impl Grant {
@@ -143,6 +158,7 @@ impl Grant {
             *upload = (upload.0.max(fence), upload.1 + 1);
         }
         staging.hold(piece.map(|piece| piece.file).as_slice());
+        let losses = piece.map(|piece| staging.losses(piece.file)).unwrap_or_default();
         Self {
             staging: staging.clone(),
             id: id.clone(),
@@ -153,7 +169,8 @@ impl Grant {
             opening: Mutex::default(),
             staged: AtomicU64::new(at),
             synced: AtomicU64::new(at),
-            dead: AtomicBool::new(false),
+            losses_before: losses.load(Ordering::Acquire),
+            losses,
         }
     }
 
@@ -208,11 +225,11 @@ impl Grant {
         Ok(())
     }
 
-    /// Syncs the file; a failure is the end of the grant.
+    /// Syncs the file; a failure is the end of all grants to it.
     pub(crate) fn sync_data(&self) -> Result<(), Failure> {
         let Some(file) = self.handle.get() else { return Ok(()) };
         file.sync_data().map_err(|error| {
-            self.dead.store(true, Ordering::Release);
+            self.losses.fetch_add(1, Ordering::AcqRel);
             self.staging.note(error)
         })
     }
@@ -242,7 +259,7 @@ impl Grant {
     }
 
     fn is_dead(&self) -> bool {
-        self.dead.load(Ordering::Acquire)
+        self.losses.load(Ordering::Acquire) > self.losses_before
     }
 }
 
@@ -268,7 +285,7 @@ impl fmt::Debug for Grant {
             .field("fence", &self.fence)
             .field("staged", &self.staged)
             .field("synced", &self.synced)
-            .field("dead", &self.dead)
+            .field("dead", &self.is_dead())
             .finish_non_exhaustive()
     }
 }

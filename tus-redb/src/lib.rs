@@ -51,6 +51,7 @@ mod change;
 mod codec;
 mod commit;
 mod concat;
+mod damaged;
 mod database;
 mod disk;
 mod error;

@@ -15,6 +15,7 @@ use tus_proto::{Failure, Fence};
 
 use crate::{
     backend::RecordsFile,
+    damaged::Damaged,
     database,
     disk::{Disk, Mode, accept},
     error::{OpenError, Trouble},
@@ -80,6 +81,7 @@ fn open(disk: Arc<dyn Disk>, options: &Options, create: bool) -> Result<Store, O
     let (epoch, last_event) = next_epoch(&disk, &database).map_err(|error| fault.database(error))?;
     let mut writer = Writer::default();
     let replayed = writer.replay(&*disk, &database).map_err(|error| fault.database(error.into()))?;
+    let lost = Damaged::read(&*disk).map_err(|error| fault.io(error))?;
     let staging = Staging::new(Files::new(disk.clone(), epoch), reserve, options.durability);
     let store = Store {
         disk: disk.clone(),
@@ -90,7 +92,7 @@ fn open(disk: Arc<dyn Disk>, options: &Options, create: bool) -> Result<Store, O
         writer: Mutex::new(writer),
         live: Mutex::new(Live::new(database)),
         flushing: Mutex::default(),
-        lost: Mutex::default(),
+        lost: Mutex::new(lost),
         unflushed: AtomicBool::new(replayed),
         settled: AtomicU64::new(last_event),
         finals_finished: AtomicU64::new(0),
@@ -153,7 +155,7 @@ impl Store {
             if there.map_err(note).is_ok_and(|len| len >= committed) {
                 self.staging.files.renew(*file);
             } else {
-                lock(&self.lost).insert(*file);
+                self.lose(*file);
             }
         }
         self.flush_held(&mut writer)?;

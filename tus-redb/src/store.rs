@@ -1,7 +1,7 @@
 //! The store: what it is made of, what it answers without a change, and how it comes back after an error.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, HashSet},
     fmt::Debug,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -15,6 +15,7 @@ use tus_proto::{Completion, Failure, Fence, Record, UploadId};
 use crate::{
     apply::Keeps,
     backend::RecordsFile,
+    damaged::Damaged,
     database::{self, OUTBOX, SCATTERED, TOMBSTONES, UPLOADS},
     disk::Disk,
     error::{Refused, Trouble},
@@ -92,7 +93,7 @@ pub struct Store {
     /// Held while data is synced: a flush must not overtake one.
     pub(crate) flushing: Mutex<()>,
     /// Files whose sync failed since the last flush: their records fall back.
-    pub(crate) lost: Mutex<BTreeSet<FileId>>,
+    pub(crate) lost: Mutex<Damaged>,
     pub(crate) unflushed: AtomicBool,
     /// The number of the last event that a power cut can't take back.
     pub(crate) settled: AtomicU64,
@@ -112,7 +113,7 @@ pub(crate) struct Writer {
     /// There with eventual durability.
     pub(crate) journal: Option<Journal>,
     /// Eventual durability: files that grew since the last flush.
-    pub(crate) grown: HashMap<FileId, Grown>,
+    pub(crate) grown: BTreeMap<FileId, Grown>,
     /// Eventual durability: files that were given up since the last flush, and may come back with the power.
     pub(crate) doomed: HashSet<FileId>,
     /// Eventual durability: whether uploads became complete since the last flush that are to be put into one file.

@@ -17,12 +17,15 @@ pub(crate) fn remove(disk: &dyn Disk, files: &Files, database: &Database) -> Res
     let first = database::first_unflushed(&txn)?.dir();
     let rows = txn.open_table(FILES)?;
     let doomed = txn.open_table(DOOMED)?;
+    // An opening that was cut short may have removed files whose names can still come back.
+    files.renew_dir(DATA.to_owned());
     for dir in disk.list(DATA)? {
         // Directories sort by the order of their files.
         let dir = format!("{DATA}/{dir}");
         if dir < first {
             continue;
         }
+        files.renew_dir(dir.clone());
         for name in disk.list(&dir)? {
             let Some(file) = FileId::from_path(&format!("{dir}/{name}")) else { continue };
             if rows.get(file.0)?.is_none() && doomed.get(file.0)?.is_none() {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tus_proto::Completion;
+use tus_proto::{Completion, Failure, Fence};
 
 use super::harness::{World, commit, id, options, record};
 use crate::{
@@ -116,5 +116,63 @@ fn closing_on_a_failing_disk_makes_no_record_durable_whose_bytes_are_not() {
             let findings = open(&disk, Durability::Eventual).verify().unwrap();
             assert_eq!(findings, [], "seed {seed}, call {call}");
         }
+    }
+}
+
+/// Whoever else writes to a file when one of its syncs fails has lost bytes, too, and no sync will say so again.
+#[test]
+fn a_failed_sync_ends_every_writer_of_the_file() {
+    for fault in [Fault::Io, Fault::Evict] {
+        let disk = SimDisk::new();
+        let store = open(&disk, Durability::Eventual);
+        let (first, second) = (store.first_fence(), Fence(store.first_fence().0 + 1));
+        store.commit(&[Change::Create(record("a", None))]);
+        let mut sink = store.append(&id("a"), first, 0).unwrap();
+        sink.write(b"one").unwrap();
+        sink.syncer().sync(None).unwrap();
+        drop(sink);
+        let mut sink = store.append(&id("a"), second, 0).unwrap();
+        sink.write(b"other").unwrap();
+        let next = disk.calls();
+        disk.fail(next..next + 1, fault);
+        assert!(store.flush_data().is_err());
+        store.flush().unwrap();
+        let late = commit("a", second, 0, 5, Some(&sink));
+        assert!(sink.syncer().sync(None).is_err(), "{fault:?}");
+        assert_eq!(store.commit(&[late]), [Completion::Failed(Failure::Io)], "{fault:?}");
+        // The next one begins with what is on the disk.
+        drop(sink);
+        assert!(store.append(&id("a"), Fence(second.0 + 1), 0).unwrap().write(b"again").is_ok());
+    }
+}
+
+/// What a process can still read may not be on the disk, and its own sync of it may succeed.
+#[test]
+fn the_next_process_knows_what_a_failed_sync_has_lost() {
+    for (fault, after) in [(Fault::Io, Durability::Eventual), (Fault::Evict, Durability::Strict)] {
+        let disk = SimDisk::new();
+        let store = open(&disk, Durability::Eventual);
+        let fence = store.first_fence();
+        store.commit(&[Change::Create(record("a", None))]);
+        let mut sink = store.append(&id("a"), fence, 0).unwrap();
+        sink.write(b"safe").unwrap();
+        sink.syncer().sync(None).unwrap();
+        store.commit(&[commit("a", fence, 0, 4, Some(&sink))]);
+        store.flush().unwrap();
+        sink.write(b"lost").unwrap();
+        sink.syncer().sync(None).unwrap();
+        let told = store.commit(&[commit("a", fence, 4, 8, Some(&sink))]);
+        assert_eq!(told, [Completion::Committed { offset: 8 }]);
+        let next = disk.calls();
+        disk.fail(next..next + 1, fault);
+        assert!(store.flush_data().is_err());
+        disk.crash(Crash::Process);
+        drop((sink, store));
+        let store = open(&disk, after);
+        assert_eq!(store.load(&id("a")).unwrap().unwrap().offset, 4, "{fault:?}");
+        store.flush().unwrap();
+        drop(store);
+        disk.crash(Crash::Machine(4));
+        assert_eq!(open(&disk, after).verify().unwrap(), [], "{fault:?}");
     }
 }
