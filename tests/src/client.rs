@@ -62,15 +62,7 @@ impl Client {
     /// is HEAD: no body follows then, whatever the fields say.
     pub fn answer(&mut self, to_head: bool) -> Result<Answer, String> {
         let mut answer = self.answer_head()?;
-        let length = answer.value("Content-Length").map(|length| length.parse::<usize>());
-        let length = match (answer.status, length) {
-            (204 | 304, None) => 0,
-            (204, _) => return Err("a 204 must have no Content-Length".into()),
-            (_, None | Some(Ok(_))) if to_head => 0,
-            (_, Some(Ok(length))) => length,
-            (status, _) => return Err(format!("a {status} must have a Content-Length")),
-        };
-        answer.body = self.take(length)?;
+        answer.body = self.take(body_length(&answer, to_head)?)?;
         Ok(answer)
     }
 
@@ -188,6 +180,31 @@ pub fn serialise(request: &Request) -> Vec<u8> {
 
 fn chunk(body: &[u8]) -> Vec<u8> {
     [format!("{:x}\r\n", body.len()).as_bytes(), body, b"\r\n"].concat()
+}
+
+/// Takes the next answer from the front of what was received, an interim one too; none where more must come.
+pub fn take_answer(received: &mut Vec<u8>, to_head: bool) -> Result<Option<Answer>, String> {
+    let Some(head) = received.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(None) };
+    let mut answer = parse_head(&received[..head + 4])?;
+    let end = head + 4 + body_length(&answer, to_head)?;
+    if received.len() < end {
+        return Ok(None);
+    }
+    answer.body = received[head + 4..end].to_vec();
+    received.drain(..end);
+    Ok(Some(answer))
+}
+
+/// How long the body of an answer with this head is.
+fn body_length(head: &Answer, to_head: bool) -> Result<usize, String> {
+    let length = head.value("Content-Length").map(|length| length.parse());
+    match (head.status, length) {
+        (100 | 204 | 304, None) => Ok(0),
+        (status @ (100 | 204), _) => Err(format!("a {status} must have no Content-Length")),
+        (_, None | Some(Ok(_))) if to_head => Ok(0),
+        (_, Some(Ok(length))) => Ok(length),
+        (status, _) => Err(format!("a {status} must have a Content-Length")),
+    }
 }
 
 fn parse_head(head: &[u8]) -> Result<Answer, String> {

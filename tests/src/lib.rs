@@ -2,6 +2,8 @@
 //! one thread without sockets, over TCP against a server, and through the blocking entry.
 //!
 //! A row is data: requests and what must be answered. Whoever can carry requests is a [`Wire`].
+//!
+//! And the simulator, [`sim`], which puts everything together and lets it go wrong.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 pub mod client;
@@ -12,6 +14,7 @@ pub mod message;
 pub mod row;
 pub mod rules;
 pub mod server;
+pub mod sim;
 pub mod table;
 
 pub use message::{Answer, Body, Request};

@@ -1,0 +1,101 @@
+//! What a client makes of an answer, and which answers it can't have been given by a server that keeps to the
+//! protocol.
+
+use super::{Asked, Client, Kind, Shelf};
+use crate::{message::Answer, sim::env::Env};
+
+impl Client {
+    pub(super) fn hear(&mut self, env: &mut Env, shelf: &mut Shelf, asked: &Asked, answer: &Answer) {
+        let status = answer.status;
+        let code = String::from_utf8_lossy(&answer.body);
+        let code = code.split(':').next().unwrap_or_default();
+        env.note(|| format!("client {} hears {status} {code} to {:?}", self.index, asked.kind));
+        self.wake = env.now.monotonic;
+        self.check(env, asked, status, code);
+        let told = answer.value("Upload-Offset").map(|offset| offset.parse().expect("an offset"));
+        match (asked.kind, status) {
+            (Kind::Create(sent), 201) => {
+                assert!(!asked.whole || told == Some(sent), "{told:?} of {sent} bytes stored, says a 201");
+                self.adopt(shelf, asked, answer);
+                self.offset = told;
+            }
+            (Kind::Create(_), _) => {
+                self.offset = None;
+                if answer.value("Location").is_some() {
+                    self.adopt(shelf, asked, answer);
+                }
+                self.pause(env);
+            }
+            (Kind::Look, 200) => self.offset = told,
+            (Kind::Write { to, .. }, 204) => {
+                assert_eq!(told, Some(to), "another offset than was sent");
+                self.offset = told;
+            }
+            (Kind::Terminate, 204) => shelf.removed = true,
+            (_, 404 | 410) => {
+                self.offset = None;
+                if shelf.url == asked.url {
+                    shelf.url = None;
+                }
+            }
+            (_, 409) => self.offset = told,
+            (_, 413) => {
+                self.most = (self.most.min(self.length_of(env)) / 2).max(1);
+                self.offset = None;
+            }
+            _ => {
+                self.offset = None;
+                self.pause(env);
+            }
+        }
+        if self.offset == Some(self.length_of(env)) && matches!(asked.kind, Kind::Look) {
+            shelf.finished = true;
+            self.done = !self.role.terminates;
+            if self.done && !env.over && env.choice.percent(80) {
+                // Once more, as long as things go wrong.
+                (self.done, self.offset) = (false, None);
+                shelf.url.take_if(|url| asked.url.as_ref() == Some(url));
+            }
+        }
+    }
+
+    fn length_of(&self, env: &Env) -> u64 {
+        env.plan.files[self.role.file]
+    }
+
+    /// The upload it has created is the one that all clients of the file go on with, unless there is one.
+    fn adopt(&mut self, shelf: &mut Shelf, asked: &Asked, answer: &Answer) {
+        if shelf.url.is_none() {
+            shelf.url = answer.value("Location").map(str::to_owned);
+            shelf.deferred = asked.request.fields.iter().any(|(name, _)| name == "Upload-Defer-Length");
+        }
+    }
+
+    /// Whether this answer may come at all.
+    fn check(&self, env: &Env, asked: &Asked, status: u16, code: &str) {
+        let honest = matches!(asked.kind, Kind::Create(_) | Kind::Write { .. });
+        assert!(!(honest && status == 460), "a checksum that is right was refused");
+        assert!(asked.kind != Kind::Lie || status >= 400, "a lie was believed: {:?}", asked.request);
+        let excused = match status {
+            200 | 201 | 204 => true,
+            400 => matches!(code, "ERR_UPLOAD_INTERRUPTED") || !asked.whole,
+            // A creation may take so long that the upload has expired by then.
+            404 | 410 => !matches!(asked.kind, Kind::Create(_)) || env.plan.expiry.is_some(),
+            403 | 409 => !matches!(asked.kind, Kind::Create(_)),
+            423 => true,
+            408 => true,
+            413 => env.plan.max_chunk.is_some(),
+            500 | 503 | 507 => true,
+            _ => false,
+        };
+        assert!(!honest || excused, "{status} {code} to {:?}", asked.request);
+        if env.plan.faults.is_calm() && self.is_alone(env) && honest && env.plan.expiry.is_none() {
+            let slow = matches!(code, "ERR_READ_TIMEOUT" | "ERR_HEAD_TIMEOUT");
+            assert!(status < 300 || status == 413 || slow, "{status} {code}, and nothing went wrong");
+        }
+    }
+
+    fn is_alone(&self, env: &Env) -> bool {
+        !self.role.lies && env.plan.clients.iter().filter(|role| role.file == self.role.file).count() == 1
+    }
+}

@@ -1,0 +1,151 @@
+//! What a seed draws before anything happens: sizes, limits, options, who takes part, and which faults there may
+//! be. Each run has its own mix, because a run with all of them never comes far enough for the rare ones.
+
+use std::{sync::Arc, time::Duration};
+
+use tus_mio_server::http1;
+use tus_proto::Config;
+use tus_redb::{Durability, Options};
+
+use super::choice::Choice;
+
+/// One run's mix.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub(super) config: Arc<Config>,
+    pub(super) http: Arc<http1::Settings>,
+    pub(super) store: Options,
+    /// How long uploads live, where they expire.
+    pub(super) expiry: Option<Duration>,
+    /// The most bytes of one request's body, where there is a limit.
+    pub(super) max_chunk: Option<u64>,
+    pub(super) files: Vec<u64>,
+    pub(super) clients: Vec<Role>,
+    pub(super) faults: Faults,
+    /// How many steps until the faults end.
+    pub(super) steps: u32,
+}
+
+/// What a client is out for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Role {
+    /// Which file it uploads, maybe together with others.
+    pub(super) file: usize,
+    /// It lies, at times.
+    pub(super) lies: bool,
+    /// It removes the upload, sooner or later.
+    pub(super) terminates: bool,
+}
+
+/// Which faults there may be; each by how often in ten thousand steps, or in a hundred chances.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Faults {
+    /// The process, or the machine, ends between two steps.
+    pub(super) crash: u64,
+    /// It ends in the middle of a disk operation.
+    pub(super) die: u64,
+    /// Of the crashes, how many in a hundred take the machine along.
+    pub(super) machine: u64,
+    /// The server is asked to end, and begins anew.
+    pub(super) restart: u64,
+    /// Disk operations fail: one, or a row of them.
+    pub(super) io: u64,
+    /// Single operations find no space.
+    pub(super) full: u64,
+    /// The disk is full for a while.
+    pub(super) space: u64,
+    pub(super) short_writes: bool,
+    /// Connections break, of a hundred requests.
+    pub(super) cut: u64,
+    /// Whoever runs a request hangs for a while.
+    pub(super) pause: u64,
+    /// The lock service is one behind a network: it outlives the server, and what it tells unasked may be lost.
+    pub(super) remote_locks: bool,
+    /// It can't be reached, of a hundred calls.
+    pub(super) lockless: u64,
+}
+
+impl Faults {
+    /// Whether nothing at all goes wrong.
+    pub(super) fn is_calm(&self) -> bool {
+        let rates =
+            [self.crash, self.die, self.restart, self.io, self.full, self.space, self.cut, self.pause];
+        rates.iter().sum::<u64>() + self.lockless == 0 && !self.remote_locks
+    }
+
+    /// Whether the disk may fail, or be full.
+    pub(super) fn spare_the_disk(&self) -> bool {
+        self.io + self.full + self.space + self.die == 0
+    }
+
+    fn draw(choice: &mut Choice) -> Self {
+        if choice.one_in(6) {
+            return Self { short_writes: choice.one_in(2), ..Self::default() };
+        }
+        let mut rate = |rates: &[u64]| if choice.percent(45) { choice.pick(rates) } else { 0 };
+        Self {
+            crash: rate(&[5, 20, 60]),
+            die: rate(&[10, 40, 100]),
+            machine: rate(&[20, 60, 100, 100]),
+            restart: rate(&[5, 20]),
+            io: rate(&[10, 40, 150]),
+            full: rate(&[10, 40, 150]),
+            space: rate(&[10, 40]),
+            short_writes: rate(&[0, 1]) == 1,
+            cut: rate(&[5, 20, 60]),
+            pause: rate(&[20, 100]),
+            remote_locks: rate(&[0, 1]) == 1,
+            lockless: rate(&[0, 0, 3, 15]),
+        }
+    }
+}
+
+impl Plan {
+    pub(super) fn draw(choice: &mut Choice) -> Self {
+        let faults = Faults::draw(choice);
+        let largest = choice.pick(&[40, 3_000, 20_000, 60_000]);
+        let files: Vec<u64> = (0..1 + choice.below(4))
+            .map(|_| if choice.one_in(12) { 0 } else { choice.magnitude(largest) })
+            .collect();
+        let crowd = choice.one_in(2);
+        let clients = (0..files.len()).flat_map(|file| {
+            let count = if crowd { 1 + choice.below(3) } else { 1 };
+            let roles: Vec<Role> = (0..count)
+                .map(|_| Role { file, lies: choice.one_in(4), terminates: choice.one_in(6) })
+                .collect();
+            roles
+        });
+        let clients = clients.collect();
+        let millis = |choice: &mut Choice, of: &[u64]| Duration::from_millis(choice.pick(of));
+        let expiry = choice.one_in(4).then(|| millis(choice, &[1_000, 5_000, 60_000]));
+        // Not so small that a file takes hundreds of requests.
+        let max_chunk = choice.one_in(5).then(|| largest / 16 + choice.magnitude(largest));
+        let builder = Config::builder()
+            .lock_wait(millis(choice, &[0, 50, 5_000]))
+            .lock_ttl(millis(choice, &[1_000, 10_000, 60_000]))
+            .checkpoint_bytes(choice.pick(&[1, 100, 5_000, 32 << 20]))
+            .checkpoint_interval(millis(choice, &[1, 50, 2_000]))
+            .upload_expiry(expiry)
+            .max_chunk_size(max_chunk.unwrap_or(0))
+            .max_size(if choice.one_in(4) { largest } else { 0 });
+        let http = http1::Settings {
+            body_timeout: millis(choice, &[500, 30_000, 30_000]),
+            idle_timeout: millis(choice, &[500, 60_000]),
+            drain_bytes: choice.pick(&[0, 100, 256 << 10]),
+            ..http1::Settings::default()
+        };
+        let durability = choice.pick(&[Durability::Strict, Durability::Strict, Durability::Eventual]);
+        let reserve_bytes = choice.pick(&[256 << 10, 256 << 10, 1 << 20]);
+        Self {
+            config: Arc::new(builder.build().expect("these values make sense")),
+            http: Arc::new(http),
+            store: Options { durability, cache_bytes: 1 << 20, reserve_bytes, ..Options::default() },
+            expiry,
+            max_chunk,
+            files,
+            clients,
+            faults,
+            steps: choice.pick(&[300, 800, 2_000]),
+        }
+    }
+}

@@ -1,0 +1,369 @@
+//! The loop: what may happen now, one thing of it, and again.
+
+use std::{sync::Arc, time::Duration};
+
+use tus_proto::{Fence, Instant, LockTable, Owner};
+use tus_redb::{
+    Disk, Durability, OpenError, Store,
+    sim::{Crash, Fault, SimDisk},
+};
+
+use super::{
+    Report,
+    choice::Choice,
+    client::{Client, Shelf},
+    env::{Env, LinkId},
+    plan::Plan,
+    server::Server,
+};
+
+/// How many steps a run may take once the faults have ended.
+const LAST_STEPS: u32 = 200_000;
+
+pub(super) struct World {
+    env: Env,
+    /// None while it is down.
+    server: Option<Server>,
+    /// When it comes up again.
+    opens_at: Instant,
+    clients: Vec<Client>,
+    shelves: Vec<Shelf>,
+}
+
+/// One thing that may happen.
+#[derive(Clone, Copy, Debug)]
+enum Action {
+    Client(usize),
+    Up(LinkId),
+    Down(LinkId),
+    Accept(LinkId),
+    Turn(LinkId),
+    LockEvent(Owner),
+    Letter(usize),
+    Job(usize),
+    Commit,
+    House,
+    Committer,
+    Time,
+}
+
+impl World {
+    pub(super) fn new(mut choice: Choice, traced: bool) -> Self {
+        let plan = Plan::draw(&mut choice);
+        let clients = plan.clients.iter().enumerate().map(|(i, role)| Client::new(i, *role)).collect();
+        let shelves = plan.files.iter().map(|_| Shelf::default()).collect();
+        let disk = SimDisk::new();
+        disk.write_short(plan.faults.short_writes);
+        let mut env = Env::new(choice, plan, LockTable::new(Fence(1)), disk, traced);
+        env.note(|| "a new world".to_owned());
+        let plan = env.plan.clone();
+        env.note(|| format!("{plan:?}"));
+        Self { env, server: None, opens_at: Instant::from_micros(0), clients, shelves }
+    }
+
+    pub(super) fn run(mut self) -> Report {
+        for _ in 0..self.env.plan.steps {
+            if self.clients.iter().all(|client| client.done) {
+                break;
+            }
+            self.inject();
+            self.step();
+        }
+        self.end_faults();
+        for _ in 0..LAST_STEPS {
+            if self.clients.iter().all(|client| client.done) {
+                return self.finish();
+            }
+            self.step();
+        }
+        panic!("the faults are over, and clients do not finish: {:?}", self.clients);
+    }
+
+    /// Lets one thing happen.
+    fn step(&mut self) {
+        self.env.report.steps += 1;
+        let actions = self.actions();
+        let action = match actions.len() {
+            0 => Action::Time,
+            _ if self.env.choice.one_in(40) => Action::Time,
+            count => actions[self.env.choice.index(count)],
+        };
+        self.act(action, actions.is_empty());
+        if self.env.disk.has_died() {
+            let machine = self.env.choice.percent(self.env.plan.faults.machine);
+            self.crash(machine);
+        }
+        if self.server.as_ref().is_some_and(|server| server.ending && server.is_idle()) {
+            self.end_process();
+        }
+        if self.server.is_none() && self.opens_at <= self.env.now.monotonic {
+            self.open();
+        }
+    }
+
+    fn actions(&mut self) -> Vec<Action> {
+        let env = &self.env;
+        let mut actions = Vec::new();
+        let ready = self.clients.iter().enumerate().filter(|(_, client)| client.is_ready(env));
+        actions.extend(ready.map(|(index, _)| Action::Client(index)));
+        for (id, link) in &env.links {
+            if link.up.deliverable() > 0 && !link.broken && !link.closed {
+                actions.push(Action::Up(*id));
+            }
+            if link.down.deliverable() > 0 && !link.broken && !link.forgotten {
+                actions.push(Action::Down(*id));
+            }
+        }
+        let Some(server) = &self.server else { return actions };
+        let unaccepted =
+            env.links.iter().filter(|(_, link)| !link.accepted && !link.closed && !server.ending);
+        actions.extend(unaccepted.map(|(id, _)| Action::Accept(*id)));
+        for (id, connection) in server.connections.iter().filter(|(_, c)| c.paused.is_none()) {
+            let link = &env.links[id];
+            let writes = connection.http.wants_write() && link.down.room() > 0 && !link.broken;
+            if connection.again || link.up.news || writes {
+                actions.push(Action::Turn(*id));
+            }
+        }
+        let owners = env.lock_events.iter().filter(|(_, events)| !events.is_empty()).map(|(owner, _)| *owner);
+        actions.extend(owners.filter(|owner| server.is_moving(*owner)).map(Action::LockEvent));
+        let letters = server.letters.iter().enumerate().filter(|(_, letter)| server.is_deliverable(letter));
+        actions.extend(letters.map(|(index, _)| Action::Letter(index)));
+        let movable = |owner: Option<Owner>| owner.is_none_or(|owner| server.is_moving(owner));
+        let jobs = server.jobs.iter().enumerate().filter(|(_, job)| movable(job.owner));
+        actions.extend(jobs.map(|(index, _)| Action::Job(index)));
+        if !server.commits.is_empty() {
+            actions.push(Action::Commit);
+        }
+        if !actions.is_empty() && self.env.choice.one_in(12) {
+            actions.push(Action::House);
+            actions.push(Action::Committer);
+        }
+        actions
+    }
+
+    fn act(&mut self, action: Action, nothing_else: bool) {
+        let env = &mut self.env;
+        match (action, &mut self.server) {
+            (Action::Client(index), server) => {
+                let up = server.as_ref().is_some_and(|server| !server.ending);
+                let client = &mut self.clients[index];
+                client.act(env, &mut self.shelves[env.plan.clients[index].file], up);
+            }
+            (Action::Up(id), _) => deliver(env, id, true),
+            (Action::Down(id), _) => deliver(env, id, false),
+            (Action::Time, _) => self.pass_time(nothing_else),
+            (_, None) => {}
+            (Action::Accept(id), Some(server)) => server.accept(env, id),
+            (Action::Turn(id), Some(server)) => server.with(env, id, |_, env, connection| {
+                connection.wake(env);
+            }),
+            (Action::LockEvent(owner), Some(server)) => {
+                if let Some(event) = env.lock_events.get_mut(&owner).and_then(|events| events.pop_front()) {
+                    server.on_lock_event(env, owner, event);
+                }
+                env.lock_events.retain(|_, events| !events.is_empty());
+            }
+            (Action::Letter(index), Some(server)) => {
+                let letter = server.letters.swap_remove(index);
+                server.deliver(env, letter);
+            }
+            (Action::Job(index), Some(server)) => server.work(env, index),
+            (Action::Commit, Some(server)) => server.commit_group(env),
+            (Action::House, Some(server)) => server.keep_house(env),
+            (Action::Committer, Some(server)) => server.commit_nothing(env),
+        }
+        self.env.links.retain(|_, link| !(link.closed && link.forgotten));
+    }
+
+    /// Lets time pass: at most to the next moment at which something is due.
+    fn pass_time(&mut self, nothing_else: bool) {
+        let env = &mut self.env;
+        let clients = self.clients.iter().filter_map(Client::deadline);
+        let server = self.server.as_ref().map_or(Some(self.opens_at), Server::deadline);
+        let due = clients.chain(server).chain(env.locks.deadline()).min();
+        let now = env.now.monotonic;
+        let Some(due) = due.map(|due| due.max(now)) else {
+            assert!(!nothing_else, "nothing is left to do, and clients wait");
+            return;
+        };
+        let step = Duration::from_micros(env.choice.magnitude(5_000_000));
+        let until = if nothing_else { due } else { due.min(now.after(step)) };
+        env.set_clock(until);
+        env.report.virtual_micros = until.as_micros();
+        env.expire_locks();
+        if let Some(server) = &mut self.server {
+            server.expire(env);
+        }
+    }
+
+    /// Lets something go wrong, at times.
+    fn inject(&mut self) {
+        let faults = self.env.plan.faults.clone();
+        let mut happens = |rate: u64| rate > 0 && self.env.choice.below(10_000) < rate;
+        let (crash, die, restart) = (happens(faults.crash), happens(faults.die), happens(faults.restart));
+        let (io, full, space, pause) =
+            (happens(faults.io), happens(faults.full), happens(faults.space), happens(faults.pause));
+        let Some(server) = &mut self.server else { return };
+        let Env { disk, choice, plan, .. } = &mut self.env;
+        if io || full {
+            let from = disk.calls() + choice.below(30);
+            // With eventual durability a failed sync must be noted somewhere: a disk that fails for long can't.
+            let most = if io && plan.store.durability == Durability::Eventual { 3 } else { 4 };
+            let until = from + choice.pick(&[1, 1, 2, 40][..most]);
+            let fault = if full { Fault::Full } else { choice.pick(&[Fault::Io, Fault::Evict]) };
+            disk.fail(from..until, fault);
+        }
+        if space {
+            disk.set_free(choice.one_in(2).then(|| choice.below(40) * 4096));
+        }
+        if die {
+            disk.die_at(disk.calls() + choice.below(60));
+        }
+        if pause && !server.connections.is_empty() {
+            let links: Vec<LinkId> = server.connections.keys().copied().collect();
+            let link = choice.pick(&links);
+            let until = Duration::from_micros(choice.magnitude(200_000_000));
+            self.env.report.faults += 1;
+            self.env.note(|| format!("{link:?} hangs for {until:?}"));
+            server.pause(link, self.env.later(until));
+        }
+        if restart && !server.ending {
+            self.env.note(|| "the server shall end".to_owned());
+            server.shut_down(&mut self.env);
+        }
+        if crash {
+            let machine = self.env.choice.percent(faults.machine);
+            self.crash(machine);
+        }
+    }
+
+    fn crash(&mut self, machine: bool) {
+        self.env.report.crashes += 1;
+        self.env.report.power_cuts += u64::from(machine);
+        self.env.note(|| format!("a crash of the {}", if machine { "machine" } else { "process" }));
+        self.env.report.faults += self.env.disk.faults_hit() - self.env.faults_counted;
+        self.env.faults_counted = self.env.disk.faults_hit();
+        self.env.oracle.on_crash(&self.env.disk, machine);
+        let kind = if machine { Crash::Machine(self.env.choice.below(1 << 32)) } else { Crash::Process };
+        self.env.disk.crash(kind);
+        self.lose_process();
+    }
+
+    /// The process has come to a good end.
+    fn end_process(&mut self) {
+        self.env.note(|| "the server has ended".to_owned());
+        self.lose_process();
+        assert_eq!(self.env.disk.open_files(), 0, "files are open, and nobody has them");
+    }
+
+    fn lose_process(&mut self) {
+        self.server = None;
+        self.env.lock_events.clear();
+        for link in self.env.links.values_mut() {
+            let lose = self.env.choice.one_in(2);
+            link.break_off(lose);
+            link.closed = true;
+        }
+        self.env.links.retain(|_, link| !link.forgotten);
+        let down = Duration::from_micros(self.env.choice.magnitude(3_000_000));
+        self.opens_at = self.env.later(down);
+    }
+
+    fn open(&mut self) {
+        let env = &mut self.env;
+        if !env.over && env.plan.faults.die > 0 && env.choice.one_in(5) {
+            env.disk.die_at(env.disk.calls() + env.choice.below(80));
+        }
+        let opened = Store::open_on(Arc::new(env.disk.clone()), &env.plan.store);
+        if env.disk.has_died() {
+            drop(opened);
+            let machine = env.choice.percent(env.plan.faults.machine);
+            return self.crash(machine);
+        }
+        let store = match opened {
+            Ok(store) => store,
+            Err(error) => {
+                env.note(|| format!("the store can't be opened: {error}"));
+                let excused = matches!(error, OpenError::Io { .. } | OpenError::NotWritable { .. });
+                assert!(excused && !env.over, "the store can't be opened: {error}");
+                env.disk.set_free(None);
+                self.opens_at = env.later(Duration::from_millis(100));
+                return;
+            }
+        };
+        env.note(|| format!("the store is open, its first number is {}", store.first_fence().0));
+        if !env.plan.faults.remote_locks {
+            env.locks = LockTable::new(store.first_fence());
+            env.oracle.on_new_locks();
+        }
+        env.oracle.look_at_faults(&env.disk);
+        env.oracle.check_store(&store, &env.disk, true);
+        self.server = Some(Server::new(store));
+    }
+
+    /// From here on everything goes well.
+    fn end_faults(&mut self) {
+        self.env.note(|| "the faults are over".to_owned());
+        self.env.over = true;
+        self.env.disk.heal();
+        self.env.disk.set_free(None);
+        if let Some(server) = &mut self.server {
+            server.unpause_all();
+        }
+    }
+
+    /// Everybody is done: nothing may be left behind.
+    fn finish(mut self) -> Report {
+        for client in &mut self.clients {
+            client.hang_up(&mut self.env);
+        }
+        for _ in 0..LAST_STEPS {
+            let idle = self.server.as_ref().is_some_and(|s| s.connections.is_empty() && s.is_idle());
+            if idle && !self.server.as_ref().is_some_and(|server| server.ending) {
+                break;
+            }
+            self.step();
+        }
+        let Self { mut env, server, shelves, .. } = self;
+        let Some(server) = server else { panic!("the server does not come up again") };
+        assert!(server.connections.is_empty(), "connections that nobody uses: {:?}", server.connections);
+        assert!(env.plan.faults.remote_locks || env.locks.is_empty(), "locks that nobody holds");
+        let store = server.store;
+        store.flush().expect("a healthy disk takes a flush");
+        env.oracle.on_flush(&store, &env.disk);
+        while store.reclaim(64).expect("a healthy disk lets files go") > 0 {}
+        env.oracle.check_store(&store, &env.disk, true);
+        assert_eq!(store.verify().expect("a healthy disk can be read"), []);
+        check_files(&store, &env.disk);
+        let lasting = env.plan.store.durability == Durability::Strict && env.plan.expiry.is_none();
+        for (file, shelf) in shelves.iter().enumerate().filter(|_| lasting) {
+            let there = shelf.removed || !shelf.finished || env.oracle.complete(file) > 0;
+            assert!(there, "file {file} was told to be complete, and is not there");
+        }
+        drop(store);
+        assert_eq!(env.disk.open_files(), 0, "files are open, and nobody has them");
+        env.report.faults += env.disk.faults_hit() - env.faults_counted;
+        env.report
+    }
+}
+
+/// Lets some of what is under way arrive.
+fn deliver(env: &mut Env, id: LinkId, up: bool) {
+    let Some(link) = env.links.get_mut(&id) else { return };
+    let pipe = if up { &mut link.up } else { &mut link.down };
+    let count = env.choice.part(pipe.deliverable());
+    pipe.deliver(count);
+}
+
+/// Each data file is some upload's.
+fn check_files(store: &Store, disk: &SimDisk) {
+    let mut extents = 0;
+    for record in store.list(None, usize::MAX).expect("a healthy disk can be read") {
+        let description = store.describe(&record.id).expect("a healthy disk can be read");
+        extents += description.iter().flat_map(|d| &d.extents).filter(|e| e.file_len.is_some()).count();
+    }
+    let dirs = disk.list("data").expect("it is there");
+    let files = dirs.iter().map(|dir| disk.list(&format!("data/{dir}")).expect("it is there").len());
+    assert_eq!(files.sum::<usize>(), extents, "data files that are nobody's");
+}
