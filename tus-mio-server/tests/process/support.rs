@@ -62,6 +62,17 @@ impl Server {
         self.child.wait().unwrap();
     }
 
+    /// SIGTERM: lets it end by itself, and tells how it did.
+    pub(crate) fn terminate(mut self) -> Option<i32> {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        self.child.wait().unwrap().code()
+    }
+
+    /// How many descriptors it has open.
+    pub(crate) fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
+    }
+
     /// The highest resident memory so far, in bytes.
     pub(crate) fn peak_memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
@@ -137,8 +148,7 @@ impl Connection {
     }
 
     fn send_head(&mut self, head: &str) {
-        let head = format!("{head}Host: localhost\r\nTus-Resumable: 1.0.0\r\n\r\n");
-        self.stream.write_all(head.as_bytes()).unwrap();
+        self.stream.write_all(head_of(head).as_bytes()).unwrap();
     }
 
     /// The head of the next answer; a body is left where it is.
@@ -154,10 +164,13 @@ impl Connection {
             );
             head.push(byte[0]);
         }
-        let head = String::from_utf8(head).unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        Answer { status, head }
+        Answer::new(String::from_utf8(head).unwrap())
     }
+}
+
+/// A whole head: `head`, and what every request has.
+pub(crate) fn head_of(head: &str) -> String {
+    format!("{head}Host: localhost\r\nTus-Resumable: 1.0.0\r\n\r\n")
 }
 
 /// The head of an answer.
@@ -168,6 +181,16 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    pub(crate) fn new(head: String) -> Self {
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Self { status, head }
+    }
+
+    /// Whether no other can follow it on its connection.
+    pub(crate) fn closes(&self) -> bool {
+        self.header("Connection").is_some_and(|value| value == "close")
+    }
+
     pub(crate) fn header(&self, name: &str) -> Option<String> {
         let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
         lines.find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value.into())
