@@ -159,6 +159,8 @@ impl Store {
             }
         }
         self.flush_held(&mut writer)?;
+        // What was noted is of groups that have fallen back by now, or are not there any more.
+        lock(&self.lost).clear(&*self.disk).map_err(note)?;
         // Counted only now: until the replayed rows are durable, what they name is of the last opening.
         let database = self.database(&mut writer)?;
         count_opening(&database, self.staging.files.epoch()).map_err(|trouble| self.staging.note(trouble))?;

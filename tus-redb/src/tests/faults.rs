@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tus_proto::{Completion, Failure, Fence};
+use tus_proto::{Completion, Failure, Fence, Record};
 
 use super::harness::{World, commit, id, options, record};
 use crate::{
@@ -174,5 +174,41 @@ fn the_next_process_knows_what_a_failed_sync_has_lost() {
         drop(store);
         disk.crash(Crash::Machine(4));
         assert_eq!(open(&disk, after).verify().unwrap(), [], "{fault:?}");
+    }
+}
+
+/// What was noted of one flush says nothing about the next.
+#[test]
+fn what_was_lost_once_is_not_lost_again() {
+    for crash in [Crash::Process, Crash::Machine(1), Crash::Machine(2)] {
+        for late in 0..40 {
+            let disk = SimDisk::new();
+            let store = open(&disk, Durability::Eventual);
+            let fence = store.first_fence();
+            store.commit(&[Change::Create(record("a", None))]);
+            let mut sink = store.append(&id("a"), fence, 0).unwrap();
+            sink.write(b"lost").unwrap();
+            sink.syncer().sync(None).unwrap();
+            store.commit(&[commit("a", fence, 0, 4, Some(&sink))]);
+            let next = disk.calls();
+            disk.fail(next..next + 1, Fault::Io);
+            assert!(store.flush_data().is_err());
+            disk.die_at(disk.calls() + late);
+            let _ = store.flush();
+            disk.crash(crash);
+            drop((sink, store));
+
+            let store = open(&disk, Durability::Eventual);
+            let fence = store.first_fence();
+            let Some(Record { offset, .. }) = store.load(&id("a")).unwrap() else { continue };
+            let mut sink = store.append(&id("a"), fence, offset).unwrap();
+            sink.write(b"kept").unwrap();
+            sink.syncer().sync(None).unwrap();
+            let to = offset + 4;
+            let told = store.commit(&[commit("a", fence, offset, to, Some(&sink))]);
+            assert_eq!(told, [Completion::Committed { offset: to }]);
+            store.flush().unwrap();
+            assert_eq!(store.load(&id("a")).unwrap().unwrap().offset, to, "{crash:?} at {late}");
+        }
     }
 }
