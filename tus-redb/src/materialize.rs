@@ -65,10 +65,15 @@ impl Store {
         self.scattered.load(Ordering::Acquire)
     }
 
-    /// Whether an upload is to be put into one file, and is not yet. As cheap as [`Self::load`].
+    /// Whether an upload is to be put into one file, and is not yet; not where that was tried and failed, though it
+    /// is tried again. As cheap as [`Self::load`].
     pub fn awaits_materialize(&self, id: &UploadId) -> Result<bool, Failure> {
+        Ok(self.options.materialize && self.is_scattered(id)? && !lock(&self.put_off).contains(id))
+    }
+
+    fn is_scattered(&self, id: &UploadId) -> Result<bool, Failure> {
         let entry = lock(&self.live).scattered(id).map_err(|trouble| self.staging.note(trouble))?;
-        Ok(self.options.materialize && entry.is_some())
+        Ok(entry.is_some())
     }
 
     /// Goes on putting one finished upload, which lies in several files, into one: moves at most `budget` bytes of
@@ -148,10 +153,18 @@ impl Store {
             Err(failure) => {
                 // What is told is the first failure.
                 let _ = self.record(&id, Some(Stage::GivenUp(progress.file)));
+                self.put_off(id);
                 return Err(failure);
             }
         };
         self.record(&id, Some(stage))
+    }
+
+    /// Notes that a copy failed. What is in one file by now, or gone, is forgotten.
+    fn put_off(&self, id: UploadId) {
+        let mut put_off = lock(&self.put_off);
+        put_off.retain(|id| self.is_scattered(id).unwrap_or(true));
+        put_off.insert(id);
     }
 
     /// Copies more of an upload, and makes it durable; tells how much is.

@@ -99,6 +99,7 @@ fn open(disk: Arc<dyn Disk>, options: &Options, create: bool) -> Result<Store, O
         // What the last opening left to do.
         scattered: AtomicBool::new(options.materialize),
         last_task: Mutex::default(),
+        put_off: Mutex::default(),
         _directory_lock: directory_lock,
     };
     store.settle(boot.as_deref()).map_err(|failure| fault.failure(failure, store.trouble()))?;

@@ -1,7 +1,7 @@
 //! The store: what it is made of, what it answers without a change, and how it comes back after an error.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     fmt::Debug,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -101,6 +101,8 @@ pub struct Store {
     pub(crate) scattered: AtomicBool,
     /// The upload whose turn it was last to be put into one file. Held while it is.
     pub(crate) last_task: Mutex<Option<UploadId>>,
+    /// Uploads whose last copy failed: who wants one file need not wait for it.
+    pub(crate) put_off: Mutex<BTreeSet<UploadId>>,
     /// Released last, when everything else is closed.
     pub(crate) _directory_lock: Box<dyn Debug + Send + Sync>,
 }

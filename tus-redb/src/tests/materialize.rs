@@ -394,3 +394,22 @@ fn a_failure_at_any_call_changes_no_byte_and_leaves_nothing_behind() {
         }
     }
 }
+
+/// Who waits for one file must not wait for ever.
+#[test]
+fn what_could_not_be_put_into_one_file_is_not_waited_for() {
+    for durability in BOTH {
+        let disk = SimDisk::new();
+        let store = open(&disk, durability);
+        upload(&store, "a", &PARTS).unwrap();
+        store.flush().unwrap();
+        disk.set_free(Some(8 << 10));
+        assert_eq!(store.awaits_materialize(&id("a")), Ok(true));
+        assert_eq!(store.materialize(u64::MAX), Err(Failure::NoSpace));
+        assert_eq!(store.awaits_materialize(&id("a")), Ok(false), "{durability:?}");
+        disk.set_free(None);
+        reclaim(&store);
+        finish(&store, u64::MAX);
+        assert_eq!((files(&store, "a"), body(&store, "a")), (1, bytes(&PARTS)));
+    }
+}
