@@ -332,7 +332,9 @@ impl Store {
         self.records.repair()?;
         let database = database::open(&self.records, self.options.cache_bytes)?;
         writer.replay(&*self.disk, &database)?;
+        // Of a change whose answer was lost nobody has learned what it left to do.
         self.staging.reclaimable.store(true, Ordering::Release);
+        self.scattered.store(self.options.materialize, Ordering::Release);
         Ok(Arc::new(database))
     }
 

@@ -413,3 +413,26 @@ fn what_could_not_be_put_into_one_file_is_not_waited_for() {
         assert_eq!((files(&store, "a"), body(&store, "a")), (1, bytes(&PARTS)));
     }
 }
+
+/// The answer to a commit may be lost, but not what it did.
+#[test]
+fn what_was_completed_in_spite_of_a_failure_is_put_into_one_file() {
+    let mut happened = 0;
+    for late in 0..20 {
+        let disk = SimDisk::new();
+        let store = open(&disk, Durability::Strict);
+        upload_as(&store, Some(Concat::Partial), "p", &[40]).unwrap();
+        assert_eq!(store.materialize(1), Ok(false));
+        let next = disk.calls() + late;
+        disk.fail(next..next + 1, Fault::Io);
+        let record = Record { concat: Some(Concat::Final("final; /p /p".to_owned())), ..record("f", None) };
+        let parts = ["p", "p"].map(id).to_vec();
+        store.commit(&[Change::Concat { record, parts, max: None, delete_parts: false }]);
+        disk.heal();
+        if store.load(&id("f")).unwrap().is_some() {
+            happened += 1;
+            assert!(store.needs_materialize(), "fault at {late}");
+        }
+    }
+    assert!(happened > 0);
+}
