@@ -240,9 +240,7 @@ impl Exchange {
             // A store with part sizes of its own keeps what it could take; the client sends the rest again.
             receiving.staged = offset;
         }
-        // What is not verified yet waits for no checkpoint.
-        let waits = receiving.staged > offset && !receiving.checksums.guard();
-        receiving.dirty_since = waits.then_some(now.monotonic);
+        receiving.dirty_since = (receiving.staged > offset).then_some(now.monotonic);
     }
 
     pub(super) fn on_staged(&mut self, now: Now, op: OpId, total: u64) {
