@@ -87,6 +87,14 @@ impl Store {
 
     /// How many events are kept, shown or not. As cheap as [`Self::load`].
     pub fn outbox_len(&self) -> Result<u64, Failure> {
+        let counted = lock(&self.live).events();
+        let failure = match counted {
+            Ok(count) => return Ok(count),
+            Err(trouble) => self.staging.note(trouble),
+        };
+        // Whoever holds the writer's lock will meet the same trouble, and reopen the records.
+        let Ok(mut writer) = self.writer.try_lock() else { return Err(failure) };
+        self.reopen(&mut writer)?;
         lock(&self.live).events().map_err(|trouble| self.staging.note(trouble))
     }
 }
