@@ -10,7 +10,7 @@ use std::{
 use tus_proto::{
     Completion, Fence, Instant, LockCall, LockEvent, LockReply, OpId, Owner, UploadId, WallTime,
 };
-use tus_redb::{Change, Durability, Store, sim::SimDisk};
+use tus_redb::{Change, Durability, Entry, EventKind, Store, sim::SimDisk};
 
 use super::{choice::mix, plan::Plan};
 
@@ -31,6 +31,9 @@ type State = Option<u64>;
 pub(super) struct Oracle {
     eventual: bool,
     files: Vec<u64>,
+    /// Which events somebody was told of: completions, and ends.
+    events: BTreeSet<(UploadId, bool)>,
+    keeps_events: bool,
     uploads: BTreeMap<UploadId, Upload>,
     locks: BTreeMap<UploadId, Lock>,
     /// Eventual durability: how many faults the disk had when the last flush was good, and whether there were
@@ -42,7 +45,10 @@ pub(super) struct Oracle {
 /// What is known about an upload.
 #[derive(Debug)]
 struct Upload {
-    file: usize,
+    /// What it is made of: one file, or for a final those of its parts.
+    files: Vec<usize>,
+    /// A final's parts.
+    parts: Vec<UploadId>,
     /// What it may be now: one state, but where a change has failed and nobody has looked since.
     now: BTreeSet<State>,
     /// What it has been since the last flush: with eventual durability, what a power cut may leave of it.
@@ -52,6 +58,8 @@ struct Upload {
     /// It may have been removed: whoever has seen it before may be telling so still.
     was_gone: bool,
     completed: bool,
+    /// It is a part of finals.
+    partial: bool,
     fence: Fence,
     /// When it may expire at the earliest.
     expires: Option<WallTime>,
@@ -65,6 +73,8 @@ struct Lock {
     overdue: BTreeSet<Owner>,
     /// How long whoever asks wants to hold it.
     asked: BTreeMap<Owner, Duration>,
+    /// Who has been told that its predecessor may still be writing.
+    warned: BTreeSet<Owner>,
 }
 
 impl Upload {
@@ -91,6 +101,8 @@ impl Oracle {
         Self {
             eventual: plan.store.durability == Durability::Eventual,
             files: plan.files.clone(),
+            events: BTreeSet::new(),
+            keeps_events: plan.store.events.completed,
             uploads: BTreeMap::new(),
             locks: BTreeMap::new(),
             faults_at_flush: 0,
@@ -100,13 +112,26 @@ impl Oracle {
 
     /// A client of this file's is about to have this upload made.
     pub(super) fn on_create(&mut self, id: &UploadId, file: usize, expires: Option<WallTime>) {
+        self.insert(id, vec![file], Vec::new(), expires);
+    }
+
+    /// A final of these parts is about to be made.
+    pub(super) fn on_concat(&mut self, id: &UploadId, parts: &[UploadId]) {
+        let known = |part: &UploadId| self.uploads.get(part).map(|upload| upload.files.clone());
+        let files = parts.iter().filter_map(known).flatten().collect();
+        self.insert(id, files, parts.to_vec(), None);
+    }
+
+    fn insert(&mut self, id: &UploadId, files: Vec<usize>, parts: Vec<UploadId>, expires: Option<WallTime>) {
         let new = Upload {
-            file,
+            files,
+            parts,
             now: [None].into(),
             since_flush: [None].into(),
             told: 0,
             was_gone: false,
             completed: false,
+            partial: false,
             fence: Fence(0),
             expires,
         };
@@ -116,10 +141,11 @@ impl Oracle {
     /// The store has told what became of a change.
     pub(super) fn on_change(&mut self, change: &Change, completion: &Completion) {
         let id = match change {
-            Change::Create(record) => &record.id,
+            Change::Create(record) | Change::Concat { record, .. } => &record.id,
             Change::Commit { id, .. } | Change::Fresh { id, .. } | Change::Delete { id, .. } => id,
             _ => return,
         };
+        let whole = self.length(id);
         let Some(upload) = self.uploads.get_mut(id) else { panic!("{change:?} of an upload nobody made") };
         match (change, completion) {
             (_, Completion::Missing) => {
@@ -130,18 +156,29 @@ impl Oracle {
                 upload.can_be(Some(*offset), "Conflict", id);
                 upload.settle(Some(*offset));
             }
-            (Change::Create(_), Completion::Created) => {
+            (Change::Create(record), Completion::Created) => {
                 upload.can_be(None, "Created", id);
+                upload.partial = record.is_partial();
                 upload.settle(Some(0));
             }
             (Change::Create(_), Completion::Failed(_)) => upload.may_be(Some(0)),
+            (Change::Concat { .. }, Completion::Concatenated(record)) => {
+                upload.can_be(None, "Concatenated", id);
+                assert!([0, whole].contains(&record.offset), "{id}: a final neither pending nor complete");
+                upload.settle(Some(record.offset));
+            }
+            (Change::Concat { .. }, Completion::Failed(_)) => {
+                upload.may_be(Some(0));
+                upload.may_be(Some(whole));
+            }
+            (Change::Concat { .. }, Completion::Refused(_)) => {}
             (Change::Commit { fence, from, to, finish, expires, .. }, Completion::Committed { offset }) => {
                 upload.can_be(Some(*from), "Committed from", id);
                 assert_eq!(offset, to, "{id}: another offset than was asked for");
                 assert!(*fence >= upload.fence, "{id}: a writer that lost its lock has committed");
-                let length = self.files[upload.file];
-                assert!(*to <= length, "{id}: more bytes than the upload has");
+                assert!(*to <= whole, "{id}: more bytes than the upload has");
                 assert!(!(*finish && upload.completed), "{id}: completed twice");
+                assert!(!*finish || expires.is_none(), "{id}: complete, and to expire");
                 upload.completed |= *finish;
                 upload.fence = *fence;
                 upload.expires = *expires;
@@ -167,6 +204,74 @@ impl Oracle {
             }
             (Change::Delete { .. }, Completion::Failed(_)) => upload.may_be(None),
             _ => panic!("{change:?} completed as {completion:?}"),
+        }
+        self.complete_finals(&id.clone());
+    }
+
+    /// How many bytes the whole of an upload is.
+    fn length(&self, id: &UploadId) -> u64 {
+        let files = self.uploads.get(id).map(|upload| upload.files.as_slice()).unwrap_or_default();
+        files.iter().map(|file| self.files[*file]).sum()
+    }
+
+    /// A part has changed, or a final was made: a final is complete when all of its parts are, and not before.
+    fn complete_finals(&mut self, changed: &UploadId) {
+        let concerned = |(id, upload): &(&UploadId, &Upload)| {
+            !upload.parts.is_empty() && (*id == changed || upload.parts.contains(changed))
+        };
+        let finals: Vec<UploadId> = self.uploads.iter().filter(concerned).map(|(id, _)| id.clone()).collect();
+        for id in finals {
+            let Some(upload) = self.uploads.get(&id) else { continue };
+            let parts = upload.parts.iter().filter_map(|part| Some((part, self.uploads.get(part)?)));
+            let could = parts.clone().all(|(part, upload)| upload.now.contains(&Some(self.length(part))));
+            // One whose length is deferred is not complete before that is told, either.
+            let must = parts
+                .clone()
+                .all(|(part, upload)| upload.completed && upload.now == [Some(self.length(part))].into());
+            let whole = Some(self.length(&id));
+            let Some(upload) = self.uploads.get_mut(&id) else { continue };
+            if must && upload.now.iter().all(Option::is_some) {
+                upload.settle(whole);
+            } else if could && upload.now != [None].into() {
+                upload.may_be(whole);
+            }
+        }
+    }
+
+    /// Somebody is told of an event. It is true, whatever comes.
+    pub(super) fn on_event(&mut self, entry: &Entry) {
+        let (id, kind) = (&entry.record.id, entry.kind);
+        let whole = Some(self.length(id));
+        let completes = kind == EventKind::Completed;
+        let known = self.events.contains(&(id.clone(), completes));
+        let Some(upload) = self.uploads.get_mut(id) else { panic!("{kind:?} of {id}, which nobody made") };
+        match kind {
+            EventKind::Completed => {
+                assert!(!entry.record.is_partial(), "{id} is a part, and is told of as complete");
+                let ended = self.events.contains(&(id.clone(), false));
+                assert!(known || !ended, "{id}: its end was told before its completion");
+                assert!(
+                    upload.now.contains(&whole) || upload.was_gone,
+                    "{id} is not complete, and told to be"
+                );
+                for states in [&mut upload.now, &mut upload.since_flush] {
+                    states.retain(|state| state.is_none() || *state == whole);
+                }
+            }
+            EventKind::Terminated => {
+                assert!(upload.now.contains(&None), "{id} was not removed, and is told to be");
+                upload.settle(None);
+                upload.since_flush = [None].into();
+            }
+        }
+        self.events.insert((id.clone(), completes));
+    }
+
+    /// All events were told: what has become complete is among them.
+    pub(super) fn check_events(&self) {
+        for (id, upload) in self.uploads.iter().filter(|_| self.keeps_events && !self.eventual) {
+            let told = self.events.contains(&(id.clone(), true));
+            assert!(told || !upload.completed || upload.partial, "{id} is complete, and nobody was told");
         }
     }
 
@@ -214,6 +319,11 @@ impl Oracle {
 
     fn fall_back(&mut self) {
         for upload in self.uploads.values_mut() {
+            if !upload.parts.is_empty() {
+                // What a part has lost makes its final wait again, or takes it along.
+                upload.may_be(None);
+                upload.may_be(Some(0));
+            }
             let lowest = upload.since_flush.iter().min().copied().flatten().unwrap_or_default();
             for state in upload.since_flush.clone() {
                 upload.may_be(state);
@@ -226,6 +336,7 @@ impl Oracle {
     /// Holds what the store has against what it must have. `whole` says that everything must be readable.
     pub(super) fn check_store(&mut self, store: &Store, disk: &SimDisk, whole: bool) {
         for (id, upload) in &mut self.uploads {
+            let length: u64 = upload.files.iter().map(|file| self.files[*file]).sum();
             let looked = disk.aside(|| store.load(id));
             let record = match looked {
                 Ok(record) => record,
@@ -238,7 +349,6 @@ impl Oracle {
             upload.can_be(state, "the store", id);
             upload.settle(state);
             let Some(record) = record else { continue };
-            let length = self.files[upload.file];
             assert!(record.length.is_none_or(|told| told == length), "{id} has another length");
             upload.expires = record.expires;
             let body = disk.aside(|| {
@@ -250,8 +360,9 @@ impl Oracle {
                 assert!(!whole, "the bytes of {id} can't be read");
                 continue;
             };
+            let truth = upload.files.iter().flat_map(|file| stretch(*file, 0, self.files[*file]));
             assert!(
-                bytes == stretch(upload.file, 0, record.offset),
+                bytes.len() as u64 == record.offset && truth.take(bytes.len()).eq(bytes),
                 "{id} has bytes that are not the client's"
             );
         }
@@ -287,8 +398,9 @@ impl Oracle {
 
     /// The uploads of a file that are complete.
     pub(super) fn complete(&self, file: usize) -> usize {
-        let whole = [Some(self.files[file])].into();
-        self.uploads.values().filter(|upload| upload.file == file && upload.now == whole).count()
+        let length = self.files[file];
+        let of_file = |upload: &&Upload| upload.files == [file] || !upload.parts.is_empty();
+        self.uploads.values().filter(of_file).filter(|upload| upload.now == [Some(length)].into()).count()
     }
 
     pub(super) fn on_lock_call(&mut self, now: Instant, owner: Owner, _op: OpId, call: &LockCall) {
@@ -325,8 +437,17 @@ impl Oracle {
         }
         assert!(*fresh || lock.overdue.is_empty(), "{key}: {:?} may still be writing", lock.overdue);
         assert!(*fence > lock.highest || lock.highest == Fence(0), "{key}: a fencing number came again");
+        if *fresh {
+            lock.warned.insert(owner);
+        }
         lock.highest = *fence;
         lock.holder = Some((owner, now.after(ttl)));
+    }
+
+    /// A writer is about to write. One that was warned keeps out of its predecessor's way.
+    pub(super) fn on_append(&self, id: &UploadId, owner: Owner, fresh: bool) {
+        let warned = self.locks.get(id).is_some_and(|lock| lock.warned.contains(&owner));
+        assert!(fresh || !warned, "{id}: {owner:?} writes where another may still be writing");
     }
 
     /// The lock service begins anew, with numbers above all others.

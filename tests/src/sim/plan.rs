@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use tus_mio_server::http1;
 use tus_proto::Config;
-use tus_redb::{Durability, Options};
+use tus_redb::{Durability, Events, Options};
 
 use super::choice::Choice;
 
@@ -20,6 +20,8 @@ pub(super) struct Plan {
     /// The most bytes of one request's body, where there is a limit.
     pub(super) max_chunk: Option<u64>,
     pub(super) files: Vec<u64>,
+    /// Which files become one in the end, by their indices; that one's length stands behind theirs.
+    pub(super) finals: Vec<Vec<usize>>,
     pub(super) clients: Vec<Role>,
     pub(super) faults: Faults,
     /// How many steps until the faults end.
@@ -35,6 +37,10 @@ pub(super) struct Role {
     pub(super) lies: bool,
     /// It removes the upload, sooner or later.
     pub(super) terminates: bool,
+    /// The file is a part of a final.
+    pub(super) partial: bool,
+    /// It uploads nothing, and makes this final of its parts.
+    pub(super) makes: Option<usize>,
 }
 
 /// Which faults there may be; each by how often in ten thousand steps, or in a hundred chances.
@@ -84,16 +90,16 @@ impl Faults {
         }
         let mut rate = |rates: &[u64]| if choice.percent(45) { choice.pick(rates) } else { 0 };
         Self {
-            crash: rate(&[5, 20, 60]),
+            crash: rate(&[10, 40, 100]),
             die: rate(&[10, 40, 100]),
             machine: rate(&[20, 60, 100, 100]),
             restart: rate(&[5, 20]),
-            io: rate(&[10, 40, 150]),
+            io: rate(&[40, 150, 500]),
             full: rate(&[10, 40, 150]),
             space: rate(&[10, 40]),
             short_writes: rate(&[0, 1]) == 1,
-            cut: rate(&[5, 20, 60]),
-            pause: rate(&[20, 100]),
+            cut: rate(&[10, 40, 80]),
+            pause: rate(&[50, 200, 500]),
             remote_locks: rate(&[0, 1]) == 1,
             lockless: rate(&[0, 0, 3, 15]),
         }
@@ -104,48 +110,64 @@ impl Plan {
     pub(super) fn draw(choice: &mut Choice) -> Self {
         let faults = Faults::draw(choice);
         let largest = choice.pick(&[40, 3_000, 20_000, 60_000]);
-        let files: Vec<u64> = (0..1 + choice.below(4))
+        let mut files: Vec<u64> = (0..1 + choice.below(4))
             .map(|_| if choice.one_in(12) { 0 } else { choice.magnitude(largest) })
             .collect();
         let crowd = choice.one_in(2);
+        let parallel = choice.one_in(3);
         let clients = (0..files.len()).flat_map(|file| {
             let count = if crowd { 1 + choice.below(3) } else { 1 };
             let roles: Vec<Role> = (0..count)
-                .map(|_| Role { file, lies: choice.one_in(4), terminates: choice.one_in(6) })
+                .map(|_| {
+                    let (lies, terminates) = (choice.one_in(4), choice.one_in(6) && !parallel);
+                    Role { file, lies, terminates, partial: parallel, makes: None }
+                })
                 .collect();
             roles
         });
-        let clients = clients.collect();
+        let mut clients: Vec<Role> = clients.collect();
+        let mut finals = Vec::new();
+        if parallel {
+            let parts: Vec<usize> = (0..files.len()).chain(choice.one_in(4).then_some(0)).collect();
+            let role =
+                Role { file: files.len(), lies: false, terminates: false, partial: false, makes: Some(0) };
+            clients.push(role);
+            files.push(parts.iter().map(|part| files[*part]).sum());
+            finals.push(parts);
+        }
         let millis = |choice: &mut Choice, of: &[u64]| Duration::from_millis(choice.pick(of));
-        let expiry = choice.one_in(4).then(|| millis(choice, &[1_000, 5_000, 60_000]));
+        let expiry = (choice.one_in(4) && !parallel).then(|| millis(choice, &[1_000, 5_000, 60_000]));
         // Not so small that a file takes hundreds of requests.
         let max_chunk = choice.one_in(5).then(|| largest / 16 + choice.magnitude(largest));
         let builder = Config::builder()
             .lock_wait(millis(choice, &[0, 50, 5_000]))
-            .lock_ttl(millis(choice, &[1_000, 10_000, 60_000]))
+            .lock_ttl(millis(choice, &[1_000, 1_000, 10_000, 60_000]))
             .checkpoint_bytes(choice.pick(&[1, 100, 5_000, 32 << 20]))
             .checkpoint_interval(millis(choice, &[1, 50, 2_000]))
             .upload_expiry(expiry)
             .max_chunk_size(max_chunk.unwrap_or(0))
-            .max_size(if choice.one_in(4) { largest } else { 0 });
+            .max_size(if choice.one_in(4) && !parallel { largest } else { 0 });
         let http = http1::Settings {
             body_timeout: millis(choice, &[500, 30_000, 30_000]),
             idle_timeout: millis(choice, &[500, 60_000]),
             drain_bytes: choice.pick(&[0, 100, 256 << 10]),
             ..http1::Settings::default()
         };
-        let durability = choice.pick(&[Durability::Strict, Durability::Strict, Durability::Eventual]);
+        let durability = choice.pick(&[Durability::Strict, Durability::Eventual]);
+        let kept = choice.one_in(2);
+        let events = Events { completed: kept, terminated: kept };
         let reserve_bytes = choice.pick(&[256 << 10, 256 << 10, 1 << 20]);
         Self {
             config: Arc::new(builder.build().expect("these values make sense")),
             http: Arc::new(http),
-            store: Options { durability, cache_bytes: 1 << 20, reserve_bytes, ..Options::default() },
+            store: Options { durability, cache_bytes: 1 << 20, reserve_bytes, events, ..Options::default() },
             expiry,
             max_chunk,
             files,
+            finals,
             clients,
             faults,
-            steps: choice.pick(&[300, 800, 2_000]),
+            steps: choice.pick(&[500, 1_500, 4_000]),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The loop: what may happen now, one thing of it, and again.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tus_proto::{Fence, Instant, LockTable, Owner};
 use tus_redb::{
@@ -28,6 +28,8 @@ pub(super) struct World {
     opens_at: Instant,
     clients: Vec<Client>,
     shelves: Vec<Shelf>,
+    /// How many calls of the disk must have been made before the next one may fail.
+    quiet_until: u64,
 }
 
 /// One thing that may happen.
@@ -58,7 +60,7 @@ impl World {
         env.note(|| "a new world".to_owned());
         let plan = env.plan.clone();
         env.note(|| format!("{plan:?}"));
-        Self { env, server: None, opens_at: Instant::from_micros(0), clients, shelves }
+        Self { env, server: None, opens_at: Instant::from_micros(0), clients, shelves, quiet_until: 0 }
     }
 
     pub(super) fn run(mut self) -> Report {
@@ -147,8 +149,15 @@ impl World {
         match (action, &mut self.server) {
             (Action::Client(index), server) => {
                 let up = server.as_ref().is_some_and(|server| !server.ending);
+                let role = env.plan.clients[index];
+                if let Some(makes) = role.makes {
+                    let parts = &env.plan.finals[makes];
+                    let urls: Option<Vec<_>> =
+                        parts.iter().map(|part| self.shelves[*part].url.clone()).collect();
+                    self.shelves[role.file].parts = urls.unwrap_or_default();
+                }
                 let client = &mut self.clients[index];
-                client.act(env, &mut self.shelves[env.plan.clients[index].file], up);
+                client.act(env, &mut self.shelves[role.file], up);
             }
             (Action::Up(id), _) => deliver(env, id, true),
             (Action::Down(id), _) => deliver(env, id, false),
@@ -206,11 +215,14 @@ impl World {
             (happens(faults.io), happens(faults.full), happens(faults.space), happens(faults.pause));
         let Some(server) = &mut self.server else { return };
         let Env { disk, choice, plan, .. } = &mut self.env;
-        if io || full {
+        // With eventual durability a failed sync must be noted somewhere: a disk that fails again at once, or for
+        // long, can't.
+        let eventual = plan.store.durability == Durability::Eventual;
+        if full || (io && !(eventual && disk.calls() < self.quiet_until)) {
             let from = disk.calls() + choice.below(30);
-            // With eventual durability a failed sync must be noted somewhere: a disk that fails for long can't.
-            let most = if io && plan.store.durability == Durability::Eventual { 3 } else { 4 };
+            let most = if io && eventual { 3 } else { 4 };
             let until = from + choice.pick(&[1, 1, 2, 40][..most]);
+            self.quiet_until = until + 60;
             let fault = if full { Fault::Full } else { choice.pick(&[Fault::Io, Fault::Evict]) };
             disk.fail(from..until, fault);
         }
@@ -223,7 +235,7 @@ impl World {
         if pause && !server.connections.is_empty() {
             let links: Vec<LinkId> = server.connections.keys().copied().collect();
             let link = choice.pick(&links);
-            let until = Duration::from_micros(choice.magnitude(200_000_000));
+            let until = Duration::from_millis(choice.pick(&[10, 1_500, 12_000, 100_000]));
             self.env.report.faults += 1;
             self.env.note(|| format!("{link:?} hangs for {until:?}"));
             server.pause(link, self.env.later(until));
@@ -326,12 +338,21 @@ impl World {
             self.step();
         }
         let Self { mut env, server, shelves, .. } = self;
-        let Some(server) = server else { panic!("the server does not come up again") };
+        let Some(mut server) = server else { panic!("the server does not come up again") };
         assert!(server.connections.is_empty(), "connections that nobody uses: {:?}", server.connections);
         assert!(env.plan.faults.remote_locks || env.locks.is_empty(), "locks that nobody holds");
+        server.store.flush().expect("a healthy disk takes a flush");
+        env.oracle.on_flush(&server.store, &env.disk);
+        while server.store.outbox_len().expect("a healthy disk can be read") > 0 {
+            server.tell_events(&mut env);
+            server.store.flush().expect("a healthy disk takes a flush");
+        }
+        env.oracle.check_events();
         let store = server.store;
+        for _ in 0..100 {
+            let _ = store.materialize(u64::MAX).expect("a healthy disk lets finals be gathered");
+        }
         store.flush().expect("a healthy disk takes a flush");
-        env.oracle.on_flush(&store, &env.disk);
         while store.reclaim(64).expect("a healthy disk lets files go") > 0 {}
         env.oracle.check_store(&store, &env.disk, true);
         assert_eq!(store.verify().expect("a healthy disk can be read"), []);
@@ -358,12 +379,13 @@ fn deliver(env: &mut Env, id: LinkId, up: bool) {
 
 /// Each data file is some upload's.
 fn check_files(store: &Store, disk: &SimDisk) {
-    let mut extents = 0;
+    let mut paths = BTreeSet::new();
     for record in store.list(None, usize::MAX).expect("a healthy disk can be read") {
         let description = store.describe(&record.id).expect("a healthy disk can be read");
-        extents += description.iter().flat_map(|d| &d.extents).filter(|e| e.file_len.is_some()).count();
+        let extents = description.into_iter().flat_map(|description| description.extents);
+        paths.extend(extents.filter(|extent| extent.file_len.is_some()).map(|extent| extent.path));
     }
     let dirs = disk.list("data").expect("it is there");
     let files = dirs.iter().map(|dir| disk.list(&format!("data/{dir}")).expect("it is there").len());
-    assert_eq!(files.sum::<usize>(), extents, "data files that are nobody's");
+    assert_eq!(files.sum::<usize>(), paths.len(), "data files that are nobody's");
 }

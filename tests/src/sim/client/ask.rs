@@ -35,13 +35,25 @@ impl Client {
             self.done = true;
             return self.hang_up(env);
         }
+        if self.role.makes.is_some() && shelf.url.is_none() && shelf.parts.is_empty() {
+            return self.pause(env);
+        }
         let lies = self.role.lies && !env.over && env.choice.one_in(3);
         let draft = match (&shelf.url, self.offset) {
+            (None, _) if self.role.makes.is_some() => concat(&shelf.parts),
+            (Some(url), _) if self.role.makes.is_some() => look(url),
             (None, _) => self.create(env),
             (Some(url), _) if lies => self.lie(env, shelf, url),
             (Some(url), _) if self.role.terminates && env.choice.one_in(12) => terminate(url),
             (Some(url), None) => look(url),
             (Some(url), Some(_)) if env.choice.one_in(10) => look(url),
+            (Some(url), Some(offset)) if offset >= self.length(env) && self.undeclared => {
+                let Draft { request, kind, .. } = empty(url, offset);
+                Draft::of(request.with("Upload-Length", self.length(env)), kind)
+            }
+            (Some(url), Some(offset)) if offset >= self.length(env) && env.choice.one_in(4) => {
+                empty(url, offset)
+            }
             (Some(url), Some(offset)) if offset >= self.length(env) => match self.role.terminates {
                 true => terminate(url),
                 false => look(url),
@@ -95,7 +107,10 @@ impl Client {
             true => Request::post().with("Upload-Defer-Length", 1),
             false => Request::post().with("Upload-Length", length),
         };
-        let request = request.with("Upload-Metadata", "name c2lt");
+        let mut request = request.with("Upload-Metadata", "name c2lt");
+        if self.role.partial {
+            request = request.with("Upload-Concat", "partial");
+        }
         if env.choice.one_in(2) || length == 0 {
             return Draft::of(request, Kind::Create(0));
         }
@@ -150,9 +165,9 @@ impl Client {
         let from = self.offset.unwrap_or_default().min(length);
         let to = if from < length { self.end_of_body(env, from) } else { length };
         let patch = |at: u64| Request::tus("PATCH", url).with("Upload-Offset", at).upload_type();
-        match env.choice.below(6) {
+        match env.choice.below(8) {
             // Bytes that are not what their checksum says, none of which may ever be seen.
-            0 | 1 if to > from => {
+            0 | 1 | 6 | 7 if to > from => {
                 let truth = stretch(file, from, to);
                 let lies: Vec<u8> = truth.iter().map(|byte| !byte).collect();
                 let checksum = checksum(env, &truth);
@@ -203,6 +218,17 @@ impl Client {
 
 fn look(url: &str) -> Draft {
     Draft::of(Request::tus("HEAD", url), Kind::Look)
+}
+
+fn concat(parts: &[String]) -> Draft {
+    let header = format!("final;{}", parts.join(" "));
+    Draft::of(Request::post().with("Upload-Concat", header), Kind::Concat)
+}
+
+/// Some clients end so.
+fn empty(url: &str, at: u64) -> Draft {
+    let request = Request::tus("PATCH", url).with("Upload-Offset", at).upload_type();
+    Draft::of(request, Kind::Write { from: at, to: at })
 }
 
 fn terminate(url: &str) -> Draft {

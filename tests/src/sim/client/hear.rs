@@ -2,6 +2,8 @@
 //! protocol.
 
 use super::{Asked, Client, Kind, Shelf};
+use tus_redb::Durability;
+
 use crate::{message::Answer, sim::env::Env};
 
 impl Client {
@@ -26,7 +28,23 @@ impl Client {
                 }
                 self.pause(env);
             }
-            (Kind::Look, 200) => self.offset = told,
+            (Kind::Look, 200) => {
+                self.offset = told;
+                self.undeclared = answer.value("Upload-Defer-Length").is_some();
+                if told.is_none() {
+                    self.pause(env);
+                    // A power cut may have taken back what the parts' clients believe to be done.
+                    self.done = env.over && env.plan.store.durability == Durability::Eventual;
+                }
+            }
+            (Kind::Concat, 201) => self.adopt(shelf, asked, answer),
+            (Kind::Concat, _) => {
+                let lost = env.plan.store.durability == Durability::Eventual;
+                assert!(status != 400 || lost, "parts that were told of are not there: {code}");
+                shelf.parts.clear();
+                self.done = status == 400 && env.over;
+                self.pause(env);
+            }
             (Kind::Write { to, .. }, 204) => {
                 assert_eq!(told, Some(to), "another offset than was sent");
                 self.offset = told;
@@ -48,10 +66,12 @@ impl Client {
                 self.pause(env);
             }
         }
-        if self.offset == Some(self.length_of(env)) && matches!(asked.kind, Kind::Look) {
+        let whole = self.offset == Some(self.length_of(env)) && !self.undeclared;
+        if whole && matches!(asked.kind, Kind::Look) {
             shelf.finished = true;
             self.done = !self.role.terminates;
-            if self.done && !env.over && env.choice.percent(80) {
+            let alone = !self.role.partial && self.role.makes.is_none();
+            if self.done && alone && !env.over && env.choice.percent(80) {
                 // Once more, as long as things go wrong.
                 (self.done, self.offset) = (false, None);
                 shelf.url.take_if(|url| asked.url.as_ref() == Some(url));

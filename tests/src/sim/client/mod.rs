@@ -27,6 +27,8 @@ const CONTINUE_WAIT: Duration = Duration::from_secs(1);
 pub(super) struct Shelf {
     /// Where the upload is.
     pub(super) url: Option<String>,
+    /// Where the parts are that it is to be made of, as soon as all are known.
+    pub(super) parts: Vec<String>,
     /// It was created with its length deferred.
     deferred: bool,
     /// Somebody has removed it on purpose: nobody uploads it again.
@@ -51,6 +53,8 @@ pub(super) struct Client {
     asked: Option<Asked>,
     /// The offset as it was told last; none where it must be asked for.
     offset: Option<u64>,
+    /// The server does not know yet how long the upload is to be.
+    undeclared: bool,
     /// The largest body it sends: it learns what the server takes.
     most: u64,
     wake: Instant,
@@ -86,6 +90,8 @@ enum Kind {
         to: u64,
     },
     Terminate,
+    /// Makes a final of parts.
+    Concat,
     /// Any answer will do but a success.
     Lie,
     /// Any answer will do.
@@ -105,6 +111,7 @@ impl Client {
             received: Vec::new(),
             asked: None,
             offset: None,
+            undeclared: false,
             most: u64::MAX,
             wake: Instant::from_micros(0),
             give_up: Instant::from_micros(0),

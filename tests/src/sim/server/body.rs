@@ -213,6 +213,7 @@ fn end_body(now: Now, connection: &mut Connection, ending: Ending) {
         Ending::Failed(failure) => (AppendEnd::Failed(failure), None),
     };
     let digest: Option<Digest> = body.intake.and_then(|intake| intake.hasher).map(Hasher::finish);
+    request.body_whole = end == AppendEnd::BodyEnd;
     let completion = Completion::Appended { total: body.staged, end, digest };
     request.exchange.handle(now, Input::Store(body.op, completion));
     if let Some(input) = follows {

@@ -54,6 +54,8 @@ pub(super) enum Work {
     },
     FlushData,
     Reclaim,
+    /// Puts finals into one file.
+    Materialize,
 }
 
 /// What became of a body's bytes. The intake knows how much is staged.
@@ -119,14 +121,23 @@ impl Server {
                 let _ = self.store.reclaim(RECLAIM);
                 None
             }
+            Work::Materialize => {
+                let budget = env.choice.magnitude(50_000);
+                let gathered = self.store.materialize(budget);
+                env.note(|| format!("a worker: gathering is {gathered:?}"));
+                None
+            }
         };
         self.letters.extend(letter);
     }
 
     /// Queues a piece of housekeeping, unless it is queued already.
     pub(in crate::sim) fn keep_house(&mut self, env: &mut Env) {
-        let flush_data = env.choice.one_in(2) && self.store.needs_flush();
-        let work = if flush_data { Work::FlushData } else { Work::Reclaim };
+        let work = match env.choice.below(4) {
+            0 | 1 if self.store.needs_flush() => Work::FlushData,
+            2 if self.store.needs_materialize() => Work::Materialize,
+            _ => Work::Reclaim,
+        };
         let same = |job: &Job| job.owner.is_none() && job.work.name(None) == work.name(None);
         if !self.jobs.iter().any(same) {
             self.jobs.push(Job { link: None, owner: None, op: None, work });
@@ -152,6 +163,9 @@ impl Server {
 
     /// What the committer does beside commits.
     pub(in crate::sim) fn commit_nothing(&mut self, env: &mut Env) {
+        if env.plan.store.events.completed && env.choice.one_in(2) {
+            return self.tell_events(env);
+        }
         if self.failing || self.store.is_full() {
             let probed = self.store.probe();
             env.note(|| format!("the committer: a probe is {probed:?}"));
@@ -168,6 +182,20 @@ impl Server {
             let swept = self.store.sweep(env.now.wall, SWEEP);
             env.note(|| format!("the committer: a sweep is {swept:?}"));
             env.oracle.on_sweep(env.now.wall);
+        }
+    }
+}
+
+impl Server {
+    /// Tells somebody of the first events, and forgets those that were heard.
+    pub(in crate::sim) fn tell_events(&mut self, env: &mut Env) {
+        for entry in self.store.outbox(0, 3).unwrap_or_default() {
+            env.note(|| format!("event {}: {:?} of {}", entry.number, entry.kind, entry.record.id));
+            env.oracle.look_at_faults(&env.disk);
+            env.oracle.on_event(&entry);
+            if env.over || env.choice.one_in(2) {
+                let _ = self.store.commit(&[Change::Acknowledge { number: entry.number }]);
+            }
         }
     }
 }
@@ -206,6 +234,7 @@ impl Work {
             Self::Discard { .. } => "discards",
             Self::FlushData => "syncs all",
             Self::Reclaim => "reclaims",
+            Self::Materialize => "gathers",
         };
         match owner {
             Some(owner) => format!("{what} for {}", owner.0),

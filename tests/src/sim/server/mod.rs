@@ -69,6 +69,9 @@ pub(super) struct Request {
     gone_before: bool,
     /// It was held up by a pause.
     held_up: bool,
+    /// Its head announces a checksum: nothing of the body counts before all of it has come.
+    guarded: bool,
+    body_whole: bool,
 }
 
 /// The Append that follows once its new extent is in the record.
@@ -251,6 +254,14 @@ impl Server {
                 }
             });
         }
+    }
+
+    /// Whether a worker, the committer or a letter is on its way for this request.
+    fn has_work_for(&self, owner: Owner) -> bool {
+        let letter = |letter: &Letter| matches!(letter, Letter::Stored(to, ..) if *to == owner);
+        self.jobs.iter().any(|job| job.owner == Some(owner))
+            || self.commits.iter().any(|entry| entry.owner == owner)
+            || self.letters.iter().any(letter)
     }
 
     /// Whether nothing is under way at all.

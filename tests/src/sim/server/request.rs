@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use tus_proto::{
-    Abort, Command, Completion, Exchange, Failure, Framing, Hasher, Head, HookReply, Input, LockEvent, OpId,
-    Output, Response, UploadId,
+    Abort, Command, Completion, Exchange, Failure, Framing, Hasher, Head, HookReply, Input, LockCall,
+    LockEvent, OpId, Output, Response, UploadId,
 };
 use tus_redb::Change;
 
@@ -25,9 +25,9 @@ impl Server {
         let config = env.plan.config.clone();
         let begun = connection.http.with_head(false, |head| {
             let line = format!("{} {}", head.method, head.target);
-            (Exchange::new(config, head, entropy, now), line, about(head), head.framing)
+            (Exchange::new(config, head, entropy, now), line, about(head), is_guarded(head), head.framing)
         });
-        let Some((mut exchange, line, about, framing)) = begun else { return };
+        let Some((mut exchange, line, about, guarded, framing)) = begun else { return };
         if framing == Framing::Length(0) {
             connection.http.next(now.monotonic, &mut &[][..]);
         }
@@ -56,6 +56,8 @@ impl Server {
             head_since,
             gone_before,
             held_up: false,
+            guarded,
+            body_whole: framing == Framing::Length(0),
         });
     }
 
@@ -68,7 +70,13 @@ impl Server {
             progress = true;
             let owner = request.owner;
             match output {
-                Output::Lock(op, call) => env.lock(owner, op, call),
+                Output::Lock(op, call) => {
+                    if let LockCall::Release { .. } = call {
+                        let idle = request.body.is_none() && !self.has_work_for(owner);
+                        assert!(idle, "{owner:?} lets go of a lock, and is not done");
+                    }
+                    env.lock(owner, op, call);
+                }
                 Output::Store(op, command) => self.store(env, connection, op, command),
                 Output::Hook(op, _) => request.exchange.handle(env.now, Input::Hook(op, HookReply::Proceed)),
                 Output::Continue => connection.http.send_continue(env.now.monotonic),
@@ -99,8 +107,13 @@ impl Server {
                 let completion = self.store.look_up(&id);
                 self.complete(env, connection, op, completion);
             }
-            Command::Open { .. } | Command::Concat { .. } => {
+            Command::Open { .. } => {
                 self.complete(env, connection, op, Completion::Failed(Failure::Unavailable));
+            }
+            Command::Concat { record, parts, max, delete_parts } => {
+                env.oracle.on_concat(&record.id, &parts);
+                request.about = Some((record.id.clone(), 0));
+                self.change(request_entry(request, op, Change::Concat { record, parts, max, delete_parts }));
             }
             Command::Create { record } => {
                 let file = env.users.get(&connection.link).map_or(0, |user| env.plan.clients[*user].file);
@@ -109,6 +122,7 @@ impl Server {
                 self.change(request_entry(request, op, Change::Create(record)));
             }
             Command::Append { id, fence, at, max, fresh, digest } => {
+                env.oracle.on_append(&id, request.owner, fresh);
                 let opening = Opening { id, fence, at, max, digest, stopped: false };
                 if fresh && max > 0 {
                     let change = Change::Fresh { id: opening.id.clone(), fence, at };
@@ -158,6 +172,8 @@ impl Server {
     fn commit(&mut self, connection: &mut Connection, op: OpId, commit: Command) {
         let Some(request) = &connection.request else { return };
         let Command::Commit { id, fence, from, to, length, expires, finish } = commit else { return };
+        let verified = !request.guarded || request.body_whole || from == to;
+        assert!(verified, "{id}: {from}..{to} are to be committed, and are not verified");
         // An upload that its length alone completes may have garbage behind its end, too.
         let ending = || self.store.append(&id, fence, from).ok().map(|sink| sink.syncer());
         let syncer = request.syncer.clone().or_else(|| if finish { ending() } else { None });
@@ -218,6 +234,14 @@ impl Server {
 
 fn request_entry(request: &Request, op: OpId, change: Change) -> Entry {
     Entry { owner: request.owner, op, change }
+}
+
+/// Whether a head announces a checksum.
+fn is_guarded(head: &Head<'_>) -> bool {
+    let named =
+        |name: &str, value: &str| head.values(name).any(|found| found.eq_ignore_ascii_case(value.as_bytes()));
+    let chunked = head.framing == Framing::Chunked;
+    head.values("Upload-Checksum").next().is_some() || (chunked && named("Trailer", "Upload-Checksum"))
 }
 
 /// The upload that a request names.
