@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::Path, sync::Arc, thread::JoinHandle, time::Duration};
 
 use tempfile::TempDir;
-use tus_mio_server::{Handle, Server, Settings};
+use tus_mio_server::{Address, Handle, Server, Settings};
 
 /// A server that runs until it is dropped.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ impl Running {
     /// Starts one on what another has left.
     pub fn start_in(dir: Arc<TempDir>, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings {
-            listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 0)).into()],
             data_dir: dir.path().join("data"),
             threads: 2,
             workers: 2,
@@ -33,7 +33,8 @@ impl Running {
         };
         change(&mut settings);
         let server = Server::bind(settings).unwrap();
-        let (address, handle) = (server.addresses()[0], server.handle());
+        let handle = server.handle();
+        let address = server.addresses().iter().find_map(Address::tcp).unwrap();
         let thread = std::thread::spawn(|| server.run().map_err(|error| error.to_string()));
         Self { address, handle, thread: Some(thread), dir }
     }

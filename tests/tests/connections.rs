@@ -371,6 +371,23 @@ fn a_shutdown_in_the_middle_of_a_body_commits_what_arrived() {
 }
 
 #[test]
+fn a_drain_closes_the_idle_and_serves_who_has_just_connected() {
+    let server = Running::start(|settings| settings.shutdown_timeout = Duration::from_secs(20));
+    let mut fresh = Client::connect(server.address());
+    // Accepted after the fresh one, so that one is accepted, too.
+    let mut kept = Client::connect(server.address());
+    assert!(kept.is_kept());
+    server.handle().shutdown();
+    kept.expect_close().unwrap();
+    fresh.request(&Request::bare("OPTIONS", "/files"));
+    let answer = fresh.answer(false).unwrap();
+    assert_eq!((answer.status, answer.value("Connection")), (204, Some("close")));
+    fresh.expect_close().unwrap();
+    drop(fresh);
+    server.join().unwrap();
+}
+
+#[test]
 fn a_head_that_does_not_end_is_answered_in_time() {
     let server = Running::start(|settings| settings.http.head_timeout = Duration::from_millis(50));
     let mut client = Client::connect(server.address());

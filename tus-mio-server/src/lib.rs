@@ -7,6 +7,7 @@
 mod blocking;
 pub mod hooks;
 pub mod http1;
+mod listen;
 mod locks;
 pub mod page;
 mod paths;
@@ -14,6 +15,7 @@ mod runtime;
 mod server;
 
 pub use blocking::{Blocking, Reply, ReplyBody};
+pub use listen::{Address, AddressError, Inherited};
 pub use locks::{Caller, LockService};
 pub use paths::SettingsError;
 pub use server::{Handle, ServeError, Server, Settings};

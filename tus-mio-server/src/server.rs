@@ -19,6 +19,7 @@ use tus_redb::{Durability, OpenError, Store};
 use crate::{
     hooks::{HookSet, Hooks},
     http1,
+    listen::{Address, Inherited, Listener},
     locks::LockService,
     page::Page,
     paths::SettingsError,
@@ -27,14 +28,11 @@ use crate::{
     },
 };
 
-/// How many connections may wait to be accepted.
-const BACKLOG: i32 = 1024;
-
 /// What a server is to be. Made from the defaults, with what differs changed.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where to listen; port 0 for one of the system's choice. Default `127.0.0.1:8080`.
-    pub listen: Vec<SocketAddr>,
+    /// Where to listen. Default `127.0.0.1:8080`.
+    pub listen: Vec<Address>,
     /// Where uploads are kept; made if it is not there. Default `./tus-data`.
     pub data_dir: PathBuf,
     /// What an acknowledgement survives. Default strict: a power cut.
@@ -83,7 +81,7 @@ impl Default for Settings {
     fn default() -> Self {
         let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
-            listen: vec![SocketAddr::from(([127, 0, 0, 1], 8080))],
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 8080)).into()],
             data_dir: PathBuf::from("./tus-data"),
             durability: Durability::Strict,
             protocol: Config::default(),
@@ -124,7 +122,7 @@ pub struct Server {
     shared: Arc<Shared>,
     loops: Vec<EventLoop>,
     workers: usize,
-    addresses: Vec<SocketAddr>,
+    addresses: Vec<Address>,
 }
 
 /// Ends a server from another thread.
@@ -139,12 +137,22 @@ impl Server {
     /// # Errors
     /// The environment's: an address in use, a directory that can't be written or is in use. The caller's, where
     /// [`Settings::check`] finds something.
-    pub fn bind(mut settings: Settings) -> Result<Self, ServeError> {
+    pub fn bind(settings: Settings) -> Result<Self, ServeError> {
+        Self::bind_with(settings, Inherited::default())
+    }
+
+    /// The same, with listening sockets that the process was started with beside those of the settings.
+    ///
+    /// # Errors
+    /// As [`bind`](Self::bind).
+    pub fn bind_with(mut settings: Settings, inherited: Inherited) -> Result<Self, ServeError> {
         settings.check().map_err(ServeError::Settings)?;
-        let listeners: Vec<_> =
-            settings.listen.iter().map(|address| listen(*address)).collect::<Result<_, _>>()?;
-        let addresses = listeners.iter().map(|listener| listener.local_addr().map_err(ServeError::System));
-        let addresses = addresses.collect::<Result<_, _>>()?;
+        let mut listeners = inherited.into_listeners();
+        for address in &settings.listen {
+            let failed = |error| ServeError::Listen(address.clone(), error);
+            listeners.push(Listener::bind(address).map_err(failed)?);
+        }
+        let addresses = listeners.iter().map(|listener| listener.address().clone()).collect();
         let hooks = settings.hooks.take().map(HookSet::new);
         settings.protocol.set_hooks(hooks.as_ref().map(HookSet::before).unwrap_or_default());
         let options = tus_redb::Options {
@@ -199,8 +207,8 @@ impl Server {
         Ok(Self { shared, loops, workers: settings.workers.clamp(1, 64), addresses })
     }
 
-    /// The addresses it listens on, in the order of the settings, ports resolved.
-    pub fn addresses(&self) -> &[SocketAddr] {
+    /// The addresses it listens on, ports resolved: inherited ones, then those of the settings, in their order.
+    pub fn addresses(&self) -> &[Address] {
         &self.addresses
     }
 
@@ -282,33 +290,17 @@ fn named(role: &str, index: usize) -> thread::Builder {
     thread::Builder::new().name(format!("{role}-{index}")).stack_size(512 << 10)
 }
 
-fn listen(address: SocketAddr) -> Result<mio::net::TcpListener, ServeError> {
-    let bound = || {
-        let socket =
-            socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
-        if address.is_ipv6() {
-            // `[::]` beside `0.0.0.0` is two listeners, not one in the other's way.
-            socket.set_only_v6(true)?;
-        }
-        socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        Ok(mio::net::TcpListener::from_std(socket.into()))
-    };
-    bound().map_err(|error| ServeError::Listen(address, error))
-}
-
 impl Handle {
     /// Asks the server to end. The first time it drains: no new connections, what is under way is answered,
     /// bodies are cut off after the shutdown's time with what arrived committed. The second time it ends at
     /// once.
     pub fn shutdown(&self) {
-        self.shared
-            .shutdowns
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| Some(n.saturating_add(1)))
-            .ok();
-        for mailbox in self.shared.mailboxes.iter() {
+        let more = |n: u8| Some(n.saturating_add(1));
+        let before = self.shared.shutdowns.fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
+        // A drain begins where connections come from; an end is everywhere at once.
+        let drains = before == Ok(0);
+        let told = self.shared.mailboxes.iter().enumerate();
+        for (_, mailbox) in told.filter(|(index, _)| !drains || *index == runtime::ACCEPTING) {
             mailbox.post(Message::Shutdown);
         }
         if let Some(deliverer) = self.shared.deliverer() {
@@ -329,7 +321,9 @@ pub enum ServeError {
     /// The settings contradict themselves.
     Settings(SettingsError),
     /// It can't listen on this address.
-    Listen(SocketAddr, io::Error),
+    Listen(Address, io::Error),
+    /// What it was started with are not all sockets to listen on.
+    Inherited(io::Error),
     /// The store can't be opened.
     Store(OpenError),
     /// The system gives no threads, no sockets or no events.
@@ -339,13 +333,14 @@ pub enum ServeError {
 impl fmt::Display for ServeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Listen(address, error) if error.kind() == io::ErrorKind::AddrInUse => {
+            Self::Listen(address @ Address::Tcp(_), error) if error.kind() == io::ErrorKind::AddrInUse => {
                 write!(
                     f,
                     "can't listen on {address}: the address is in use by another program; choose another port, or 0"
                 )
             }
             Self::Listen(address, error) => write!(f, "can't listen on {address}: {error}"),
+            Self::Inherited(error) => write!(f, "can't listen on what the process was started with: {error}"),
             Self::Settings(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
             Self::System(error) => write!(f, "the system can't run the server: {error}"),
@@ -356,7 +351,7 @@ impl fmt::Display for ServeError {
 impl std::error::Error for ServeError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Listen(_, error) | Self::System(error) => Some(error),
+            Self::Listen(_, error) | Self::Inherited(error) | Self::System(error) => Some(error),
             Self::Settings(error) => Some(error),
             Self::Store(error) => Some(error),
         }

@@ -1,9 +1,10 @@
 //! The flags and their defaults. What `--help` says of a flag stands here, once; so does its name in the
 //! environment, which is always `TUS_` and the flag in capitals.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use tus_mio_server::Address;
 
 use super::value;
 
@@ -73,10 +74,11 @@ pub(crate) enum Command {
 /// The flags of `serve`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ServeArgs {
-    /// Address and port to listen on; may be repeated. Port 0 lets the system choose
-    #[arg(long, env = "TUS_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
+    /// Address and port to listen on, or unix:PATH; may be repeated. Port 0 lets the system choose [default: the
+    /// sockets that the process was started with, else 127.0.0.1:8080]
+    #[arg(long, env = "TUS_LISTEN", value_name = "ADDRESS")]
     #[arg(value_parser = value::address, value_delimiter = ',', help_heading = "Network")]
-    pub(crate) listen: Vec<SocketAddr>,
+    pub(crate) listen: Vec<Address>,
 
     /// Path of the uploads in URLs
     #[arg(
@@ -352,6 +354,15 @@ mod tests {
         };
         assert_eq!(format!("{:?}", bare.serve), format!("{named:?}"));
         assert_eq!((named.max_size, named.no_demo), (10_000_000_000, true));
+    }
+
+    #[test]
+    fn the_unit_in_the_documentation_starts_it() {
+        let unit = include_str!("../../../docs/systemd.md");
+        let line = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap_or_default();
+        let cli = parse(line);
+        assert!(cli.serve.listen.is_empty(), "the sockets are systemd's");
+        assert_eq!(cli.serve.data_dir.as_os_str(), "/var/lib/tus");
     }
 
     #[test]

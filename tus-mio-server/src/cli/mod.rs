@@ -4,6 +4,7 @@ mod args;
 mod json;
 mod logging;
 mod metadata;
+mod notify;
 mod report;
 mod serve;
 mod store;

@@ -13,24 +13,29 @@ use signal_hook::{
     consts::{SIGINT, SIGTERM},
     iterator::Signals,
 };
-use tus_mio_server::{Handle, Server, Settings, http1};
+use tus_mio_server::{Address, Handle, Inherited, Server, Settings, http1};
 
 use super::{
     Failure,
     args::{Durability, ServeArgs},
-    logging,
+    logging, notify,
 };
 
 /// Serves until a signal ends it.
 pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
-    let settings = settings(args)?;
+    let mut settings = settings(args)?;
     logging::start(args.log_level, args.log_format);
+    let inherited = Inherited::from_env().map_err(failed)?;
+    if args.listen.is_empty() && !inherited.is_empty() {
+        settings.listen.clear();
+    }
     let base_path = settings.protocol.base_path().to_owned();
     raise_descriptor_limit();
-    let server = Server::bind(settings).map_err(failed)?;
+    let server = Server::bind_with(settings, inherited).map_err(failed)?;
     // Whoever reads the lines may signal at once: so signals come first.
     shut_down_on_signals(server.handle())?;
     announce(&mut io::stdout().lock(), &server, &base_path);
+    notify::ready();
     server.run().map_err(failed)
 }
 
@@ -75,7 +80,7 @@ fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
     check_listeners(args)?;
     check_deadlines(args)?;
     let settings = Settings {
-        listen: args.listen.clone(),
+        listen: if args.listen.is_empty() { Settings::default().listen } else { args.listen.clone() },
         data_dir: args.data_dir.clone(),
         durability: match args.durability {
             Durability::Strict => tus_redb::Durability::Strict,
@@ -109,10 +114,15 @@ fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
 /// The same address twice would only show as a port in use, by ourselves.
 fn check_listeners(args: &ServeArgs) -> Result<(), Failure> {
     let mut seen = BTreeSet::new();
-    let twice = args.listen.iter().find(|address| address.port() != 0 && !seen.insert(**address));
+    let twice = args.listen.iter().find(|address| !may_repeat(address) && !seen.insert(*address));
     twice.map_or(Ok(()), |address| {
         Err(Failure::Usage(format!("--listen names {address} twice: name it once")))
     })
+}
+
+/// Each port 0 is another one.
+fn may_repeat(address: &Address) -> bool {
+    address.tcp().is_some_and(|address| address.port() == 0)
 }
 
 /// A head that may take for ever, or a connection that may idle for ever, is an invitation to fill the server.
@@ -131,8 +141,11 @@ fn check_deadlines(args: &ServeArgs) -> Result<(), Failure> {
 /// One line a listener. Where nobody reads them, the server serves all the same.
 fn announce(out: &mut impl Write, server: &Server, base_path: &str) {
     let path = if base_path.is_empty() { "/" } else { base_path };
-    let lines: String =
-        server.addresses().iter().map(|address| format!("listening on http://{address}{path}\n")).collect();
+    let line = |address: &Address| match address {
+        Address::Tcp(address) => format!("listening on http://{address}{path}\n"),
+        Address::Unix(_) => format!("listening on {address}\n"),
+    };
+    let lines: String = server.addresses().iter().map(line).collect();
     if let Err(error) = out.write_all(lines.as_bytes()).and_then(|()| out.flush()) {
         tracing::debug!(%error, "standard output is closed");
     }
@@ -150,6 +163,7 @@ fn shut_down_on_signals(handle: Handle) -> Result<(), Failure> {
             }
             let name = signal_hook::low_level::signal_name(signal).unwrap_or("signal");
             tracing::info!("{name}: ending; another signal ends at once");
+            notify::stopping();
             handle.shutdown();
         }
     };
@@ -195,7 +209,7 @@ mod tests {
     fn each_flag_reaches_its_setting() {
         let settings = settings_of(&[
             "--listen=127.0.0.1:0",
-            "--listen=127.0.0.1:0,[::1]:81",
+            "--listen=127.0.0.1:0,[::1]:81,unix:/run/tus.sock",
             "--base-path=/up/",
             "--location-base-url=https://example.org/up",
             "--cors-allow-origin=https://a.example,https://b.example",
@@ -248,7 +262,9 @@ mod tests {
             .lock_wait(Duration::from_secs(1))
             .lock_ttl(Duration::from_secs(2));
         let expected = Settings {
-            listen: ["127.0.0.1:0", "127.0.0.1:0", "[::1]:81"].map(|text| text.parse().unwrap()).to_vec(),
+            listen: ["127.0.0.1:0", "127.0.0.1:0", "[::1]:81", "unix:/run/tus.sock"]
+                .map(|text| text.parse().unwrap())
+                .to_vec(),
             data_dir: "/d".into(),
             durability: tus_redb::Durability::Eventual,
             protocol: protocol.build().unwrap(),
@@ -303,6 +319,7 @@ mod tests {
             (&["--base-path=/healthz", "--metrics-path=none"], "another base path"),
             (&["--idle-timeout=0s"], "--idle-timeout can't be 0"),
             (&["--listen=127.0.0.1:81", "--listen=127.0.0.1:81"], "127.0.0.1:81 twice"),
+            (&["--listen=unix:/a", "--listen=unix:/a"], "unix:/a twice"),
         ] {
             let Err(Failure::Usage(text)) = settings_of(flags) else { panic!("{flags:?}") };
             assert!(text.contains(hint), "{flags:?}: {text}");

@@ -1,8 +1,9 @@
 //! How sizes, durations, addresses and switches are written, on the command line and in the environment.
 //! Each parser's error is the reader's to mend, so it says how.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
+use tus_mio_server::{Address, AddressError};
 use tus_proto::Algorithm;
 
 /// No size is larger: tus lengths are at most 2^63-1.
@@ -122,10 +123,8 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// An address to listen on.
-pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
-    text.trim()
-        .parse()
-        .map_err(|_| "write an IP address and a port, as 127.0.0.1:8080, 0.0.0.0:80 or [::1]:8080".into())
+pub(crate) fn address(text: &str) -> Result<Address, String> {
+    text.trim().parse().map_err(|error: AddressError| error.to_string())
 }
 
 /// A parser of whole numbers from 1 to `most`.

@@ -55,6 +55,13 @@ impl Timer {
         }
     }
 
+    /// Leaves at most this much time, if it runs.
+    pub(super) fn hasten(&mut self, now: Instant, most: Duration) {
+        if let Self::Running { at, .. } = self {
+            *at = (*at).min(now.after(most));
+        }
+    }
+
     /// Stops, if it runs for this reason.
     pub(super) fn freeze(&mut self, now: Instant, reason: Reason) {
         if let Self::Running { reason: running, at } = *self

@@ -1,5 +1,7 @@
 //! When a connection is read from, written to and closed, and by which clock.
 
+use std::time::Duration;
+
 use tus_proto::Instant;
 
 use super::Reason;
@@ -119,9 +121,18 @@ impl Conn {
 
     /// The server is shutting down: an idle connection closes, any other after its answer.
     pub fn shutdown(&mut self, now: Instant) {
+        self.shutdown_within(now, Duration::ZERO);
+    }
+
+    /// The same, but where a request is likely to be on its way an idle connection waits for it, so long at most.
+    pub fn shutdown_within(&mut self, now: Instant, patience: Duration) {
         self.last = true;
         if self.is_idle() {
-            self.close();
+            if patience.is_zero() {
+                self.close();
+            } else {
+                self.timer.hasten(now, patience);
+            }
         } else if let Phase::Answered(_) = self.phase {
             self.phase = Phase::Answered(Then::Linger);
             self.settle(now);

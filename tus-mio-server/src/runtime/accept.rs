@@ -3,18 +3,19 @@
 
 use std::{io, os::fd::AsRawFd, sync::atomic::Ordering, time::Duration};
 
-use mio::{Interest, Registry, Token, net::TcpStream, unix::SourceFd};
+use mio::{Interest, Registry, Token, unix::SourceFd};
 
 use super::{
     ConnectionId,
     connection::Connection,
     event_loop::{EventLoop, GENERATION_SHIFT, Slot, TOKEN_HALF},
     mailbox::Message,
+    socket::{Accepted, Socket},
 };
 use crate::http1::Conn;
 
 /// How long a new connection has for its first request before it counts as idle.
-const WELCOME: Duration = Duration::from_secs(1);
+pub(super) const WELCOME: Duration = Duration::from_secs(1);
 
 /// How long to wait before accepting again where the system could not.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -43,15 +44,15 @@ impl EventLoop {
     }
 
     /// The one that waits for room, or the next of the listener.
-    fn next_socket(&mut self, index: usize) -> Option<TcpStream> {
+    fn next_socket(&mut self, index: usize) -> Option<Accepted> {
         if let Some(held) = self.held.take() {
             return Some(held);
         }
         loop {
             let error = match self.listeners.get(index)?.accept() {
-                Ok((socket, _)) => {
+                Ok(accepted) => {
                     self.shared.metrics.accepted.inc();
-                    return Some(socket);
+                    return Some(accepted);
                 }
                 Err(error) => error,
             };
@@ -92,16 +93,15 @@ impl EventLoop {
         }
     }
 
-    fn hand_out(&mut self, socket: TcpStream) {
-        // Answers are small and whole: there is nothing to wait for before one is sent.
-        if let Err(error) = socket.set_nodelay(true) {
+    fn hand_out(&mut self, accepted: Accepted) {
+        if let Err(error) = accepted.socket.send_at_once() {
             tracing::debug!(%error, "a connection keeps Nagle's algorithm");
         }
         let to = self.accept_to;
         self.accept_to = (to + 1) % self.shared.mailboxes.len();
         match self.shared.mailboxes.get(to).filter(|_| to != self.index) {
-            Some(mailbox) => mailbox.post(Message::Accepted(socket)),
-            None => self.admit(socket),
+            Some(mailbox) => mailbox.post(Message::Accepted(accepted)),
+            None => self.admit(accepted),
         }
     }
 
@@ -125,7 +125,7 @@ impl EventLoop {
     }
 
     /// Takes a new connection up.
-    pub(super) fn admit(&mut self, mut socket: TcpStream) {
+    pub(super) fn admit(&mut self, mut accepted: Accepted) {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot::default());
             (self.slots.len() - 1) as u32
@@ -134,22 +134,22 @@ impl EventLoop {
         // Generation 0 is the listeners'.
         entry.generation = if entry.generation as usize == TOKEN_HALF { 1 } else { entry.generation + 1 };
         let id = ConnectionId { slot, generation: entry.generation };
-        if let Err(error) = register(self.poll.registry(), &mut socket, id) {
+        if let Err(error) = register(self.poll.registry(), &mut accepted.socket, id) {
             tracing::warn!(%error, "a connection can't be watched");
             self.free.push(slot);
             return self.one_less();
         }
         let mut http = Conn::new(self.shared.http.clone(), self.now.monotonic);
         if self.is_draining() {
-            http.shutdown(self.now.monotonic);
+            http.shutdown_within(self.now.monotonic, WELCOME);
         }
         let since = self.now.monotonic;
-        self.slots[slot as usize].connection = Some(Box::new(Connection::new(id, socket, http, since)));
+        self.slots[slot as usize].connection = Some(Box::new(Connection::new(id, accepted, http, since)));
         self.with_connection(id, |_, _| {});
     }
 }
 
-fn register(registry: &Registry, socket: &mut TcpStream, id: ConnectionId) -> io::Result<()> {
+fn register(registry: &Registry, socket: &mut Socket, id: ConnectionId) -> io::Result<()> {
     registry.register(socket, token(id), Interest::READABLE | Interest::WRITABLE)
 }
 
@@ -157,7 +157,7 @@ fn register(registry: &Registry, socket: &mut TcpStream, id: ConnectionId) -> io
 /// told when this begins again.
 pub(super) fn listen_for_input(
     registry: &Registry,
-    socket: &TcpStream,
+    socket: &Socket,
     id: ConnectionId,
     input: bool,
 ) -> io::Result<()> {

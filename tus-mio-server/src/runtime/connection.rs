@@ -2,20 +2,22 @@
 
 use std::{
     io::{ErrorKind, Read, Write},
-    net::Shutdown,
+    net::{IpAddr, Shutdown},
     sync::Arc,
+    time::Duration,
 };
 
-use mio::net::TcpStream;
 use tus_proto::{Exchange, Instant, Now, OpId, Owner};
 use tus_redb::{Source, Syncer};
 
 use super::{
     ConnectionId,
+    accept::WELCOME,
     body::Body,
     buffers::{BUFFER, Unread},
     download::Download,
     hooked::Asked,
+    socket::{Accepted, Socket},
 };
 use crate::http1::Conn;
 
@@ -28,7 +30,9 @@ const BODY_READ: usize = BUFFER;
 #[derive(Debug)]
 pub(super) struct Connection {
     pub id: ConnectionId,
-    pub socket: Arc<TcpStream>,
+    pub socket: Arc<Socket>,
+    /// The other end's address; none at a UNIX socket.
+    pub peer: Option<IpAddr>,
     pub http: Conn,
     /// What was read and `http` has not taken yet.
     pub unread: Unread,
@@ -108,10 +112,11 @@ pub(super) enum ReadEnd {
 }
 
 impl Connection {
-    pub(super) fn new(id: ConnectionId, socket: TcpStream, http: Conn, since: Instant) -> Self {
+    pub(super) fn new(id: ConnectionId, accepted: Accepted, http: Conn, since: Instant) -> Self {
         Self {
             id,
-            socket: Arc::new(socket),
+            socket: Arc::new(accepted.socket),
+            peer: accepted.peer,
             http,
             unread: Unread::default(),
             served: false,
@@ -129,6 +134,12 @@ impl Connection {
             download: None,
             scheduled: None,
         }
+    }
+
+    /// How long its next request is waited for where the server would rather end it: one that has just connected
+    /// is about to ask.
+    pub(super) fn welcome(&self) -> Duration {
+        if self.served { Duration::ZERO } else { WELCOME }
     }
 
     /// Nothing is owed any more, by either side.

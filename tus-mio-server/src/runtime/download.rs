@@ -103,6 +103,9 @@ impl EventLoop {
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn limit_unsent(connection: &Connection) {
+    if connection.peer.is_none() {
+        return;
+    }
     let socket = socket2::SockRef::from(&*connection.socket);
     if let Err(error) = socket.set_tcp_notsent_lowat(UNSENT) {
         tracing::debug!(%error, "a download fills its send buffer");

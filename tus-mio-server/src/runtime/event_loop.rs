@@ -7,11 +7,7 @@ use std::{
     time::Duration,
 };
 
-use mio::{
-    Events, Interest, Poll, Token,
-    event::Event,
-    net::{TcpListener, TcpStream},
-};
+use mio::{Events, Interest, Poll, Token, event::Event};
 use tus_proto::{Abort, Code, Input, Instant, LockEvent, Now, Owner};
 
 use super::{
@@ -23,9 +19,10 @@ use super::{
     locks,
     mailbox::Message,
     metrics::Expired,
+    socket::Accepted,
     timers::Timers,
 };
-use crate::http1::Reason;
+use crate::{http1::Reason, listen::Listener};
 
 /// The waker's token. Listeners follow, then come the connections: generation and slot.
 pub(crate) const WAKER: Token = Token(0);
@@ -34,6 +31,9 @@ pub(super) const GENERATION_SHIFT: u32 = usize::BITS / 2;
 
 /// The largest slot, and the largest generation.
 pub(super) const TOKEN_HALF: usize = (1 << GENERATION_SHIFT) - 1;
+
+/// The loop that accepts connections, and the first that learns of a shutdown.
+pub(crate) const ACCEPTING: usize = 0;
 
 /// How long a connection may take to end once the shutdown's time is over and its body was cut.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -44,7 +44,7 @@ pub(crate) struct EventLoop {
     pub(super) index: usize,
     pub(super) shared: Arc<Shared>,
     pub(super) poll: Poll,
-    pub(super) listeners: Vec<TcpListener>,
+    pub(super) listeners: Vec<Listener>,
     pub(super) accept_to: usize,
     pub(super) slots: Vec<Slot>,
     pub(super) free: Vec<u32>,
@@ -62,7 +62,7 @@ pub(crate) struct EventLoop {
     /// Connections that have used up their steps and want more.
     pub(super) again: Vec<ConnectionId>,
     /// A connection that there was no room for.
-    pub(super) held: Option<TcpStream>,
+    pub(super) held: Option<Accepted>,
     /// When to accept again after the system could not.
     accept_at: Option<Instant>,
     drain: Drain,
@@ -118,7 +118,7 @@ impl EventLoop {
     ///
     /// # Errors
     /// The system's, if it can't watch the listener.
-    pub(crate) fn listen(&mut self, mut listener: TcpListener) -> io::Result<()> {
+    pub(crate) fn listen(&mut self, mut listener: Listener) -> io::Result<()> {
         let token = Token(FIRST_LISTENER + self.listeners.len());
         self.poll.registry().register(&mut listener, token, Interest::READABLE)?;
         self.listeners.push(listener);
@@ -201,7 +201,7 @@ impl EventLoop {
 
     fn on_message(&mut self, message: Message) {
         match message {
-            Message::Accepted(socket) => self.admit(socket),
+            Message::Accepted(accepted) => self.admit(accepted),
             Message::AcceptAgain => self.accept_all(),
             Message::MakeRoom(tries) => self.make_room(tries),
             Message::Lock(owner, event) => self.lock_events.push_back((owner, event)),
@@ -309,8 +309,15 @@ impl EventLoop {
         self.held = None;
         if !self.is_draining() {
             self.drain = Drain::Until(self.now.monotonic.after(self.shared.shutdown_timeout));
+            if self.index == ACCEPTING {
+                // Behind every connection that it has handed out: none comes to a loop that is gone.
+                let others = self.shared.mailboxes.iter().skip(ACCEPTING + 1);
+                others.for_each(|mailbox| mailbox.post(Message::Shutdown));
+            }
         }
-        self.for_each(|this, connection| connection.http.shutdown(this.now.monotonic));
+        self.for_each(|this, connection| {
+            connection.http.shutdown_within(this.now.monotonic, connection.welcome())
+        });
     }
 
     fn cut_short(&mut self, connection: &mut Connection) {

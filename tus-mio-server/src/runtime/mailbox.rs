@@ -2,16 +2,16 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use mio::{Waker, net::TcpStream};
+use mio::Waker;
 use tus_proto::{Completion, HookReply, LockEvent, OpId, Owner};
 
-use super::{ConnectionId, sending::Sent, workers::BodyDone};
+use super::{ConnectionId, sending::Sent, socket::Accepted, workers::BodyDone};
 
 /// Something for an event loop to do.
 #[derive(Debug)]
 pub(crate) enum Message {
     /// A new connection to serve.
-    Accepted(TcpStream),
+    Accepted(Accepted),
     /// There may be room for new connections again.
     AcceptAgain,
     /// A new connection waits: close one that is idle, or pass this on to so many other loops.

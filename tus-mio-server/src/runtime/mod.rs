@@ -26,6 +26,7 @@ mod metrics;
 mod request;
 mod routes;
 mod sending;
+mod socket;
 mod splice;
 mod stay;
 mod timers;
@@ -49,13 +50,14 @@ pub(crate) use clock::Clock;
 pub(crate) use committer::Committer;
 pub(crate) use deliverer::{Deliverer, event, last_number};
 pub(crate) use delivery::{Pauses, may_follow};
-pub(crate) use event_loop::{EventLoop, WAKER};
+pub(crate) use event_loop::{ACCEPTING, EventLoop, WAKER};
 pub(crate) use hooked::Hooked;
 pub(crate) use intake::Intake;
 pub(crate) use locks::Locks;
 pub(crate) use mailbox::{Mailbox, Message, lock};
 pub(crate) use marks::Marks;
 pub(crate) use metrics::Metrics;
+pub(crate) use socket::{Accepted, Socket};
 pub(crate) use workers::Workers;
 
 /// Names a connection of one event loop. A slot is used again, a generation is not: what is late for one

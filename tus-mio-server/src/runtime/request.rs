@@ -20,13 +20,13 @@ impl EventLoop {
     /// A head is complete: the server answers by itself, or an exchange begins.
     pub(super) fn begin_request(&mut self, connection: &mut Connection) {
         let now = self.now;
+        connection.served = true;
         let begun = connection.http.with_head(false, |head| self.take_up(head));
         let (mut exchange, label, framing) = match begun {
             Some(Ok(begun)) => begun,
             Some(Err(response)) => return connection.http.respond(now.monotonic, &response),
             None => return,
         };
-        connection.served = true;
         if framing == Framing::Length(0) {
             // The end of an empty body needs no byte to be read.
             connection.http.next(now.monotonic, &mut &[][..]);
@@ -141,6 +141,7 @@ impl EventLoop {
                 method = label.method,
                 target = label.target,
                 status = response.status(),
+                peer = connection.peer.map(tracing::field::display),
                 micros,
                 id
             );

@@ -3,9 +3,10 @@
 
 use std::io::{ErrorKind, Write};
 
-use mio::net::TcpStream;
 use tus_proto::Failure;
 use tus_redb::Source;
+
+use super::socket::Socket;
 
 /// How much is copied at once where it must be copied.
 const BUFFER: usize = 64 << 10;
@@ -34,7 +35,7 @@ pub(crate) enum SendEnd {
 
 /// Sends what is in an upload from `from` up to `to`, or as much of it as the socket takes. `buffer` is made
 /// large enough when it is needed.
-pub(super) fn send(socket: &TcpStream, mut source: Source, from: u64, to: u64, buffer: &mut Vec<u8>) -> Sent {
+pub(super) fn send(socket: &Socket, mut source: Source, from: u64, to: u64, buffer: &mut Vec<u8>) -> Sent {
     let mut at = from;
     let mut copy = false;
     let end = loop {
@@ -54,7 +55,7 @@ pub(super) fn send(socket: &TcpStream, mut source: Source, from: u64, to: u64, b
 
 /// One step, at least one byte. None where it can't be done this way.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn by_kernel(socket: &TcpStream, source: &mut Source, at: u64, to: u64) -> Option<Result<u64, SendEnd>> {
+fn by_kernel(socket: &Socket, source: &mut Source, at: u64, to: u64) -> Option<Result<u64, SendEnd>> {
     use rustix::io::Errno;
 
     let run = match source.file_at(at) {
@@ -75,13 +76,13 @@ fn by_kernel(socket: &TcpStream, source: &mut Source, at: u64, to: u64) -> Optio
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn by_kernel(_: &TcpStream, _: &mut Source, _: u64, _: u64) -> Option<Result<u64, SendEnd>> {
+fn by_kernel(_: &Socket, _: &mut Source, _: u64, _: u64) -> Option<Result<u64, SendEnd>> {
     None
 }
 
 /// One step through a buffer. What the socket does not take of it is read again the next time.
 fn by_hand(
-    mut socket: &TcpStream,
+    mut socket: &Socket,
     source: &mut Source,
     at: u64,
     to: u64,
@@ -110,6 +111,7 @@ mod tests {
 
     use std::{io::Read, net, sync::Arc, thread, time::Duration};
 
+    use mio::net::TcpStream;
     use tus_proto::{Completion, Fence, UploadId};
     use tus_redb::{
         Change, Options, Store,
@@ -151,13 +153,13 @@ mod tests {
         id
     }
 
-    fn pair() -> (TcpStream, net::TcpStream) {
+    fn pair() -> (Socket, net::TcpStream) {
         let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
         let peer = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         peer.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let (socket, _) = listener.accept().unwrap();
         socket.set_nonblocking(true).unwrap();
-        (TcpStream::from_std(socket), peer)
+        (Socket::Tcp(TcpStream::from_std(socket)), peer)
     }
 
     fn bytes(len: usize) -> Vec<u8> {

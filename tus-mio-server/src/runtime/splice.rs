@@ -3,10 +3,9 @@
 
 use std::io::{ErrorKind, Read};
 
-use mio::net::TcpStream;
-
 use super::{
     intake::Intake,
+    socket::Socket,
     stay::Stay,
     workers::{BodyDone, MoveEnd},
 };
@@ -26,7 +25,7 @@ impl Mover {
     /// Moves at most `limit` bytes, or as many as come while the stay lasts.
     pub(super) fn run(
         &mut self,
-        socket: &TcpStream,
+        socket: &Socket,
         mut intake: Intake,
         limit: u64,
         mut stay: Stay<'_>,
@@ -41,7 +40,7 @@ impl Mover {
 
     fn copy(
         &mut self,
-        socket: &TcpStream,
+        socket: &Socket,
         intake: &mut Intake,
         limit: u64,
         stay: &mut Stay<'_>,
@@ -78,7 +77,6 @@ impl Mover {
 mod linux {
     use std::os::fd::OwnedFd;
 
-    use mio::net::TcpStream;
     use rustix::{
         io::Errno,
         pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice},
@@ -87,6 +85,7 @@ mod linux {
 
     use super::super::{
         intake::Intake,
+        socket::Socket,
         stay::Stay,
         workers::{MoveEnd, QUANTUM},
     };
@@ -108,7 +107,7 @@ mod linux {
         /// None where it can't be done this way, with nothing taken.
         pub(super) fn run(
             &mut self,
-            socket: &TcpStream,
+            socket: &Socket,
             intake: &mut Intake,
             limit: u64,
             stay: &mut Stay<'_>,

@@ -4,9 +4,10 @@
 
 use std::time::{Duration, Instant};
 
-use mio::net::TcpStream;
-
-use super::workers::{QUANTUM, Workers};
+use super::{
+    socket::Socket,
+    workers::{QUANTUM, Workers},
+};
 
 /// The most bytes moved in one stay.
 pub(super) const SHARE: u64 = 4 * QUANTUM;
@@ -43,7 +44,7 @@ impl<'a> Stay<'a> {
     }
 
     /// The socket has no more. Waits for a moment, where that is likely to pay. Tells whether there is more now.
-    pub(super) fn wait(&mut self, socket: &TcpStream) -> bool {
+    pub(super) fn wait(&mut self, socket: &Socket) -> bool {
         if self.burst < BURST || self.is_over() || self.workers.are_wanted() {
             return false;
         }
@@ -57,7 +58,7 @@ impl<'a> Stay<'a> {
 }
 
 /// Whether there is something to read, or to learn by reading, within this time.
-fn readable(socket: &TcpStream, within: Duration) -> bool {
+fn readable(socket: &Socket, within: Duration) -> bool {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     let mut sockets = [PollFd::new(socket, PollFlags::IN)];
     let Ok(within) = Timespec::try_from(within) else { return false };
@@ -73,15 +74,17 @@ mod tests {
         net::{TcpListener, TcpStream as Peer},
     };
 
+    use mio::net::TcpStream;
+
     use super::{super::workers::Job, *};
 
     /// Both ends of a connection.
-    fn connection() -> (TcpStream, Peer) {
+    fn connection() -> (Socket, Peer) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let peer = Peer::connect(listener.local_addr().unwrap()).unwrap();
         let socket = listener.accept().unwrap().0;
         socket.set_nonblocking(true).unwrap();
-        (TcpStream::from_std(socket), peer)
+        (Socket::Tcp(TcpStream::from_std(socket)), peer)
     }
 
     /// A stay that is not over in this test, however slow the machine is.

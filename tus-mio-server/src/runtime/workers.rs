@@ -10,7 +10,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mio::net::TcpStream;
 use tus_proto::{Completion, Failure, Fence, Hasher, OpId, Owner, UploadId};
 use tus_redb::{Source, Store, Syncer};
 
@@ -20,6 +19,7 @@ use super::{
     intake::Intake,
     mailbox::{Mailbox, Message, lock},
     sending::send,
+    socket::Socket,
     splice::Mover,
     stay::{SHARE, Stay},
 };
@@ -51,11 +51,11 @@ pub(crate) struct Address {
 #[derive(Debug)]
 pub(crate) enum Job {
     /// Moves at most `limit` bytes that are nothing but body from the socket to the store.
-    Move { to: Address, socket: Arc<TcpStream>, intake: Intake, limit: u64 },
+    Move { to: Address, socket: Arc<Socket>, intake: Intake, limit: u64 },
     /// Writes decoded body bytes.
     Write { to: Address, intake: Intake, data: Vec<u8> },
     /// Sends at most `limit` bytes of an upload, from this one on, to the socket.
-    Send { to: Address, socket: Arc<TcpStream>, source: Source, from: u64, limit: u64 },
+    Send { to: Address, socket: Arc<Socket>, source: Source, from: u64, limit: u64 },
     /// Brings data to the disk, then its record to the committer.
     Sync { syncer: Syncer, finish_at: Option<u64>, entry: Entry },
     /// Reads staged bytes back and hashes them.

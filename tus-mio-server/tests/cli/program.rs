@@ -3,6 +3,7 @@
 
 use std::{
     io::{BufRead, BufReader, Read},
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     process::{Child, ChildStderr, ChildStdout, Command, Stdio},
     sync::{
@@ -18,6 +19,9 @@ use tempfile::TempDir;
 
 /// Far beyond what any of these runs takes: who reaches it hangs.
 const LIMIT: Duration = Duration::from_secs(30);
+
+/// The program.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_tus-mio-server");
 
 /// Held for reading while a test has a store open itself, for writing while it starts the program: what is
 /// started has all open files of this process for a moment, and with them the lock of a store.
@@ -68,9 +72,27 @@ impl Place {
 
     /// Starts the program.
     pub(crate) fn start(&self, arguments: &[&str], environment: &[(&str, &str)], stdout: Stdio) -> Running {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tus-mio-server"));
-        command.args(arguments).env_clear().envs(environment.iter().copied()).current_dir(self.0.path());
-        command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped());
+        let mut command = Command::new(PROGRAM);
+        command.args(arguments).envs(environment.iter().copied()).stdin(Stdio::null()).stdout(stdout);
+        self.spawn(command)
+    }
+
+    /// Starts the program as systemd would for two sockets that listen. A command can pass no descriptor but the
+    /// usual three: so the shell puts two of those where they belong.
+    pub(crate) fn activate(&self, sockets: [OwnedFd; 2], arguments: &[&str], notify: &Path) -> Running {
+        let [first, second] = sockets;
+        let mut command = Command::new("/bin/sh");
+        let script =
+            "exec 3<&0 4>&1 </dev/null >/dev/null; export LISTEN_PID=$$ LISTEN_FDS=2; exec \"$0\" \"$@\"";
+        command.args(["-c", script, PROGRAM]).args(arguments).env("NOTIFY_SOCKET", notify);
+        command.stdin(first).stdout(second);
+        self.spawn(command)
+    }
+
+    fn spawn(&self, mut command: Command) -> Running {
+        let kept: Vec<_> =
+            command.get_envs().filter_map(|(k, v)| Some((k.to_owned(), v?.to_owned()))).collect();
+        command.env_clear().envs(kept).current_dir(self.0.path()).stderr(Stdio::piped());
         let starting = STARTING.write().unwrap_or_else(PoisonError::into_inner);
         let mut child = command.spawn().unwrap();
         drop(starting);

@@ -53,7 +53,7 @@ fn help_explains_each_flag_with_its_default() {
     for help in [bare.assert_quiet_success(), named.assert_quiet_success()] {
         let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
         for (flag, default) in [
-            ("listen", "127.0.0.1:8080"),
+            ("listen", "the sockets that the process was started with, else 127.0.0.1:8080"),
             ("data-dir", "./tus-data"),
             ("base-path", "/files"),
             ("max-size", "0"),

@@ -1,5 +1,7 @@
 //! How connections end: lingering, the end of the input, shutdown, reset.
 
+use std::time::Duration;
+
 use super::*;
 
 #[test]
@@ -94,6 +96,12 @@ fn shutdown_closes_the_idle_and_lets_others_finish() {
     let mut fresh = Peer::new();
     fresh.conn.shutdown(at(0));
     assert!(fresh.conn.is_closed());
+
+    let mut awaited = Peer::new();
+    awaited.conn.shutdown_within(at(0), Duration::from_millis(5));
+    assert_eq!(awaited.conn.deadline(), Some((at(5), Reason::Idle)));
+    awaited.feed(GET);
+    assert!(awaited.wire().contains("Connection: close\r\n"), "the request that was on its way is served");
 
     let mut in_head = Peer::new();
     in_head.feed(&GET[..9]).conn.shutdown(at(0));

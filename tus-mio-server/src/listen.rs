@@ -1,0 +1,323 @@
+//! Where a server listens: at addresses of its own, TCP or UNIX, and at sockets that whoever started it had open.
+
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    os::unix::fs::{FileTypeExt, MetadataExt},
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use listenfd::ListenFd;
+use mio::{
+    Interest, Registry, Token,
+    event::Source,
+    net::{TcpListener, UnixListener},
+};
+use socket2::{Domain, SockAddr, Type};
+
+use crate::{
+    runtime::{Accepted, Socket},
+    server::ServeError,
+};
+
+/// How many connections may wait to be accepted.
+const BACKLOG: i32 = 1024;
+
+/// Where to listen. As text `127.0.0.1:8080`, `[::1]:8080` or `unix:/path`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Address {
+    /// An IP address and a TCP port; port 0 for one of the system's choice.
+    Tcp(SocketAddr),
+    /// The path of a UNIX socket. Its file is made when the server binds, with the permissions that the process's
+    /// umask leaves, and removed when the server stops listening. One that a dead server has left is replaced.
+    Unix(PathBuf),
+}
+
+impl Address {
+    /// The TCP address, if it is one.
+    pub fn tcp(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(address) => Some(*address),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        Self::Tcp(address)
+    }
+}
+
+impl FromStr for Address {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.strip_prefix("unix:") {
+            Some("") => Err(AddressError(())),
+            Some(path) => Ok(Self::Unix(path.into())),
+            None => text.parse().map(Self::Tcp).map_err(|_| AddressError(())),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// The text names no address to listen at. Whoever wrote it is at fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressError(());
+
+impl fmt::Display for AddressError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "write an IP address and a port, as 127.0.0.1:8080, 0.0.0.0:80 or [::1]:8080, or a path, as unix:/run/tus.sock",
+        )
+    }
+}
+
+impl std::error::Error for AddressError {}
+
+/// Listening sockets that this process was started with, by the protocol of systemd (`LISTEN_FDS`): they outlive
+/// it, and what connects meanwhile waits for its successor.
+#[derive(Debug, Default)]
+pub struct Inherited(Vec<Listener>);
+
+impl Inherited {
+    /// Takes them over, and the variables that tell of them out of the environment: to be called once, while the
+    /// process has one thread.
+    ///
+    /// # Errors
+    /// The environment's: a descriptor that is no listening TCP or UNIX socket.
+    pub fn from_env() -> Result<Self, ServeError> {
+        let mut passed = ListenFd::from_env();
+        let taken = (0..passed.len()).map(|index| take(&mut passed, index).map_err(ServeError::Inherited));
+        taken.collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn into_listeners(self) -> Vec<Listener> {
+        self.0
+    }
+}
+
+fn take(passed: &mut ListenFd, index: usize) -> io::Result<Listener> {
+    let (socket, address) = if let Ok(Some(listener)) = passed.take_tcp_listener(index) {
+        listener.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(listener);
+        let address = Address::Tcp(listener.local_addr()?);
+        (Listening::Tcp(listener), address)
+    } else {
+        let none = || io::Error::new(io::ErrorKind::InvalidInput, "a descriptor was passed twice");
+        let listener = passed.take_unix_listener(index)?.ok_or_else(none)?;
+        listener.set_nonblocking(true)?;
+        let path = listener.local_addr()?.as_pathname().map(Path::to_owned);
+        (Listening::Unix(UnixListener::from_std(listener)), Address::Unix(path.unwrap_or_default()))
+    };
+    // Whoever opened it removes its file.
+    Ok(Listener { socket, address, _file: None })
+}
+
+/// A socket that listens.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    socket: Listening,
+    address: Address,
+    /// Removed with it.
+    _file: Option<SocketFile>,
+}
+
+#[derive(Debug)]
+enum Listening {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Listener {
+    pub(crate) fn bind(address: &Address) -> io::Result<Self> {
+        match address {
+            Address::Tcp(address) => bind_tcp(*address),
+            Address::Unix(path) => bind_unix(path),
+        }
+    }
+
+    /// The address, its port resolved.
+    pub(crate) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// The next connection that waits.
+    pub(crate) fn accept(&self) -> io::Result<Accepted> {
+        Ok(match &self.socket {
+            Listening::Tcp(listener) => {
+                let (socket, peer) = listener.accept()?;
+                Accepted { socket: Socket::Tcp(socket), peer: Some(peer.ip().to_canonical()) }
+            }
+            Listening::Unix(listener) => Accepted { socket: Socket::Unix(listener.accept()?.0), peer: None },
+        })
+    }
+
+    fn source(&mut self) -> &mut dyn Source {
+        match &mut self.socket {
+            Listening::Tcp(listener) => listener,
+            Listening::Unix(listener) => listener,
+        }
+    }
+}
+
+impl Source for Listener {
+    fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        self.source().register(registry, token, interests)
+    }
+
+    fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        self.source().reregister(registry, token, interests)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        self.source().deregister(registry)
+    }
+}
+
+fn bind_tcp(address: SocketAddr) -> io::Result<Listener> {
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    if address.is_ipv6() {
+        // `[::]` beside `0.0.0.0` is two listeners, not one in the other's way.
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    let listener = TcpListener::from_std(socket.into());
+    let address = Address::Tcp(listener.local_addr()?);
+    Ok(Listener { socket: Listening::Tcp(listener), address, _file: None })
+}
+
+fn bind_unix(path: &Path) -> io::Result<Listener> {
+    let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    let address = SockAddr::unix(path)?;
+    if let Err(error) = socket.bind(&address) {
+        if error.kind() != io::ErrorKind::AddrInUse {
+            return Err(error);
+        }
+        remove_stale(path, &address)?;
+        socket.bind(&address)?;
+    }
+    let file = SocketFile::at(path)?;
+    socket.listen(BACKLOG)?;
+    Ok(Listener {
+        socket: Listening::Unix(UnixListener::from_std(socket.into())),
+        address: Address::Unix(path.to_owned()),
+        _file: Some(file),
+    })
+}
+
+/// Removes the socket that a server has left that is no more. One that is alive answers, or is too busy to.
+fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
+    let taken = |text| Err(io::Error::new(io::ErrorKind::AddrInUse, text));
+    if !path.symlink_metadata()?.file_type().is_socket() {
+        return taken("there is a file that is no socket; remove it, or choose another path");
+    }
+    let caller = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    caller.set_nonblocking(true)?;
+    match caller.connect(address) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error),
+        _ => taken("another program listens there; choose another path"),
+    }
+}
+
+/// The file of a UNIX socket that this process has bound.
+#[derive(Debug)]
+struct SocketFile {
+    path: PathBuf,
+    /// Device and inode: another server's socket may stand there by the time we go.
+    identity: (u64, u64),
+}
+
+impl SocketFile {
+    fn at(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), identity: identity(path)? })
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if identity(&self.path).is_ok_and(|identity| identity == self.identity)
+            && let Err(error) = std::fs::remove_file(&self.path)
+        {
+            tracing::warn!(%error, path = %self.path.display(), "a socket's file stays");
+        }
+    }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    path.symlink_metadata().map(|found| (found.dev(), found.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::os::unix::net;
+
+    use super::*;
+
+    #[test]
+    fn addresses_are_told_as_they_are_read() {
+        for text in ["127.0.0.1:80", "[::1]:0", "unix:/run/a b.sock", "unix:here.sock"] {
+            assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
+        }
+        for bad in ["", "unix:", "8080", "localhost:8080", "/run/tus.sock", "UNIX:/run/tus.sock"] {
+            assert_eq!(bad.parse::<Address>(), Err(AddressError(())), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_socket_left_behind_is_replaced_and_a_live_one_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        // The standard library's listener leaves its file behind.
+        drop(net::UnixListener::bind(&path).unwrap());
+        let listener = bind_unix(&path).unwrap();
+        assert_eq!(bind_unix(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        net::UnixStream::connect(&path).unwrap();
+        assert_eq!(listener.accept().unwrap().peer, None);
+        drop(listener);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_file_that_is_no_socket_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        std::fs::write(&path, "precious").unwrap();
+        assert!(bind_unix(&path).unwrap_err().to_string().contains("no socket"));
+        assert_eq!(std::fs::read(&path).unwrap(), b"precious");
+    }
+
+    #[test]
+    fn what_a_successor_has_put_there_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        let listener = bind_unix(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let _successor = net::UnixListener::bind(&path).unwrap();
+        drop(listener);
+        assert!(net::UnixStream::connect(&path).is_ok());
+    }
+}
