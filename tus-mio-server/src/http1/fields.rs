@@ -1,5 +1,7 @@
 //! Field lines, and the values of the fields that concern the connection: lists, `Host`, `Connection`, `Expect`.
 
+use std::net::Ipv6Addr;
+
 use smallvec::{SmallVec, smallvec};
 
 /// Names and values, in their order.
@@ -50,37 +52,49 @@ pub(super) fn check_host(fields: &Fields<'_>, required: bool) -> Result<(), Malf
     }
 }
 
-/// Whether this is `uri-host [ ":" port ]` with a host that is not empty: what `Host` holds, and an absolute or
-/// authority-form target. Without userinfo, which RFC 9110 section 4.2.4 has us treat as an error.
+/// Whether this is `uri-host [ ":" port ]` with a host that is not empty: what `Host` holds, and an absolute
+/// target. Without userinfo, which RFC 9110 section 4.2.4 has us treat as an error.
 pub(super) fn is_authority(text: &[u8]) -> bool {
-    let (host_ok, rest) = match text {
-        [b'[', literal @ ..] => {
-            let end = literal.iter().position(|byte| *byte == b']').unwrap_or(0);
-            let allowed = |byte: &u8| is_reg_name(*byte) || *byte == b':';
-            (end > 0 && literal[..end].iter().all(allowed), literal.get(end + 1..).unwrap_or(b"?"))
-        }
-        _ => {
-            let end = text.iter().position(|byte| *byte == b':').unwrap_or(text.len());
-            (end > 0 && is_host_name(&text[..end]), &text[end..])
-        }
-    };
-    let port_ok = match rest {
-        [] => true,
-        [b':', port @ ..] => port.len() <= 5 && port.iter().all(u8::is_ascii_digit),
-        _ => false,
-    };
-    host_ok && port_ok
+    port_of(text).is_some()
 }
 
-/// RFC 3986 section 3.2.2, reg-name: a percent sign begins two hexadecimal digits.
-fn is_host_name(name: &[u8]) -> bool {
+/// What is behind the host's colon, empty where there is none; `None` where this is no authority at all.
+pub(super) fn port_of(text: &[u8]) -> Option<&[u8]> {
+    let end = match text {
+        [b'[', literal @ ..] => literal.iter().position(|byte| *byte == b']')? + 2,
+        _ => text.iter().position(|byte| *byte == b':').unwrap_or(text.len()),
+    };
+    let (host, rest) = text.split_at(end);
+    let port = if rest.is_empty() { rest } else { rest.strip_prefix(b":")? };
+    let number = str::from_utf8(port).ok().and_then(|digits| digits.parse::<u16>().ok());
+    let port_ok = port.is_empty() || (port.iter().all(u8::is_ascii_digit) && number.is_some());
+    (is_host(host) && port_ok).then_some(port)
+}
+
+/// RFC 3986 section 3.2.2: an address in brackets, or a name, where a percent sign begins two hexadecimal digits.
+fn is_host(host: &[u8]) -> bool {
+    if let [b'[', literal @ .., b']'] = host {
+        let address = str::from_utf8(literal).ok().and_then(|text| text.parse::<Ipv6Addr>().ok());
+        return address.is_some() || is_later_address(literal);
+    }
     let encoded =
-        |at: usize| name.get(at + 1..at + 3).is_some_and(|code| code.iter().all(u8::is_ascii_hexdigit));
-    name.iter().enumerate().all(|(at, byte)| is_reg_name(*byte) || (*byte == b'%' && encoded(at)))
+        |at: usize| host.get(at + 1..at + 3).is_some_and(|code| code.iter().all(u8::is_ascii_hexdigit));
+    let mut bytes = host.iter().enumerate();
+    !host.is_empty() && bytes.all(|(at, byte)| is_reg_name(*byte) || (*byte == b'%' && encoded(at)))
 }
 
+/// RFC 3986 section 3.2.2, IPvFuture.
+fn is_later_address(literal: &[u8]) -> bool {
+    let Some(dot) = literal.iter().position(|byte| *byte == b'.') else { return false };
+    let (version, address) = (&literal[..dot], &literal[dot + 1..]);
+    let [b'v' | b'V', version @ ..] = version else { return false };
+    let all = |text: &[u8], allowed: fn(&u8) -> bool| !text.is_empty() && text.iter().all(allowed);
+    all(version, u8::is_ascii_hexdigit) && all(address, |byte| is_reg_name(*byte) || *byte == b':')
+}
+
+/// Without the comma that RFC 3986 allows: no host has one, and where somebody has joined two `Host` lines, one does.
 fn is_reg_name(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte)
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=".contains(&byte)
 }
 
 /// RFC 9110 section 5.6.2.

@@ -2,7 +2,7 @@
 
 use tus_proto::{Code, Framing};
 
-use super::fields::{self, Fields, is_authority, is_token};
+use super::fields::{self, Fields, is_authority, is_token, port_of};
 use super::framing;
 
 /// The protocol's minor version, as far as it matters.
@@ -53,8 +53,8 @@ impl<'b> Parts<'b> {
         Ok(Request {
             version: self.version,
             framing,
-            // RFC 9112 section 9.3.
-            persistent: !option("close") && (http11 || option("keep-alive")),
+            // RFC 9112 section 9.3. What follows a CONNECT may be meant for the tunnel that it does not get.
+            persistent: !option("close") && (http11 || option("keep-alive")) && self.method != "CONNECT",
             // RFC 9110 section 10.1.1: HTTP/1.0 does not know it.
             expects_continue: http11 && fields::names(&self.fields, "Expect", "100-continue"),
         })
@@ -97,7 +97,8 @@ fn version(protocol: &[u8]) -> Result<Version, Code> {
 /// RFC 9112 section 3.2: the four forms of a target, each for its methods. None has a fragment.
 fn check_target(method: &str, target: &str) -> Result<(), Code> {
     let well_formed = match (method, target) {
-        ("CONNECT", authority) => is_authority(authority.as_bytes()),
+        // RFC 9110 section 9.3.6: a port is required.
+        ("CONNECT", authority) => port_of(authority.as_bytes()).is_some_and(|port| !port.is_empty()),
         (_, "*") => method == "OPTIONS",
         (_, target) if target.contains('#') => false,
         (_, target) if target.starts_with('/') => true,

@@ -162,3 +162,11 @@ fn large_buffers_are_given_back() {
     assert!(peer.conn.output.capacity() > 60_000);
     assert!(peer.flush().conn.output.capacity() <= 4 << 10);
 }
+
+#[test]
+fn a_head_refused_in_its_middle_needs_no_more_of_it() {
+    let mut peer = Peer::new();
+    peer.feed("GET / HTTP/1.1\r\nHost: h\r\nA: b\n");
+    assert_eq!(peer.seen, [Seen::Refused(Code::BadRequest)]);
+    assert!(peer.conn.wants_shutdown_write());
+}

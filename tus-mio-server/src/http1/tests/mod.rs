@@ -11,10 +11,10 @@ use super::{Conn, Eof, Event, Reason, Settings};
 mod answers;
 mod chunks;
 mod clock;
+mod corpus;
 mod downloads;
 mod ends;
 mod reading;
-mod refusals;
 
 /// `millis` after the start of the clock.
 fn at(millis: u64) -> Instant {
