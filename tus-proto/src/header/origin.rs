@@ -9,7 +9,8 @@ use crate::Head;
 /// default port is left out.
 pub(crate) fn external_origin(head: &Head<'_>) -> Option<String> {
     let first = |name| head.values(name).next().and_then(first_member);
-    let forwarded = first("Forwarded").unwrap_or_default();
+    let forwarded = head.values("Forwarded").next().and_then(|value| core::str::from_utf8(value).ok());
+    let forwarded = forwarded.and_then(|value| split_unquoted(value, ',').next()).unwrap_or_default();
     let scheme = parameter(forwarded, "proto")
         .and_then(scheme)
         .or_else(|| first("X-Forwarded-Proto").and_then(scheme))
@@ -35,10 +36,23 @@ fn first_member(value: &[u8]) -> Option<&str> {
 
 /// The value of `name` in `a=b;c="d"`, without its quotes.
 fn parameter<'a>(element: &'a str, name: &str) -> Option<&'a str> {
-    let mut pairs = element.split(';').filter_map(|pair| pair.split_once('='));
+    let mut pairs = split_unquoted(element, ';').filter_map(|pair| pair.split_once('='));
     let (_, value) = pairs.find(|(key, _)| key.trim().eq_ignore_ascii_case(name))?;
     let value = value.trim();
     Some(value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value))
+}
+
+/// Splits where the separator stands outside of quoted strings.
+fn split_unquoted(text: &str, separator: char) -> impl Iterator<Item = &str> {
+    let (mut quoted, mut escaped) = (false, false);
+    text.split(move |c| {
+        if core::mem::take(&mut escaped) {
+            return false;
+        }
+        escaped = quoted && c == '\\';
+        quoted ^= c == '"';
+        c == separator && !quoted
+    })
 }
 
 fn scheme(text: &str) -> Option<&'static str> {
@@ -97,6 +111,7 @@ mod tests {
                 Some("https://f:81"),
             ),
             (&[host, ("Forwarded", "for=1;proto=https")], Some("https://inner:8080")),
+            (&[host, ("Forwarded", "for=\"a;host=b,\\\"c;host=d;\";host=e")], Some("http://e")),
             (&[host, ("Forwarded", "host=[2001:db8::1]:80")], Some("http://[2001:db8::1]")),
             (&[], None),
         ] {
