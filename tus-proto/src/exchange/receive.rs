@@ -192,13 +192,13 @@ impl Exchange {
                 let (to, finish, asked) = (*to, *finish, *asked);
                 let (declared, expires) = (length.is_some(), *expires);
                 receiving.settling = None;
-                if let Completion::Committed { .. } = completion {
-                    (self.expires, receiving.expires) = (expires, expires);
-                    receiving.plan_renewal(&self.config, now);
-                    receiving.declare.take_if(|_| declared);
-                }
+                // A store that tells an offset which nobody asked for is not to be believed.
+                let least = if finish { to } else { receiving.committed };
                 match completion {
-                    Completion::Committed { offset } => {
+                    Completion::Committed { offset } if (least..=to).contains(&offset) => {
+                        (self.expires, receiving.expires) = (expires, expires);
+                        receiving.plan_renewal(&self.config, now);
+                        receiving.declare.take_if(|_| declared);
                         self.on_committed(now, &mut receiving, offset, to, finish)
                     }
                     other => receiving.failed = Some(failed(&other)),

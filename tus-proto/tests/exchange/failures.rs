@@ -51,6 +51,22 @@ fn a_failed_commit_at_the_end_is_the_answer() {
     }
 }
 
+/// One that says it has moved the offset where nobody wanted it, or not to where the upload is complete.
+#[test]
+fn a_store_that_tells_an_offset_nobody_asked_for_is_not_believed() {
+    for (length, wrong) in [(1000, 404), (1000, 2), (403, 402)] {
+        let (mut script, grant) =
+            Script::receiving(Config::default(), &Sent::patch(3, Framing::Length(400)), &record(3, length));
+        script.body_ends(grant, 400);
+        let commit = script.commit();
+        script.stored(commit.op, Completion::Committed { offset: wrong });
+        script.discards();
+        script.release();
+        script.refuses(500, "ERR_INTERNAL_SERVER_ERROR");
+        assert_eq!(script.events, []);
+    }
+}
+
 #[test]
 fn a_failed_checkpoint_stops_the_body_and_nothing_more_is_committed() {
     let (mut script, grant) = receiving();
