@@ -6,6 +6,7 @@
 //! And the simulator, [`sim`], which puts everything together and lets it go wrong.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod choice;
 pub mod client;
 pub mod drive;
 pub mod embed;

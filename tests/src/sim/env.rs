@@ -9,7 +9,8 @@ use std::{
 use tus_proto::{Instant, LockCall, LockEvent, LockReply, LockTable, Now, OpId, Owner, WallTime};
 use tus_redb::sim::SimDisk;
 
-use super::{Report, choice::Choice, network::Link, oracle::Oracle, plan::Plan, trace};
+use super::{Report, network::Link, oracle::Oracle, plan::Plan, trace};
+use crate::choice::Choice;
 
 /// Names a connection, in the order of their beginnings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -6,7 +6,6 @@
 //! promised and told ([`oracle`]), and panics where it is not kept. In the end the faults stop, and every honest
 //! client must finish, and nothing may be left behind.
 
-mod choice;
 mod client;
 mod env;
 mod network;
@@ -18,7 +17,8 @@ mod world;
 
 pub use trace::take as take_trace;
 
-use self::{choice::Choice, world::World};
+use self::world::World;
+use crate::choice::{self, Choice};
 
 /// What runs held, in all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

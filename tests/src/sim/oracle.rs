@@ -12,7 +12,8 @@ use tus_proto::{
 };
 use tus_redb::{Change, Durability, Entry, EventKind, Store, sim::SimDisk};
 
-use super::{choice::mix, plan::Plan};
+use super::plan::Plan;
+use crate::choice::mix;
 
 /// A byte of a file: another one at every place of every file.
 pub(super) fn content(file: usize, at: u64) -> u8 {

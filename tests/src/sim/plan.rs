@@ -7,7 +7,7 @@ use tus_mio_server::http1;
 use tus_proto::Config;
 use tus_redb::{Durability, Events, Options};
 
-use super::choice::Choice;
+use crate::choice::Choice;
 
 /// One run's mix.
 #[derive(Clone, Debug)]

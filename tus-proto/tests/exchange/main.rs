@@ -17,7 +17,6 @@ mod hooks;
 mod limits;
 mod lock;
 mod patch;
-mod random;
 mod script;
 mod termination;
 mod yielding;

@@ -3,7 +3,7 @@
 
 /// A source of decisions.
 #[derive(Clone, Debug)]
-pub(super) struct Choice {
+pub(crate) struct Choice {
     state: u64,
     /// What decides before the seed does, the next one last.
     bytes: Vec<u8>,
@@ -11,17 +11,17 @@ pub(super) struct Choice {
 
 impl Choice {
     /// Decisions by a seed.
-    pub(super) fn seeded(seed: u64) -> Self {
+    pub(crate) fn seeded(seed: u64) -> Self {
         Self { state: seed, bytes: Vec::new() }
     }
 
     /// Decisions by these bytes, and by a fixed seed behind their end.
-    pub(super) fn by(bytes: &[u8]) -> Self {
+    pub(crate) fn by(bytes: &[u8]) -> Self {
         Self { state: 0, bytes: bytes.iter().rev().copied().collect() }
     }
 
     /// A number below `end`, which is not 0.
-    pub(super) fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         let width = if end <= 1 << 8 { 1 } else { 8 };
         if self.bytes.len() >= width {
             let rest = self.bytes.split_off(self.bytes.len() - width);
@@ -31,32 +31,32 @@ impl Choice {
     }
 
     /// An index below `end`, which is not 0.
-    pub(super) fn index(&mut self, end: usize) -> usize {
+    pub(crate) fn index(&mut self, end: usize) -> usize {
         self.below(end as u64) as usize
     }
 
     /// True once in so many times.
-    pub(super) fn one_in(&mut self, times: u64) -> bool {
+    pub(crate) fn one_in(&mut self, times: u64) -> bool {
         self.below(times) == 0
     }
 
     /// True so many times in a hundred.
-    pub(super) fn percent(&mut self, percent: u64) -> bool {
+    pub(crate) fn percent(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }
 
     /// One of these.
-    pub(super) fn pick<T: Clone>(&mut self, of: &[T]) -> T {
+    pub(crate) fn pick<T: Clone>(&mut self, of: &[T]) -> T {
         of[self.index(of.len())].clone()
     }
 
     /// A number from 1 to `most`, which is not 0: half the time all of it, else of any magnitude.
-    pub(super) fn part(&mut self, most: u64) -> u64 {
+    pub(crate) fn part(&mut self, most: u64) -> u64 {
         if self.one_in(2) { most } else { self.magnitude(most) }
     }
 
     /// A number from 1 to `most`, which is not 0, of any magnitude.
-    pub(super) fn magnitude(&mut self, most: u64) -> u64 {
+    pub(crate) fn magnitude(&mut self, most: u64) -> u64 {
         let bits = u64::from(most.ilog2()) + 1;
         let end = 1 << (1 + self.below(bits));
         1 + self.below(most.min(end))
@@ -70,7 +70,7 @@ impl Choice {
 }
 
 /// Spreads a number over all bits.
-pub(super) fn mix(mut number: u64) -> u64 {
+pub(crate) fn mix(mut number: u64) -> u64 {
     number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     number ^ (number >> 31)

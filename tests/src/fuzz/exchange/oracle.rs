@@ -1,6 +1,11 @@
 //! What a run has seen of its exchange, held against what every exchange promises.
 
-use tus_proto::{Body, Command, Completion, HookCall, HookReply, LockCall, OpId, Output, Subscriptions};
+use tus_proto::{
+    AppendEnd, Body, Command, Completion, Digest, HookCall, HookReply, LockCall, OpId, Output, Subscriptions,
+    Trailers,
+};
+
+use super::request::DIGEST;
 
 /// A call whose completion is due.
 #[derive(Clone, Debug)]
@@ -37,6 +42,20 @@ pub(super) struct Seen {
     pub(super) made: bool,
     /// The upload is a final: nobody may write to it.
     pub(super) is_final: bool,
+    /// Nothing may be committed before the body was verified: its header has a checksum,
+    checksum: bool,
+    /// or announces one in the trailer.
+    pub(super) announced: bool,
+    /// What the Append ended with.
+    end: Option<AppendEnd>,
+    /// The body was cut short, and the exchange was told.
+    pub(super) cut: bool,
+    /// The body came to its end, and the exchange was told.
+    body_ended: bool,
+    /// The staged bytes are what a checksum says.
+    verified: bool,
+    /// A checksum is missing, malformed or not that of the body.
+    refuted: bool,
     hooks: Subscriptions,
     /// The hooks that were asked, in order.
     pub(super) asked: Vec<&'static str>,
@@ -49,8 +68,23 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    pub(super) fn new(hooks: Subscriptions) -> Self {
-        Self { hooks, ..Self::default() }
+    pub(super) fn new(hooks: Subscriptions, checksum: bool, announced: bool) -> Self {
+        Self { hooks, checksum, announced, ..Self::default() }
+    }
+
+    /// Whether nothing may be committed before the body was verified.
+    pub(super) fn is_guarded(&self) -> bool {
+        self.checksum || self.announced
+    }
+
+    /// The exchange is about to be told that the body is complete. Only the first such word counts.
+    pub(super) fn body_ends(&mut self, trailers: &Trailers) {
+        if self.appends == 1 && !self.body_ended && !self.cut {
+            self.body_ended = true;
+            let right = |value: &[u8]| value == DIGEST.as_bytes();
+            self.refuted |= trailers.iter().any(|(_, value)| !right(value));
+            self.refuted |= self.announced && trailers.is_empty();
+        }
     }
 
     /// The exchange has put this out.
@@ -59,7 +93,7 @@ impl Seen {
         match output {
             Output::Lock(op, call) => self.on_lock_call(op, call),
             Output::Store(op, command) => self.on_command(op, command),
-            Output::Continue => assert_eq!(self.appends, 0),
+            Output::Continue => assert_eq!(self.appends, 0, "100 after the grant"),
             Output::Respond(response) => {
                 self.responses += 1;
                 assert_eq!(self.responses, 1);
@@ -88,12 +122,18 @@ impl Seen {
     /// A command completed so.
     pub(super) fn completed(&mut self, command: &Command, completion: &Completion) {
         match (command, completion) {
-            (Command::Append { .. }, Completion::Appended { total, .. }) => {
+            (Command::Append { .. }, Completion::Appended { total, end, digest }) => {
                 self.append = None;
+                self.end = Some(*end);
+                if let Some(digest) = digest {
+                    self.compare(digest);
+                }
                 self.staged = self.staged.max(self.at + total.min(&self.max));
             }
             (Command::Append { .. }, _) => self.append = None,
-            (Command::Commit { to, .. }, Completion::Committed { offset }) => {
+            (Command::Commit { to, finish, .. }, Completion::Committed { offset })
+                if (if *finish { *to } else { self.committed }..=*to).contains(offset) =>
+            {
                 // A store may keep less than it was asked to.
                 if self.append.is_none() && self.staged == *to {
                     self.staged = *offset;
@@ -105,6 +145,13 @@ impl Seen {
                 self.settling = false;
                 self.commit_failed = true;
             }
+            (Command::Digest { .. }, completion) => {
+                self.settling = false;
+                match completion {
+                    Completion::Digested(digest) => self.compare(digest),
+                    _ => self.refuted = true,
+                }
+            }
             (Command::Discard { .. }, _) => self.settling = false,
             (Command::Load { .. }, Completion::Loaded(record)) => self.is_final = record.is_final(),
             (Command::Open { .. }, Completion::Opened(record)) => {
@@ -113,6 +160,13 @@ impl Seen {
             (Command::Concat { .. }, _) => self.is_final = true,
             _ => {}
         }
+    }
+
+    /// The request's checksum is a digest of nothing but zeros.
+    fn compare(&mut self, digest: &Digest) {
+        let right = digest.as_bytes() == [0; 20];
+        self.verified |= right;
+        self.refuted |= !right;
     }
 
     /// Whether this call has not completed yet.
@@ -208,9 +262,20 @@ impl Seen {
                 assert!(from == to || self.asked.last() != Some(&"chunk") || self.let_on == Some(true));
                 assert!(!(*finish && self.staged > self.at) || self.agreed(self.hooks.chunk, "chunk"));
                 assert!(!*finish || length.is_none_or(|length| length == *to));
+                if from < to && self.is_guarded() {
+                    assert!(self.end == Some(AppendEnd::BodyEnd) && self.body_ended, "{command:?} too early");
+                    assert!(
+                        self.verified && !self.refuted,
+                        "{command:?} of a body that is not what it should be"
+                    );
+                }
                 self.settling = true;
             }
-            Command::Digest { .. } => panic!("no body of these has a checksum"),
+            Command::Digest { from, to, .. } => {
+                assert!(self.append.is_none() && self.body_ended && !self.settling);
+                assert!(*from == self.at && *to <= self.staged, "{command:?}");
+                self.settling = true;
+            }
             Command::Discard { .. } => {
                 assert!(self.acquired && !self.settling && self.append.is_none());
                 self.settling = true;

@@ -1,0 +1,145 @@
+//! What an exchange is told by those it calls: as it should be, or as it must not be.
+
+use tus_proto::{
+    AppendEnd, Command, Completion, Concat, Digest, Failure, Fence, HookReply, LockCall, LockReply, Record,
+    Rejection, Trailers, Unfit, UploadId, WallTime,
+};
+
+use super::{Run, request::DIGEST};
+
+/// What the checksum of a request says, and what it does not.
+const RIGHT: [u8; 20] = [0; 20];
+const WRONG: [u8; 20] = [1; 20];
+
+fn record(offset: u64, length: impl Into<Option<u64>>) -> Record {
+    Record {
+        id: UploadId::new("upload").unwrap(),
+        created: WallTime::default(),
+        offset,
+        length: length.into(),
+        metadata: String::new(),
+        expires: None,
+        concat: None,
+    }
+}
+
+/// What a lock service in good health answers.
+pub(super) fn natural_reply(call: &LockCall) -> LockReply {
+    match call {
+        LockCall::Acquire { .. } => LockReply::Granted { fence: Fence(9), fresh: false },
+        LockCall::Renew { .. } => LockReply::Renewed,
+        LockCall::Release { .. } => LockReply::Released,
+        LockCall::Checkpoint { .. } | LockCall::Checkpointed { .. } => LockReply::Checkpointed,
+    }
+}
+
+impl Run {
+    /// What a store in good health answers.
+    pub(super) fn natural(&mut self, command: &Command) -> Completion {
+        match command {
+            Command::Load { .. } | Command::Open { .. } => {
+                let offset = if self.choice.percent(90) { self.offset } else { self.choice.below(4) };
+                let length = self.choice.pick(&[None, None, Some(offset), Some(offset + 30), Some(100)]);
+                let concat = self.concat();
+                let expires = self.choice.pick(&[None, None, None, Some(WallTime::from_micros(5_000_000))]);
+                let record = Record { concat, expires, ..record(offset, length) };
+                let open = matches!(command, Command::Open { .. });
+                if open { Completion::Opened(record) } else { Completion::Loaded(record) }
+            }
+            Command::Concat { record, .. } if self.choice.percent(80) => {
+                let length = self.choice.pick(&[None, Some(9)]);
+                let offset = self.choice.pick(&[0, length.unwrap_or(0)]);
+                Completion::Concatenated(Record { offset, length, ..record.clone() })
+            }
+            Command::Concat { .. } => Completion::Refused(self.choice.pick(&[
+                Unfit::Missing,
+                Unfit::TooLarge,
+                Unfit::UnknownLength,
+            ])),
+            Command::Create { .. } => Completion::Created,
+            Command::Append { digest, .. } => {
+                let end = self.choice.pick(&[AppendEnd::BodyEnd, AppendEnd::Stopped, AppendEnd::Overflow]);
+                Completion::Appended {
+                    total: self.seen.staged - self.seen.at,
+                    end,
+                    digest: digest.map(|_| self.digest()),
+                }
+            }
+            Command::Commit { to, .. } => Completion::Committed { offset: *to },
+            Command::Digest { .. } => Completion::Digested(self.digest()),
+            Command::Discard { .. } => Completion::Discarded,
+            Command::Delete { .. } => Completion::Deleted,
+            Command::Stop => unreachable!("Stop has no completion"),
+        }
+    }
+
+    /// What an upload is in a concatenation: mostly nothing.
+    fn concat(&mut self) -> Option<Concat> {
+        let some = [Concat::Partial, Concat::Final("final;/files/a".into())];
+        self.choice.percent(15).then(|| self.choice.pick(&some))
+    }
+
+    pub(super) fn any_reply(&mut self) -> LockReply {
+        self.choice.pick(&[
+            LockReply::Granted { fence: Fence(1), fresh: true },
+            LockReply::TimedOut,
+            LockReply::Renewed,
+            LockReply::Lost,
+            LockReply::Released,
+            LockReply::Checkpointed,
+            LockReply::Unavailable,
+        ])
+    }
+
+    pub(super) fn any_decision(&mut self) -> HookReply {
+        let rejection = |status| Rejection { status, headers: Vec::new(), body: String::new() };
+        self.choice.pick(&[
+            HookReply::Proceed,
+            HookReply::Change { metadata: Some("a YQ==".into()), id: UploadId::new("other") },
+            HookReply::Change { metadata: Some("a !".into()), id: None },
+            HookReply::Refuse(rejection(403)),
+            HookReply::Refuse(rejection(99)),
+            HookReply::Failed,
+        ])
+    }
+
+    pub(super) fn any_completion(&mut self) -> Completion {
+        let total = self.choice.below(200);
+        self.choice.pick(&[
+            Completion::Loaded(record(total, None)),
+            Completion::Opened(record(total, total)),
+            Completion::Missing,
+            Completion::Created,
+            Completion::Exists,
+            Completion::Concatenated(record(total, total)),
+            Completion::Refused(Unfit::NotPartial),
+            Completion::Appended { total, end: AppendEnd::BodyEnd, digest: None },
+            Completion::Appended { total: 0, end: AppendEnd::Failed(Failure::NoSpace), digest: None },
+            Completion::Committed { offset: total },
+            Completion::Conflict { offset: total },
+            Completion::Digested(self.digest()),
+            Completion::Discarded,
+            Completion::Gone,
+            Completion::Deleted,
+            Completion::Failed(Failure::NoSpace),
+            Completion::Failed(Failure::Io),
+            Completion::Failed(Failure::Unavailable),
+        ])
+    }
+
+    /// The digest of what was staged: the same however often it is asked for.
+    fn digest(&self) -> Digest {
+        Digest::new(if self.honest { &RIGHT } else { &WRONG }).unwrap()
+    }
+
+    /// What a body ends with.
+    pub(super) fn trailers(&mut self) -> Trailers {
+        let mut trailers = Trailers::default();
+        if self.choice.percent(if self.seen.announced { 70 } else { 10 }) {
+            let other = ["sha1 eA==", "crc32 AAAA"];
+            let value = if self.choice.percent(90) { DIGEST } else { self.choice.pick(&other) };
+            trailers.push("Upload-Checksum", value.as_bytes());
+        }
+        trailers
+    }
+}
