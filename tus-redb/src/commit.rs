@@ -33,7 +33,7 @@ struct Prepared {
 /// most of them the same ones.
 const JOURNAL_PART: u64 = 4;
 /// nor when this many files are open because they await it.
-const DIRTY_LIMIT: usize = 256;
+pub(crate) const DIRTY_LIMIT: usize = 256;
 
 impl Store {
     /// Carries out a group of changes in one transaction, and tells what became of each, in their order. One

@@ -31,6 +31,14 @@ pub trait Disk: Debug + Send + Sync {
     /// Makes the names in a directory durable.
     fn sync_dir(&self, path: &str) -> io::Result<()>;
 
+    /// Makes the bytes and lengths of all these files durable with one call, if that is cheaper than syncing each,
+    /// and if a failure to write any of them that nobody was told of yet would show. Tells whether it did. After a
+    /// failure each is to be synced for itself, to learn which are lost.
+    fn sync_together(&self, files: &[&dyn DiskFile]) -> io::Result<bool> {
+        let _ = files;
+        Ok(false)
+    }
+
     /// Removes a file's name. Open files stay usable.
     fn unlink(&self, path: &str) -> io::Result<()>;
 

@@ -112,6 +112,11 @@ impl Files {
         Err(io::ErrorKind::NotFound.into())
     }
 
+    /// [`Disk::sync_together`].
+    pub(crate) fn sync_together(&self, files: &[&dyn DiskFile]) -> io::Result<bool> {
+        self.disk.sync_together(files)
+    }
+
     /// Notes that the file's name may not be durable, nor its directory's.
     pub(crate) fn renew(&self, id: FileId) {
         self.renew_dir(id.dir());

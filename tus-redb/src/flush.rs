@@ -7,11 +7,18 @@ use tus_proto::Failure;
 
 use crate::{
     apply::{Keeps, Tables},
+    commit::DIRTY_LIMIT,
     database,
     error::Trouble,
     files::FileId,
     store::{Store, Writer, lock},
 };
+
+/// So few files are synced while commits wait.
+const FEW: usize = 16;
+
+/// How often the files that became dirty meanwhile are synced before commits have to wait for the rest.
+const PASSES: usize = 4;
 
 impl Store {
     /// Whether something was committed that is not durable yet. Never with strict durability.
@@ -19,11 +26,34 @@ impl Store {
         self.unflushed.load(Ordering::Acquire)
     }
 
+    /// Whether so much awaits a flush that commits would soon have to wait for it.
+    pub fn is_flush_pressing(&self) -> bool {
+        lock(&self.staging.dirty).len() > DIRTY_LIMIT / 2
+    }
+
     /// Syncs the bytes that await a flush, so that [`Self::flush`] has little left to do. Commits go on
     /// beside it. Files that can't be synced fall back with that flush to what is durable of them.
     pub fn flush_data(&self) -> Result<(), Failure> {
+        let mut result = Ok(());
+        for _ in 0..PASSES {
+            result = result.and(self.sync_dirty());
+            // While many were synced, others came: what is left is what commits have to wait for.
+            if lock(&self.staging.dirty).len() < FEW {
+                break;
+            }
+        }
+        result
+    }
+
+    /// Syncs the files that are dirty now.
+    fn sync_dirty(&self) -> Result<(), Failure> {
         let _flushing = lock(&self.flushing);
         let dirty = std::mem::take(&mut *lock(&self.staging.dirty));
+        let files: Vec<_> = dirty.values().filter_map(|grant| grant.made()).collect();
+        // Where it fails, each file is asked for itself.
+        if let Ok(true) = self.staging.files.sync_together(&files) {
+            return Ok(());
+        }
         let mut result = Ok(());
         for (file, grant) in dirty {
             if let Err(failure) = grant.sync_data() {
@@ -55,7 +85,7 @@ impl Store {
             return Ok(());
         }
         // What can't be synced is lost, which the records are about to say: that is no reason to stop.
-        let _ = self.flush_data();
+        let _ = self.sync_dirty();
         self.staging.files.sync_names().map_err(|error| self.staging.note(error))?;
         let database = self.database(writer)?;
         let mut lost = lock(&self.lost);

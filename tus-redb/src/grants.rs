@@ -234,6 +234,11 @@ impl Grant {
         })
     }
 
+    /// The file, where there is one to sync.
+    pub(crate) fn made(&self) -> Option<&dyn DiskFile> {
+        self.handle.get().map(|file| &**file)
+    }
+
     /// Cuts what earlier writers left behind `end`; whether there was something.
     fn cut(&self, end: u64) -> Result<bool, Failure> {
         let Some(piece) = self.piece else { return Ok(false) };

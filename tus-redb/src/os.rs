@@ -1,5 +1,7 @@
 //! The disk of the operating system.
 
+#[cfg(target_os = "linux")]
+use std::sync::OnceLock;
 use std::{
     fmt::Debug,
     fs::{DirBuilder, File, OpenOptions, TryLockError},
@@ -24,12 +26,19 @@ use crate::disk::{Disk, DiskFile, Mode, accept, write_all};
 #[derive(Debug)]
 pub struct OsDisk {
     dir: PathBuf,
+    /// To sync the whole file system by, where that tells of failures since this was opened.
+    #[cfg(target_os = "linux")]
+    whole: OnceLock<Option<File>>,
 }
 
 impl OsDisk {
     /// The directory at `dir`, which need not be there yet.
     pub fn new(dir: &Path) -> Self {
-        Self { dir: dir.to_owned() }
+        Self {
+            dir: dir.to_owned(),
+            #[cfg(target_os = "linux")]
+            whole: OnceLock::new(),
+        }
     }
 }
 
@@ -52,7 +61,12 @@ impl Disk for OsDisk {
             .mode(0o600)
             .open(self.locate(LOCK))?;
         match file.try_lock() {
-            Ok(()) => Ok(Box::new(file)),
+            Ok(()) => {
+                // Before anything is written: failures from here on show.
+                #[cfg(target_os = "linux")]
+                self.whole.get_or_init(|| together::open(&self.dir));
+                Ok(Box::new(file))
+            }
             Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
             Err(TryLockError::Error(error)) => Err(error),
         }
@@ -75,6 +89,14 @@ impl Disk for OsDisk {
 
     fn sync_dir(&self, path: &str) -> io::Result<()> {
         File::open(self.locate(path))?.sync_all()
+    }
+
+    #[cfg(target_os = "linux")]
+    fn sync_together(&self, files: &[&dyn DiskFile]) -> io::Result<bool> {
+        match self.whole.get() {
+            Some(Some(whole)) => together::sync(whole, files),
+            _ => Ok(false),
+        }
     }
 
     fn unlink(&self, path: &str) -> io::Result<()> {
@@ -158,6 +180,89 @@ impl DiskFile for OsFile {
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {
         Some(self.0.as_fd())
+    }
+}
+
+/// Many files synced by one call, `syncfs`. It writes what others have written to the file system as well: that is
+/// cheaper from a number of files on.
+#[cfg(target_os = "linux")]
+mod together {
+    use std::{fs, fs::File, io, path::Path};
+
+    use rustix::fs::{fstat, fstatfs, syncfs};
+
+    use crate::disk::DiskFile;
+
+    /// From so many files on.
+    const MANY: usize = 64;
+
+    /// File systems on which a failure to write a file's bytes is the whole file system's too: ext4, XFS, F2FS.
+    const KNOWN: [u64; 3] = [0xef53, 0x5846_5342, 0xf2f5_2010];
+
+    /// Since this version of Linux the call tells of such failures (syncfs(2)).
+    const SINCE: (u32, u32) = (5, 8);
+
+    /// The file system of `dir`; none where its word is not enough.
+    pub(super) fn open(dir: &Path) -> Option<File> {
+        let release = fs::read_to_string("/proc/sys/kernel/osrelease").ok()?;
+        let dir = File::open(dir).ok()?;
+        let kind = u64::try_from(fstatfs(&dir).ok()?.f_type).ok()?;
+        (version(&release)? >= SINCE && KNOWN.contains(&kind)).then_some(dir)
+    }
+
+    /// Syncs them, if they are many, and all on this file system.
+    pub(super) fn sync(whole: &File, files: &[&dyn DiskFile]) -> io::Result<bool> {
+        if files.len() < MANY {
+            return Ok(false);
+        }
+        let device = fstat(whole)?.st_dev;
+        for file in files {
+            let Some(fd) = file.fd() else { return Ok(false) };
+            if fstat(fd)?.st_dev != device {
+                return Ok(false);
+            }
+        }
+        syncfs(whole)?;
+        Ok(true)
+    }
+
+    fn version(release: &str) -> Option<(u32, u32)> {
+        let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+        Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+    }
+
+    #[cfg(test)]
+    mod tests {
+        #![allow(clippy::unwrap_used)]
+
+        use std::sync::Arc;
+
+        use super::*;
+        use crate::{Disk, Mode, OsDisk};
+
+        #[test]
+        fn a_release_begins_with_its_version() {
+            assert_eq!(version("6.1.0-18-amd64\n"), Some((6, 1)));
+            assert_eq!(version("5.10.209"), Some((5, 10)));
+            assert!(version("5.7.19-generic").unwrap() < SINCE && version("10.0-rc1").unwrap() > SINCE);
+            assert_eq!(version("unknown"), None);
+        }
+
+        #[test]
+        fn many_files_are_synced_together_few_and_strange_ones_are_not() {
+            let dir = tempfile::tempdir().unwrap();
+            let disk = OsDisk::new(dir.path());
+            let open = |name: usize| disk.open(&name.to_string(), Mode::Create).unwrap();
+            let files: Vec<Arc<dyn DiskFile>> = (0..MANY).map(open).collect();
+            let mut files: Vec<&dyn DiskFile> = files.iter().map(|file| &**file).collect();
+            assert!(!disk.sync_together(&files).unwrap(), "the store is not open");
+            let whole = File::open(dir.path()).unwrap();
+            assert!(sync(&whole, &files).unwrap());
+            assert!(!sync(&whole, &files[1..]).unwrap());
+            let strange = OsDisk::new(Path::new("/dev")).open("null", Mode::Existing).unwrap();
+            files.push(&*strange);
+            assert!(!sync(&whole, &files).unwrap());
+        }
     }
 }
 

@@ -126,7 +126,9 @@ impl Committer {
                 if let Some(deliverer) = shared.deliverer() {
                     deliverer.wake();
                 }
-            } else if store.needs_flush() && last_flush.elapsed() >= FLUSH_INTERVAL {
+            } else if store.needs_flush()
+                && (last_flush.elapsed() >= FLUSH_INTERVAL || store.is_flush_pressing())
+            {
                 last_flush = Instant::now();
                 workers.submit(Job::FlushData);
             }

@@ -214,6 +214,16 @@ impl Disk for SimDisk {
         Ok(())
     }
 
+    fn sync_together(&self, files: &[&dyn DiskFile]) -> io::Result<bool> {
+        if files.len() < 2 {
+            return Ok(false);
+        }
+        // Where it fails, some file can't be written: which one, a sync of each tells.
+        let mut state = self.call(false)?;
+        state.sync_all();
+        Ok(true)
+    }
+
     fn unlink(&self, path: &str) -> io::Result<()> {
         if !matches!(self.state().names.get(path), Some(Node::File(_))) {
             return Err(io::ErrorKind::NotFound.into());

@@ -157,6 +157,15 @@ impl State {
         self.settle(of_file, &mut None);
     }
 
+    /// Makes the bytes and lengths of all files durable, but no name.
+    pub(super) fn sync_all(&mut self) {
+        let is_of_file =
+            |pending: &Pending| matches!(pending, Pending::Write { .. } | Pending::SetLen { .. });
+        let (of_files, names) = std::mem::take(&mut self.pending).into_iter().partition(is_of_file);
+        self.pending = names;
+        self.settle(of_files, &mut None);
+    }
+
     /// Makes changes durable: as they are, or by chance.
     pub(super) fn settle(&mut self, changes: Vec<Pending>, chance: &mut Option<Chance<'_>>) {
         for change in changes {

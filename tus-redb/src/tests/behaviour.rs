@@ -282,6 +282,52 @@ fn eventual_takes_back_what_a_flush_could_not_sync() {
 }
 
 #[test]
+fn what_could_not_be_synced_together_is_learned_file_by_file() {
+    let disk = SimDisk::new();
+    let store = open(&disk, Durability::Eventual);
+    store.commit(&[Change::Create(record("a", None)), Change::Create(record("b", None))]);
+    let (a, b) = (staged(&store, "a", 1, 0, b"abcd"), staged(&store, "b", 2, 0, b"abcd"));
+    store.commit(&[
+        commit("a", fence(&store, 1), 0, 4, Some(&a)),
+        commit("b", fence(&store, 2), 0, 4, Some(&b)),
+    ]);
+    let next = disk.calls();
+    // The call for both, then that for one of them.
+    disk.fail(next..next + 2, Fault::Evict);
+    assert_eq!(store.flush_data(), Err(Failure::Io));
+    store.flush().unwrap();
+    let offset = |name| store.load(&id(name)).unwrap().unwrap().offset;
+    let mut offsets = [("a", offset("a")), ("b", offset("b"))];
+    offsets.sort_by_key(|(_, offset)| *offset);
+    let [(_, 0), (kept, 4)] = offsets else { panic!("{offsets:?}") };
+    drop((a, b));
+    disk.crash(Crash::Machine(11));
+    drop(store);
+    assert_eq!(body(&open(&disk, Durability::Eventual), kept), b"abcd");
+}
+
+#[test]
+fn one_sync_for_all_is_enough_for_each() {
+    let disk = SimDisk::new();
+    let store = open(&disk, Durability::Eventual);
+    store.commit(&[Change::Create(record("a", None)), Change::Create(record("b", None))]);
+    let (a, b) = (staged(&store, "a", 1, 0, b"abcd"), staged(&store, "b", 2, 0, b"efgh"));
+    store.commit(&[
+        commit("a", fence(&store, 1), 0, 4, Some(&a)),
+        commit("b", fence(&store, 2), 0, 4, Some(&b)),
+    ]);
+    let next = disk.calls();
+    store.flush_data().unwrap();
+    assert_eq!(disk.calls(), next + 1);
+    store.flush().unwrap();
+    drop((a, b));
+    disk.crash(Crash::Machine(13));
+    drop(store);
+    let store = open(&disk, Durability::Eventual);
+    assert_eq!((body(&store, "a"), body(&store, "b")), (b"abcd".to_vec(), b"efgh".to_vec()));
+}
+
+#[test]
 fn strict_takes_over_what_eventual_left_in_its_journal() {
     let disk = SimDisk::new();
     let store = open(&disk, Durability::Eventual);

@@ -274,9 +274,9 @@ fn eventual_copies_nothing_that_a_flush_may_take_back() {
     upload(&store, "a", &PARTS).unwrap();
     assert!(!store.needs_materialize());
     assert_eq!(store.materialize(u64::MAX), Ok(false));
-    // The first of the three files is lost.
+    // The call for all of them fails, and then that for the first of the three: it is lost.
     let next = disk.calls();
-    disk.fail(next..next + 1, Fault::Evict);
+    disk.fail(next..next + 2, Fault::Evict);
     assert!(store.flush_data().is_err());
     assert_eq!(store.materialize(u64::MAX), Ok(false));
     store.flush().unwrap();
