@@ -455,3 +455,46 @@ fn a_full_server_serves_who_has_the_last_place_and_the_idle_make_room_for_the_ne
         kept.push(client);
     }
 }
+
+/// The value of a metric.
+fn metric(client: &mut Client, series: &str) -> u64 {
+    client.request(&Request::bare("GET", "/metrics"));
+    let answer = client.answer(false).unwrap();
+    let text = String::from_utf8(answer.body).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(series));
+    line.unwrap_or_else(|| panic!("{series} is not in {text}")).trim().parse().unwrap()
+}
+
+#[test]
+fn a_head_that_does_not_come_makes_room_for_who_waits() {
+    let server = Running::start(|settings| settings.max_connections = 1);
+    let mut slow = Client::connect(server.address());
+    slow.write(b"OPTIONS /files HTTP/1.1\r\nHost: h\r\n");
+    let mut next = Client::connect(server.address());
+    assert_eq!(metric(&mut next, "tus_connections_evicted_total{state=\"head\"}"), 1);
+    slow.expect_close().unwrap();
+}
+
+#[test]
+fn a_body_that_stands_still_makes_room_and_what_arrived_stays() {
+    let server = Running::start(|settings| {
+        settings.max_connections = 1;
+        settings.http.body_timeout = Duration::from_secs(4);
+    });
+    let data = data(MIB);
+    let location = create(&server, data.len());
+    let mut slow = sending(&server, &location, &data, MIB / 2);
+    let mut next = Client::connect(server.address());
+    next.request(&head(&location));
+    // As long as bytes come it stays, whoever waits.
+    for byte in &data[MIB / 2..][..15] {
+        thread::sleep(Duration::from_millis(100));
+        slow.write(&[*byte]);
+    }
+    let answer = slow.answer(false).unwrap();
+    assert!(answer.body.starts_with(b"ERR_READ_TIMEOUT: "), "{answer:?}");
+    drop(slow);
+    let told = next.answer(true).unwrap();
+    assert_eq!(told.value("Upload-Offset"), Some(&*(MIB / 2 + 15).to_string()));
+    assert_eq!(metric(&mut next, "tus_connections_evicted_total{state=\"slow\"}"), 1);
+}

@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
+        atomic::{AtomicU8, Ordering},
     },
     thread,
     time::Duration,
@@ -24,7 +24,8 @@ use crate::{
     page::Page,
     paths::SettingsError,
     runtime::{
-        self, Clock, Committer, EventLoop, Hooked, Locks, Mailbox, Message, Metrics, Pauses, Shared, Workers,
+        self, Admission, Clock, Committer, EventLoop, Hooked, Limits, Locks, Mailbox, Message, Metrics,
+        Pauses, Shared, Workers,
     },
 };
 
@@ -45,8 +46,14 @@ pub struct Settings {
     pub threads: usize,
     /// Threads that may block on the disk, 1 to 64. Default 4.
     pub workers: usize,
-    /// The most connections at once, at least 1. Default 4096.
+    /// The most connections at once, at least 1; fewer where the process may not open two files for each. Default
+    /// 4096.
     pub max_connections: usize,
+    /// The most connections from one address; 0 for no limit. Those of this machine (loopback, UNIX sockets) are not
+    /// counted. Default 0: behind a proxy elsewhere, all come from one.
+    pub max_connections_per_address: usize,
+    /// How many bits of an IPv4 and of an IPv6 address tell one from another there. Default 32 and 64.
+    pub address_prefixes: (u8, u8),
     /// How long requests may go on after a shutdown was asked for. Default 10 s.
     pub shutdown_timeout: Duration,
     /// How often expired uploads are looked for. Default 60 s. Where uploads expire, see
@@ -89,6 +96,8 @@ impl Default for Settings {
             threads: cores.min(4),
             workers: 4,
             max_connections: 4096,
+            max_connections_per_address: 0,
+            address_prefixes: (32, 64),
             shutdown_timeout: Duration::from_secs(10),
             cleanup_interval: Duration::from_secs(60),
             locks: None,
@@ -172,6 +181,7 @@ impl Server {
             mailboxes.push(Mailbox::new(waker));
         }
         let mailboxes = mailboxes.into();
+        let limits = limits(&settings);
         let clock = Clock::start();
         let hooks = hooks.map(|hooks| hooked(hooks, clock, &settings));
         let shared = Arc::new(Shared {
@@ -187,9 +197,7 @@ impl Server {
             mailboxes,
             workers: Workers::new(),
             committer: Committer::new(),
-            max_connections: settings.max_connections.max(1),
-            connections: AtomicUsize::new(0),
-            full: AtomicBool::new(false),
+            admission: Admission::new(limits),
             shutdown_timeout: settings.shutdown_timeout,
             cleanup_interval: settings.cleanup_interval,
             shutdowns: AtomicU8::new(0),
@@ -283,6 +291,22 @@ fn hooked(hooks: HookSet, clock: Clock, settings: &Settings) -> Hooked {
     // A request waits for one hook at a time.
     let limit = settings.max_connections.max(1);
     Hooked::new(hooks, clock, (settings.hook_threads.clamp(1, 64), limit), settings.hook_timeout, pauses)
+}
+
+/// What the store, the log and the loops have open besides.
+const OTHER_FILES: u64 = 64;
+
+fn limits(settings: &Settings) -> Limits {
+    let wanted = settings.max_connections.max(1);
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    // A connection has a descriptor, and its upload another.
+    let possible =
+        files.map(|files| usize::try_from(files.saturating_sub(OTHER_FILES) / 2).unwrap_or(usize::MAX));
+    let all = wanted.min(possible.unwrap_or(usize::MAX)).max(1);
+    if all < wanted {
+        tracing::warn!(wanted, possible = all, "the limit of open files allows fewer connections");
+    }
+    Limits { all, each: settings.max_connections_per_address, prefixes: settings.address_prefixes }
 }
 
 fn named(role: &str, index: usize) -> thread::Builder {

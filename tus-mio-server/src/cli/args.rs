@@ -249,10 +249,20 @@ pub(crate) struct ServeArgs {
     #[arg(help_heading = "Resources")]
     pub(crate) workers: usize,
 
-    /// Connections open at once, over all listeners; idle ones make room for new ones
+    /// Connections open at once, over all listeners; idle and slow ones make room for new ones
     #[arg(long, env = "TUS_MAX_CONNECTIONS", value_name = "NUMBER", default_value = "4096")]
     #[arg(value_parser = value::count(1_000_000), help_heading = "Resources")]
     pub(crate) max_connections: usize,
+
+    /// Connections open at once from one address; 0 for no limit. Those of this machine are not counted
+    #[arg(long, env = "TUS_MAX_CONNECTIONS_PER_ADDRESS", value_name = "NUMBER", default_value = "0")]
+    #[arg(value_parser = value::count_or_none(1_000_000), help_heading = "Resources")]
+    pub(crate) max_connections_per_address: usize,
+
+    /// How many bits of IPv4 and of IPv6 addresses tell one from another there
+    #[arg(long, env = "TUS_ADDRESS_PREFIXES", value_name = "BITS,BITS", default_value = "32,64")]
+    #[arg(value_parser = value::prefixes, help_heading = "Resources")]
+    pub(crate) address_prefixes: (u8, u8),
 
     /// What to log on standard error
     #[arg(
@@ -394,6 +404,6 @@ mod tests {
             let by_parser = arg.get_action().takes_values() && !arg.get_default_values().is_empty();
             assert!(help.len() > 10 && by_hand != by_parser, "--{long}: {help}");
         }
-        assert_eq!(flags, 2 * 36 + 4 * 2);
+        assert_eq!(flags, 2 * 38 + 4 * 2);
     }
 }

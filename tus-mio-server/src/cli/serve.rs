@@ -97,6 +97,8 @@ fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
         threads: args.threads.unwrap_or(Settings::default().threads),
         workers: args.workers,
         max_connections: args.max_connections,
+        max_connections_per_address: args.max_connections_per_address,
+        address_prefixes: args.address_prefixes,
         shutdown_timeout: args.shutdown_timeout,
         cleanup_interval: args.cleanup_interval,
         locks: None,
@@ -242,6 +244,8 @@ mod tests {
             "--threads=3",
             "--workers=5",
             "--max-connections=7",
+            "--max-connections-per-address=3",
+            "--address-prefixes=24,48",
         ]);
         let protocol = tus_proto::Config::builder()
             .base_path("/up")
@@ -278,6 +282,8 @@ mod tests {
             threads: 3,
             workers: 5,
             max_connections: 7,
+            max_connections_per_address: 3,
+            address_prefixes: (24, 48),
             shutdown_timeout: Duration::from_secs(60),
             cleanup_interval: Duration::from_secs(300),
             locks: None,

@@ -135,6 +135,27 @@ pub(crate) fn count(most: usize) -> impl Fn(&str) -> Result<usize, String> + Clo
     }
 }
 
+/// A parser of whole numbers up to `most`, 0 for none.
+pub(crate) fn count_or_none(
+    most: usize,
+) -> impl Fn(&str) -> Result<usize, String> + Clone + Send + Sync + 'static {
+    move |text| {
+        let number = text.trim().parse().ok().filter(|number| *number <= most);
+        number.ok_or_else(|| format!("write a number from 1 to {most}, or 0 for no limit"))
+    }
+}
+
+/// How many bits of IPv4 and of IPv6 addresses: `24,48`.
+pub(crate) fn prefixes(text: &str) -> Result<(u8, u8), String> {
+    let pair = text.split_once(',').and_then(|(v4, v6)| {
+        Some((
+            v4.trim().parse().ok().filter(|v4| *v4 <= 32)?,
+            v6.trim().parse().ok().filter(|v6| *v6 <= 128)?,
+        ))
+    });
+    pair.ok_or_else(|| "write two numbers, the first at most 32, the second at most 128, as 24,48".into())
+}
+
 /// A switch's value in the environment. Empty counts as off, as a variable that is set to nothing is meant.
 pub(crate) fn switch(text: &str) -> Result<bool, String> {
     match text.trim().to_ascii_lowercase().as_str() {
@@ -265,6 +286,20 @@ mod tests {
         assert_eq!((count(64)("1"), count(64)(" 64 ")), (Ok(1), Ok(64)));
         for bad in ["", "0", "65", "-1", "four", "1.0"] {
             assert_eq!(count(64)(bad), Err("write a number from 1 to 64".into()), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn no_limit_is_a_count_where_it_may_be() {
+        assert_eq!((count_or_none(9)("0"), count_or_none(9)("9")), (Ok(0), Ok(9)));
+        assert!(count_or_none(9)("10").is_err() && count_or_none(9)("").is_err());
+    }
+
+    #[test]
+    fn prefixes_fit_their_addresses() {
+        assert_eq!((prefixes("32,128"), prefixes(" 0, 48 ")), (Ok((32, 128)), Ok((0, 48))));
+        for bad in ["", "24", "33,64", "24,129", "-1,64", "24,48,1"] {
+            assert!(prefixes(bad).is_err(), "{bad:?}");
         }
     }
 

@@ -1,12 +1,13 @@
 //! New connections: accepted by one loop, handed out to all. Where there are too many, the next one waits, and
-//! one that is idle makes room for it.
+//! those that nobody would miss make room for it.
 
-use std::{io, os::fd::AsRawFd, sync::atomic::Ordering, time::Duration};
+use std::{io, net::IpAddr, os::fd::AsRawFd, time::Duration};
 
 use mio::{Interest, Registry, Token, unix::SourceFd};
 
 use super::{
     ConnectionId,
+    admission::Entry,
     connection::Connection,
     event_loop::{EventLoop, GENERATION_SHIFT, Slot, TOKEN_HALF},
     mailbox::Message,
@@ -17,6 +18,9 @@ use crate::http1::Conn;
 /// How long a new connection has for its first request before it counts as idle.
 pub(super) const WELCOME: Duration = Duration::from_secs(1);
 
+/// How many connections are accepted in one turn.
+const ACCEPTS: usize = 64;
+
 /// How long to wait before accepting again where the system could not.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -26,21 +30,24 @@ impl EventLoop {
         (0..self.listeners.len()).for_each(|index| self.accept(index));
     }
 
-    /// Accepts what waits on a listener.
+    /// Accepts what waits on a listener, but for so many that others would have to wait.
     pub(super) fn accept(&mut self, index: usize) {
-        while let Some(socket) = self.next_socket(index) {
-            if !self.one_more() {
-                self.held = Some(socket);
-                // Where nobody is idle now, somebody may be then.
-                self.accept_later(WELCOME);
-                let mailboxes = &self.shared.mailboxes;
-                if let Some(mailbox) = mailboxes.get(self.accept_to) {
-                    mailbox.post(Message::MakeRoom(mailboxes.len()));
+        for _ in 0..ACCEPTS {
+            let Some(accepted) = self.next_socket(index) else { return };
+            match self.shared.admission.enter(accepted.peer) {
+                Entry::Admitted => self.hand_out(accepted),
+                Entry::TooMany => {
+                    self.shared.metrics.refused_by_address.inc();
                 }
-                return;
+                Entry::Full => {
+                    self.held = Some(accepted);
+                    // Where nobody can go now, somebody may be able to then.
+                    self.accept_later(WELCOME);
+                    return self.ask_for_room();
+                }
             }
-            self.hand_out(socket);
         }
+        self.accept_later(Duration::ZERO);
     }
 
     /// The one that waits for room, or the next of the listener.
@@ -52,6 +59,7 @@ impl EventLoop {
             let error = match self.listeners.get(index)?.accept() {
                 Ok(accepted) => {
                     self.shared.metrics.accepted.inc();
+                    self.accept_fails = false;
                     return Some(accepted);
                 }
                 Err(error) => error,
@@ -60,8 +68,13 @@ impl EventLoop {
                 io::ErrorKind::WouldBlock => return None,
                 // The peer went away before we came: the next one may be there.
                 io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
+                // Most likely there are no descriptors left: who is closed gives one back.
                 _ => {
-                    tracing::warn!(%error, "a connection can't be accepted; trying again");
+                    self.shared.metrics.accept_failures.inc();
+                    if !std::mem::replace(&mut self.accept_fails, true) {
+                        tracing::warn!(%error, "connections can't be accepted; trying again");
+                    }
+                    self.ask_for_room();
                     self.accept_later(ACCEPT_PAUSE);
                     return None;
                 }
@@ -69,24 +82,17 @@ impl EventLoop {
         }
     }
 
-    /// Counts a connection in, if there is room. Where there is none, the next one to end says so.
-    fn one_more(&self) -> bool {
-        let count = || {
-            let below = |count: usize| (count < self.shared.max_connections).then_some(count + 1);
-            self.shared.connections.fetch_update(Ordering::SeqCst, Ordering::SeqCst, below).is_ok()
-        };
-        if count() {
-            return true;
+    /// The server ends: who waits for room is the last one.
+    pub(super) fn accept_last(&mut self) {
+        if let Some(held) = self.held.take() {
+            self.shared.admission.enter_last(held.peer);
+            self.hand_out(held);
         }
-        self.shared.full.store(true, Ordering::SeqCst);
-        // One may have ended in this very moment, and not have seen that we wait for it.
-        count()
     }
 
     /// Counts a connection out.
-    pub(super) fn one_less(&self) {
-        self.shared.connections.fetch_sub(1, Ordering::SeqCst);
-        if self.shared.full.swap(false, Ordering::SeqCst)
+    pub(super) fn one_less(&self, peer: Option<IpAddr>) {
+        if self.shared.admission.leave(peer)
             && let Some(mailbox) = self.shared.mailboxes.first()
         {
             mailbox.post(Message::AcceptAgain);
@@ -105,25 +111,6 @@ impl EventLoop {
         }
     }
 
-    /// Closes a connection that nobody would miss: the one idle longest between requests, or one that never
-    /// sent any. Where this loop has none, the next one may.
-    pub(super) fn make_room(&mut self, tries: usize) {
-        let connections = self.slots.iter().filter_map(|slot| slot.connection.as_ref());
-        let idle = connections.filter(|connection| {
-            let new = !connection.served && self.now.monotonic.since(connection.since) < WELCOME;
-            connection.request.is_none() && connection.http.is_idle() && !new
-        });
-        let longest = idle.min_by_key(|connection| connection.http.deadline().map(|(at, _)| at));
-        if let Some(id) = longest.map(|connection| connection.id) {
-            self.with_connection(id, |_, connection| connection.http.reset());
-        } else if tries > 1 {
-            let next = (self.index + 1) % self.shared.mailboxes.len();
-            if let Some(mailbox) = self.shared.mailboxes.get(next) {
-                mailbox.post(Message::MakeRoom(tries - 1));
-            }
-        }
-    }
-
     /// Takes a new connection up.
     pub(super) fn admit(&mut self, mut accepted: Accepted) {
         let slot = self.free.pop().unwrap_or_else(|| {
@@ -137,7 +124,7 @@ impl EventLoop {
         if let Err(error) = register(self.poll.registry(), &mut accepted.socket, id) {
             tracing::warn!(%error, "a connection can't be watched");
             self.free.push(slot);
-            return self.one_less();
+            return self.one_less(accepted.peer);
         }
         let mut http = Conn::new(self.shared.http.clone(), self.now.monotonic);
         if self.is_draining() {

@@ -63,6 +63,8 @@ pub(crate) struct EventLoop {
     pub(super) again: Vec<ConnectionId>,
     /// A connection that there was no room for.
     pub(super) held: Option<Accepted>,
+    /// The system could not accept the last time.
+    pub(super) accept_fails: bool,
     /// When to accept again after the system could not.
     accept_at: Option<Instant>,
     drain: Drain,
@@ -109,6 +111,7 @@ impl EventLoop {
             round: 0,
             again: Vec::new(),
             held: None,
+            accept_fails: false,
             accept_at: None,
             drain: Drain::No,
         }
@@ -203,7 +206,7 @@ impl EventLoop {
         match message {
             Message::Accepted(accepted) => self.admit(accepted),
             Message::AcceptAgain => self.accept_all(),
-            Message::MakeRoom(tries) => self.make_room(tries),
+            Message::MakeRoom(search) => self.make_room(search),
             Message::Lock(owner, event) => self.lock_events.push_back((owner, event)),
             Message::Stored(owner, op, completion) => {
                 self.with_owner(owner, |this, connection| this.complete(connection, op, completion));
@@ -306,7 +309,7 @@ impl EventLoop {
             // It is closed the moment after; a failure changes nothing.
             let _ = self.poll.registry().deregister(&mut listener);
         }
-        self.held = None;
+        self.accept_last();
         if !self.is_draining() {
             self.drain = Drain::Until(self.now.monotonic.after(self.shared.shutdown_timeout));
             if self.index == ACCEPTING {
@@ -365,8 +368,9 @@ impl EventLoop {
 
     fn end(&mut self, connection: Connection) {
         self.free.push(connection.id.slot);
+        let peer = connection.peer;
         // Workers may still hold the socket for a moment: what they find there is for nobody.
         drop(connection);
-        self.one_less();
+        self.one_less(peer);
     }
 }

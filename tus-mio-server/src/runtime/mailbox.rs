@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use mio::Waker;
 use tus_proto::{Completion, HookReply, LockEvent, OpId, Owner};
 
-use super::{ConnectionId, sending::Sent, socket::Accepted, workers::BodyDone};
+use super::{ConnectionId, eviction::Search, sending::Sent, socket::Accepted, workers::BodyDone};
 
 /// Something for an event loop to do.
 #[derive(Debug)]
@@ -14,8 +14,8 @@ pub(crate) enum Message {
     Accepted(Accepted),
     /// There may be room for new connections again.
     AcceptAgain,
-    /// A new connection waits: close one that is idle, or pass this on to so many other loops.
-    MakeRoom(usize),
+    /// New connections wait: close those that nobody would miss.
+    MakeRoom(Search),
     /// What the lock service tells one of the loop's exchanges.
     Lock(Owner, LockEvent),
     /// A store command of one of the loop's exchanges completed.

@@ -15,6 +15,7 @@ use prometheus_client::{
 };
 use tus_proto::{Event, Failure};
 
+use super::eviction::Cheap;
 use crate::{hooks::Hook, http1};
 
 /// The media type of [`Metrics::text`]: the OpenMetrics form of Prometheus's text.
@@ -38,6 +39,9 @@ pub(crate) struct Metrics {
     received: Counter,
     expired: Counter,
     pub(super) accepted: Counter,
+    pub(super) refused_by_address: Counter,
+    pub(super) accept_failures: Counter,
+    evicted: [Counter; Cheap::ALL.len()],
     /// Connections with a request under way.
     pub(super) busy: Gauge,
     idle: Gauge,
@@ -102,6 +106,23 @@ impl Metrics {
             received,
             expired: counter(tus, "uploads_expired", "Uploads removed because their time was over"),
             accepted: counter(tus, "connections_accepted", "Connections accepted"),
+            refused_by_address: counter(
+                tus,
+                "connections_refused",
+                "Connections closed because their address had too many",
+            ),
+            accept_failures: counter(
+                tus,
+                "accept_failures",
+                "Times the system could not accept a connection",
+            ),
+            evicted: labelled(
+                tus,
+                "connections_evicted",
+                "Connections ended to make room, by what they were",
+                "state",
+                ["idle", "head", "linger", "slow"],
+            ),
             busy,
             idle,
             deadlines: labelled(tus, "deadlines", "Deadlines that passed, by reason", "reason", REASONS),
@@ -174,6 +195,11 @@ impl Metrics {
     /// A deadline passed.
     pub(super) fn expired(&self, what: Expired) {
         self.deadlines[what.index()].inc();
+    }
+
+    /// A connection had to make room.
+    pub(super) fn evicted(&self, what: Cheap) {
+        self.evicted[what as usize].inc();
     }
 
     /// So many uploads had expired and were removed.

@@ -6,6 +6,7 @@
 //! record to the committer; both answer by a message and a wake.
 
 mod accept;
+mod admission;
 mod body;
 mod buffers;
 mod clock;
@@ -16,6 +17,7 @@ mod delivery;
 mod download;
 mod entropy;
 mod event_loop;
+mod eviction;
 mod hook_pool;
 mod hooked;
 mod intake;
@@ -34,10 +36,7 @@ mod turn;
 mod workers;
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU8, AtomicUsize},
-    },
+    sync::{Arc, atomic::AtomicU8},
     time::Duration,
 };
 
@@ -46,6 +45,7 @@ use tus_redb::Store;
 
 use crate::{http1, page::Page};
 
+pub(crate) use admission::{Admission, Limits};
 pub(crate) use clock::Clock;
 pub(crate) use committer::Committer;
 pub(crate) use deliverer::{Deliverer, event, last_number};
@@ -85,10 +85,7 @@ pub(crate) struct Shared {
     pub hooks: Option<Hooked>,
     pub workers: Workers,
     pub committer: Committer,
-    pub max_connections: usize,
-    pub connections: AtomicUsize,
-    /// The accepting loop waits for a connection to end.
-    pub full: AtomicBool,
+    pub admission: Admission,
     pub shutdown_timeout: Duration,
     pub cleanup_interval: Duration,
     /// How many times a shutdown was asked for: 1 drains, 2 ends at once.
@@ -121,9 +118,7 @@ impl Shared {
             hooks: None,
             workers: Workers::new(),
             committer: Committer::new(),
-            max_connections: 1,
-            connections: AtomicUsize::new(0),
-            full: AtomicBool::new(false),
+            admission: Admission::new(Limits { all: 1, each: 0, prefixes: (32, 64) }),
             shutdown_timeout: Duration::ZERO,
             cleanup_interval: Duration::from_secs(60),
             shutdowns: AtomicU8::new(0),

@@ -1,7 +1,5 @@
 //! What the server answers by itself, on the event loop: the page, the metrics, and how it is.
 
-use std::sync::atomic::Ordering;
-
 use tus_proto::{Code, Connection, Head, Response};
 
 use super::{Shared, event_loop::EventLoop, metrics};
@@ -32,7 +30,7 @@ impl EventLoop {
 
     fn metrics(&self) -> Response {
         let mut response = Response::new(200, self.now.wall);
-        let open = self.shared.connections.load(Ordering::Relaxed);
+        let open = self.shared.admission.open();
         let outbox = self.shared.store.outbox_len().unwrap_or_default();
         response.set_body(metrics::CONTENT_TYPE, self.shared.metrics.text(open, outbox));
         response

@@ -68,6 +68,8 @@ fn help_explains_each_flag_with_its_default() {
             ("threads", "number of cores, at most 4"),
             ("workers", "4"),
             ("max-connections", "4096"),
+            ("max-connections-per-address", "0"),
+            ("address-prefixes", "32,64"),
             ("location-base-url", "none, locations are relative"),
             ("behind-proxy", "off"),
             ("disable-termination", "off"),

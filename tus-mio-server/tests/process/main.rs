@@ -3,6 +3,7 @@
 
 mod clients;
 mod cut;
+mod descriptors;
 mod killed;
 mod line;
 mod many;

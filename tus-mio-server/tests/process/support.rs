@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 
 /// Held while a process is started, and shared while a store is open in this one: between fork and exec a child
 /// has all descriptors of its parent, the store's lock among them.
@@ -78,6 +78,13 @@ impl Server {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    }
+
+    /// Allows it so many descriptors more than it has open.
+    pub(crate) fn allow_descriptors(&self, more: u64) {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count() as u64;
+        let limit = Rlimit { current: Some(open + more), maximum: Some(open + more) };
+        prlimit(Some(Pid::from_child(&self.child)), Resource::Nofile, limit).unwrap();
     }
 
     pub(crate) fn connect(&self) -> Connection {

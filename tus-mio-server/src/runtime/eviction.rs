@@ -1,0 +1,91 @@
+//! Making room where there are too many connections: the cheapest go first, on whichever loop they are.
+
+use tus_proto::Abort;
+
+use super::{accept::WELCOME, body::cut, connection::Connection, event_loop::EventLoop, mailbox::Message};
+use crate::http1::Reason;
+
+/// What a connection is, where it may be closed to make room; the cheapest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cheap {
+    /// Between requests, or it never sent any.
+    Idle,
+    /// Its head does not come.
+    Head,
+    /// It has its answer and does not go.
+    Linger,
+    /// Its body, or the taking of its download, has used up half of the time that it has without a byte.
+    Slow,
+}
+
+impl Cheap {
+    pub(super) const ALL: [Self; 4] = [Self::Idle, Self::Head, Self::Linger, Self::Slow];
+}
+
+/// A search for connections to close. It goes over all loops for one kind, then for the next.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Search {
+    /// How many stops it has had.
+    stops: usize,
+    /// How many are still to be found.
+    wanted: usize,
+}
+
+impl EventLoop {
+    /// Asks all loops to close the cheapest connections.
+    pub(super) fn ask_for_room(&self) {
+        self.pass_on(Search { stops: 0, wanted: self.shared.admission.batch() });
+    }
+
+    fn pass_on(&self, search: Search) {
+        let mailboxes = &self.shared.mailboxes;
+        if search.wanted > 0 && search.stops < Cheap::ALL.len() * mailboxes.len() {
+            mailboxes[search.stops % mailboxes.len()].post(Message::MakeRoom(search));
+        }
+    }
+
+    /// One stop of a search.
+    pub(super) fn make_room(&mut self, mut search: Search) {
+        let kind = Cheap::ALL[search.stops / self.shared.mailboxes.len()];
+        let connections = self.slots.iter().filter_map(|slot| slot.connection.as_ref());
+        let mut found: Vec<_> = connections
+            .filter(|connection| self.cheapness(connection) == Some(kind))
+            .map(|connection| (connection.http.deadline().map(|(at, _)| at), connection.id))
+            .collect();
+        found.sort_unstable();
+        found.truncate(search.wanted);
+        search.wanted -= found.len();
+        for (_, id) in found {
+            self.shared.metrics.evicted(kind);
+            self.with_connection(id, |_, connection| evict(connection));
+        }
+        search.stops += 1;
+        self.pass_on(search);
+    }
+
+    /// What it is. None where it must not be closed: it is at work, or had no chance to be.
+    fn cheapness(&self, connection: &Connection) -> Option<Cheap> {
+        let (settings, now) = (&self.shared.http, self.now.monotonic);
+        let (at, reason) = connection.http.deadline()?;
+        let used = |time: std::time::Duration| time.saturating_sub(at.since(now));
+        match reason {
+            Reason::Idle if !connection.served && now.since(connection.since) < WELCOME => None,
+            Reason::Idle => Some(Cheap::Idle),
+            Reason::Head => (used(settings.head_timeout) >= WELCOME).then_some(Cheap::Head),
+            Reason::Linger => (used(settings.linger_timeout) >= WELCOME).then_some(Cheap::Linger),
+            Reason::Body => (used(settings.body_timeout) >= settings.body_timeout / 2).then_some(Cheap::Slow),
+            Reason::Response => {
+                (used(settings.response_timeout) >= settings.response_timeout / 2).then_some(Cheap::Slow)
+            }
+        }
+    }
+}
+
+/// A body ends as one that is too slow does: what arrived is committed, and answered.
+fn evict(connection: &mut Connection) {
+    if connection.body().is_some() {
+        cut(connection, Abort::TooSlow);
+    } else {
+        connection.give_up();
+    }
+}
