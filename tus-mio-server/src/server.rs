@@ -61,7 +61,7 @@ pub struct Settings {
     pub cleanup_interval: Duration,
     /// Who grants locks; none for this process alone, as long as no other writes to the same uploads. Default none.
     pub locks: Option<Arc<dyn LockService>>,
-    /// How many unfinished finals may name one part. Default 16.
+    /// How many unfinished finals may name one part. Default 4.
     pub max_waiting_finals: usize,
     /// Whether a finished concatenation is put into one file, behind all other work. Default yes.
     pub materialize: bool,
@@ -102,7 +102,7 @@ impl Default for Settings {
             cleanup_interval: Duration::from_secs(60),
             locks: None,
             materialize: true,
-            max_waiting_finals: 16,
+            max_waiting_finals: 4,
             hooks: None,
             hook_threads: 4,
             hook_timeout: Duration::from_secs(30),

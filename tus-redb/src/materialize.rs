@@ -6,7 +6,7 @@
 //! reclaimed as those of deleted uploads are. As each file has its row before it is made, a crash leaves nothing
 //! behind, and an upload that goes takes its half of a copy along.
 
-use std::{ops::Bound, sync::atomic::Ordering};
+use std::{collections::BTreeMap, ops::Bound, sync::atomic::Ordering};
 
 use redb::{ReadableDatabase, ReadableTable};
 use tus_proto::{Completion, Failure, UploadId};
@@ -275,7 +275,21 @@ impl From<(u64, u64)> for Progress {
     }
 }
 
-/// Whether the bytes of a finished upload lie in several files, or several times in one.
+/// How many times the bytes it refers to a final may be, to be put into one file: a request that names a large
+/// part a thousand times must not fill the disk.
+const MOST_REPEATED: u64 = 2;
+
+/// Whether the bytes of a finished upload lie in several files, or a few times in one.
 pub(crate) fn is_scattered(row: &Row) -> bool {
-    row.is_complete() && row.extents.iter().filter(|piece| piece.len > 0).count() > 1
+    let pieces = row.extents.iter().filter(|piece| piece.len > 0).count();
+    if pieces <= 1 || !row.is_complete() {
+        return false;
+    }
+    let mut stored = BTreeMap::new();
+    for piece in &row.extents {
+        let len: &mut u64 = stored.entry(piece.file).or_default();
+        *len = piece.len.max(*len);
+    }
+    let stored: u64 = stored.values().sum();
+    row.offset() <= stored.saturating_mul(MOST_REPEATED)
 }

@@ -52,7 +52,7 @@ pub struct Options {
     pub reserve_bytes: u64,
     /// Which events are kept in the [outbox](Store::outbox). Default none.
     pub events: Events,
-    /// How many pending finals may name one part: as many are written when it is finished. Default 16.
+    /// How many pending finals may name one part: as many are written with each commit to it. Default 4.
     pub max_waiting: usize,
     /// Whether finished uploads that lie in several files are to be put into one, by [`Store::materialize`]. Default
     /// true.
@@ -72,7 +72,7 @@ impl Default for Options {
             cache_bytes: 4 << 20,
             reserve_bytes: 4 << 20,
             events: Events::default(),
-            max_waiting: 16,
+            max_waiting: 4,
             materialize: true,
         }
     }

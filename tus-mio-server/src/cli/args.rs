@@ -201,7 +201,7 @@ pub(crate) struct ServeArgs {
     pub(crate) cleanup_interval: Duration,
 
     /// How many unfinished final uploads may name one part
-    #[arg(long, env = "TUS_MAX_WAITING_FINALS", value_name = "NUMBER", default_value = "16")]
+    #[arg(long, env = "TUS_MAX_WAITING_FINALS", value_name = "NUMBER", default_value = "4")]
     #[arg(value_parser = value::count(1_000), help_heading = "Uploads")]
     pub(crate) max_waiting_finals: usize,
 

@@ -151,8 +151,8 @@ impl Deliverer {
     /// Hands a call to the pool; or says at once what became of it.
     fn tell(self: &Arc<Self>, shared: &Shared, entry: Entry) -> Option<Told> {
         let id = entry.record.id.clone();
-        // Whoever consumes a final wants one file: it comes, unless there is no space for it.
-        if entry.kind == EventKind::Completed && entry.record.is_final() && !shared.store.is_full() {
+        // Whoever consumes an upload wants one file: it comes, unless there is no space for it.
+        if entry.kind == EventKind::Completed && !shared.store.is_full() {
             match shared.store.awaits_materialize(&id) {
                 Ok(true) => return Some(Told::NotYet),
                 Ok(false) => {}

@@ -102,6 +102,25 @@ fn a_finished_upload_is_put_into_one_file() {
 }
 
 #[test]
+fn a_final_that_repeats_its_parts_many_times_stays_as_it_is() {
+    let store = open(&SimDisk::new(), Durability::Strict);
+    upload_as(&store, Some(Concat::Partial), "p", &[300]).unwrap();
+    for (name, times) in [("twice", 2), ("thrice", 3)] {
+        let concat = Some(Concat::Final("final; /p".to_owned()));
+        let record = Record { concat, ..record(name, None) };
+        let parts = vec![id("p"); times];
+        store.commit(&[Change::Concat { record, parts, max: None, delete_parts: false }]);
+        assert_eq!(files(&store, name), times);
+    }
+    assert_eq!(store.awaits_materialize(&id("thrice")), Ok(false));
+    while store.needs_materialize() {
+        store.materialize(u64::MAX).unwrap();
+    }
+    assert_eq!((files(&store, "twice"), files(&store, "thrice")), (1, 3));
+    assert_eq!(store.verify().unwrap(), []);
+}
+
+#[test]
 fn a_final_is_put_into_one_file_and_its_parts_stay() {
     let disk = SimDisk::new();
     let store = open(&disk, Durability::Strict);
