@@ -111,10 +111,10 @@ pub(crate) struct Keeps {
 pub(crate) struct Tables<'txn> {
     uploads: Table<'txn, &'static str, &'static [u8]>,
     pub(crate) files: Table<'txn, u64, u32>,
-    doomed: Table<'txn, u64, ()>,
-    expiry: Table<'txn, (u64, &'static str), ()>,
+    pub(crate) doomed: Table<'txn, u64, ()>,
+    pub(crate) expiry: Table<'txn, (u64, &'static str), ()>,
     tombstones: Table<'txn, &'static str, u64>,
-    lapses: Table<'txn, (u64, &'static str), ()>,
+    pub(crate) lapses: Table<'txn, (u64, &'static str), ()>,
     pub(crate) waiting: Table<'txn, (&'static str, &'static str), ()>,
     /// For the tables that few transactions touch.
     pub(crate) txn: &'txn WriteTransaction,

@@ -259,7 +259,7 @@ fn part(id: &UploadId, row: &Row) -> Part {
 }
 
 /// What a part has for a final.
-fn bytes(part: &Row) -> Bytes {
+pub(crate) fn bytes(part: &Row) -> Bytes {
     if !part.is_complete() {
         return Bytes::Awaited(part.length);
     }

@@ -35,6 +35,11 @@ pub enum OpenError {
         /// What was found.
         found: String,
     },
+    /// The journal does not continue the records: it is of another store, or either was put in place of another.
+    ForeignJournal {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// The records can't be read.
     Corrupt {
         /// The directory.
@@ -77,6 +82,12 @@ impl fmt::Display for OpenError {
                 f,
                 "the store in {} has a format this version does not know ({found}): \
                  open it with the version that wrote it",
+                dir.display()
+            ),
+            Self::ForeignJournal { dir } => write!(
+                f,
+                "the journal in {} does not continue the records beside it: put the one that belongs to them in its \
+                 place, or repair the store, which sets the journal aside",
                 dir.display()
             ),
             Self::Corrupt { dir, what } => write!(

@@ -60,6 +60,12 @@ pub(crate) fn read(disk: &dyn Disk) -> io::Result<Vec<Group>> {
     Ok(bytes.strip_prefix(header(&boot).as_slice()).map(groups).unwrap_or_default())
 }
 
+/// Whether the groups that `sequence` committed groups do not have yet are those that follow them.
+pub(crate) fn continues(groups: &[Group], sequence: u64) -> bool {
+    let new = groups.iter().map(|group| group.sequence).filter(|number| *number > sequence);
+    new.zip(sequence + 1..).all(|(number, next)| number == next)
+}
+
 /// Whether there is a journal of another boot: then what it held is lost.
 pub(crate) fn is_stale(disk: &dyn Disk) -> io::Result<bool> {
     let file = match disk.open(JOURNAL, Mode::Existing) {

@@ -57,7 +57,13 @@ impl Tables<'_> {
     }
 
     /// Cuts an upload's body at `len` bytes of `file`.
-    fn fall_back(&mut self, id: &UploadId, mut row: Row, file: FileId, len: u64) -> Result<(), Trouble> {
+    pub(crate) fn fall_back(
+        &mut self,
+        id: &UploadId,
+        mut row: Row,
+        file: FileId,
+        len: u64,
+    ) -> Result<(), Trouble> {
         if row.is_final() {
             return Ok(());
         }

@@ -130,6 +130,9 @@ fn next_epoch(disk: &Arc<dyn Disk>, database: &redb::Database) -> Result<(u32, u
     if journal::is_stale(&**disk)? {
         strays::remove(&**disk, &Files::new(disk.clone(), 0), database)?;
     }
+    if !journal::continues(&journal::read(&**disk)?, database::sequence(&txn)?) {
+        return Err(Unopened::ForeignJournal);
+    }
     let epoch = database::epoch(&txn)? + 1;
     let last_event = database::last_event(&txn)?;
     txn.abort().map_err(Trouble::from)?;
@@ -191,6 +194,7 @@ enum Unopened {
     Redb(DatabaseError),
     Trouble(Trouble),
     UnknownFormat(String),
+    ForeignJournal,
 }
 
 impl From<io::Error> for Unopened {
@@ -256,6 +260,7 @@ impl Fault<'_> {
         match error {
             Unopened::Io(source) => self.io(source),
             Unopened::Redb(error) => self.redb(error),
+            Unopened::ForeignJournal => OpenError::ForeignJournal { dir: self.dir() },
             Unopened::UnknownFormat(found) => OpenError::UnknownFormat { dir: self.dir(), found },
             Unopened::Trouble(Trouble { failure, text, damaged: false }) => self.failure(failure, Some(text)),
             Unopened::Trouble(trouble) => OpenError::Corrupt { dir: self.dir(), what: trouble.text },

@@ -100,6 +100,10 @@ impl Row {
         }
     }
 
+    pub(crate) fn is_part(&self) -> bool {
+        self.kind == Kind::Partial
+    }
+
     pub(crate) fn is_final(&self) -> bool {
         matches!(self.kind, Kind::Final { .. })
     }

@@ -172,7 +172,7 @@ impl Live {
         Ok(entry.map(|entry| entry.value().map(Progress::from)))
     }
 
-    fn row(&mut self, id: &UploadId) -> Result<Option<Row>, Trouble> {
+    pub(crate) fn row(&mut self, id: &UploadId) -> Result<Option<Row>, Trouble> {
         let Some(bytes) = self.view()?.uploads.get(id.as_str())? else { return Ok(None) };
         match Row::decode(bytes.value()) {
             Some(row) => Ok(Some(row)),

@@ -2,132 +2,50 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt, io,
-    path::PathBuf,
+    io,
 };
 
 use redb::{ReadableDatabase, ReadableTable};
 use tus_proto::{Failure, UploadId};
 
 use crate::{
-    database::{self, DOOMED, EXPIRY, FILES, OUTBOX, SCATTERED, WAITING},
+    database::{self, DOOMED, EXPIRY, FILES, LAPSES, OUTBOX, SCATTERED, TOMBSTONES, WAITING},
     error::Trouble,
     files::{DATA, FileId},
+    finding::Finding,
     materialize::{Progress, is_scattered},
     outbox,
     record::{Bytes, Kind, Piece, Row},
     store::{Store, lock},
 };
 
-/// Something that is not as it should be. Its text is a sentence.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Finding {
-    /// A record can't be read.
-    DamagedRecord {
-        /// Whose.
-        id: UploadId,
-    },
-    /// A data file with committed bytes is not there.
-    MissingFile {
-        /// Whose.
-        id: UploadId,
-        /// The file.
-        path: PathBuf,
-    },
-    /// Committed bytes are missing at the end of a data file.
-    ShortFile {
-        /// Whose.
-        id: UploadId,
-        /// The file.
-        path: PathBuf,
-        /// How many bytes are committed.
-        committed: u64,
-        /// How many are there.
-        there: u64,
-    },
-    /// A data file's number of references is wrong, so it is removed too early or never.
-    WrongCount {
-        /// The file.
-        path: PathBuf,
-        /// The number in the books; none where the file is not in them.
-        counted: Option<u32>,
-        /// How many extents refer to it.
-        references: u32,
-    },
-    /// The index of times knows another time than the record, or has an entry of nobody: the upload is removed
-    /// too early, or never.
-    WrongExpiry {
-        /// Whose.
-        id: UploadId,
-    },
-    /// An upload is noted as one that is to be put into one file, and is not there, not complete or in one already.
-    NotScattered {
-        /// Whose.
-        id: UploadId,
-    },
-    /// An event can't be read, or has a number that was not given yet.
-    DamagedEvent {
-        /// Its number.
-        number: u64,
-    },
-    /// A part and a pending final do not know of each other, or are not in step: the final is completed wrongly, or
-    /// never.
-    WrongWaiting {
-        /// The part.
-        part: UploadId,
-        /// The final.
-        id: UploadId,
-    },
-    /// A file or directory among the data files is nobody's.
-    Stray {
-        /// The file.
-        path: PathBuf,
-    },
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::DamagedRecord { id } => write!(f, "the record of upload {id} is damaged"),
-            Self::MissingFile { id, path } => {
-                write!(f, "upload {id} has committed bytes in {}, which is missing", path.display())
-            }
-            Self::ShortFile { id, path, committed, there } => write!(
-                f,
-                "upload {id} has {committed} bytes committed in {}, which has only {there}",
-                path.display()
-            ),
-            Self::WrongCount { path, counted: Some(counted), references } => write!(
-                f,
-                "{} is counted as used {counted} times, and is used {references} times",
-                path.display()
-            ),
-            Self::WrongCount { path, counted: None, references } => {
-                write!(f, "{} is used {references} times, and is not in the books", path.display())
-            }
-            Self::WrongExpiry { id } => {
-                write!(f, "upload {id} expires at another time than the index of times has it")
-            }
-            Self::NotScattered { id } => {
-                write!(f, "upload {id} is to be put into one file, and can't be")
-            }
-            Self::DamagedEvent { number } => write!(f, "event {number} is damaged"),
-            Self::WrongWaiting { part, id } => {
-                write!(f, "final upload {id} and its part {part} are not in step")
-            }
-            Self::Stray { path } => write!(f, "{} belongs to no upload", path.display()),
-        }
-    }
+/// All that is to be compared.
+#[derive(Default)]
+pub(crate) struct Audit {
+    pub(crate) books: Books,
+    /// How often the records and the copies under way refer to which file.
+    pub(crate) references: BTreeMap<FileId, u32>,
+    /// When which upload expires, as the records have it.
+    pub(crate) expiry: BTreeSet<(u64, UploadId)>,
+    /// Whose records can't be read. What such a record refers to is not known.
+    pub(crate) damaged: BTreeSet<UploadId>,
+    /// Which uploads can be put into one file.
+    scattered: BTreeSet<UploadId>,
+    parts: Parts,
+    /// Extents that are not there as they should be.
+    short: Vec<Finding>,
 }
 
 /// What the tables say beside the records.
 #[derive(Default)]
-struct Books {
-    counts: BTreeMap<FileId, u32>,
-    doomed: BTreeSet<FileId>,
+pub(crate) struct Books {
+    pub(crate) counts: BTreeMap<FileId, u32>,
+    pub(crate) doomed: BTreeSet<FileId>,
     /// When which upload expires.
-    expiry: BTreeSet<(u64, UploadId)>,
+    pub(crate) expiry: BTreeSet<(u64, UploadId)>,
+    /// Until when which expired upload is remembered, by the one index and by the other.
+    pub(crate) tombstones: BTreeSet<(u64, UploadId)>,
+    pub(crate) lapses: BTreeSet<(u64, UploadId)>,
     /// Which uploads are to be put into one file.
     scattered: BTreeMap<UploadId, Option<Progress>>,
     damaged_events: Vec<u64>,
@@ -179,30 +97,35 @@ impl Store {
         self.try_verify().map_err(|trouble| self.staging.note(trouble))
     }
 
-    fn try_verify(&self) -> Result<Vec<Finding>, Trouble> {
+    pub(crate) fn try_verify(&self) -> Result<Vec<Finding>, Trouble> {
+        let audit = self.audit()?;
+        let mut findings = audit.findings();
+        findings.extend(self.check_files(&audit));
+        findings.extend(
+            self.strays(&audit)?.into_iter().map(|path| Finding::Stray { path: self.disk.locate(&path) }),
+        );
+        Ok(findings)
+    }
+
+    /// Reads all records and all tables.
+    pub(crate) fn audit(&self) -> Result<Audit, Trouble> {
         const PAGE: usize = 1024;
-        let mut findings = Vec::new();
-        let mut references = BTreeMap::<FileId, u32>::new();
-        let mut expiry = BTreeSet::new();
-        let mut parts = Parts::default();
-        let mut scattered = BTreeSet::new();
+        let mut audit = Audit { books: self.books()?, ..Audit::default() };
         let mut after = None;
         loop {
             let rows = self.rows(after.as_ref(), PAGE)?;
             let last_page = rows.len() < PAGE;
             for (id, row) in rows {
                 match row {
-                    None => findings.push(Finding::DamagedRecord { id: id.clone() }),
+                    None => drop(audit.damaged.insert(id.clone())),
                     Some(row) => {
                         if is_scattered(&row) {
-                            scattered.insert(id.clone());
+                            audit.scattered.insert(id.clone());
                         }
-                        expiry.extend(row.expires.map(|at| (at.as_micros(), id.clone())));
-                        parts.note(&id, &row);
+                        audit.expiry.extend(row.expires.map(|at| (at.as_micros(), id.clone())));
+                        audit.parts.note(&id, &row);
                         for piece in row.references() {
-                            *references.entry(piece.file).or_default() += 1;
-                            let extent = self.extent(piece)?;
-                            findings.extend(check_extent(&id, extent));
+                            self.note_reference(&mut audit, &id, piece)?;
                         }
                     }
                 }
@@ -212,24 +135,18 @@ impl Store {
                 break;
             }
         }
-        let books = self.books()?;
-        for (id, progress) in &books.scattered {
-            if let Some(Progress { file, copied }) = *progress {
-                *references.entry(file).or_default() += 1;
-                findings.extend(check_extent(id, self.extent(Piece { file, len: copied })?));
-            }
-            if !scattered.contains(id) {
-                findings.push(Finding::NotScattered { id: id.clone() });
-            }
+        let copies: Vec<_> =
+            audit.books.scattered.iter().filter_map(|(id, copy)| Some((id.clone(), (*copy)?))).collect();
+        for (id, Progress { file, copied }) in copies {
+            self.note_reference(&mut audit, &id, Piece { file, len: copied })?;
         }
-        let wrong: BTreeSet<_> =
-            books.expiry.symmetric_difference(&expiry).map(|(_, id)| id.clone()).collect();
-        findings.extend(wrong.into_iter().map(|id| Finding::WrongExpiry { id }));
-        findings.extend(books.damaged_events.iter().map(|&number| Finding::DamagedEvent { number }));
-        findings.extend(parts.check(&books.waiting));
-        findings.extend(self.check_counts(&books, &references));
-        self.find_strays(&books, &references, &mut findings)?;
-        Ok(findings)
+        Ok(audit)
+    }
+
+    fn note_reference(&self, audit: &mut Audit, id: &UploadId, piece: Piece) -> io::Result<()> {
+        *audit.references.entry(piece.file).or_default() += 1;
+        audit.short.extend(check_extent(id, self.extent(piece)?));
+        Ok(())
     }
 
     fn books(&self) -> Result<Books, Trouble> {
@@ -249,6 +166,15 @@ impl Store {
             let (at, id) = key.value();
             books.expiry.insert((at, id_in_index(id)?));
         }
+        for entry in txn.open_table(TOMBSTONES)?.iter()? {
+            let (id, until) = entry?;
+            books.tombstones.insert((until.value(), id_in_index(id.value())?));
+        }
+        for entry in txn.open_table(LAPSES)?.iter()? {
+            let (key, _) = entry?;
+            let (until, id) = key.value();
+            books.lapses.insert((until, id_in_index(id)?));
+        }
         for entry in txn.open_table(WAITING)?.iter()? {
             let (key, _) = entry?;
             let (part, id) = key.value();
@@ -256,7 +182,7 @@ impl Store {
         }
         for entry in txn.open_table(SCATTERED)?.iter()? {
             let (id, progress) = entry?;
-            let id = UploadId::new(id.value()).ok_or_else(|| Trouble::damaged("an upload's id"))?;
+            let id = id_in_index(id.value())?;
             books.scattered.insert(id, progress.value().map(Progress::from));
         }
         let last_event = database::last_event_seen(&txn)?;
@@ -270,7 +196,7 @@ impl Store {
         Ok(books)
     }
 
-    fn check_counts(&self, books: &Books, references: &BTreeMap<FileId, u32>) -> Vec<Finding> {
+    fn check_files(&self, Audit { books, references, .. }: &Audit) -> Vec<Finding> {
         let files: BTreeSet<_> = books.counts.keys().chain(references.keys()).collect();
         let wrong = files.into_iter().filter_map(|file| {
             let counted = books.counts.get(file).copied();
@@ -278,19 +204,19 @@ impl Store {
             let path = self.disk.locate(&file.path());
             (counted != Some(references)).then_some(Finding::WrongCount { path, counted, references })
         });
-        wrong.collect()
+        let condemned = books.doomed.iter().filter(|file| references.contains_key(file));
+        wrong
+            .chain(condemned.map(|file| Finding::Condemned { path: self.disk.locate(&file.path()) }))
+            .collect()
     }
 
-    fn find_strays(
-        &self,
-        books: &Books,
-        references: &BTreeMap<FileId, u32>,
-        findings: &mut Vec<Finding>,
-    ) -> io::Result<()> {
+    /// What is nobody's, as paths on the disk.
+    pub(crate) fn strays(&self, Audit { books, references, .. }: &Audit) -> io::Result<Vec<String>> {
+        let mut strays = Vec::new();
         for dir in self.disk.list(DATA)? {
             let dir = format!("{DATA}/{dir}");
             let Ok(names) = self.disk.list(&dir) else {
-                findings.push(Finding::Stray { path: self.disk.locate(&dir) });
+                strays.push(dir);
                 continue;
             };
             for name in names {
@@ -301,12 +227,41 @@ impl Store {
                         || references.contains_key(&file)
                 });
                 if !known {
-                    findings.push(Finding::Stray { path: self.disk.locate(&path) });
+                    strays.push(path);
                 }
             }
         }
-        Ok(())
+        Ok(strays)
     }
+}
+
+impl Audit {
+    /// What the tables tell without a look at the files beyond their lengths.
+    fn findings(&self) -> Vec<Finding> {
+        let books = &self.books;
+        let mut findings: Vec<_> =
+            self.damaged.iter().map(|id| Finding::DamagedRecord { id: id.clone() }).collect();
+        findings.extend(self.short.iter().cloned());
+        let not_scattered = books.scattered.keys().filter(|id| !self.scattered.contains(*id));
+        findings.extend(not_scattered.map(|id| Finding::NotScattered { id: id.clone() }));
+        // When an unreadable record expires can't be told.
+        let wrong = differing(&books.expiry, &self.expiry).filter(|id| !self.damaged.contains(id));
+        findings.extend(wrong.map(|id| Finding::WrongExpiry { id }));
+        let wrong = differing(&books.tombstones, &books.lapses);
+        findings.extend(wrong.map(|id| Finding::WrongTombstone { id }));
+        findings.extend(books.damaged_events.iter().map(|&number| Finding::DamagedEvent { number }));
+        findings.extend(self.parts.check(&books.waiting));
+        findings
+    }
+}
+
+/// The ids of what stands in one index only, each once.
+pub(crate) fn differing(
+    one: &BTreeSet<(u64, UploadId)>,
+    other: &BTreeSet<(u64, UploadId)>,
+) -> impl Iterator<Item = UploadId> {
+    let ids: BTreeSet<_> = one.symmetric_difference(other).map(|(_, id)| id.clone()).collect();
+    ids.into_iter()
 }
 
 fn id_in_index(id: &str) -> Result<UploadId, Trouble> {

@@ -106,3 +106,26 @@ fn verify_says_what_is_wrong_with_the_files() {
     assert_eq!(findings, expected);
     assert!(findings[0].to_string().starts_with("upload cut has 10 bytes committed in "));
 }
+
+#[test]
+fn a_store_of_another_format_is_refused_and_told() {
+    let dir = tempdir().unwrap();
+    for format in [crate::database::FORMAT + 1, crate::database::FORMAT - 1] {
+        let dir = dir.path().join(format.to_string());
+        let store = open(&dir, Durability::Strict).unwrap();
+        {
+            let mut writer = crate::store::lock(&store.writer);
+            let database = store.database(&mut writer).unwrap();
+            let txn = crate::database::begin_durable(&database).unwrap();
+            txn.open_table(crate::database::META).unwrap().insert("format", format).unwrap();
+            txn.commit().unwrap();
+        }
+        drop(store);
+        for durability in [Durability::Strict, Durability::Eventual] {
+            let refused = open(&dir, durability).unwrap_err();
+            assert!(matches!(refused, OpenError::UnknownFormat { .. }), "{refused}");
+            let text = refused.to_string();
+            assert!(text.contains(&format!("version {format}")) && text.contains("open it with"), "{text}");
+        }
+    }
+}

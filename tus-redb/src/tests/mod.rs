@@ -13,4 +13,5 @@ mod harness;
 mod materialize;
 mod outbox;
 mod probe;
+mod repair;
 mod source;
