@@ -32,9 +32,16 @@ UTF-8; data names the files that hold the upload, in order, each with how many b
 const DELETE_HELP: &str = "With --json: {\"deleted\", \"bytes\"}: the id, and how many bytes it had.";
 
 const VERIFY_HELP: &str = "\
-Exit status 1 if there are findings. With --json: {\"ok\", \"uploads\", \"bytes\", \"findings\": [{\"kind\", \"id\", \
-\"path\", \"text\"}]}. kind is damaged-record, missing-file, short-file, wrong-count, wrong-expiry, wrong-waiting, stray or other; \
-id and path are null where a finding is about none.";
+Exit status 1 if there are findings, with --repair only if some are left. --repair destroys no byte: tables are written \
+anew from the records; an upload whose bytes are not all there is cut back to those that are, and is not complete any \
+more, so that its client can send the rest; files of nobody are moved to the directory aside in the data directory. A \
+record that can't be read, and a complete concatenation that lost bytes, are left: restore them from a backup, or \
+delete the latter.
+
+With --json: {\"ok\", \"uploads\", \"bytes\", \"findings\": [{\"kind\", \"id\", \"path\", \"text\", \"remedy\"}]}. kind is \
+damaged-record, missing-file, short-file, wrong-count, condemned, wrong-expiry, wrong-tombstone, wrong-waiting, \
+not-scattered, damaged-event, foreign-journal, stray or other; id and path are null where a finding is about none; \
+remedy is what was done about it, null where nothing was.";
 
 /// A tus 1.0.0 server for resumable uploads.
 ///
@@ -66,9 +73,9 @@ pub(crate) enum Command {
     /// Remove an upload: its record and its bytes. Asks nothing
     #[command(after_help = DELETE_HELP)]
     Delete(UploadArgs),
-    /// Check all records against all data files
+    /// Check all records against all data files, and mend what is wrong
     #[command(after_help = VERIFY_HELP)]
-    Verify(StoreArgs),
+    Verify(VerifyArgs),
 }
 
 /// The flags of `serve`.
@@ -297,6 +304,18 @@ pub(crate) struct StoreArgs {
     pub(crate) json: bool,
 }
 
+/// Which store, and what to do about it.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct VerifyArgs {
+    /// The store.
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+
+    /// Mend what is wrong, as far as that has one right answer; no byte is destroyed [default: off]
+    #[arg(long, env = "TUS_REPAIR", value_parser = value::switch)]
+    pub(crate) repair: bool,
+}
+
 /// Which upload of which store.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct UploadArgs {
@@ -404,6 +423,6 @@ mod tests {
             let by_parser = arg.get_action().takes_values() && !arg.get_default_values().is_empty();
             assert!(help.len() > 10 && by_hand != by_parser, "--{long}: {help}");
         }
-        assert_eq!(flags, 2 * 38 + 4 * 2);
+        assert_eq!(flags, 2 * 38 + 4 * 2 + 1);
     }
 }

@@ -7,11 +7,11 @@ use std::{
 };
 
 use tus_proto::{Record, UploadId};
-use tus_redb::{Description, Options, Store};
+use tus_redb::{Description, Options, Repair, Store};
 
 use super::{
     Failure,
-    args::{StoreArgs, UploadArgs},
+    args::{StoreArgs, UploadArgs, VerifyArgs},
     report::{self, Extent, Listing},
     table::shown,
     verdict::Verdict,
@@ -45,18 +45,31 @@ pub(crate) fn delete(args: &UploadArgs) -> Result<(), Failure> {
     report::deleted(output(), args.store.json, &upload.record).map_err(unwritten)
 }
 
-/// Checks all records against all data files.
-pub(crate) fn verify(args: &StoreArgs) -> Result<(), Failure> {
-    let store = Opened::at(&args.data_dir)?;
-    let findings = store.store.verify().map_err(|failure| store.failed(failure))?;
+/// Checks all records against all data files, and mends what is wrong where that is wanted.
+pub(crate) fn verify(args: &VerifyArgs) -> Result<(), Failure> {
+    let (store, findings) = if args.repair { repaired(&args.store)? } else { verified(&args.store)? };
     let mut verdict = Verdict { uploads: 0, bytes: 0, findings };
     store.each_page(|page| {
         verdict.uploads += page.len() as u64;
         verdict.bytes += page.iter().map(|record| record.offset).sum::<u64>();
         Ok(())
     })?;
-    verdict.write(output(), args.json).map_err(unwritten)?;
-    if verdict.findings.is_empty() { Ok(()) } else { Err(Failure::Told) }
+    verdict.write(output(), args.store.json).map_err(unwritten)?;
+    if verdict.is_good() { Ok(()) } else { Err(Failure::Told) }
+}
+
+fn verified(args: &StoreArgs) -> Result<(Opened<'_>, Vec<Repair>), Failure> {
+    let store = Opened::at(&args.data_dir)?;
+    let findings = store.store.verify().map_err(|failure| store.failed(failure))?;
+    Ok((store, findings.into_iter().map(|finding| Repair { finding, remedy: None }).collect()))
+}
+
+fn repaired(args: &StoreArgs) -> Result<(Opened<'_>, Vec<Repair>), Failure> {
+    let opened = Store::open_for_repair(&args.data_dir, &Options::default());
+    let (store, journal) = opened.map_err(|error| Failure::Environment(error.to_string()))?;
+    let store = Opened { store, dir: &args.data_dir };
+    let repairs = store.store.repair().map_err(|failure| store.failed(failure))?;
+    Ok((store, journal.into_iter().chain(repairs).collect()))
 }
 
 /// A store and the path its user knows it by.

@@ -1,4 +1,4 @@
-//! What a check of a store found, written for people or as JSON.
+//! What a check of a store found, and what was done about it, written for people or as JSON.
 
 use std::{
     io::{self, Write},
@@ -6,7 +6,7 @@ use std::{
 };
 
 use tus_proto::UploadId;
-use tus_redb::Finding;
+use tus_redb::{Finding, Repair};
 
 use super::{json::Json, table::shown};
 
@@ -17,41 +17,54 @@ pub(crate) struct Verdict {
     pub(crate) uploads: u64,
     /// How many committed bytes they have.
     pub(crate) bytes: u64,
-    /// What is wrong.
-    pub(crate) findings: Vec<Finding>,
+    /// What is wrong, or was.
+    pub(crate) findings: Vec<Repair>,
 }
 
 impl Verdict {
+    /// Whether nothing is wrong any more.
+    pub(crate) fn is_good(&self) -> bool {
+        self.left() == 0
+    }
+
+    fn left(&self) -> usize {
+        self.findings.iter().filter(|repair| repair.remedy.is_none()).count()
+    }
+
     /// Writes it to `out`.
     pub(crate) fn write(&self, out: impl Write, json: bool) -> io::Result<()> {
         if json { self.write_json(Json::new(out)) } else { self.write_text(out) }
     }
 
     fn write_text(&self, mut out: impl Write) -> io::Result<()> {
-        for finding in &self.findings {
-            writeln!(out, "{}", shown(finding.to_string().as_bytes()))?;
+        for Repair { finding, remedy } in &self.findings {
+            let remedy = remedy.as_ref().map(|remedy| format!("; {remedy}")).unwrap_or_default();
+            writeln!(out, "{}", shown(format!("{finding}{remedy}").as_bytes()))?;
         }
         let size = format!("{} uploads, {} bytes", self.uploads, self.bytes);
-        match self.findings.len() {
-            0 => writeln!(out, "ok: {size}")?,
-            findings => writeln!(out, "not ok: {findings} findings in {size}")?,
+        match (self.left(), self.findings.len()) {
+            (0, 0) => writeln!(out, "ok: {size}")?,
+            (0, mended) => writeln!(out, "ok: {mended} findings were mended in {size}")?,
+            (left, all) if left == all => writeln!(out, "not ok: {left} findings in {size}")?,
+            (left, all) => writeln!(out, "not ok: {left} of {all} findings are left in {size}")?,
         }
         out.flush()
     }
 
     fn write_json(&self, mut json: Json<impl Write>) -> io::Result<()> {
         json.begin('{')?;
-        json.key("ok")?.boolean(self.findings.is_empty())?;
+        json.key("ok")?.boolean(self.is_good())?;
         json.key("uploads")?.number(self.uploads)?;
         json.key("bytes")?.number(self.bytes)?;
         json.key("findings")?.begin('[')?;
-        for finding in &self.findings {
+        for Repair { finding, remedy } in &self.findings {
             let (kind, id, path) = parts(finding);
             json.begin('{')?;
             json.key("kind")?.text(kind)?;
             json.key("id")?.text_or_null(id.map(UploadId::as_str))?;
             json.key("path")?.text_or_null(path.map(Path::to_string_lossy).as_deref())?;
             json.key("text")?.text(&finding.to_string())?;
+            json.key("remedy")?.text_or_null(remedy.as_ref().map(ToString::to_string).as_deref())?;
             json.end('}')?;
         }
         json.end(']')?;
@@ -67,6 +80,9 @@ fn parts(finding: &Finding) -> (&'static str, Option<&UploadId>, Option<&Path>) 
         Finding::MissingFile { id, path } => ("missing-file", Some(id), Some(path)),
         Finding::ShortFile { id, path, .. } => ("short-file", Some(id), Some(path)),
         Finding::WrongCount { path, .. } => ("wrong-count", None, Some(path)),
+        Finding::Condemned { path } => ("condemned", None, Some(path)),
+        Finding::WrongTombstone { id } => ("wrong-tombstone", Some(id), None),
+        Finding::ForeignJournal { path } => ("foreign-journal", None, Some(path)),
         Finding::WrongExpiry { id } => ("wrong-expiry", Some(id), None),
         Finding::NotScattered { id } => ("not-scattered", Some(id), None),
         Finding::DamagedEvent { .. } => ("damaged-event", None, None),
@@ -84,6 +100,7 @@ mod tests {
 
     fn verdict_as(json: bool, findings: Vec<Finding>) -> String {
         let mut out = Vec::new();
+        let findings = findings.into_iter().map(|finding| Repair { finding, remedy: None }).collect();
         Verdict { uploads: 3, bytes: 1_012, findings }.write(&mut out, json).unwrap();
         String::from_utf8(out).unwrap()
     }
@@ -100,7 +117,7 @@ mod tests {
         assert_eq!(verdict_as(false, short()), expected);
         let expected = serde_json::json!({
             "ok": false, "uploads": 3, "bytes": 1012,
-            "findings": [{"kind": "short-file", "id": "first", "path": "data/a\u{1b}b", "text": text}],
+            "findings": [{"kind": "short-file", "id": "first", "path": "data/a\u{1b}b", "text": text, "remedy": null}],
         });
         let document = verdict_as(true, short());
         assert_eq!(serde_json::from_str::<serde_json::Value>(&document).unwrap(), expected);

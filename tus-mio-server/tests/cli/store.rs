@@ -202,6 +202,17 @@ fn verify_finds_what_is_missing() {
     assert!(finding.contains("a-complete") && finding.contains("has only 4"), "{run:?}");
     assert_eq!(summary, "not ok: 1 findings in 3 uploads, 10 bytes");
 
+    let stray = file.with_file_name("stray");
+    std::fs::write(&stray, "x").unwrap();
+    let run = place.run(&["verify", "--repair"], &[]);
+    let lines: Vec<_> = run.assert_quiet_success().lines().collect();
+    assert!(lines[0].ends_with("has only 4; it was cut back to 4 bytes"), "{run:?}");
+    assert!(lines[1].contains("/stray belongs to no upload; it was moved to ./tus-data/aside/"), "{run:?}");
+    assert_eq!(lines[2], "ok: 2 findings were mended in 3 uploads, 9 bytes");
+    assert!(!stray.exists());
+    let run = place.run(&["verify", "--repair"], &[]);
+    assert_eq!(run.assert_quiet_success(), "ok: 3 uploads, 9 bytes\n");
+
     std::fs::remove_file(&file).unwrap();
     let run = place.run(&["verify", "--json"], &[]);
     assert_eq!((run.status, run.stderr.as_str()), (Some(1), ""), "{run:?}");
@@ -209,4 +220,8 @@ fn verify_finds_what_is_missing() {
     assert_eq!(verdict["ok"], json!(false));
     assert_eq!(verdict["findings"][0]["kind"], json!("missing-file"));
     assert_eq!(verdict["findings"][0]["id"], json!("a-complete"));
+    assert_eq!(verdict["findings"][0]["remedy"], Value::Null);
+    let verdict = document(&place.run(&["verify", "--json", "--repair"], &[]));
+    assert_eq!(verdict["ok"], json!(true));
+    assert_eq!(verdict["findings"][0]["remedy"], json!("it was cut back to 0 bytes"));
 }
