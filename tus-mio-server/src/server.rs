@@ -44,6 +44,9 @@ pub struct Settings {
     pub http: http1::Settings,
     /// Threads that serve connections, 1 to 64. Default: one a core, at most 4.
     pub threads: usize,
+    /// Memory for buffers of bodies that must be decoded, in bytes, all event loops together: each has at least one
+    /// buffer of 128 KiB. Default: 4 MiB an event loop.
+    pub buffer_memory: Option<u64>,
     /// Threads that may block on the disk, 1 to 64. Default 4.
     pub workers: usize,
     /// The most connections at once, at least 1; fewer where the process may not open two files for each. Default
@@ -94,6 +97,7 @@ impl Default for Settings {
             protocol: Config::default(),
             http: http1::Settings::default(),
             threads: cores.min(4),
+            buffer_memory: None,
             workers: 4,
             max_connections: 4096,
             max_connections_per_address: 0,
@@ -197,6 +201,7 @@ impl Server {
             mailboxes,
             workers: Workers::new(),
             committer: Committer::new(),
+            buffers: runtime::buffers_of_each(settings.buffer_memory, polls.len()),
             admission: Admission::new(limits),
             shutdown_timeout: settings.shutdown_timeout,
             cleanup_interval: settings.cleanup_interval,

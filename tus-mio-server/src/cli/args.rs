@@ -6,7 +6,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tus_mio_server::Address;
 
-use super::value;
+use super::{limits::LimitArgs, value};
 
 const AFTER_HELP: &str = "\
 Every flag can also be given in the environment: TUS_ and its name in capitals, as TUS_DATA_DIR=/srv/tus, \
@@ -222,25 +222,9 @@ pub(crate) struct ServeArgs {
     #[arg(value_parser = value::duration, help_heading = "Uploads")]
     pub(crate) lock_ttl: Duration,
 
-    /// End a request when no byte of its body came for this long; 0 to wait for ever
-    #[arg(long, env = "TUS_REQUEST_TIMEOUT", value_name = "DURATION", default_value = "30s")]
-    #[arg(value_parser = value::duration, help_heading = "Deadlines")]
-    pub(crate) request_timeout: Duration,
-
-    /// End a download whose client takes fewer bytes a second for half a minute; 0 if it must only take some
-    #[arg(long, env = "TUS_DOWNLOAD_MIN_RATE", value_name = "SIZE", default_value = "4KiB", value_parser = value::size)]
-    #[arg(help_heading = "Deadlines")]
-    pub(crate) download_min_rate: u64,
-
-    /// How long a request's head may take from its first byte; at least 1ms
-    #[arg(long, env = "TUS_HEAD_TIMEOUT", value_name = "DURATION", default_value = "30s")]
-    #[arg(value_parser = value::duration, help_heading = "Deadlines")]
-    pub(crate) head_timeout: Duration,
-
-    /// How long a connection may stay open between requests; at least 1ms
-    #[arg(long, env = "TUS_IDLE_TIMEOUT", value_name = "DURATION", default_value = "60s")]
-    #[arg(value_parser = value::duration, help_heading = "Deadlines")]
-    pub(crate) idle_timeout: Duration,
+    /// What one connection may cost.
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
 
     /// How long requests may take to finish after SIGTERM or SIGINT; a second signal ends at once
     #[arg(long, env = "TUS_SHUTDOWN_TIMEOUT", value_name = "DURATION", default_value = "10s")]
@@ -250,6 +234,12 @@ pub(crate) struct ServeArgs {
     /// Event loops [default: number of cores, at most 4]
     #[arg(long, env = "TUS_THREADS", value_name = "NUMBER", value_parser = value::count(64), help_heading = "Resources")]
     pub(crate) threads: Option<usize>,
+
+    /// Memory for buffers of bodies that must be decoded, all event loops together; each has at least one of 128KiB
+    /// [default: 4MiB an event loop]
+    #[arg(long, env = "TUS_BUFFER_MEMORY", value_name = "SIZE", value_parser = value::size)]
+    #[arg(help_heading = "Resources")]
+    pub(crate) buffer_memory: Option<u64>,
 
     /// Threads that may wait for the disk
     #[arg(long, env = "TUS_WORKERS", value_name = "NUMBER", default_value = "4", value_parser = value::count(64))]
@@ -423,6 +413,6 @@ mod tests {
             let by_parser = arg.get_action().takes_values() && !arg.get_default_values().is_empty();
             assert!(help.len() > 10 && by_hand != by_parser, "--{long}: {help}");
         }
-        assert_eq!(flags, 2 * 38 + 4 * 2 + 1);
+        assert_eq!(flags, 2 * 48 + 4 * 2 + 1);
     }
 }

@@ -2,6 +2,7 @@
 
 mod args;
 mod json;
+mod limits;
 mod logging;
 mod metadata;
 mod notify;

@@ -13,7 +13,7 @@ use signal_hook::{
     consts::{SIGINT, SIGTERM},
     iterator::Signals,
 };
-use tus_mio_server::{Address, Handle, Inherited, Server, Settings, http1};
+use tus_mio_server::{Address, Handle, Inherited, Server, Settings};
 
 use super::{
     Failure,
@@ -78,7 +78,9 @@ fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
     }
     let protocol = protocol.build().map_err(|error| Failure::Usage(error.to_string()))?;
     check_listeners(args)?;
-    check_deadlines(args)?;
+    if args.cleanup_interval < Duration::from_secs(1) {
+        return Err(Failure::Usage("--cleanup-interval must be at least 1s".into()));
+    }
     let settings = Settings {
         listen: if args.listen.is_empty() { Settings::default().listen } else { args.listen.clone() },
         data_dir: args.data_dir.clone(),
@@ -87,13 +89,8 @@ fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
             Durability::Eventual => tus_redb::Durability::Eventual,
         },
         protocol,
-        http: http1::Settings {
-            head_timeout: args.head_timeout,
-            idle_timeout: args.idle_timeout,
-            body_timeout: args.request_timeout,
-            download_min_rate: args.download_min_rate,
-            ..http1::Settings::default()
-        },
+        http: args.limits.settings()?,
+        buffer_memory: args.buffer_memory,
         threads: args.threads.unwrap_or(Settings::default().threads),
         workers: args.workers,
         max_connections: args.max_connections,
@@ -125,19 +122,6 @@ fn check_listeners(args: &ServeArgs) -> Result<(), Failure> {
 /// Each port 0 is another one.
 fn may_repeat(address: &Address) -> bool {
     address.tcp().is_some_and(|address| address.port() == 0)
-}
-
-/// A head that may take for ever, or a connection that may idle for ever, is an invitation to fill the server.
-fn check_deadlines(args: &ServeArgs) -> Result<(), Failure> {
-    if args.cleanup_interval < Duration::from_secs(1) {
-        return Err(Failure::Usage("--cleanup-interval must be at least 1s".into()));
-    }
-    for (flag, value) in [("--head-timeout", args.head_timeout), ("--idle-timeout", args.idle_timeout)] {
-        if value == Duration::ZERO {
-            return Err(Failure::Usage(format!("{flag} can't be 0: give at least 1ms")));
-        }
-    }
-    Ok(())
 }
 
 /// One line a listener. Where nobody reads them, the server serves all the same.
@@ -197,6 +181,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use clap::Parser;
+    use tus_mio_server::http1;
     use tus_proto::Algorithm;
 
     use super::*;
@@ -238,8 +223,18 @@ mod tests {
             "--lock-ttl=2s",
             "--request-timeout=0",
             "--checksum-algorithms=sha256,sha1",
+            "--body-min-rate=2KiB",
             "--head-timeout=3s",
             "--idle-timeout=4s",
+            "--response-timeout=5s",
+            "--linger-timeout=6s",
+            "--linger-size=1MiB",
+            "--drain-size=0",
+            "--max-head-size=16KiB",
+            "--max-fields=50",
+            "--max-chunk-line=64",
+            "--max-trailer-size=1KiB",
+            "--buffer-memory=1MiB",
             "--shutdown-timeout=1m",
             "--threads=3",
             "--workers=5",
@@ -275,10 +270,19 @@ mod tests {
             http: http1::Settings {
                 body_timeout: Duration::ZERO,
                 download_min_rate: 1024,
+                body_rate: 2048,
                 head_timeout: Duration::from_secs(3),
                 idle_timeout: Duration::from_secs(4),
-                ..http1::Settings::default()
+                response_timeout: Duration::from_secs(5),
+                linger_timeout: Duration::from_secs(6),
+                linger_bytes: 1 << 20,
+                drain_bytes: 0,
+                head_bytes: 16 << 10,
+                fields: 50,
+                chunk_line_bytes: 64,
+                trailer_bytes: 1 << 10,
             },
+            buffer_memory: Some(1 << 20),
             threads: 3,
             workers: 5,
             max_connections: 7,
@@ -324,6 +328,11 @@ mod tests {
             (&["--base-path=/metrics"], "lies in the uploads' path /metrics"),
             (&["--base-path=/healthz", "--metrics-path=none"], "another base path"),
             (&["--idle-timeout=0s"], "--idle-timeout can't be 0"),
+            (&["--response-timeout=0"], "--response-timeout can't be 0"),
+            (&["--linger-timeout=0"], "--linger-timeout can't be 0"),
+            (&["--max-head-size=0"], "--max-head-size must be from 16 bytes to 16MiB"),
+            (&["--max-chunk-line=1GB"], "--max-chunk-line must be from 16 bytes to 16MiB"),
+            (&["--max-trailer-size=15"], "--max-trailer-size must be from 16 bytes to 16MiB"),
             (&["--listen=127.0.0.1:81", "--listen=127.0.0.1:81"], "127.0.0.1:81 twice"),
             (&["--listen=unix:/a", "--listen=unix:/a"], "unix:/a twice"),
         ] {

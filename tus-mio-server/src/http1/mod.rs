@@ -58,8 +58,10 @@ pub struct Settings {
     pub idle_timeout: Duration,
     /// How long no byte of a body may come while we are reading: 30 s. Zero for no limit.
     pub body_timeout: Duration,
-    /// How many bytes of a body buy one more second, up to `body_timeout` from now: 16, so that one byte now and
-    /// then does not hold a connection for ever. Zero: any byte buys all of it.
+    /// How many bytes of a body buy one more second, up to `body_timeout` from now: 500, so that one byte now and
+    /// then does not hold a connection for ever. A phone at the edge of its network sends a multiple of that, and
+    /// stalls are what `body_timeout` is for; Apache's mod_reqtimeout has asked for as much from all the world for
+    /// years. Zero: any byte buys all of it.
     pub body_rate: u64,
     /// How long an answer may take to be sent, the reading of an unwanted rest of the body included: 30 s,
     /// for our answers are small. Where one bears an upload, how long the peer may take no byte of that.
@@ -87,7 +89,7 @@ impl Default for Settings {
             head_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(60),
             body_timeout: Duration::from_secs(30),
-            body_rate: 16,
+            body_rate: 500,
             response_timeout: Duration::from_secs(30),
             download_min_rate: 4096,
             linger_bytes: 16 << 20,

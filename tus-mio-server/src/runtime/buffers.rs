@@ -6,21 +6,36 @@ use super::ConnectionId;
 /// How much is read into a buffer at once, in bytes. It may hold twice as much.
 pub(super) const BUFFER: usize = 64 << 10;
 
-/// How many there are at the most: 4 MiB a loop.
-const BUFFERS: usize = 32;
+/// What one holds at the most.
+const LARGEST: u64 = 2 * BUFFER as u64;
 
-#[derive(Debug, Default)]
+/// What they take together in each loop where nothing else is said.
+const USUAL: u64 = 4 << 20;
+
+/// How many buffers each of `loops` may have where all may take so much memory: one at least, for a body that can't
+/// have one would wait for ever.
+pub(crate) fn of_each(memory: Option<u64>, loops: usize) -> usize {
+    let each = memory.map_or(USUAL, |memory| memory / loops.max(1) as u64);
+    usize::try_from(each / LARGEST).unwrap_or(usize::MAX).max(1)
+}
+
+#[derive(Debug)]
 pub(super) struct Buffers {
     idle: Vec<Vec<u8>>,
     lent: usize,
-    /// Who was refused one.
+    most: usize,
+    /// Who was refused one: at most every connection, once.
     waiting: Vec<ConnectionId>,
 }
 
 impl Buffers {
+    pub(super) fn new(most: usize) -> Self {
+        Self { idle: Vec::new(), lent: 0, most, waiting: Vec::new() }
+    }
+
     /// An empty buffer; none where all are lent. Then `id` is on the list.
     pub(super) fn take(&mut self, id: ConnectionId) -> Option<Vec<u8>> {
-        if self.lent == BUFFERS {
+        if self.lent >= self.most {
             if !self.waiting.contains(&id) {
                 self.waiting.push(id);
             }
@@ -79,15 +94,29 @@ mod tests {
     #[test]
     fn buffers_are_counted_and_whoever_waits_is_told() {
         let id = |slot| ConnectionId { slot, generation: 1 };
-        let mut buffers = Buffers::default();
+        let mut buffers = Buffers::new(32);
         let mut lent: Vec<_> = (0..40).filter_map(|slot| buffers.take(id(slot))).collect();
-        assert_eq!(lent.len(), BUFFERS);
+        assert_eq!(lent.len(), 32);
         assert!(buffers.take(id(33)).is_none());
         let told: Vec<_> =
             lent.pop().into_iter().flat_map(|buffer| buffers.give_back(buffer).collect::<Vec<_>>()).collect();
         assert_eq!(told, (32..40).map(id).collect::<Vec<_>>());
         assert!(buffers.take(id(50)).is_some());
         assert!(buffers.take(id(51)).is_none());
+    }
+
+    #[test]
+    fn memory_is_shared_by_the_loops_and_each_has_something() {
+        for (memory, loops, each) in [
+            (None, 1, 32),
+            (None, 4, 32),
+            (Some(1 << 20), 1, 8),
+            (Some(1 << 20), 3, 2),
+            (Some(1 << 20), 64, 1),
+            (Some(0), 1, 1),
+        ] {
+            assert_eq!(of_each(memory, loops), each, "{memory:?} for {loops}");
+        }
     }
 
     #[test]

@@ -71,7 +71,7 @@ impl Committer {
         Self { queue: Mutex::default(), ready: Condvar::new(), failing: AtomicBool::new(false) }
     }
 
-    /// Queues a change whose data is on disk.
+    /// Queues a change whose data is on disk. The queue is bounded by its users: a request has one change under way.
     pub(crate) fn submit(&self, entry: Entry) {
         lock(&self.queue).entries.push(entry);
         self.ready.notify_one();

@@ -92,6 +92,7 @@ impl EventLoop {
     /// A loop over `poll`, whose waker is registered already.
     pub(crate) fn new(index: usize, shared: Arc<Shared>, poll: Poll) -> Self {
         let now = shared.clock.now();
+        let buffers = Buffers::new(shared.buffers);
         Self {
             index,
             shared,
@@ -105,7 +106,7 @@ impl EventLoop {
             entropy: Entropy::new(),
             serial: 0,
             scratch: vec![0; BUFFER],
-            buffers: Buffers::default(),
+            buffers,
             lock_events: VecDeque::new(),
             locks_due: None,
             round: 0,

@@ -29,7 +29,8 @@ pub(crate) enum Message {
     Shutdown,
 }
 
-/// The letter box of one event loop.
+/// The letter box of one event loop. It needs no bound of its own: messages answer what requests have asked for, of which
+/// each has one command and one job at a time, and new connections are counted before they are told.
 #[derive(Debug)]
 pub(crate) struct Mailbox {
     messages: Mutex<Vec<Message>>,

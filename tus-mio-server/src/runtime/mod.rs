@@ -46,6 +46,7 @@ use tus_redb::Store;
 use crate::{http1, page::Page};
 
 pub(crate) use admission::{Admission, Limits};
+pub(crate) use buffers::of_each as buffers_of_each;
 pub(crate) use clock::Clock;
 pub(crate) use committer::Committer;
 pub(crate) use deliverer::{Deliverer, event, last_number};
@@ -85,6 +86,8 @@ pub(crate) struct Shared {
     pub hooks: Option<Hooked>,
     pub workers: Workers,
     pub committer: Committer,
+    /// How many buffers each loop may have.
+    pub buffers: usize,
     pub admission: Admission,
     pub shutdown_timeout: Duration,
     pub cleanup_interval: Duration,
@@ -118,6 +121,7 @@ impl Shared {
             hooks: None,
             workers: Workers::new(),
             committer: Committer::new(),
+            buffers: 1,
             admission: Admission::new(Limits { all: 1, each: 0, prefixes: (32, 64) }),
             shutdown_timeout: Duration::ZERO,
             cleanup_interval: Duration::from_secs(60),

@@ -67,3 +67,43 @@ fn many_downloads_at_once_take_little_memory() {
     let peak = server.peak_memory();
     assert!(peak < LIMIT, "{peak} bytes with {} that wait", stalled.len());
 }
+
+/// The flags of a constrained host, and what the process may have resident with them.
+const CONSTRAINED: &[&str] = &["--threads", "1", "--buffer-memory", "1MiB", "--max-connections", "200"];
+const CONSTRAINED_LIMIT: u64 = 8 * MIB;
+
+#[test]
+fn a_constrained_host_takes_a_large_upload() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path(), CONSTRAINED);
+    upload(&server, 1024 * MIB, &pattern(0, MIB as usize));
+    let peak = server.peak_memory();
+    assert!(peak < CONSTRAINED_LIMIT, "{peak} bytes");
+}
+
+#[test]
+fn a_constrained_host_decodes_many_bodies_at_once() {
+    const EACH: u64 = 4 * MIB;
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path(), CONSTRAINED);
+    let block = pattern(0, 16 << 10);
+    upload(&server, EACH, &block);
+    let before = server.peak_memory();
+    thread::scope(|scope| {
+        for _ in 0..32 {
+            scope.spawn(|| {
+                let path = server.create(EACH);
+                let mut connection = server.begin_chunked_patch(&path, 0);
+                for _ in 0..EACH / block.len() as u64 {
+                    connection.stream.write_all(format!("{:x}\r\n", block.len()).as_bytes()).unwrap();
+                    connection.stream.write_all(&block).unwrap();
+                    connection.stream.write_all(b"\r\n").unwrap();
+                }
+                connection.stream.write_all(b"0\r\n\r\n").unwrap();
+                assert_eq!(connection.answer().status, 204);
+            });
+        }
+    });
+    let growth = server.peak_memory() - before;
+    assert!(growth < 2 * MIB, "{growth} bytes");
+}

@@ -119,6 +119,16 @@ impl Server {
         connection
     }
 
+    /// A connection on which a chunked PATCH has begun.
+    pub(crate) fn begin_chunked_patch(&self, path: &str, offset: u64) -> Connection {
+        let mut connection = self.connect();
+        connection.send_head(&format!(
+            "PATCH {path} HTTP/1.1\r\nUpload-Offset: {offset}\r\nTransfer-Encoding: chunked\r\n\
+             Content-Type: application/offset+octet-stream\r\n"
+        ));
+        connection
+    }
+
     /// A whole PATCH, with the offset it is answered.
     pub(crate) fn patch(&self, path: &str, offset: u64, body: &[u8]) -> u64 {
         let mut connection = self.begin_patch(path, offset, body.len() as u64);

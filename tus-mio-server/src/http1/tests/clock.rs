@@ -70,12 +70,12 @@ fn a_pipelined_head_has_its_own_time() {
 #[test]
 fn a_stalled_body_is_given_up() {
     let mut peer = Peer::by_hand();
-    peer.feed(post("Content-Length: 1000\r\n", ""));
+    peer.feed(post("Content-Length: 100000\r\n", ""));
     assert_eq!(deadline(&peer), Some((30_000, Reason::Body)));
-    peer.wait(20_000).feed("x".repeat(500));
+    peer.wait(20_000).feed("x".repeat(15_000));
     assert_eq!(deadline(&peer), Some((50_000, Reason::Body)), "from its last byte");
     peer.wait(20_000);
-    peer.conn.moved(peer.now, 400);
+    peer.conn.moved(peer.now, 15_000);
     assert_eq!(deadline(&peer), Some((70_000, Reason::Body)), "moved bytes count");
     assert_eq!(expire(&mut peer), Reason::Body);
     assert!(!peer.conn.is_closed() && !peer.conn.wants_read());
@@ -93,7 +93,7 @@ fn a_dripping_body_buys_less_time_than_it_takes() {
         peer.wait(1_000).feed("x");
         bytes += 1;
     }
-    let bought = 1_000_000 * bytes / 16;
+    let bought = 1_000_000 * bytes / 500;
     assert_eq!(peer.conn.deadline(), Some((Instant::from_micros(30_000_000 + bought), Reason::Body)));
     let settings = Settings { body_rate: 0, ..Settings::default() };
     let mut any = Peer::with(settings, Answer::ByHand);
@@ -102,9 +102,28 @@ fn a_dripping_body_buys_less_time_than_it_takes() {
 }
 
 #[test]
+fn a_body_at_its_rate_is_never_cut_and_a_slower_one_is() {
+    let lasts = |bytes_a_second: usize| {
+        let mut peer = Peer::by_hand();
+        peer.feed(post("Content-Length: 1000000\r\n", ""));
+        let second = "x".repeat(bytes_a_second);
+        (0..1_000_u64).find(|_| {
+            peer.wait(1_000);
+            let expired = peer.conn.expired(peer.now).is_some();
+            peer.feed(&second);
+            expired
+        })
+    };
+    assert_eq!(lasts(500), None);
+    // Each second costs 2 ms of the 30 s.
+    assert!(lasts(400).is_some_and(|seconds| (140..=160).contains(&seconds)), "{:?}", lasts(400));
+    assert_eq!(lasts(1), Some(30));
+}
+
+#[test]
 fn a_body_is_not_late_while_it_is_not_read() {
     let mut peer = Peer::by_hand();
-    peer.feed(post("Content-Length: 1000\r\n", "")).wait(10_000);
+    peer.feed(post("Content-Length: 100000\r\n", "")).wait(10_000);
     peer.conn.set_reading(peer.now, false);
     assert_eq!(deadline(&peer), None);
     peer.wait(100_000);
@@ -113,7 +132,7 @@ fn a_body_is_not_late_while_it_is_not_read() {
     peer.conn.set_reading(peer.now, true);
     assert_eq!(deadline(&peer), Some((130_000, Reason::Body)), "the 20 s that were left");
     peer.conn.set_reading(peer.now, false);
-    peer.feed("x".repeat(900)).wait(50_000);
+    peer.feed("x".repeat(5_000)).wait(50_000);
     assert_eq!(deadline(&peer), None, "bytes do not start it");
     peer.conn.set_reading(peer.now, true);
     assert_eq!(deadline(&peer), Some((190_000, Reason::Body)), "but they buy time");
