@@ -233,12 +233,12 @@ mod tests {
         }
     }
 
-    /// A server of two connections, one after the other, which answers `status` and closes after three answers.
+    /// A server of one connection after the other, which answers `status` and closes after three answers.
     fn server(status: &'static str) -> Target {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         thread::spawn(move || {
-            for stream in listener.incoming().take(2) {
+            for stream in listener.incoming() {
                 let mut stream = stream.unwrap();
                 for last in [false, false, true] {
                     let mut head = Vec::new();
