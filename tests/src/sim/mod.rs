@@ -2,8 +2,8 @@
 //! with simulated clients, one step after another in one thread. Time is virtual, and every decision comes from
 //! a seed: the same seed is the same run, to the byte.
 //!
-//! Each seed draws its own mix of sizes, limits, options and faults ([`plan`]). Who looks on knows what was
-//! promised and told ([`oracle`]), and panics where it is not kept. In the end the faults stop, and every honest
+//! Each seed draws its own mix of sizes, limits, options and faults (`plan`). Who looks on knows what was
+//! promised and told (`oracle`), and panics where it is not kept. In the end the faults stop, and every honest
 //! client must finish, and nothing may be left behind.
 
 mod client;
