@@ -3,9 +3,11 @@
 //! ```text
 //! cargo run --release -p tests --bin sim -- --seeds 100000 --from 0
 //! cargo run --release -p tests --bin sim -- --seeds 1 --from 4711 --trace
+//! cargo run --release -p tests --bin sim -- --bytes fuzz/corpus/world/some-input
 //! ```
 //!
-//! A seed that fails ends the sweep, and prints the line that replays it, and its trace.
+//! A seed that fails ends the sweep, and prints the line that replays it, and its trace. `--bytes` replays with its
+//! trace what the fuzz target `world` has found.
 #![allow(clippy::expect_used)]
 
 use std::{
@@ -33,6 +35,12 @@ fn main() -> io::Result<()> {
     let (seeds, from) = (number("--seeds", 1_000), number("--from", 0));
     let traced = arguments.iter().any(|argument| argument == "--trace");
     std::panic::set_hook(Box::new(|panic| tell(&panic.to_string())));
+    if let Some(at) = arguments.iter().position(|argument| argument == "--bytes") {
+        let path = arguments.get(at + 1).expect("--bytes needs a file");
+        RUNNING.set((0, true));
+        let report = sim::run_by(&std::fs::read(path)?, true);
+        return writeln!(io::stdout(), "{}{report:?}", sim::take_trace());
+    }
     let begun = Instant::now();
     let mut total = Report::default();
     for seed in from..from.saturating_add(seeds) {

@@ -29,7 +29,7 @@ pub const TARGETS: [(&str, Target); 6] = [
 /// # Panics
 /// If a promise is not kept: that is the finding.
 pub fn world(data: &[u8]) {
-    crate::sim::run_by(data);
+    crate::sim::run_by(data, false);
 }
 
 /// Runs a target on these bytes. What the server would have logged as an error is a finding as well.

@@ -63,10 +63,10 @@ pub fn run(seed: u64, traced: bool) -> Report {
     World::new(Choice::seeded(choice::mix(seed)), traced).run()
 }
 
-/// The run that these bytes choose.
+/// The run that these bytes choose. With `traced` it leaves a trace, for [`take_trace`].
 ///
 /// # Panics
 /// If a promise is not kept: that is the finding.
-pub fn run_by(bytes: &[u8]) -> Report {
-    World::new(Choice::by(bytes), false).run()
+pub fn run_by(bytes: &[u8], traced: bool) -> Report {
+    World::new(Choice::by(bytes), traced).run()
 }

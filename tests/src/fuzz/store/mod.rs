@@ -3,7 +3,7 @@
 
 use std::{io::Read, sync::Arc, time::Duration};
 
-use tus_proto::{Completion, Concat, Fence, Record, UploadId, WallTime};
+use tus_proto::{Completion, Concat, Fence, Record, Unfit, UploadId, WallTime};
 use tus_redb::{
     Change, Durability, Events, Options, Sink, Store,
     sim::{Crash, Fault, SimDisk},
@@ -235,12 +235,17 @@ impl World {
             .collect();
         let whole = bodies.map(|bodies| bodies.into_iter().flat_map(|(bytes, _)| bytes).collect());
         let wanted = whole.map_or((Vec::new(), false), |bytes| (bytes, true));
+        let refused = !wanted.1 && self.model.is_crowded(&parts, self.options.max_waiting);
         let ids: Vec<_> = parts.iter().map(|part| self.model.uploads[*part].id.clone()).collect();
         let value = Concat::Final("final;/x".into());
         let record = self.record(&self.model.uploads[at].id.clone(), None, Some(value));
         let change = Change::Concat { record, parts: ids, max: None, delete_parts: false };
-        let made = self.change(change, vec![(at, Some(wanted))]);
-        assert!(matches!(made, Completion::Concatenated(_) | Completion::Failed(_)), "{made:?}");
+        match self.change(change, vec![(at, Some(wanted))]) {
+            Completion::Concatenated(_) => assert!(!refused, "too many finals wait for a part"),
+            Completion::Refused(Unfit::TooManyWaiting) => assert!(refused, "more finals may wait"),
+            Completion::Failed(_) => {}
+            other => panic!("{other:?}"),
+        }
     }
 
     /// A writer of an upload. One that is there already may still be writing.

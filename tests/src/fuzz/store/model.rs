@@ -139,6 +139,15 @@ impl Model {
         waiting.filter_map(|(at, upload)| Some((at, Some((whole(upload)?.concat(), true))))).collect()
     }
 
+    /// Whether one of these parts has as many finals waiting as it may.
+    pub(super) fn is_crowded(&self, parts: &[usize], most: usize) -> bool {
+        let is_pending = |upload: &&Upload| matches!(upload.told, Some((_, false)));
+        parts.iter().any(|part| {
+            let finals = self.uploads.iter().filter(|upload| upload.parts.contains(part));
+            finals.filter(is_pending).count() >= most
+        })
+    }
+
     /// The pending finals that go with an unfinished part.
     pub(super) fn waiting_for(&self, part: usize) -> Vec<(usize, State)> {
         let unfinished = matches!(self.uploads[part].told, Some((_, false)));

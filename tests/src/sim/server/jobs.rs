@@ -168,20 +168,25 @@ impl Server {
         }
         if self.failing || self.store.is_full() {
             let probed = self.store.probe();
-            env.note(|| format!("the committer: a probe is {probed:?}"));
             self.failing &= probed.is_err();
+            self.on_flushed(env, "a probe", probed);
         } else if self.flush || (self.store.needs_flush() && env.choice.one_in(2)) {
             self.flush = false;
             let flushed = self.store.flush();
-            env.note(|| format!("the committer: a flush is {flushed:?}"));
-            env.oracle.look_at_faults(&env.disk);
-            if flushed.is_ok() && !env.disk.has_died() {
-                env.oracle.on_flush(&self.store, &env.disk);
-            }
+            self.on_flushed(env, "a flush", flushed);
         } else {
             let swept = self.store.sweep(env.now.wall, SWEEP);
             env.note(|| format!("the committer: a sweep is {swept:?}"));
             env.oracle.on_sweep(env.now.wall);
+        }
+    }
+
+    /// The store has flushed all that was committed, or tried: a probe does so as well.
+    fn on_flushed(&self, env: &mut Env, what: &str, flushed: Result<(), Failure>) {
+        env.note(|| format!("the committer: {what} is {flushed:?}"));
+        env.oracle.look_at_faults(&env.disk);
+        if flushed.is_ok() && !env.disk.has_died() {
+            env.oracle.on_flush(&self.store, &env.disk);
         }
     }
 }
