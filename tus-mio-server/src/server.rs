@@ -38,6 +38,11 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// What an acknowledgement survives. Default strict: a power cut.
     pub durability: Durability,
+    /// Memory for records, in bytes: where there are many uploads, more of it spares reads. Default 4 MiB.
+    pub record_cache: usize,
+    /// Disk space set aside so that commits and deletes still work on a full disk, in bytes. Default 4 MiB; with 0
+    /// they fail there.
+    pub disk_reserve: u64,
     /// The rules of the protocol.
     pub protocol: Config,
     /// What a connection may cost.
@@ -94,6 +99,8 @@ impl Default for Settings {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 8080)).into()],
             data_dir: PathBuf::from("./tus-data"),
             durability: Durability::Strict,
+            record_cache: 4 << 20,
+            disk_reserve: 4 << 20,
             protocol: Config::default(),
             http: http1::Settings::default(),
             threads: cores.min(4),
@@ -170,10 +177,11 @@ impl Server {
         settings.protocol.set_hooks(hooks.as_ref().map(HookSet::before).unwrap_or_default());
         let options = tus_redb::Options {
             durability: settings.durability,
+            cache_bytes: settings.record_cache,
+            reserve_bytes: settings.disk_reserve,
             max_waiting: settings.max_waiting_finals,
             materialize: settings.materialize,
             events: hooks.as_ref().map(HookSet::after).unwrap_or_default(),
-            ..tus_redb::Options::default()
         };
         let store = Store::open(&settings.data_dir, &options).map_err(ServeError::Store)?;
         let mut polls = Vec::new();

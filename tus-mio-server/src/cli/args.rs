@@ -6,7 +6,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tus_mio_server::Address;
 
-use super::{limits::LimitArgs, value};
+use super::{limits::LimitArgs, storage::StorageArgs, value};
 
 const AFTER_HELP: &str = "\
 Every flag can also be given in the environment: TUS_ and its name in capitals, as TUS_DATA_DIR=/srv/tus, \
@@ -142,19 +142,9 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "TUS_NO_DEMO", value_parser = value::switch, help_heading = "Browsers")]
     pub(crate) no_demo: bool,
 
-    /// Directory of the uploads, for this process alone; made if missing
-    #[arg(long, env = "TUS_DATA_DIR", value_name = "DIRECTORY", default_value = "./tus-data")]
-    #[arg(help_heading = "Storage")]
-    pub(crate) data_dir: PathBuf,
-
-    /// What survives a power cut: with strict, all that was acknowledged; with eventual, all but the last second's.
-    /// A crash of the server alone loses nothing in either
-    #[arg(long, env = "TUS_DURABILITY", default_value = "strict", help_heading = "Storage")]
-    pub(crate) durability: Durability,
-
-    /// Leave a finished concatenation in its parts' files: whoever reads it finds several, in order [default: off]
-    #[arg(long, env = "TUS_NO_MATERIALIZE", value_parser = value::switch, help_heading = "Storage")]
-    pub(crate) no_materialize: bool,
+    /// Where uploads are kept, and how.
+    #[command(flatten)]
+    pub(crate) storage: StorageArgs,
 
     /// Largest upload; 0 for no limit
     #[arg(long, env = "TUS_MAX_SIZE", value_name = "SIZE", default_value = "0", value_parser = value::size)]
@@ -317,15 +307,6 @@ pub(crate) struct UploadArgs {
     pub(crate) store: StoreArgs,
 }
 
-/// When an answer may be given: see `tus_redb::Durability`.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Durability {
-    /// Only after the disk has it.
-    Strict,
-    /// As soon as a crash of the process can't lose it.
-    Eventual,
-}
-
 /// The least important events that are logged.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LogLevel {
@@ -381,7 +362,7 @@ mod tests {
         let line = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap_or_default();
         let cli = parse(line);
         assert!(cli.serve.listen.is_empty(), "the sockets are systemd's");
-        assert_eq!(cli.serve.data_dir.as_os_str(), "/var/lib/tus");
+        assert_eq!(cli.serve.storage.data_dir.as_os_str(), "/var/lib/tus");
     }
 
     #[test]
@@ -413,6 +394,6 @@ mod tests {
             let by_parser = arg.get_action().takes_values() && !arg.get_default_values().is_empty();
             assert!(help.len() > 10 && by_hand != by_parser, "--{long}: {help}");
         }
-        assert_eq!(flags, 2 * 48 + 4 * 2 + 1);
+        assert_eq!(flags, 2 * 52 + 4 * 2 + 1);
     }
 }

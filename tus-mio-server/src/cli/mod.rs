@@ -8,6 +8,7 @@ mod metadata;
 mod notify;
 mod report;
 mod serve;
+mod storage;
 mod store;
 mod table;
 mod usage;

@@ -15,11 +15,7 @@ use signal_hook::{
 };
 use tus_mio_server::{Address, Handle, Inherited, Server, Settings};
 
-use super::{
-    Failure,
-    args::{Durability, ServeArgs},
-    logging, notify,
-};
+use super::{Failure, args::ServeArgs, logging, notify};
 
 /// Serves until a signal ends it.
 pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
@@ -69,6 +65,8 @@ fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
         .concatenation(!args.disable_concatenation)
         .max_parts(args.max_parts)
         .delete_parts(args.delete_parts)
+        .checkpoint_bytes(args.storage.checkpoint_size)
+        .checkpoint_interval(args.storage.checkpoint_interval)
         .cors_allow_origins(args.cors_allow_origin.clone())
         .cors_allow_headers(args.cors_allow_headers.clone())
         .cors_allow_credentials(args.cors_allow_credentials)
@@ -83,11 +81,6 @@ fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
     }
     let settings = Settings {
         listen: if args.listen.is_empty() { Settings::default().listen } else { args.listen.clone() },
-        data_dir: args.data_dir.clone(),
-        durability: match args.durability {
-            Durability::Strict => tus_redb::Durability::Strict,
-            Durability::Eventual => tus_redb::Durability::Eventual,
-        },
         protocol,
         http: args.limits.settings()?,
         buffer_memory: args.buffer_memory,
@@ -99,12 +92,11 @@ fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
         shutdown_timeout: args.shutdown_timeout,
         cleanup_interval: args.cleanup_interval,
         locks: None,
-        materialize: !args.no_materialize,
         max_waiting_finals: args.max_waiting_finals,
         demo: !args.no_demo,
         metrics_path: (args.metrics_path != "none").then(|| args.metrics_path.clone()),
         // Hooks are code: who writes it sets what they may cost.
-        ..Settings::default()
+        ..args.storage.settings()?
     };
     settings.check().map_err(|error| Failure::Usage(error.to_string()))?;
     Ok(settings)
@@ -211,6 +203,10 @@ mod tests {
             "--max-chunk-size=64KiB",
             "--disable-termination",
             "--no-materialize",
+            "--record-cache=1MiB",
+            "--disk-reserve=0",
+            "--checkpoint-size=1MB",
+            "--checkpoint-interval=7s",
             "--disable-concatenation",
             "--max-parts=8",
             "--delete-parts",
@@ -257,6 +253,8 @@ mod tests {
             .concatenation(false)
             .max_parts(8)
             .delete_parts(true)
+            .checkpoint_bytes(1_000_000)
+            .checkpoint_interval(Duration::from_secs(7))
             .upload_expiry(Some(Duration::from_secs(86_400)))
             .lock_wait(Duration::from_secs(1))
             .lock_ttl(Duration::from_secs(2));
@@ -266,6 +264,8 @@ mod tests {
                 .to_vec(),
             data_dir: "/d".into(),
             durability: tus_redb::Durability::Eventual,
+            record_cache: 1 << 20,
+            disk_reserve: 0,
             protocol: protocol.build().unwrap(),
             http: http1::Settings {
                 body_timeout: Duration::ZERO,
