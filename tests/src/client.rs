@@ -5,8 +5,11 @@ use std::{
     collections::HashMap,
     io::{ErrorKind, Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
+    sync::Arc,
     time::Duration,
 };
+
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 use crate::{
     message::{Answer, Body, Last, Request},
@@ -16,10 +19,51 @@ use crate::{
 /// How long a client waits for what must come. A bound, not a measure: no test waits for it to pass.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// What a client's bytes go through.
+#[derive(Debug)]
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Stream {
+    fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(stream) => &stream.sock,
+        }
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.read(buffer),
+            Self::Tls(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.write(bytes),
+            Self::Tls(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        match self {
+            Self::Plain(socket) => socket.flush(),
+            Self::Tls(stream) => stream.flush(),
+        }
+    }
+}
+
 /// One connection.
 #[derive(Debug)]
 pub struct Client {
-    stream: TcpStream,
+    stream: Stream,
     /// What was received and not looked at yet.
     received: Vec<u8>,
     /// How many `100 Continue` came before the last answer.
@@ -33,12 +77,22 @@ impl Client {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
-        Self { stream, received: Vec::new(), continues: 0 }
+        Self { stream: Stream::Plain(stream), received: Vec::new(), continues: 0 }
+    }
+
+    /// Connects and speaks TLS; the handshake comes with the first bytes.
+    pub fn connect_secured(address: SocketAddr, tls: Arc<ClientConfig>) -> Self {
+        let mut client = Self::connect(address);
+        if let Stream::Plain(socket) = client.stream {
+            let tls = ClientConnection::new(tls, "localhost".try_into().unwrap()).unwrap();
+            client.stream = Stream::Tls(Box::new(StreamOwned::new(tls, socket)));
+        }
+        client
     }
 
     /// Sends bytes. A server that has answered already may have closed: that shows when the answer is read.
     pub fn write(&mut self, bytes: &[u8]) {
-        let _ = self.stream.write_all(bytes);
+        let _ = self.stream.write_all(bytes).and_then(|()| self.stream.flush());
     }
 
     /// Sends as much as the server takes. Tells how much that was.
@@ -112,12 +166,12 @@ impl Client {
 
     /// Closes this side only.
     pub fn half_close(&self) {
-        self.stream.shutdown(Shutdown::Write).unwrap();
+        self.stream.socket().shutdown(Shutdown::Write).unwrap();
     }
 
     /// Resets the connection.
     pub fn reset(self) {
-        rustix::net::sockopt::set_socket_linger(&self.stream, Some(Duration::ZERO)).unwrap();
+        rustix::net::sockopt::set_socket_linger(self.stream.socket(), Some(Duration::ZERO)).unwrap();
     }
 
     /// The next head, its empty line included.
@@ -223,6 +277,8 @@ fn parse_head(head: &[u8]) -> Result<Answer, String> {
 #[derive(Debug)]
 pub struct Tcp {
     address: SocketAddr,
+    /// Over TLS, with these certificates trusted.
+    tls: Option<Arc<ClientConfig>>,
     /// The connection for whole requests, as long as the server keeps it.
     kept: Option<Client>,
     open: HashMap<&'static str, (Client, Request)>,
@@ -231,7 +287,19 @@ pub struct Tcp {
 impl Tcp {
     /// To the server at this address.
     pub fn new(address: SocketAddr) -> Self {
-        Self { address, kept: None, open: HashMap::new() }
+        Self { address, tls: None, kept: None, open: HashMap::new() }
+    }
+
+    /// The same, over TLS.
+    pub fn secured(address: SocketAddr, tls: Arc<ClientConfig>) -> Self {
+        Self { tls: Some(tls), ..Self::new(address) }
+    }
+
+    fn connect(&self) -> Client {
+        match &self.tls {
+            Some(tls) => Client::connect_secured(self.address, tls.clone()),
+            None => Client::connect(self.address),
+        }
     }
 
     fn opened(&mut self, name: &str) -> &mut (Client, Request) {
@@ -241,7 +309,7 @@ impl Tcp {
 
 impl Wire for Tcp {
     fn send(&mut self, request: &Request) -> Answer {
-        let mut client = self.kept.take().unwrap_or_else(|| Client::connect(self.address));
+        let mut client = self.kept.take().unwrap_or_else(|| self.connect());
         client.request(request);
         let answer =
             client.answer(request.method == "HEAD").unwrap_or_else(|error| panic!("{request:?}: {error}"));
@@ -252,7 +320,7 @@ impl Wire for Tcp {
     }
 
     fn begin(&mut self, name: &'static str, request: &Request) {
-        let mut client = Client::connect(self.address);
+        let mut client = self.connect();
         client.request(request);
         self.open.insert(name, (client, request.clone()));
     }

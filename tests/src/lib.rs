@@ -17,6 +17,7 @@ pub mod rules;
 pub mod server;
 pub mod sim;
 pub mod table;
+pub mod tls;
 
 pub use message::{Answer, Body, Request};
 pub use row::{Expect, Row, Step, Wire};

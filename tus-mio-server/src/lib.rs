@@ -13,12 +13,14 @@ pub mod page;
 mod paths;
 mod runtime;
 mod server;
+mod tls;
 
 pub use blocking::{Blocking, Reply, ReplyBody};
 pub use listen::{Address, AddressError, Inherited};
 pub use locks::{Caller, LockService};
 pub use paths::SettingsError;
 pub use server::{Handle, ServeError, Server, Settings};
+pub use tls::{TlsError, TlsFiles};
 
 /// The examples of the README, compiled.
 #[cfg(doctest)]

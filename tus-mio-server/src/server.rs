@@ -27,6 +27,7 @@ use crate::{
         self, Admission, Clock, Committer, EventLoop, Hooked, Limits, Locks, Mailbox, Message, Metrics,
         Pauses, Shared, Workers,
     },
+    tls::{Acceptor, TlsError, TlsFiles},
 };
 
 /// What a server is to be. Made from the defaults, with what differs changed.
@@ -54,6 +55,8 @@ pub struct Settings {
     pub buffer_memory: Option<u64>,
     /// Threads that may block on the disk, 1 to 64. Default 4.
     pub workers: usize,
+    /// What all TCP listeners speak TLS with; none for plain HTTP. UNIX sockets never do. Default none.
+    pub tls: Option<TlsFiles>,
     /// The most connections at once, at least 1; fewer where the process may not open two files for each. Default
     /// 4096.
     pub max_connections: usize,
@@ -106,6 +109,7 @@ impl Default for Settings {
             threads: cores.min(4),
             buffer_memory: None,
             workers: 4,
+            tls: None,
             max_connections: 4096,
             max_connections_per_address: 0,
             address_prefixes: (32, 64),
@@ -167,6 +171,7 @@ impl Server {
     /// As [`bind`](Self::bind).
     pub fn bind_with(mut settings: Settings, inherited: Inherited) -> Result<Self, ServeError> {
         settings.check().map_err(ServeError::Settings)?;
+        let tls = settings.tls.as_ref().map(Acceptor::load).transpose().map_err(ServeError::Tls)?;
         let mut listeners = inherited.into_listeners();
         for address in &settings.listen {
             let failed = |error| ServeError::Listen(address.clone(), error);
@@ -211,6 +216,7 @@ impl Server {
             committer: Committer::new(),
             buffers: runtime::buffers_of_each(settings.buffer_memory, polls.len()),
             admission: Admission::new(limits),
+            tls,
             shutdown_timeout: settings.shutdown_timeout,
             cleanup_interval: settings.cleanup_interval,
             shutdowns: AtomicU8::new(0),
@@ -345,6 +351,14 @@ impl Handle {
         }
     }
 
+    /// Reads the files for TLS again; new connections get what is in them now. Does nothing for a server without.
+    ///
+    /// # Errors
+    /// The files can't be used: new connections get what they got before.
+    pub fn reload_tls(&self) -> Result<(), TlsError> {
+        self.shared.tls.as_ref().map_or(Ok(()), Acceptor::reload)
+    }
+
     fn end_now(&self) {
         self.shared.shutdowns.store(2, Ordering::Release);
         self.shutdown();
@@ -361,6 +375,8 @@ pub enum ServeError {
     Listen(Address, io::Error),
     /// What it was started with are not all sockets to listen on.
     Inherited(io::Error),
+    /// The files for TLS can't be used.
+    Tls(TlsError),
     /// The store can't be opened.
     Store(OpenError),
     /// The system gives no threads, no sockets or no events.
@@ -379,6 +395,7 @@ impl fmt::Display for ServeError {
             Self::Listen(address, error) => write!(f, "can't listen on {address}: {error}"),
             Self::Inherited(error) => write!(f, "can't listen on what the process was started with: {error}"),
             Self::Settings(error) => error.fmt(f),
+            Self::Tls(error) => write!(f, "can't speak TLS: {error}"),
             Self::Store(error) => error.fmt(f),
             Self::System(error) => write!(f, "the system can't run the server: {error}"),
         }
@@ -390,6 +407,7 @@ impl std::error::Error for ServeError {
         match self {
             Self::Listen(_, error) | Self::Inherited(error) | Self::System(error) => Some(error),
             Self::Settings(error) => Some(error),
+            Self::Tls(error) => Some(error),
             Self::Store(error) => Some(error),
         }
     }

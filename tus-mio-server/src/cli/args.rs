@@ -87,6 +87,15 @@ pub(crate) struct ServeArgs {
     #[arg(value_parser = value::address, value_delimiter = ',', help_heading = "Network")]
     pub(crate) listen: Vec<Address>,
 
+    /// Speak TLS at all TCP addresses, with the certificate in this PEM file and those it is signed with behind it. On
+    /// SIGHUP it is read again [default: none, plain HTTP]
+    #[arg(long, env = "TUS_TLS_CERT", value_name = "FILE", requires = "tls_key", help_heading = "Network")]
+    pub(crate) tls_cert: Option<PathBuf>,
+
+    /// The certificate's private key, a PEM file [default: none]
+    #[arg(long, env = "TUS_TLS_KEY", value_name = "FILE", requires = "tls_cert", help_heading = "Network")]
+    pub(crate) tls_key: Option<PathBuf>,
+
     /// Path of the uploads in URLs
     #[arg(
         long,
@@ -394,6 +403,6 @@ mod tests {
             let by_parser = arg.get_action().takes_values() && !arg.get_default_values().is_empty();
             assert!(help.len() > 10 && by_hand != by_parser, "--{long}: {help}");
         }
-        assert_eq!(flags, 2 * 52 + 4 * 2 + 1);
+        assert_eq!(flags, 2 * 54 + 4 * 2 + 1);
     }
 }

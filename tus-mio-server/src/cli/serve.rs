@@ -10,10 +10,10 @@ use std::{
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 use signal_hook::{
-    consts::{SIGINT, SIGTERM},
+    consts::{SIGHUP, SIGINT, SIGTERM},
     iterator::Signals,
 };
-use tus_mio_server::{Address, Handle, Inherited, Server, Settings};
+use tus_mio_server::{Address, Handle, Inherited, Server, Settings, TlsFiles};
 
 use super::{Failure, args::ServeArgs, logging, notify};
 
@@ -29,8 +29,9 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
     raise_descriptor_limit();
     let server = Server::bind_with(settings, inherited).map_err(failed)?;
     // Whoever reads the lines may signal at once: so signals come first.
-    shut_down_on_signals(server.handle())?;
-    announce(&mut io::stdout().lock(), &server, &base_path);
+    let secure = args.tls_cert.is_some();
+    heed_signals(server.handle(), secure)?;
+    announce(&mut io::stdout().lock(), &server, secure, &base_path);
     notify::ready();
     server.run().map_err(failed)
 }
@@ -81,6 +82,11 @@ fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
     }
     let settings = Settings {
         listen: if args.listen.is_empty() { Settings::default().listen } else { args.listen.clone() },
+        tls: args
+            .tls_cert
+            .clone()
+            .zip(args.tls_key.clone())
+            .map(|(certificates, key)| TlsFiles { certificates, key }),
         protocol,
         http: args.limits.settings()?,
         buffer_memory: args.buffer_memory,
@@ -117,10 +123,11 @@ fn may_repeat(address: &Address) -> bool {
 }
 
 /// One line a listener. Where nobody reads them, the server serves all the same.
-fn announce(out: &mut impl Write, server: &Server, base_path: &str) {
+fn announce(out: &mut impl Write, server: &Server, secure: bool, base_path: &str) {
     let path = if base_path.is_empty() { "/" } else { base_path };
+    let scheme = if secure { "https" } else { "http" };
     let line = |address: &Address| match address {
-        Address::Tcp(address) => format!("listening on http://{address}{path}\n"),
+        Address::Tcp(address) => format!("listening on {scheme}://{address}{path}\n"),
         Address::Unix(_) => format!("listening on {address}\n"),
     };
     let lines: String = server.addresses().iter().map(line).collect();
@@ -129,13 +136,21 @@ fn announce(out: &mut impl Write, server: &Server, base_path: &str) {
     }
 }
 
-/// The first SIGTERM or SIGINT lets running requests finish, the second ends them.
-fn shut_down_on_signals(handle: Handle) -> Result<(), Failure> {
+/// The first SIGTERM or SIGINT lets running requests finish, the second ends them. SIGHUP, where TLS is spoken, says
+/// that the certificate was renewed.
+fn heed_signals(handle: Handle, secure: bool) -> Result<(), Failure> {
     let cant = |error: io::Error| Failure::Environment(format!("can't wait for signals: {error}"));
     let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(cant)?;
+    if secure {
+        signals.add_signal(SIGHUP).map_err(cant)?;
+    }
     let wait = move || {
         let mut wishes = Wishes::default();
         for signal in signals.forever() {
+            if signal == SIGHUP {
+                reload(&handle);
+                continue;
+            }
             if !wishes.is_new(signal, Instant::now()) {
                 continue;
             }
@@ -147,6 +162,13 @@ fn shut_down_on_signals(handle: Handle) -> Result<(), Failure> {
     };
     thread::Builder::new().name("signals".into()).spawn(wait).map_err(cant)?;
     Ok(())
+}
+
+fn reload(handle: &Handle) {
+    match handle.reload_tls() {
+        Ok(()) => tracing::info!("SIGHUP: the certificate was read again"),
+        Err(error) => tracing::error!(%error, "SIGHUP: the certificate stays as it was"),
+    }
 }
 
 /// What may be sent twice and meant once: `timeout`, for one, signals the process and then its group as well.
@@ -189,6 +211,8 @@ mod tests {
         let settings = settings_of(&[
             "--listen=127.0.0.1:0",
             "--listen=127.0.0.1:0,[::1]:81,unix:/run/tus.sock",
+            "--tls-cert=/c.pem",
+            "--tls-key=/k.pem",
             "--base-path=/up/",
             "--location-base-url=https://example.org/up",
             "--cors-allow-origin=https://a.example,https://b.example",
@@ -263,6 +287,7 @@ mod tests {
                 .map(|text| text.parse().unwrap())
                 .to_vec(),
             data_dir: "/d".into(),
+            tls: Some(TlsFiles { certificates: "/c.pem".into(), key: "/k.pem".into() }),
             durability: tus_redb::Durability::Eventual,
             record_cache: 1 << 20,
             disk_reserve: 0,

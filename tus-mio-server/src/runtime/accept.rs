@@ -131,7 +131,16 @@ impl EventLoop {
             http.shutdown_within(self.now.monotonic, WELCOME);
         }
         let since = self.now.monotonic;
-        self.slots[slot as usize].connection = Some(Box::new(Connection::new(id, accepted, http, since)));
+        let tls = accepted.peer.and(self.shared.tls.as_ref()).map(|tls| tls.session());
+        let mut connection = Box::new(Connection::new(id, accepted, http, since));
+        match tls {
+            None => {}
+            Some(None) => connection.give_up(),
+            Some(Some(session)) => {
+                connection.secure(session, since.after(self.shared.http.head_timeout));
+            }
+        }
+        self.slots[slot as usize].connection = Some(connection);
         self.with_connection(id, |_, _| {});
     }
 }

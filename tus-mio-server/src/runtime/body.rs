@@ -121,7 +121,7 @@ impl EventLoop {
             let credit = connection.http.raw_credit();
             let Some(body) = connection.body().filter(|body| body.ending.is_none()) else { break };
             let credit = credit.min(body.max - body.staged);
-            if credit >= MOVE_FROM {
+            if credit >= MOVE_FROM && connection.tls.is_none() {
                 if data.is_empty() {
                     let headroom =
                         connection.request.as_ref().map_or(0, |request| request.exchange.headroom());
@@ -232,7 +232,7 @@ impl EventLoop {
     }
 
     /// Gives a buffer back; who waits for one has its turn. Tells whether anybody does.
-    fn recycle(&mut self, buffer: Vec<u8>) -> bool {
+    pub(super) fn recycle(&mut self, buffer: Vec<u8>) -> bool {
         let before = self.again.len();
         self.again.extend(self.buffers.give_back(buffer));
         self.again.len() > before

@@ -19,7 +19,7 @@ use super::{
     hooked::Asked,
     socket::{Accepted, Socket},
 };
-use crate::http1::Conn;
+use crate::{http1::Conn, tls::Session};
 
 /// How much is read at once where a head is expected: bytes behind the head wait in memory for their turn.
 const HEAD_READ: usize = 16 << 10;
@@ -33,6 +33,10 @@ pub(super) struct Connection {
     pub socket: Arc<Socket>,
     /// The other end's address; none at a UNIX socket.
     pub peer: Option<IpAddr>,
+    /// Between the socket and `http`, on a TLS connection.
+    pub tls: Option<Box<Session>>,
+    /// When its handshake must be over.
+    handshake_until: Option<Instant>,
     pub http: Conn,
     /// What was read and `http` has not taken yet.
     pub unread: Unread,
@@ -117,6 +121,8 @@ impl Connection {
             id,
             socket: Arc::new(accepted.socket),
             peer: accepted.peer,
+            tls: None,
+            handshake_until: None,
             http,
             unread: Unread::default(),
             served: false,
@@ -134,6 +140,17 @@ impl Connection {
             download: None,
             scheduled: None,
         }
+    }
+
+    /// The connection is TLS; its handshake must be over by then.
+    pub(super) fn secure(&mut self, session: Session, until: Instant) {
+        self.tls = Some(Box::new(session));
+        self.handshake_until = Some(until);
+    }
+
+    /// When the handshake must be over; none where it is.
+    pub(super) fn handshake_until(&self) -> Option<Instant> {
+        self.handshake_until.filter(|_| self.tls.as_ref().is_some_and(|tls| tls.is_handshaking()))
     }
 
     /// How long its next request is waited for where the server would rather end it: one that has just connected
@@ -163,7 +180,7 @@ impl Connection {
         let request = self.request.as_ref();
         let exchange = request.and_then(|request| request.exchange.deadline()).map(|(at, _)| at);
         let hook = self.asked().map(|asked| asked.until);
-        http.into_iter().chain(exchange).chain(hook).min()
+        http.into_iter().chain(exchange).chain(hook).chain(self.handshake_until()).min()
     }
 
     /// Reads once into `buffer`.
@@ -177,7 +194,11 @@ impl Connection {
         };
         let room = room.min(buffer.len());
         loop {
-            return match (&mut &*self.socket).read(&mut buffer[..room]) {
+            let read = match &mut self.tls {
+                Some(tls) => tls.read(&self.socket, &mut buffer[..room]),
+                None => (&mut &*self.socket).read(&mut buffer[..room]),
+            };
+            return match read {
                 Ok(0) => {
                     self.readable = false;
                     ReadEnd::Eof
@@ -200,10 +221,17 @@ impl Connection {
     /// anything.
     pub(super) fn write(&mut self, now: Now) -> bool {
         let mut progress = false;
-        while self.writable && self.http.wants_write() {
-            match (&mut &*self.socket).write(self.http.output()) {
+        while self.writable && self.wants_write() {
+            let written = match &mut self.tls {
+                Some(tls) if !self.http.wants_write() => tls.flush(&self.socket).map(|()| 0),
+                Some(tls) => tls.write(&self.socket, self.http.output()),
+                None => (&mut &*self.socket).write(self.http.output()),
+            };
+            match written {
                 Ok(count) => {
-                    self.http.sent(now.monotonic, count);
+                    if count > 0 {
+                        self.http.sent(now.monotonic, count);
+                    }
                     progress = true;
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.writable = false,
@@ -214,13 +242,29 @@ impl Connection {
                 }
             }
         }
-        if self.http.wants_shutdown_write() {
+        if self.http.wants_shutdown_write() && self.say_goodbye() {
             // A peer that is gone needs no farewell.
             let _ = self.socket.shutdown(Shutdown::Write);
             self.http.write_shut();
             progress = true;
         }
         progress
+    }
+
+    fn wants_write(&self) -> bool {
+        self.http.wants_write() || self.tls.as_ref().is_some_and(|tls| tls.wants_write())
+    }
+
+    /// Tells a TLS peer that nothing more comes. Tells whether that is said, or can't be.
+    pub(super) fn say_goodbye(&mut self) -> bool {
+        let Some(tls) = &mut self.tls else { return true };
+        match tls.close(&self.socket) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.writable = false;
+                false
+            }
+            _ => true,
+        }
     }
 
     /// The connection is broken: what is under way ends without an answer.

@@ -1,13 +1,16 @@
 //! An upload on its way to the socket: the runtime's half of an answer that bears one. The disk may make a reader
 //! wait, so a worker sends it, a quantum at a time, whenever the socket takes more.
 
+use std::io::ErrorKind;
+
 use tus_proto::{Body, Completion, Response, UploadId};
 use tus_redb::Source;
 
 use super::{
+    ConnectionId,
     connection::Connection,
     event_loop::EventLoop,
-    sending::{SendEnd, Sent},
+    sending::{ReadAhead, SendEnd, Sent},
     workers::{Address, Job},
 };
 
@@ -49,6 +52,9 @@ impl EventLoop {
 
     /// Gives a worker the next quantum. Tells whether it did anything.
     pub(super) fn pump_download(&mut self, connection: &mut Connection) -> bool {
+        if connection.tls.is_some() {
+            return self.pump_encrypted(connection);
+        }
         let Some(download) = &mut connection.download else { return false };
         let limit = connection.http.send_credit();
         if limit == 0 || !connection.writable {
@@ -68,6 +74,71 @@ impl EventLoop {
             limit,
         });
         true
+    }
+
+    /// Sends what was encrypted, then asks a worker to read the next stretch. Tells whether it did anything.
+    fn pump_encrypted(&mut self, connection: &mut Connection) -> bool {
+        let pending = connection.tls.as_ref().is_some_and(|tls| tls.is_pending());
+        let progress = pending && self.send_encrypted(connection, &[]);
+        let limit = connection.http.send_credit();
+        let Some(download) = &mut connection.download else { return progress };
+        if limit == 0 || !connection.writable || download.source.is_none() {
+            return progress;
+        }
+        // From here on it is we who are not sending.
+        connection.http.set_sending(self.now.monotonic, false);
+        let Some(data) = self.buffers.take(connection.id) else { return progress };
+        let Some(source) = download.source.take() else { return progress };
+        let (to, from) = (Address { loop_index: self.index, connection: connection.id }, download.at);
+        self.shared.workers.submit(Job::Read { to, source, from, limit, data });
+        true
+    }
+
+    /// Sends as much as the socket takes. What it does not take is read again: memory is for those who read.
+    fn send_encrypted(&self, connection: &mut Connection, mut data: &[u8]) -> bool {
+        let (Some(tls), Some(download)) = (&mut connection.tls, &mut connection.download) else {
+            return false;
+        };
+        let before = download.at;
+        while connection.http.send_credit() > 0 && (tls.is_pending() || !data.is_empty()) {
+            match tls.write(&connection.socket, data) {
+                Ok(count) => {
+                    data = data.get(count..).unwrap_or_default();
+                    download.at += count as u64;
+                    connection.http.sent_beside(self.now.monotonic, count as u64);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    connection.writable = false;
+                    break;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => {
+                    connection.give_up();
+                    return true;
+                }
+            }
+        }
+        connection.download.as_ref().is_some_and(|download| download.at > before)
+    }
+
+    /// A worker brings what it has read. The buffer goes back even where the connection has ended meanwhile.
+    pub(super) fn on_read(&mut self, id: ConnectionId, read: ReadAhead) {
+        let ReadAhead { source, data, result } = read;
+        self.with_connection(id, |this, connection| {
+            let Some(download) = &mut connection.download else { return };
+            download.source = Some(source);
+            connection.http.set_sending(this.now.monotonic, true);
+            match result {
+                Ok(()) => {
+                    this.send_encrypted(connection, &data);
+                }
+                Err(failure) => {
+                    this.shared.metrics.store_failed(failure);
+                    connection.give_up();
+                }
+            }
+        });
+        self.recycle(data);
     }
 
     /// A worker brings the source back.

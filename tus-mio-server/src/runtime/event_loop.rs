@@ -218,6 +218,7 @@ impl EventLoop {
             Message::Body(id, done) => {
                 self.with_connection(id, |this, connection| this.on_body_done(connection, done));
             }
+            Message::Read(id, read) => self.on_read(id, read),
             Message::Sent(id, sent) => {
                 self.with_connection(id, |this, connection| this.on_sent(connection, sent));
             }
@@ -280,6 +281,10 @@ impl EventLoop {
 
     fn expire(&mut self, connection: &mut Connection) {
         let now = self.now;
+        if connection.handshake_until().is_some_and(|until| until <= now.monotonic) {
+            self.shared.metrics.expired(Expired::Http(Reason::Head));
+            return connection.give_up();
+        }
         let expired = connection.http.expired(now.monotonic);
         if let Some(reason) = expired {
             self.shared.metrics.expired(Expired::Http(reason));
@@ -367,7 +372,10 @@ impl EventLoop {
         self.slots[id.slot as usize].connection = Some(connection);
     }
 
-    fn end(&mut self, connection: Connection) {
+    fn end(&mut self, mut connection: Connection) {
+        if !connection.gone {
+            connection.say_goodbye();
+        }
         self.free.push(connection.id.slot);
         let peer = connection.peer;
         // Workers may still hold the socket for a moment: what they find there is for nobody.

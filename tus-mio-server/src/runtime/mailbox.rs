@@ -5,7 +5,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use mio::Waker;
 use tus_proto::{Completion, HookReply, LockEvent, OpId, Owner};
 
-use super::{ConnectionId, eviction::Search, sending::Sent, socket::Accepted, workers::BodyDone};
+use super::{
+    ConnectionId,
+    eviction::Search,
+    sending::{ReadAhead, Sent},
+    socket::Accepted,
+    workers::BodyDone,
+};
 
 /// Something for an event loop to do.
 #[derive(Debug)]
@@ -25,6 +31,8 @@ pub(crate) enum Message {
     /// A worker brings back what it was lent.
     Body(ConnectionId, BodyDone),
     Sent(ConnectionId, Sent),
+    /// A worker has read a stretch of a download that must be encrypted.
+    Read(ConnectionId, ReadAhead),
     /// The server drains, or ends at once.
     Shutdown,
 }

@@ -43,7 +43,7 @@ use std::{
 use tus_proto::Config;
 use tus_redb::Store;
 
-use crate::{http1, page::Page};
+use crate::{http1, page::Page, tls::Acceptor};
 
 pub(crate) use admission::{Admission, Limits};
 pub(crate) use buffers::of_each as buffers_of_each;
@@ -89,6 +89,8 @@ pub(crate) struct Shared {
     /// How many buffers each loop may have.
     pub buffers: usize,
     pub admission: Admission,
+    /// What TCP connections speak; none for plain HTTP.
+    pub tls: Option<Acceptor>,
     pub shutdown_timeout: Duration,
     pub cleanup_interval: Duration,
     /// How many times a shutdown was asked for: 1 drains, 2 ends at once.
@@ -123,6 +125,7 @@ impl Shared {
             committer: Committer::new(),
             buffers: 1,
             admission: Admission::new(Limits { all: 1, each: 0, prefixes: (32, 64) }),
+            tls: None,
             shutdown_timeout: Duration::ZERO,
             cleanup_interval: Duration::from_secs(60),
             shutdowns: AtomicU8::new(0),

@@ -21,7 +21,7 @@ impl EventLoop {
     pub(super) fn begin_request(&mut self, connection: &mut Connection) {
         let now = self.now;
         connection.served = true;
-        let begun = connection.http.with_head(false, |head| self.take_up(head));
+        let begun = connection.http.with_head(connection.tls.is_some(), |head| self.take_up(head));
         let (mut exchange, label, framing) = match begun {
             Some(Ok(begun)) => begun,
             Some(Err(response)) => return connection.http.respond(now.monotonic, &response),

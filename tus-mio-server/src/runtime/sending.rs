@@ -33,6 +33,28 @@ pub(crate) enum SendEnd {
     Failed(Failure),
 }
 
+/// A stretch of a download that is not sent yet.
+#[derive(Debug)]
+pub(crate) struct ReadAhead {
+    pub source: Source,
+    pub data: Vec<u8>,
+    pub result: Result<(), Failure>,
+}
+
+/// Reads what is in an upload from `from` on into `data`, a buffer's worth, at most `limit`.
+pub(super) fn read_ahead(mut source: Source, from: u64, limit: u64, mut data: Vec<u8>) -> ReadAhead {
+    data.resize(usize::try_from(limit).unwrap_or(BUFFER).min(BUFFER), 0);
+    let result = match source.read_at(from, &mut data) {
+        Ok(0) => Err(Failure::Io),
+        Ok(count) => {
+            data.truncate(count);
+            Ok(())
+        }
+        Err(failure) => Err(failure),
+    };
+    ReadAhead { source, data, result }
+}
+
 /// Sends what is in an upload from `from` up to `to`, or as much of it as the socket takes. `buffer` is made
 /// large enough when it is needed.
 pub(super) fn send(socket: &Socket, mut source: Source, from: u64, to: u64, buffer: &mut Vec<u8>) -> Sent {

@@ -18,7 +18,7 @@ use super::{
     committer::{Committer, Entry},
     intake::Intake,
     mailbox::{Mailbox, Message, lock},
-    sending::send,
+    sending::{read_ahead, send},
     socket::Socket,
     splice::Mover,
     stay::{SHARE, Stay},
@@ -56,6 +56,8 @@ pub(crate) enum Job {
     Write { to: Address, intake: Intake, data: Vec<u8> },
     /// Sends at most `limit` bytes of an upload, from this one on, to the socket.
     Send { to: Address, socket: Arc<Socket>, source: Source, from: u64, limit: u64 },
+    /// Reads a stretch of an upload, as much as `data` has room for, at most `limit`, for a loop that encrypts it.
+    Read { to: Address, source: Source, from: u64, limit: u64, data: Vec<u8> },
     /// Brings data to the disk, then its record to the committer.
     Sync { syncer: Syncer, finish_at: Option<u64>, entry: Entry },
     /// Reads staged bytes back and hashes them.
@@ -227,6 +229,10 @@ impl Workers {
                     let until = from + limit.min(QUANTUM);
                     let sent = send(&socket, source, from, until, &mut buffer);
                     post(mailboxes, to.loop_index, Message::Sent(to.connection, sent));
+                }
+                Job::Read { to, source, from, limit, data } => {
+                    let read = read_ahead(source, from, limit, data);
+                    post(mailboxes, to.loop_index, Message::Read(to.connection, read));
                 }
                 Job::Sync { syncer, finish_at, entry } => match syncer.sync(finish_at) {
                     Ok(()) => committer.submit(entry),

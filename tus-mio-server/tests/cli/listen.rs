@@ -156,3 +156,28 @@ fn a_descriptor_that_is_no_listening_socket_is_told() {
     let run = manager.place.activate(sockets, &[], Path::new("/nowhere")).finish();
     run.assert_fails(1, &["started with", "fd 4"]);
 }
+
+#[cfg(feature = "tls")]
+#[test]
+fn a_certificate_is_read_again_on_sighup() {
+    let place = Place::new();
+    let renew = || {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        std::fs::write(place.path("cert.pem"), made.cert.pem()).unwrap();
+        std::fs::write(place.path("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    };
+    renew();
+    let arguments = ["--listen=127.0.0.1:0", "--tls-cert=cert.pem", "--tls-key=key.pem"];
+    let mut server = place.start(&arguments, &[], Stdio::piped());
+    assert!(server.line().starts_with("listening on https://127.0.0.1:"));
+    renew();
+    server.signal(Signal::HUP);
+    server.wait_for_log("the certificate was read again");
+    std::fs::write(place.path("cert.pem"), "").unwrap();
+    server.signal(Signal::HUP);
+    assert!(server.wait_for_log("stays as it was").contains("cert.pem"));
+    server.signal(Signal::TERM);
+    assert_eq!(server.finish().status, Some(0));
+    place.run(&arguments, &[]).assert_fails(1, &["TLS", "cert.pem"]);
+    place.run(&arguments[..2], &[]).assert_fails(2, &["--tls-key"]);
+}

@@ -84,6 +84,8 @@ fn help_explains_each_flag_with_its_default() {
             ("threads", "number of cores, at most 4"),
             ("workers", "4"),
             ("max-connections", "4096"),
+            ("tls-cert", "none, plain HTTP"),
+            ("tls-key", "none"),
             ("max-connections-per-address", "0"),
             ("address-prefixes", "32,64"),
             ("location-base-url", "none, locations are relative"),
