@@ -70,7 +70,7 @@ impl World {
                 continue;
             }
             self.step();
-            self.shaken |= self.disk.faults_hit() > 0;
+            self.is_shaken();
         }
         self.heal();
         let crash = self.any_crash();
@@ -169,12 +169,19 @@ impl World {
         Some(Some((bytes, record.is_complete())))
     }
 
+    /// Whether the disk may have lost what was told, up to now.
+    fn is_shaken(&mut self) -> bool {
+        self.shaken |= self.disk.faults_hit() > 0;
+        self.shaken
+    }
+
     /// Looks at all uploads, so that what failed is known to have happened or not; whether they could be read.
     fn look(&mut self) -> bool {
         let states: Option<Vec<_>> = (0..self.model.uploads.len()).map(|at| self.read(at)).collect();
         let Some(states) = states else { return false };
+        let shaken = self.is_shaken();
         for (at, state) in states.into_iter().enumerate() {
-            self.model.see(at, state, self.shaken);
+            self.model.see(at, state, shaken);
         }
         true
     }
@@ -384,7 +391,9 @@ impl World {
             return;
         }
         let _ = self.store().flush_data();
-        if self.store().flush().is_ok() && !self.shaken {
+        let flushed = self.store().flush();
+        // What could not be synced was taken back.
+        if flushed.is_ok() && !self.is_shaken() {
             self.model.flushed();
         }
     }
