@@ -44,8 +44,6 @@ struct World {
     writers: Vec<Writer>,
     grants: u64,
     now: WallTime,
-    /// A disk that failed may have lost what was told, with eventual durability.
-    shaken: bool,
 }
 
 impl World {
@@ -60,7 +58,7 @@ impl World {
         let model = Model { eventual, ..Model::default() };
         let now = WallTime::from_micros(1);
         let (store, writers) = (None, Vec::new());
-        Self { choice, disk, options, store, model, writers, grants: 0, now, shaken: false }
+        Self { choice, disk, options, store, model, writers, grants: 0, now }
     }
 
     fn run(mut self) {
@@ -70,7 +68,6 @@ impl World {
                 continue;
             }
             self.step();
-            self.is_shaken();
         }
         self.heal();
         let crash = self.any_crash();
@@ -169,10 +166,9 @@ impl World {
         Some(Some((bytes, record.is_complete())))
     }
 
-    /// Whether the disk may have lost what was told, up to now.
-    fn is_shaken(&mut self) -> bool {
-        self.shaken |= self.disk.faults_hit() > 0;
-        self.shaken
+    /// Whether the disk failed, and may have lost what was told, with eventual durability.
+    fn is_shaken(&self) -> bool {
+        self.disk.faults_hit() > 0
     }
 
     /// Looks at all uploads, so that what failed is known to have happened or not; whether they could be read.
