@@ -8,6 +8,7 @@ use tracing::{Event, Level, Metadata, Subscriber, span};
 pub mod exchange;
 pub mod headers;
 pub mod http1;
+pub mod locks;
 pub mod store;
 pub mod wire;
 
@@ -15,10 +16,11 @@ pub mod wire;
 pub type Target = fn(&[u8]);
 
 /// All targets, by the names of their corpora.
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 7] = [
     ("exchange", exchange::exchange),
     ("headers", headers::headers),
     ("http1_chunking", http1::chunking),
+    ("locks", locks::locks),
     ("store_model", store::model),
     ("wire_differential", wire::differential),
     ("world", world),

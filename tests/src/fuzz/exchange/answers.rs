@@ -7,6 +7,11 @@ use tus_proto::{
 
 use super::{Run, request::DIGEST};
 
+/// Nobody else answers with this.
+pub(super) const HOOKS_STATUS: u16 = 418;
+/// A header that is a hook's to set.
+pub(super) const THEIRS: &str = "X-Hook";
+
 /// What the checksum of a request says, and what it does not.
 const RIGHT: [u8; 20] = [0; 20];
 const WRONG: [u8; 20] = [1; 20];
@@ -92,13 +97,22 @@ impl Run {
     }
 
     pub(super) fn any_decision(&mut self) -> HookReply {
-        let rejection = |status| Rejection { status, headers: Vec::new(), body: String::new() };
+        let pair = |(name, value): &(&str, &str)| ((*name).into(), (*value).into());
+        let rejection = |status, headers: &[(&str, &str)], body: &str| {
+            let headers = headers.iter().map(pair).collect();
+            HookReply::Refuse(Rejection { status, headers, body: body.into() })
+        };
+        let ours = [("Content-Length", "7"), ("date", "now"), ("Tus-Resumable", "9"), (THEIRS, "a")];
         self.choice.pick(&[
+            HookReply::Proceed,
+            HookReply::Proceed,
             HookReply::Proceed,
             HookReply::Change { metadata: Some("a YQ==".into()), id: UploadId::new("other") },
             HookReply::Change { metadata: Some("a !".into()), id: None },
-            HookReply::Refuse(rejection(403)),
-            HookReply::Refuse(rejection(99)),
+            rejection(HOOKS_STATUS, &[], ""),
+            rejection(HOOKS_STATUS, &[(THEIRS, "a\r\nSet-Cookie: b"), ("a b", "c")], "no"),
+            rejection(HOOKS_STATUS, &ours, "no"),
+            rejection(99, &[(THEIRS, "a")], ""),
             HookReply::Failed,
         ])
     }
@@ -135,10 +149,12 @@ impl Run {
     /// What a body ends with.
     pub(super) fn trailers(&mut self) -> Trailers {
         let mut trailers = Trailers::default();
-        if self.choice.percent(if self.seen.announced { 70 } else { 10 }) {
-            let other = ["sha1 eA==", "crc32 AAAA"];
+        let other = ["sha1 eA==", "crc32 AAAA", "sha1 AQEBAQEBAQEBAQEBAQEBAQEBAQE="];
+        let mut likely = if self.seen.announced { 70 } else { 10 };
+        while self.choice.percent(likely) {
             let value = if self.choice.percent(90) { DIGEST } else { self.choice.pick(&other) };
             trailers.push("Upload-Checksum", value.as_bytes());
+            likely = 20;
         }
         trailers
     }

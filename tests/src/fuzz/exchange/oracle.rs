@@ -1,11 +1,14 @@
 //! What a run has seen of its exchange, held against what every exchange promises.
 
 use tus_proto::{
-    AppendEnd, Body, Command, Completion, Digest, HookCall, HookReply, LockCall, OpId, Output, Subscriptions,
-    Trailers,
+    AppendEnd, Body, Command, Completion, Digest, HookCall, HookReply, LockCall, OpId, Output, Rejection,
+    Response, Subscriptions, Trailers,
 };
 
-use super::request::DIGEST;
+use super::{
+    answers::{HOOKS_STATUS, THEIRS},
+    request::DIGEST,
+};
 
 /// A call whose completion is due.
 #[derive(Clone, Debug)]
@@ -62,7 +65,7 @@ pub(super) struct Seen {
     /// The last one let the request go on; none while it has not decided.
     let_on: Option<bool>,
     /// It did not, and has said so.
-    refused: bool,
+    refusal: Option<Rejection>,
     pub(super) responses: u32,
     pub(super) done: bool,
 }
@@ -100,6 +103,7 @@ impl Seen {
                 assert!(!self.acquired || self.released == 1);
                 assert!(!self.release_due, "the answer came before the release was done");
                 assert!((200..600).contains(&response.status()));
+                self.check_headers(&response);
                 if let Body::Upload { from, to } = response.content() {
                     let length = self.opened.expect("nothing is held to be sent");
                     assert!(*to <= length && (from < to || length == 0), "{from} to {to} of {length}");
@@ -116,6 +120,26 @@ impl Seen {
                 self.done = true;
                 assert_eq!(self.released, u32::from(self.acquired));
             }
+        }
+    }
+
+    /// Each header is there as often as it should be, and what a hook adds is its own alone.
+    fn check_headers(&self, response: &Response) {
+        let count =
+            |wanted: &str| response.headers().filter(|(name, _)| name.eq_ignore_ascii_case(wanted)).count();
+        let once = ["Tus-Resumable", "Date", "Cache-Control"];
+        assert!(once.iter().all(|name| count(name) == 1), "{response:?}");
+        let none = ["Content-Length", "Transfer-Encoding", "Connection", "Set-Cookie", "a b"];
+        assert!(none.iter().all(|name| count(name) == 0), "{response:?}");
+        let theirs = response.header(THEIRS);
+        let Some(rejection) = &self.refusal else { return assert_eq!(theirs, None, "no hook has refused") };
+        if response.status() == HOOKS_STATUS {
+            let told =
+                rejection.headers.iter().find(|(name, _)| name == THEIRS).map(|(_, value)| value.as_str());
+            assert_eq!(theirs, told.filter(|value| !value.contains(char::is_control)));
+            // The answer to a HEAD has no body; else where the hook has no words there are ours.
+            let body = response.body();
+            assert!(body.is_empty() || rejection.body.is_empty() || body == rejection.body, "{response:?}");
         }
     }
 
@@ -179,7 +203,7 @@ impl Seen {
     /// A hook decided so.
     pub(super) fn decided(&mut self, reply: &HookReply) {
         self.let_on = Some(matches!(reply, HookReply::Proceed | HookReply::Change { .. }));
-        self.refused = matches!(reply, HookReply::Refuse(_));
+        self.refusal = if let HookReply::Refuse(rejection) = reply { Some(rejection.clone()) } else { None };
     }
 
     fn on_hook_call(&mut self, op: OpId, call: HookCall) {
@@ -194,6 +218,11 @@ impl Seen {
             HookCall::Terminate { .. } => ("terminate", self.hooks.terminate, true),
         };
         assert!(subscribed && !self.asked.contains(&name), "{call:?}");
+        let (HookCall::Incoming { request, .. }
+        | HookCall::Create { request, .. }
+        | HookCall::Chunk { request, .. }
+        | HookCall::Terminate { request, .. }) = &call;
+        assert_eq!(request.field("tus-resumable"), Some(&b"1.0.0"[..]), "a hook sees the request");
         assert_eq!(self.acquired && self.released == 0, locked, "{call:?}");
         assert!(self.asked.is_empty() || self.let_on == Some(true), "{call:?} after a refusal");
         self.asked.push(name);
@@ -281,7 +310,7 @@ impl Seen {
                 self.settling = true;
             }
             Command::Delete { .. } if self.asked.last() == Some(&"chunk") => {
-                assert!(self.acquired && self.refused && !self.settling && !self.lock_lost);
+                assert!(self.acquired && self.refusal.is_some() && !self.settling && !self.lock_lost);
             }
             Command::Delete { .. } => {
                 assert!(self.acquired && self.agreed(self.hooks.terminate, "terminate"));

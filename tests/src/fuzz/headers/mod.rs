@@ -285,7 +285,7 @@ mod tests {
     use crate::choice::Choice;
 
     /// Heads as clients send them.
-    const SEEDS: [&str; 9] = [
+    const SEEDS: [&str; 11] = [
         "POST /files 0\nTus-Resumable: 1.0.0\nUpload-Length: 10\nUpload-Metadata: name YQ==,k, x YWI=\nX-Request-ID: a-b",
         "POST /files/ 5\nTus-Resumable: 1.0.0\nUpload-Defer-Length: 1\nContent-Type: application/offset+octet-stream\n\
          Upload-Checksum: md5 AAAAAAAAAAAAAAAAAAAAAA==\nHost: h:80\nExpect: 100-continue",
@@ -300,6 +300,9 @@ mod tests {
          Upload-Metadata: filetype dGV4dC9wbGFpbjtjaGFyc2V0PXV0Zi04,filename Li4vw6QuIg==",
         "HEAD /files/a 0\nTus-Resumable: 1.0.0\nIf-Match: *",
         "OPTIONS * 0",
+        // The longest upload there may be, and a longer one.
+        "POST /files 0\nTus-Resumable: 1.0.0\nUpload-Length: 9223372036854775807",
+        "POST /files 0\nTus-Resumable: 1.0.0\nUpload-Length: 9223372036854775808",
     ];
 
     #[test]

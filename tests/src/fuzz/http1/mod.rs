@@ -3,10 +3,18 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tus_mio_server::http1::{Conn, Event, Settings};
-use tus_proto::{Connection, Framing, Instant, Response, WallTime};
+use tus_mio_server::http1::{Conn, Reason, Settings};
+use tus_proto::{Connection, Framing, Instant};
 
+use answers::Answer;
+use driver::Driver;
+
+mod answers;
+mod driver;
 mod reference;
+
+/// How long an idle connection is left to a client when the server shuts down.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a connection made of its input.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -14,6 +22,7 @@ pub(super) struct Reading {
     pub(super) messages: Vec<Message>,
     /// Why the last one was refused.
     refused: Option<String>,
+    answers: Vec<Answer>,
     output: Vec<u8>,
 }
 
@@ -72,9 +81,14 @@ impl Habits {
         self.0 & 32 != 0
     }
 
-    /// The server is shutting down from the first head on.
+    /// The server is shutting down from the beginning.
     fn shuts_down(self) -> bool {
         self.0 & 64 != 0
+    }
+
+    /// The driver is held up each time it would send bytes of an upload.
+    fn stalls(self) -> bool {
+        self.0 & 128 != 0
     }
 }
 
@@ -95,7 +109,7 @@ pub fn chunking(data: &[u8]) {
     assert_eq!(whole, cut, "cut by {cuts:?}");
     reference::check(stream, &whole.messages, whole.refused.is_some());
     // Slow peers are given up, and how depends on where they were slow.
-    read(Habits(habits), stream, &mut sizes(), Duration::from_secs(1 + u64::from(habits)));
+    read(Habits(habits), stream, &mut sizes(), Duration::from_secs(1 + u64::from(habits) % 67));
 }
 
 /// As [`chunking`] reads it whole: each request answered at its end.
@@ -103,141 +117,34 @@ pub(super) fn read_whole(stream: &[u8]) -> Reading {
     read(Habits(0), stream, &mut std::iter::once(stream.len()), Duration::ZERO)
 }
 
-/// Drives a connection as its module prescribes. Before each piece of the input `pause` passes.
+/// Drives a connection as its module prescribes. Before each piece of the input, and of an upload, `pause` passes.
 fn read(habits: Habits, stream: &[u8], pieces: &mut dyn Iterator<Item = usize>, pause: Duration) -> Reading {
     let now = Instant::from_micros(0);
     let conn = Conn::new(Arc::new(habits.settings()), now);
-    let mut driver = Driver { conn, habits, now, reading: Reading::default() };
+    let reading = Reading::default();
+    let mut driver = Driver { conn, habits, pieces, pause, now, owed: false, uploaded: 0, reading };
+    if habits.shuts_down() {
+        driver.conn.shutdown_within(now, PATIENCE);
+        assert_eq!(driver.conn.deadline(), Some((now.after(PATIENCE), Reason::Idle)));
+    }
     let (mut given, mut input) = (0, Vec::new());
     loop {
         let mut rest = input.as_slice();
         while driver.step(&mut rest) {}
         input = rest.to_vec();
-        if driver.conn.is_closed() || given == stream.len() {
-            if habits.ends() && !driver.conn.is_closed() {
-                driver.conn.eof(driver.now);
+        let closed = driver.conn.is_closed();
+        assert!(closed || driver.conn.wants_read(), "it waits for nothing, and is not over");
+        if closed || given == stream.len() {
+            if habits.ends() {
+                driver.end();
             }
+            answers::check(&driver.reading.output, &driver.reading.answers, pause.is_zero());
             return driver.reading;
         }
-        driver.pass(pause);
-        let piece = pieces.next().unwrap_or(stream.len()).min(stream.len() - given);
+        driver.pass();
+        let piece = driver.piece().min(stream.len() - given);
         input.extend_from_slice(&stream[given..given + piece]);
         given += piece;
-    }
-}
-
-struct Driver {
-    conn: Conn,
-    habits: Habits,
-    now: Instant,
-    reading: Reading,
-}
-
-impl Driver {
-    /// One event, answered; whether there may be another.
-    fn step(&mut self, rest: &mut &[u8]) -> bool {
-        let before = rest.len();
-        if self.habits.moves() && self.move_beside(rest) {
-            return true;
-        }
-        let answer = match self.conn.next(self.now, rest) {
-            None => return self.send() || rest.len() < before && !rest.is_empty(),
-            Some(Event::Head) => self.on_head(),
-            Some(Event::Body(bytes)) => {
-                assert!(!bytes.is_empty());
-                self.message().body.extend_from_slice(bytes);
-                None
-            }
-            Some(Event::End(trailers)) => {
-                let message = self.message();
-                assert!(!std::mem::replace(&mut message.complete, true), "it ends twice");
-                message.trailers = format!("{trailers:?}");
-                Some(Response::new(204, WallTime::default()))
-            }
-            Some(Event::Refused(code)) => {
-                self.reading.refused = Some(code.name().into());
-                Some(Response::refusal(code, WallTime::default()))
-            }
-        };
-        if let Some(answer) = answer {
-            self.conn.respond(self.now, &answer);
-        }
-        true
-    }
-
-    fn on_head(&mut self) -> Option<Response> {
-        let limits = self.habits.settings();
-        let message = self.conn.with_head(false, |head| {
-            assert!(head.fields.len() <= limits.fields, "more fields than are allowed");
-            let length = |(name, value): &(&str, &[u8])| name.len() + value.len();
-            assert!(head.fields.iter().map(length).sum::<usize>() <= limits.head_bytes);
-            assert!(matches!(head.framing, Framing::Chunked | Framing::Length(0..=0x7fff_ffff_ffff_ffff)));
-            Message {
-                method: head.method.into(),
-                target: head.target.into(),
-                framing: head.framing,
-                head: format!("{head:?}"),
-                body: Vec::new(),
-                trailers: String::new(),
-                complete: false,
-                skipped: self.habits.answers_early().is_some(),
-            }
-        });
-        self.reading.messages.push(message.unwrap());
-        if self.habits.shuts_down() {
-            self.conn.shutdown(self.now);
-        }
-        if self.habits.continues() {
-            self.conn.send_continue(self.now);
-            assert!(!self.conn.expects_continue());
-        }
-        let connection = self.habits.answers_early()?;
-        let mut response = Response::new(204, WallTime::default());
-        response.connection = connection;
-        Some(response)
-    }
-
-    fn message(&mut self) -> &mut Message {
-        self.reading.messages.last_mut().unwrap()
-    }
-
-    /// Takes body bytes away from the connection; whether there were some.
-    fn move_beside(&mut self, rest: &mut &[u8]) -> bool {
-        let credit = usize::try_from(self.conn.raw_credit()).unwrap_or(usize::MAX).min(rest.len());
-        let (moved, left) = rest.split_at(credit);
-        if moved.is_empty() {
-            return false;
-        }
-        self.message().body.extend_from_slice(moved);
-        *rest = left;
-        self.conn.moved(self.now, credit as u64);
-        true
-    }
-
-    /// Sends what there is to send, and ends what there is to end; whether there was something.
-    fn send(&mut self) -> bool {
-        let written = self.conn.output().len();
-        self.reading.output.extend_from_slice(self.conn.output());
-        if written > 0 {
-            self.conn.sent(self.now, written);
-        }
-        let shut = self.conn.wants_shutdown_write();
-        if shut {
-            self.conn.write_shut();
-            assert!(!self.conn.wants_shutdown_write());
-        }
-        written > 0 || shut
-    }
-
-    fn pass(&mut self, pause: Duration) {
-        self.now = self.now.after(pause);
-        if let Some(reason) = self.conn.expired(self.now) {
-            let later = self.conn.deadline().is_none_or(|(at, _)| at > self.now);
-            assert!(later, "{reason:?} has passed, and still is the deadline");
-            let answer = Response::refusal(tus_proto::Code::ReadTimeout, WallTime::default());
-            self.conn.respond(self.now, &answer);
-            self.send();
-        }
     }
 }
 
@@ -247,7 +154,7 @@ mod tests {
     use crate::choice::Choice;
 
     /// Requests, and what an attacker would make of them.
-    const SEEDS: [&[u8]; 7] = [
+    const SEEDS: [&[u8]; 11] = [
         b"\0\x02\x03\x04\x05\x06\x07\x08PATCH /files/a HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhelloHEAD / HTTP/1.1\r\nHost: h\r\n\r\n",
         b"\0\0\x09\x01\x30\x02\x07\x01POST /files HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n0\r\nX: y\r\n\r\n",
         b"aaaaaaaaGET / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -255,6 +162,11 @@ mod tests {
         b"\x10\x03\x01\x01\x01\x01\x01\x01POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3, 3\r\n\r\nabcGET / HTTP/1.1\r\nHost:\r\n\r\n",
         b"cccccccc\n\n\n\r\r\rGET",
         b"dddddddd",
+        // As many fields as are allowed, and one more.
+        b"\x04\x03\0\0\0\0\0\0GET / HTTP/1.1\r\nHost: h\r\nA: b\r\nA: b\r\nA: b\r\n\r\n",
+        b"\x04\x03\0\0\0\0\0\0GET / HTTP/1.1\r\nHost: h\r\nA: b\r\nA: b\r\nA: b\r\nA: b\r\n\r\n",
+        b"\x80\x03\x40\x01\x20\x02\x07\x01GET /d700 HTTP/1.1\r\nHost: h\r\n\r\nHEAD /d9 HTTP/1.1\r\nHost: h\r\n\r\nGET /304 HTTP/1.0\r\n\r\n",
+        b"\xe1\x13\x10\x01\x20\x02\x07\x01POST /d200 HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhelloGET /404 HTTP/1.1\r\nHost: h\r\n\r\n",
     ];
 
     #[test]

@@ -35,7 +35,7 @@ pub(super) fn check(stream: &[u8], messages: &[Message], refused: bool) {
     }
 }
 
-fn find(stream: &[u8], from: usize, what: &[u8]) -> Option<usize> {
+pub(super) fn find(stream: &[u8], from: usize, what: &[u8]) -> Option<usize> {
     (from..stream.len()).find(|at| stream[*at..].starts_with(what))
 }
 
