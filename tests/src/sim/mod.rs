@@ -31,6 +31,8 @@ pub struct Report {
     pub answers: u64,
     /// Groups that were committed, or tried.
     pub commits: u64,
+    /// How many changes in them were of a writer that had lost its lock to another one.
+    pub late: u64,
     /// Ends of the process.
     pub crashes: u64,
     /// How many of those took the machine along.
@@ -48,6 +50,7 @@ impl Report {
         self.requests += other.requests;
         self.answers += other.answers;
         self.commits += other.commits;
+        self.late += other.late;
         self.crashes += other.crashes;
         self.power_cuts += other.power_cuts;
         self.faults += other.faults;

@@ -139,6 +139,18 @@ impl Oracle {
         assert!(self.uploads.insert(id.clone(), new).is_none(), "{id} was given out twice");
     }
 
+    /// Whether a change is of a writer that has lost its lock to another one.
+    pub(super) fn is_late(&self, change: &Change) -> bool {
+        match change {
+            Change::Commit { id, fence, .. }
+            | Change::Fresh { id, fence, .. }
+            | Change::Delete { id, fence } => {
+                self.uploads.get(id).is_some_and(|upload| *fence < upload.fence)
+            }
+            _ => false,
+        }
+    }
+
     /// The store has told what became of a change.
     pub(super) fn on_change(&mut self, change: &Change, completion: &Completion) {
         let id = match change {

@@ -69,6 +69,8 @@ pub(super) struct Faults {
     pub(super) remote_locks: bool,
     /// It can't be reached, of a hundred calls.
     pub(super) lockless: u64,
+    /// Several want the same upload, and whoever holds its lock hangs: its grant runs out, and it does not know.
+    pub(super) feud: bool,
 }
 
 impl Faults {
@@ -88,6 +90,9 @@ impl Faults {
         if choice.one_in(6) {
             return Self { short_writes: choice.one_in(2), ..Self::default() };
         }
+        if choice.one_in(8) {
+            return Self::feud(choice);
+        }
         let mut rate = |rates: &[u64]| if choice.percent(45) { choice.pick(rates) } else { 0 };
         Self {
             crash: rate(&[10, 40, 100]),
@@ -102,7 +107,13 @@ impl Faults {
             pause: rate(&[50, 200, 500]),
             remote_locks: rate(&[0, 1]) == 1,
             lockless: rate(&[0, 0, 3, 15]),
+            feud: false,
         }
+    }
+
+    fn feud(choice: &mut Choice) -> Self {
+        let cut = choice.pick(&[0, 10]);
+        Self { feud: true, remote_locks: true, pause: 800, cut, ..Self::default() }
     }
 }
 
@@ -110,16 +121,17 @@ impl Plan {
     pub(super) fn draw(choice: &mut Choice) -> Self {
         let faults = Faults::draw(choice);
         let largest = choice.pick(&[40, 3_000, 20_000, 60_000]);
-        let mut files: Vec<u64> = (0..1 + choice.below(4))
-            .map(|_| if choice.one_in(12) { 0 } else { choice.magnitude(largest) })
-            .collect();
-        let crowd = choice.one_in(2);
-        let parallel = choice.one_in(3);
+        let count = if faults.feud { 1 } else { 1 + choice.below(4) };
+        let mut files: Vec<u64> =
+            (0..count).map(|_| if choice.one_in(12) { 0 } else { choice.magnitude(largest) }).collect();
+        let crowd = faults.feud || choice.one_in(2);
+        let parallel = choice.one_in(3) && !faults.feud;
         let clients = (0..files.len()).flat_map(|file| {
-            let count = if crowd { 1 + choice.below(3) } else { 1 };
+            let count = if crowd { 1 + choice.below(3) + u64::from(faults.feud) } else { 1 };
             let roles: Vec<Role> = (0..count)
                 .map(|_| {
-                    let (lies, terminates) = (choice.one_in(4), choice.one_in(6) && !parallel);
+                    let often = if faults.feud { 3 } else { 6 };
+                    let (lies, terminates) = (choice.one_in(4), choice.one_in(often) && !parallel);
                     Role { file, lies, terminates, partial: parallel, makes: None }
                 })
                 .collect();
@@ -140,8 +152,8 @@ impl Plan {
         // Not so small that a file takes hundreds of requests.
         let max_chunk = choice.one_in(5).then(|| largest / 16 + choice.magnitude(largest));
         let builder = Config::builder()
-            .lock_wait(millis(choice, &[0, 50, 5_000]))
-            .lock_ttl(millis(choice, &[1_000, 1_000, 10_000, 60_000]))
+            .lock_wait(millis(choice, if faults.feud { &[5_000] } else { &[0, 50, 5_000] }))
+            .lock_ttl(millis(choice, if faults.feud { &[1_000] } else { &[1_000, 1_000, 10_000, 60_000] }))
             .checkpoint_bytes(choice.pick(&[1, 100, 5_000, 32 << 20]))
             .checkpoint_interval(millis(choice, &[1, 50, 2_000]))
             .upload_expiry(expiry)

@@ -233,8 +233,10 @@ impl World {
             disk.die_at(disk.calls() + choice.below(60));
         }
         if pause && !server.connections.is_empty() {
-            let links: Vec<LinkId> = server.connections.keys().copied().collect();
-            let link = choice.pick(&links);
+            let busy = server.connections.values().filter(|connection| connection.request.is_some());
+            let busy: Vec<LinkId> = busy.map(|connection| connection.link).collect();
+            let all: Vec<LinkId> = server.connections.keys().copied().collect();
+            let link = choice.pick(if busy.is_empty() { &all } else { &busy });
             let until = Duration::from_millis(choice.pick(&[10, 1_500, 12_000, 100_000]));
             self.env.report.faults += 1;
             self.env.note(|| format!("{link:?} hangs for {until:?}"));

@@ -170,19 +170,21 @@ impl State {
     pub(super) fn settle(&mut self, changes: Vec<Pending>, chance: &mut Option<Chance<'_>>) {
         for change in changes {
             match change {
-                Pending::RemoveDir { inner, .. } if chance.as_mut().is_some_and(Chance::drops) => {
+                Pending::RemoveDir { inner, .. }
+                    if chance.as_mut().is_some_and(|chance| chance.drops(None)) =>
+                {
                     self.settle(inner, chance);
                 }
                 Pending::RemoveDir { path, .. } => {
                     let within = format!("{path}/");
                     self.durable_names.retain(|name, _| *name != path && !name.starts_with(&within));
                 }
-                _ if chance.as_mut().is_some_and(Chance::drops) => {}
+                _ if chance.as_mut().is_some_and(|chance| chance.drops(change.file())) => {}
                 Pending::Write { file, offset, data } => {
-                    let torn = chance.as_mut().is_some_and(Chance::tears);
+                    let torn = chance.as_mut().is_some_and(|chance| chance.tears(file));
                     let durable = self.durable_files.entry(file).or_default();
                     for (index, sector) in data.chunks(SECTOR).enumerate() {
-                        if !torn || chance.as_mut().is_none_or(Chance::tears) {
+                        if !torn || chance.as_mut().is_none_or(|chance| chance.tears(file)) {
                             write(durable, offset + index * SECTOR, sector);
                         }
                     }
@@ -199,9 +201,7 @@ impl State {
     /// What the machine leaves when it dies.
     pub(super) fn lose(&mut self, random: &mut Random) {
         let pending = std::mem::take(&mut self.pending);
-        // From "nothing of it" to "all of it, torn here and there".
-        let kept = random.below(5);
-        self.settle(pending, &mut Some(Chance { random, kept }));
+        self.settle(pending, &mut Some(Chance::new(random)));
         let dirs = self.durable_names.clone();
         self.durable_names
             .retain(|path, _| path.rsplit_once('/').is_none_or(|(dir, _)| dirs.contains_key(dir)));
@@ -236,9 +236,14 @@ impl Node {
 
 impl Pending {
     pub(super) fn is_of(&self, wanted: u64) -> bool {
+        self.file() == Some(wanted)
+    }
+
+    /// The file whose bytes it changes.
+    fn file(&self) -> Option<u64> {
         match self {
-            Self::Write { file, .. } | Self::SetLen { file, .. } => *file == wanted,
-            Self::Name { .. } | Self::RemoveDir { .. } => false,
+            Self::Write { file, .. } | Self::SetLen { file, .. } => Some(*file),
+            Self::Name { .. } | Self::RemoveDir { .. } => None,
         }
     }
 
@@ -281,17 +286,37 @@ pub(super) fn write(bytes: &mut Vec<u8>, offset: usize, data: &[u8]) {
 /// What becomes of each change that was not synced when the power goes.
 pub(super) struct Chance<'a> {
     random: &'a mut Random,
-    /// How many of four changes are kept.
+    /// How many of four changes are kept; with one more, not even a write is torn.
     kept: u64,
+    /// The same for each file, where every one has a fate of its own: a system writes back one after another.
+    apart: Option<BTreeMap<u64, u64>>,
 }
 
-impl Chance<'_> {
-    fn drops(&mut self) -> bool {
-        self.random.below(4) >= self.kept
+/// Everything is kept as it was written.
+const WHOLE: u64 = 5;
+
+impl<'a> Chance<'a> {
+    fn new(random: &'a mut Random) -> Self {
+        let kept = random.below(WHOLE + 1);
+        let apart = (random.below(2) == 0).then(BTreeMap::new);
+        Self { random, kept, apart }
     }
 
-    fn tears(&mut self) -> bool {
-        self.random.below(2) == 0
+    fn kept_of(&mut self, file: Option<u64>) -> u64 {
+        let Some((fates, file)) = self.apart.as_mut().zip(file) else { return self.kept };
+        *fates.entry(file).or_insert_with(|| match self.random.below(2) {
+            0 => self.random.below(2) * WHOLE,
+            _ => self.random.below(WHOLE + 1),
+        })
+    }
+
+    fn drops(&mut self, file: Option<u64>) -> bool {
+        let kept = self.kept_of(file);
+        self.random.below(4) >= kept
+    }
+
+    fn tears(&mut self, file: u64) -> bool {
+        self.kept_of(Some(file)) < WHOLE && self.random.below(2) == 0
     }
 }
 

@@ -155,6 +155,7 @@ impl Server {
         for (change, completion) in changes.iter().zip(&completions) {
             env.note(|| format!("the committer: {} is {completion:?}", outline(change)));
             self.failing = matches!(completion, Completion::Failed(_));
+            env.report.late += u64::from(env.oracle.is_late(change));
             env.oracle.on_change(change, completion);
         }
         let letters = group.into_iter().zip(completions);
