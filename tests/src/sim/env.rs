@@ -116,7 +116,7 @@ impl Env {
             let unreachable = LockEvent::Reply(op, LockReply::Unavailable);
             return self.lock_events.entry(owner).or_default().push_back(unreachable);
         }
-        self.oracle.on_lock_call(self.now.monotonic, owner, op, &call);
+        self.oracle.locks.on_call(self.now.monotonic, owner, &call);
         self.locks.call(self.now.monotonic, owner, op, call);
         self.spread_lock_events();
     }
@@ -136,7 +136,7 @@ impl Env {
     fn spread_lock_events(&mut self) {
         while let Some((owner, event)) = self.locks.poll() {
             self.note(|| format!("{owner:?} shall hear {event:?}"));
-            self.oracle.on_lock_event(self.now.monotonic, owner, &event);
+            self.oracle.locks.on_event(self.now.monotonic, owner, &event);
             let unasked = !matches!(event, LockEvent::Reply(..));
             if unasked && self.plan.faults.remote_locks && !self.over && self.choice.one_in(3) {
                 self.report.faults += 1;

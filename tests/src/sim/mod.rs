@@ -7,6 +7,7 @@
 //! client must finish, and nothing may be left behind.
 
 mod client;
+mod content;
 mod env;
 mod network;
 mod oracle;

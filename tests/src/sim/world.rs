@@ -309,7 +309,7 @@ impl World {
         env.note(|| format!("the store is open, its first number is {}", store.first_fence().0));
         if !env.plan.faults.remote_locks {
             env.locks = LockTable::new(store.first_fence());
-            env.oracle.on_new_locks();
+            env.oracle.locks.begin_anew();
         }
         env.oracle.look_at_faults(&env.disk);
         env.oracle.check_store(&store, &env.disk, true);

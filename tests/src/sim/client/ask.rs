@@ -7,7 +7,7 @@ use super::{Asked, CONTINUE_WAIT, Client, Cut, Kind, PATIENCE, Shelf};
 use crate::{
     client::serialise,
     message::{Body, Last, Request},
-    sim::{env::Env, oracle::stretch},
+    sim::{content::stretch, env::Env},
 };
 
 /// A request as bytes, and what it is.

@@ -57,6 +57,11 @@ impl Body {
         let (at_work, ending, checkpoint) = (false, None, None);
         Self { op, intake, max, at_work, staged: 0, stopped, ending, checkpoint }
     }
+
+    /// Whether nothing has ended it yet.
+    pub(super) fn goes_on(&self) -> bool {
+        !self.stopped && self.ending.is_none()
+    }
 }
 
 impl Server {
@@ -138,7 +143,8 @@ impl Server {
         }
         if staged > body.staged {
             body.staged = staged;
-            request.exchange.handle(now, Input::Staged(body.op, staged));
+            let op = body.op;
+            request.tell(now, Input::Staged(op, staged));
         }
         match done.end {
             MoveEnd::Done | MoveEnd::Failed(_) => {}
@@ -195,7 +201,7 @@ fn tell_checkpoint(now: Now, connection: &mut Connection) -> bool {
     }
     body.checkpoint = None;
     if let Some(request) = &mut connection.request {
-        request.exchange.handle(now, Input::Checkpoint);
+        request.tell(now, Input::Checkpoint);
     }
     true
 }
@@ -213,14 +219,14 @@ fn end_body(now: Now, connection: &mut Connection, ending: Ending) {
         Ending::Failed(failure) => (AppendEnd::Failed(failure), None),
     };
     let digest: Option<Digest> = body.intake.and_then(|intake| intake.hasher).map(Hasher::finish);
-    request.body_whole = end == AppendEnd::BodyEnd;
+    request.watch.body_whole = end == AppendEnd::BodyEnd;
     let completion = Completion::Appended { total: body.staged, end, digest };
-    request.exchange.handle(now, Input::Store(body.op, completion));
+    request.tell(now, Input::Store(body.op, completion));
     if let Some(input) = follows {
-        request.exchange.handle(now, input);
+        request.tell(now, input);
     }
     if body.checkpoint.is_some() {
-        request.exchange.handle(now, Input::Checkpoint);
+        request.tell(now, Input::Checkpoint);
     }
 }
 

@@ -6,16 +6,19 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use tus_mio_server::http1::Conn;
-use tus_proto::{Abort, Algorithm, Completion, Exchange, Fence, Instant, LockEvent, OpId, Owner, UploadId};
+use tus_proto::{
+    Abort, Algorithm, Completion, Exchange, Fence, Input, Instant, LockEvent, OpId, Owner, UploadId,
+};
 use tus_redb::{Change, Store, Syncer};
 
-use self::{body::Body, jobs::Job};
+use self::{body::Body, jobs::Job, watch::Watch};
 use super::env::{Env, LinkId};
 
 mod body;
 mod jobs;
 mod request;
 mod turn;
+mod watch;
 
 /// One life of the process.
 #[derive(Debug)]
@@ -61,17 +64,7 @@ pub(super) struct Request {
     body: Option<Body>,
     opening: Option<(OpId, Opening)>,
     syncer: Option<Syncer>,
-    /// Which upload it is about, and the highest offset that had been told of it when the request came.
-    about: Option<(UploadId, u64)>,
-    /// It is a HEAD, and came at this time.
-    head_since: Option<Instant>,
-    /// The upload could be gone when the request came.
-    gone_before: bool,
-    /// It was held up by a pause.
-    held_up: bool,
-    /// Its head announces a checksum: nothing of the body counts before all of it has come.
-    guarded: bool,
-    body_whole: bool,
+    watch: Watch,
 }
 
 /// The Append that follows once its new extent is in the record.
@@ -229,7 +222,7 @@ impl Server {
         if let Some(connection) = self.connections.get_mut(&link) {
             connection.paused = Some(until);
             if let Some(request) = &mut connection.request {
-                request.held_up = true;
+                request.watch.held_up = true;
             }
         }
     }
@@ -250,7 +243,7 @@ impl Server {
             self.with(env, link, |_, env, connection| {
                 connection.http.shutdown(env.now.monotonic);
                 if let Some(request) = &mut connection.request {
-                    request.exchange.handle(env.now, tus_proto::Input::Abort(Abort::Shutdown));
+                    request.tell(env.now, Input::Abort(Abort::Shutdown));
                 }
             });
         }

@@ -1,10 +1,8 @@
 //! A request between its head and its answer: the exchange's outputs carried out, completions brought to it.
 
-use std::time::Duration;
-
 use tus_proto::{
-    Abort, Command, Completion, Exchange, Failure, Framing, Hasher, Head, HookReply, Input, LockCall,
-    LockEvent, OpId, Output, Response, UploadId,
+    Abort, Command, Completion, Exchange, Failure, Framing, Hasher, HookReply, Input, LockCall, LockEvent,
+    Now, OpId, Output, Response,
 };
 use tus_redb::Change;
 
@@ -12,11 +10,9 @@ use super::{
     Connection, Entry, Opening, Request, Server,
     body::{Body, Intake, begin_checkpoint},
     jobs::{Job, Work},
+    watch::Watch,
 };
 use crate::sim::env::Env;
-
-/// How long a HEAD may take: its one checkpoint.
-const HEAD_TIME: Duration = Duration::from_secs(1);
 
 impl Server {
     pub(super) fn begin_request(&mut self, env: &mut Env, connection: &mut Connection) {
@@ -25,9 +21,9 @@ impl Server {
         let config = env.plan.config.clone();
         let begun = connection.http.with_head(false, |head| {
             let line = format!("{} {}", head.method, head.target);
-            (Exchange::new(config, head, entropy, now), line, about(head), is_guarded(head), head.framing)
+            (Exchange::new(config, head, entropy, now), line, Watch::new(env, head), head.framing)
         });
-        let Some((mut exchange, line, about, guarded, framing)) = begun else { return };
+        let Some((mut exchange, line, watch, framing)) = begun else { return };
         if framing == Framing::Length(0) {
             connection.http.next(now.monotonic, &mut &[][..]);
         }
@@ -38,27 +34,9 @@ impl Server {
         if self.ending {
             exchange.handle(now, Input::Abort(Abort::Shutdown));
         }
-        let gone_before = about.as_ref().is_some_and(|id| env.oracle.may_be_gone(id, now.wall));
-        let about = about.map(|id| {
-            let told = env.oracle.told(&id);
-            (id, told)
-        });
-        let head_since = line.starts_with("HEAD").then_some(now.monotonic);
         let (body, opening, syncer) = (None, None, None);
         self.owners.insert(owner, connection.link);
-        connection.request = Some(Request {
-            exchange,
-            owner,
-            body,
-            opening,
-            syncer,
-            about,
-            head_since,
-            gone_before,
-            held_up: false,
-            guarded,
-            body_whole: framing == Framing::Length(0),
-        });
+        connection.request = Some(Request { exchange, owner, body, opening, syncer, watch });
     }
 
     /// Carries out what the exchange wants. Tells whether there was anything.
@@ -75,15 +53,16 @@ impl Server {
                         let idle = request.body.is_none() && !self.has_work_for(owner);
                         assert!(idle, "{owner:?} lets go of a lock, and is not done");
                     }
+                    request.watch.on_lock_call(&call);
                     env.lock(owner, op, call);
                 }
                 Output::Store(op, command) => self.store(env, connection, op, command),
-                Output::Hook(op, _) => request.exchange.handle(env.now, Input::Hook(op, HookReply::Proceed)),
+                Output::Hook(op, _) => request.tell(env.now, Input::Hook(op, HookReply::Proceed)),
                 Output::Continue => connection.http.send_continue(env.now.monotonic),
                 Output::Respond(response) => {
                     env.note(|| format!("{} is answered {}", owner.0, outline(&response)));
                     env.report.answers += 1;
-                    check_answer(env, request, &response);
+                    request.watch.check_answer(env, &response);
                     connection.http.respond(env.now.monotonic, &response);
                 }
                 Output::Notify(_) => {}
@@ -96,6 +75,9 @@ impl Server {
                     }
                 }
             }
+        }
+        if let Some(request) = &connection.request {
+            request.watch.on_rest(request.body.as_ref().is_some_and(Body::goes_on));
         }
         progress
     }
@@ -112,17 +94,18 @@ impl Server {
             }
             Command::Concat { record, parts, max, delete_parts } => {
                 env.oracle.on_concat(&record.id, &parts);
-                request.about = Some((record.id.clone(), 0));
+                request.watch.on_made(&record.id);
                 self.change(request_entry(request, op, Change::Concat { record, parts, max, delete_parts }));
             }
             Command::Create { record } => {
                 let file = env.users.get(&connection.link).map_or(0, |user| env.plan.clients[*user].file);
                 env.oracle.on_create(&record.id, file, record.expires);
-                request.about = Some((record.id.clone(), 0));
+                request.watch.on_made(&record.id);
                 self.change(request_entry(request, op, Change::Create(record)));
             }
             Command::Append { id, fence, at, max, fresh, digest } => {
-                env.oracle.on_append(&id, request.owner, fresh);
+                env.oracle.locks.on_append(&id, request.owner, fresh);
+                request.watch.on_append(at);
                 let opening = Opening { id, fence, at, max, digest, stopped: false };
                 if fresh && max > 0 {
                     let change = Change::Fresh { id: opening.id.clone(), fence, at };
@@ -170,10 +153,9 @@ impl Server {
     }
 
     fn commit(&mut self, connection: &mut Connection, op: OpId, commit: Command) {
-        let Some(request) = &connection.request else { return };
+        let Some(request) = &mut connection.request else { return };
         let Command::Commit { id, fence, from, to, length, expires, finish } = commit else { return };
-        let verified = !request.guarded || request.body_whole || from == to;
-        assert!(verified, "{id}: {from}..{to} are to be committed, and are not verified");
+        request.watch.on_commit(op, &id, (from, to));
         // An upload that its length alone completes may have garbage behind its end, too.
         let ending = || self.store.append(&id, fence, from).ok().map(|sink| sink.syncer());
         let syncer = request.syncer.clone().or_else(|| if finish { ending() } else { None });
@@ -210,7 +192,7 @@ impl Server {
             Some((_, opening)) if matches!(completion, Completion::Committed { .. }) => {
                 self.open(env, connection, op, opening);
             }
-            _ => request.exchange.handle(env.now, Input::Store(op, completion)),
+            _ => request.tell(env.now, Input::Store(op, completion)),
         }
     }
 
@@ -220,7 +202,7 @@ impl Server {
             return;
         }
         let Some(request) = &mut connection.request else { return };
-        request.exchange.handle(
+        request.tell(
             env.now,
             match event {
                 LockEvent::Reply(op, reply) => Input::Lock(op, reply),
@@ -232,45 +214,16 @@ impl Server {
     }
 }
 
+impl Request {
+    /// Tells the exchange, and who watches it.
+    pub(super) fn tell(&mut self, now: Now, input: Input) {
+        self.watch.on_input(&input);
+        self.exchange.handle(now, input);
+    }
+}
+
 fn request_entry(request: &Request, op: OpId, change: Change) -> Entry {
     Entry { owner: request.owner, op, change }
-}
-
-/// Whether a head announces a checksum.
-fn is_guarded(head: &Head<'_>) -> bool {
-    let named =
-        |name: &str, value: &str| head.values(name).any(|found| found.eq_ignore_ascii_case(value.as_bytes()));
-    let chunked = head.framing == Framing::Chunked;
-    head.values("Upload-Checksum").next().is_some() || (chunked && named("Trailer", "Upload-Checksum"))
-}
-
-/// The upload that a request names.
-fn about(head: &Head<'_>) -> Option<UploadId> {
-    head.target.strip_prefix("/files/").and_then(UploadId::new)
-}
-
-/// Holds an answer against what is known of the upload.
-fn check_answer(env: &mut Env, request: &Request, response: &Response) {
-    let status = response.status();
-    let Some((id, before)) = &request.about else { return };
-    if let Some(offset) = response.header("Upload-Offset") {
-        let offset = offset.parse().expect("an offset is a number");
-        env.oracle.on_told(id, offset, *before);
-    }
-    if matches!(status, 404 | 410) {
-        let gone = request.gone_before || env.oracle.may_be_gone(id, env.now.wall);
-        assert!(gone, "{id} is there, and {status} was told");
-    }
-    if let Some(since) = request.head_since {
-        assert!(status < 500, "a HEAD was answered {status}");
-        let took = env.now.monotonic.since(since);
-        assert!(took <= HEAD_TIME || request.held_up, "a HEAD waited {took:?}");
-    }
-    if status == 500 || status == 507 {
-        let excused = response.body().starts_with("ERR_READ_TIMEOUT");
-        let faults = &env.plan.faults;
-        assert!(excused || !faults.spare_the_disk() || faults.lockless > 0, "{status} without a fault");
-    }
 }
 
 /// An answer in a few words.

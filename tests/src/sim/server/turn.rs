@@ -45,7 +45,7 @@ impl Server {
         if let Some(request) = &mut connection.request
             && request.exchange.deadline().is_some_and(|(at, _)| at <= now.monotonic)
         {
-            request.exchange.handle(now, Input::Timeout);
+            request.tell(now, Input::Timeout);
             let next = request.exchange.deadline();
             assert!(next.is_none_or(|(at, _)| at > now.monotonic), "a deadline does not advance: {next:?}");
         }

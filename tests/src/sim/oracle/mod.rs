@@ -1,29 +1,17 @@
 //! Who looks on, and knows what must be true: what the store has promised, what the server has told, who holds
 //! which lock.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    io::Read as _,
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use tus_proto::{
-    Completion, Fence, Instant, LockCall, LockEvent, LockReply, OpId, Owner, UploadId, WallTime,
-};
-use tus_redb::{Change, Durability, Entry, EventKind, Store, sim::SimDisk};
+use tus_proto::{Completion, Fence, UploadId, WallTime};
+use tus_redb::{Change, Durability};
 
+use self::locks::Locks;
 use super::plan::Plan;
-use crate::choice::mix;
 
-/// A byte of a file: another one at every place of every file.
-pub(super) fn content(file: usize, at: u64) -> u8 {
-    (mix((at / 8) ^ ((file as u64 + 1) << 40)) >> (at % 8 * 8)) as u8
-}
-
-/// A stretch of a file.
-pub(super) fn stretch(file: usize, from: u64, to: u64) -> Vec<u8> {
-    (from..to).map(|at| content(file, at)).collect()
-}
+mod events;
+mod locks;
+mod store;
 
 /// How many bytes of an upload are committed; none where it is not there.
 type State = Option<u64>;
@@ -36,7 +24,7 @@ pub(super) struct Oracle {
     events: BTreeSet<(UploadId, bool)>,
     keeps_events: bool,
     uploads: BTreeMap<UploadId, Upload>,
-    locks: BTreeMap<UploadId, Lock>,
+    pub(super) locks: Locks,
     /// Eventual durability: how many faults the disk had when the last flush was good, and whether there were
     /// more since: what they took is taken back at the next flush, whenever that is.
     faults_at_flush: u64,
@@ -66,18 +54,6 @@ struct Upload {
     expires: Option<WallTime>,
 }
 
-#[derive(Debug, Default)]
-struct Lock {
-    highest: Fence,
-    holder: Option<(Owner, Instant)>,
-    /// Whose grant ran out, and who have not released it.
-    overdue: BTreeSet<Owner>,
-    /// How long whoever asks wants to hold it.
-    asked: BTreeMap<Owner, Duration>,
-    /// Who has been told that its predecessor may still be writing.
-    warned: BTreeSet<Owner>,
-}
-
 impl Upload {
     fn can_be(&self, state: State, what: &str, id: &UploadId) {
         assert!(self.now.contains(&state), "{what}: {id} is {state:?}, and may be {:?}", self.now);
@@ -105,7 +81,7 @@ impl Oracle {
             events: BTreeSet::new(),
             keeps_events: plan.store.events.completed,
             uploads: BTreeMap::new(),
-            locks: BTreeMap::new(),
+            locks: Locks::default(),
             faults_at_flush: 0,
             shaken: false,
         }
@@ -251,137 +227,12 @@ impl Oracle {
         }
     }
 
-    /// Somebody is told of an event. It is true, whatever comes.
-    pub(super) fn on_event(&mut self, entry: &Entry) {
-        let (id, kind) = (&entry.record.id, entry.kind);
-        let whole = Some(self.length(id));
-        let completes = kind == EventKind::Completed;
-        let known = self.events.contains(&(id.clone(), completes));
-        let Some(upload) = self.uploads.get_mut(id) else { panic!("{kind:?} of {id}, which nobody made") };
-        match kind {
-            EventKind::Completed => {
-                assert!(!entry.record.is_partial(), "{id} is a part, and is told of as complete");
-                let ended = self.events.contains(&(id.clone(), false));
-                assert!(known || !ended, "{id}: its end was told before its completion");
-                assert!(
-                    upload.now.contains(&whole) || upload.was_gone,
-                    "{id} is not complete, and told to be"
-                );
-                for states in [&mut upload.now, &mut upload.since_flush] {
-                    states.retain(|state| state.is_none() || *state == whole);
-                }
-            }
-            EventKind::Terminated => {
-                assert!(upload.now.contains(&None), "{id} was not removed, and is told to be");
-                upload.settle(None);
-                upload.since_flush = [None].into();
-            }
-        }
-        self.events.insert((id.clone(), completes));
-    }
-
-    /// All events were told: what has become complete is among them.
-    pub(super) fn check_events(&self) {
-        for (id, upload) in self.uploads.iter().filter(|_| self.keeps_events && !self.eventual) {
-            let told = self.events.contains(&(id.clone(), true));
-            assert!(told || !upload.completed || upload.partial, "{id} is complete, and nobody was told");
-        }
-    }
-
     /// Uploads whose time was over may be gone now.
     pub(super) fn on_sweep(&mut self, wall: WallTime) {
         for upload in self.uploads.values_mut() {
             if upload.expires.is_some_and(|expires| expires <= wall) {
                 upload.may_be(None);
             }
-        }
-    }
-
-    /// All that was committed is durable, so says the store.
-    pub(super) fn on_flush(&mut self, store: &Store, disk: &SimDisk) {
-        self.look_at_faults(disk);
-        if !self.eventual {
-            return;
-        }
-        if disk.faults_hit() > self.faults_at_flush {
-            self.faults_at_flush = disk.faults_hit();
-            self.check_store(store, disk, false);
-        }
-        self.shaken = false;
-        for upload in self.uploads.values_mut() {
-            upload.since_flush = upload.now.clone();
-            upload.told = upload.told.min(upload.now.iter().min().copied().flatten().unwrap_or_default());
-        }
-    }
-
-    /// Eventual durability: what a failing sync has lost is taken back at some flush.
-    pub(super) fn look_at_faults(&mut self, disk: &SimDisk) {
-        if self.eventual && disk.faults_hit() > self.faults_at_flush {
-            self.shaken = true;
-            self.fall_back();
-        }
-    }
-
-    /// The process has ended, or the machine with it.
-    pub(super) fn on_crash(&mut self, disk: &SimDisk, machine: bool) {
-        self.look_at_faults(disk);
-        if machine && self.eventual {
-            self.fall_back();
-        }
-    }
-
-    fn fall_back(&mut self) {
-        for upload in self.uploads.values_mut() {
-            if !upload.parts.is_empty() {
-                // What a part has lost makes its final wait again, or takes it along.
-                upload.may_be(None);
-                upload.may_be(Some(0));
-            }
-            let lowest = upload.since_flush.iter().min().copied().flatten().unwrap_or_default();
-            for state in upload.since_flush.clone() {
-                upload.may_be(state);
-            }
-            upload.told = upload.told.min(lowest);
-            upload.completed = false;
-        }
-    }
-
-    /// Holds what the store has against what it must have. `whole` says that everything must be readable.
-    pub(super) fn check_store(&mut self, store: &Store, disk: &SimDisk, whole: bool) {
-        for (id, upload) in &mut self.uploads {
-            let length: u64 = upload.files.iter().map(|file| self.files[*file]).sum();
-            let looked = disk.aside(|| store.load(id));
-            let record = match looked {
-                Ok(record) => record,
-                Err(failure) => {
-                    assert!(!whole, "{id} can't be read: {failure:?}");
-                    continue;
-                }
-            };
-            let state = record.as_ref().map(|record| record.offset);
-            upload.can_be(state, "the store", id);
-            upload.settle(state);
-            let Some(record) = record else { continue };
-            assert!(record.length.is_none_or(|told| told == length), "{id} has another length");
-            upload.expires = record.expires;
-            let body = disk.aside(|| {
-                let mut bytes = Vec::new();
-                let read = store.read(id).map(|body| body.map(|mut body| body.read_to_end(&mut bytes)));
-                read.map(|read| read.map(|read| read.map(|_| bytes)))
-            });
-            let Ok(Some(Ok(bytes))) = body else {
-                assert!(!whole, "the bytes of {id} can't be read");
-                continue;
-            };
-            let truth = upload.files.iter().flat_map(|file| stretch(*file, 0, self.files[*file]));
-            assert!(
-                bytes.len() as u64 == record.offset && truth.take(bytes.len()).eq(bytes),
-                "{id} has bytes that are not the client's"
-            );
-        }
-        let listed = disk.aside(|| store.list(None, usize::MAX));
-        for record in listed.unwrap_or_default() {
-            assert!(self.uploads.contains_key(&record.id), "{} was never asked for", record.id);
         }
     }
 
@@ -414,59 +265,5 @@ impl Oracle {
         let length = self.files[file];
         let of_file = |upload: &&Upload| upload.files == [file] || !upload.parts.is_empty();
         self.uploads.values().filter(of_file).filter(|upload| upload.now == [Some(length)].into()).count()
-    }
-
-    pub(super) fn on_lock_call(&mut self, now: Instant, owner: Owner, _op: OpId, call: &LockCall) {
-        match call {
-            LockCall::Acquire { key, ttl, .. } => {
-                self.locks.entry(key.clone()).or_default().asked.insert(owner, *ttl);
-            }
-            LockCall::Release { key } => {
-                let lock = self.locks.entry(key.clone()).or_default();
-                lock.asked.remove(&owner);
-                lock.overdue.remove(&owner);
-                lock.holder.take_if(|(holder, _)| *holder == owner);
-            }
-            LockCall::Renew { key, ttl } => {
-                if let Some((holder, until)) = &mut self.locks.entry(key.clone()).or_default().holder
-                    && *holder == owner
-                {
-                    *until = now.after(*ttl);
-                }
-            }
-            LockCall::Checkpoint { .. } | LockCall::Checkpointed { .. } => {}
-        }
-    }
-
-    pub(super) fn on_lock_event(&mut self, now: Instant, owner: Owner, event: &LockEvent) {
-        let LockEvent::Reply(_, LockReply::Granted { fence, fresh }) = event else { return };
-        let asked = self.locks.iter_mut().find_map(|(key, lock)| Some((key, lock.asked.remove(&owner)?)));
-        let Some((key, ttl)) = asked else { panic!("{owner:?} was granted what it did not ask for") };
-        let key = key.clone();
-        let Some(lock) = self.locks.get_mut(&key) else { return };
-        if let Some((holder, until)) = lock.holder.take() {
-            assert!(until <= now, "{key}: {holder:?} and {owner:?} hold the same lock");
-            lock.overdue.insert(holder);
-        }
-        assert!(*fresh || lock.overdue.is_empty(), "{key}: {:?} may still be writing", lock.overdue);
-        assert!(*fence > lock.highest || lock.highest == Fence(0), "{key}: a fencing number came again");
-        if *fresh {
-            lock.warned.insert(owner);
-        }
-        lock.highest = *fence;
-        lock.holder = Some((owner, now.after(ttl)));
-    }
-
-    /// A writer is about to write. One that was warned keeps out of its predecessor's way.
-    pub(super) fn on_append(&self, id: &UploadId, owner: Owner, fresh: bool) {
-        let warned = self.locks.get(id).is_some_and(|lock| lock.warned.contains(&owner));
-        assert!(fresh || !warned, "{id}: {owner:?} writes where another may still be writing");
-    }
-
-    /// The lock service begins anew, with numbers above all others.
-    pub(super) fn on_new_locks(&mut self) {
-        for lock in self.locks.values_mut() {
-            *lock = Lock { highest: lock.highest, ..Lock::default() };
-        }
     }
 }
