@@ -249,6 +249,13 @@ pub fn take_answer(received: &mut Vec<u8>, to_head: bool) -> Result<Option<Answe
     Ok(Some(answer))
 }
 
+/// What there is of an answer that broke off in the middle of its body.
+pub(crate) fn broken_answer(received: &[u8]) -> Option<Answer> {
+    let head = received.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+    let answer = parse_head(&received[..head]).ok()?;
+    Some(Answer { body: received[head..].to_vec(), ..answer })
+}
+
 /// How long the body of an answer with this head is.
 fn body_length(head: &Answer, to_head: bool) -> Result<usize, String> {
     let length = head.value("Content-Length").map(|length| length.parse());

@@ -52,12 +52,22 @@ fn main() -> io::Result<()> {
         write!(out, "{}", sim::take_trace())?;
     }
     let seconds = begun.elapsed().as_secs_f64();
-    let Report { steps, requests, answers, commits, late, crashes, power_cuts, faults, virtual_micros } =
-        total;
+    let Report {
+        steps,
+        requests,
+        answers,
+        downloads,
+        commits,
+        late,
+        crashes,
+        power_cuts,
+        faults,
+        virtual_micros,
+    } = total;
     let hours = virtual_micros / 3_600_000_000;
     writeln!(
         out,
-        "{seeds} seeds from {from}: {steps} steps, {requests} requests, {answers} answers, {commits} commits, \
+        "{seeds} seeds from {from}: {steps} steps, {requests} requests, {answers} answers, {downloads} downloads, {commits} commits, \
          {late} changes of late writers, {crashes} crashes ({power_cuts} with the machine), {faults} faults, {hours} hours of virtual time, \
          in {seconds:.1} s ({:.1} ms a seed)",
         seconds * 1e3 / seeds as f64

@@ -30,6 +30,8 @@ pub struct Report {
     pub requests: u64,
     /// Answers that it gave.
     pub answers: u64,
+    /// Answers to clients that bore an upload, or a range of one.
+    pub downloads: u64,
     /// Groups that were committed, or tried.
     pub commits: u64,
     /// How many changes in them were of a writer that had lost its lock to another one.
@@ -50,6 +52,7 @@ impl Report {
         self.steps += other.steps;
         self.requests += other.requests;
         self.answers += other.answers;
+        self.downloads += other.downloads;
         self.commits += other.commits;
         self.late += other.late;
         self.crashes += other.crashes;

@@ -24,6 +24,8 @@ pub(super) struct Plan {
     pub(super) finals: Vec<Vec<usize>>,
     pub(super) clients: Vec<Role>,
     pub(super) faults: Faults,
+    /// Clients fetch what they have uploaded.
+    pub(super) downloads: bool,
     /// How many steps until the faults end.
     pub(super) steps: u32,
 }
@@ -90,7 +92,7 @@ impl Faults {
         if choice.one_in(6) {
             return Self { short_writes: choice.one_in(2), ..Self::default() };
         }
-        if choice.one_in(8) {
+        if choice.one_in(6) {
             return Self::feud(choice);
         }
         let mut rate = |rates: &[u64]| if choice.percent(45) { choice.pick(rates) } else { 0 };
@@ -124,13 +126,14 @@ impl Plan {
         let count = if faults.feud { 1 } else { 1 + choice.below(4) };
         let mut files: Vec<u64> =
             (0..count).map(|_| if choice.one_in(12) { 0 } else { choice.magnitude(largest) }).collect();
+        let downloads = choice.one_in(3) && !faults.feud;
         let crowd = faults.feud || choice.one_in(2);
         let parallel = choice.one_in(3) && !faults.feud;
         let clients = (0..files.len()).flat_map(|file| {
             let count = if crowd { 1 + choice.below(3) + u64::from(faults.feud) } else { 1 };
             let roles: Vec<Role> = (0..count)
                 .map(|_| {
-                    let often = if faults.feud { 3 } else { 6 };
+                    let often = if faults.feud || downloads { 3 } else { 6 };
                     let (lies, terminates) = (choice.one_in(4), choice.one_in(often) && !parallel);
                     Role { file, lies, terminates, partial: parallel, makes: None }
                 })
@@ -158,6 +161,7 @@ impl Plan {
             .checkpoint_interval(millis(choice, &[1, 50, 2_000]))
             .upload_expiry(expiry)
             .max_chunk_size(max_chunk.unwrap_or(0))
+            .downloads(downloads)
             .max_size(if choice.one_in(4) && !parallel { largest } else { 0 });
         let http = http1::Settings {
             body_timeout: millis(choice, &[500, 30_000, 30_000]),
@@ -179,6 +183,7 @@ impl Plan {
             finals,
             clients,
             faults,
+            downloads,
             steps: choice.pick(&[500, 1_500, 4_000]),
         }
     }

@@ -123,7 +123,7 @@ impl World {
         for (id, connection) in server.connections.iter().filter(|(_, c)| c.paused.is_none()) {
             let link = &env.links[id];
             let writes = connection.http.wants_write() && link.down.room() > 0 && !link.broken;
-            if connection.again || link.up.news || writes {
+            if connection.again || link.up.news || writes || connection.wants_to_send(env) {
                 actions.push(Action::Turn(*id));
             }
         }
@@ -131,13 +131,14 @@ impl World {
         actions.extend(owners.filter(|owner| server.is_moving(*owner)).map(Action::LockEvent));
         let letters = server.letters.iter().enumerate().filter(|(_, letter)| server.is_deliverable(letter));
         actions.extend(letters.map(|(index, _)| Action::Letter(index)));
-        let movable = |owner: Option<Owner>| owner.is_none_or(|owner| server.is_moving(owner));
-        let jobs = server.jobs.iter().enumerate().filter(|(_, job)| movable(job.owner));
+        let jobs = server.jobs.iter().enumerate().filter(|(_, job)| server.is_runnable(job));
         actions.extend(jobs.map(|(index, _)| Action::Job(index)));
         if !server.commits.is_empty() {
             actions.push(Action::Commit);
         }
-        if !actions.is_empty() && self.env.choice.one_in(12) {
+        // Who fetches is to meet those who tidy up.
+        let rarely = if self.env.plan.downloads { 4 } else { 12 };
+        if !actions.is_empty() && self.env.choice.one_in(rarely) {
             actions.push(Action::House);
             actions.push(Action::Committer);
         }

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// A request as bytes, and what it is.
-struct Draft {
+pub(super) struct Draft {
     request: Request,
     /// What follows what the request itself says: chunks' end, trailers.
     tail: Vec<u8>,
@@ -19,7 +19,7 @@ struct Draft {
 }
 
 impl Draft {
-    fn of(request: Request, kind: Kind) -> Self {
+    pub(super) fn of(request: Request, kind: Kind) -> Self {
         Self { request, tail: Vec::new(), kind }
     }
 }
@@ -41,6 +41,7 @@ impl Client {
         let lies = self.role.lies && !env.over && env.choice.one_in(3);
         let draft = match (&shelf.url, self.offset) {
             (None, _) if self.role.makes.is_some() => concat(&shelf.parts),
+            (Some(url), _) if self.fetches(env) => self.fetch(env, shelf, url),
             (Some(url), _) if self.role.makes.is_some() => look(url),
             (None, _) => self.create(env),
             (Some(url), _) if lies => self.lie(env, shelf, url),
@@ -63,7 +64,7 @@ impl Client {
         self.send(env, shelf, draft);
     }
 
-    fn length(&self, env: &Env) -> u64 {
+    pub(super) fn length(&self, env: &Env) -> u64 {
         env.plan.files[self.role.file]
     }
 

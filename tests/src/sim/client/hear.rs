@@ -14,6 +14,7 @@ impl Client {
         env.note(|| format!("client {} hears {status} {code} to {:?}", self.index, asked.kind));
         self.wake = env.now.monotonic;
         self.check(env, asked, status, code);
+        asked.check_fetched(env, answer, true);
         let told = answer.value("Upload-Offset").map(|offset| offset.parse().expect("an offset"));
         match (asked.kind, status) {
             (Kind::Create(sent), 201) => {
@@ -50,6 +51,11 @@ impl Client {
                 self.offset = told;
             }
             (Kind::Terminate, 204) => shelf.removed = true,
+            (Kind::Fetch(_), 200 | 206 | 304 | 416) => {
+                env.report.downloads += u64::from(matches!(status, 200 | 206));
+                shelf.learn_tag(asked, answer);
+            }
+            (Kind::Fetch(_), 404) if code == "ERR_UPLOAD_NOT_FINISHED" => self.pause(env),
             (_, 404 | 410) => {
                 self.offset = None;
                 if shelf.url == asked.url {

@@ -9,11 +9,13 @@ use tus_proto::Instant;
 use super::{
     env::{Env, LinkId},
     network::Read,
+    oracle::Wanted,
     plan::Role,
 };
 use crate::{client::take_answer, message::Request, rules};
 
 mod ask;
+mod fetch;
 mod hear;
 
 /// How long a client waits for an answer before it tries again on a new connection.
@@ -35,6 +37,8 @@ pub(super) struct Shelf {
     pub(super) removed: bool,
     /// All of it was stored once, and told to somebody.
     pub(super) finished: bool,
+    /// What tells the upload from others, as a GET told it.
+    tag: Option<(String, String)>,
 }
 
 #[derive(Debug)]
@@ -90,6 +94,7 @@ enum Kind {
         to: u64,
     },
     Terminate,
+    Fetch(Wanted),
     /// Makes a final of parts.
     Concat,
     /// Any answer will do but a success.
@@ -205,6 +210,7 @@ impl Client {
             Read::Nothing => link.down.news = false,
             Read::End | Read::Broken => {
                 link.down.news = false;
+                self.check_broken(env);
                 self.forget(env);
             }
         }

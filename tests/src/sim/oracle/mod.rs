@@ -6,9 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use tus_proto::{Completion, Fence, UploadId, WallTime};
 use tus_redb::{Change, Durability};
 
+pub(super) use self::downloads::Wanted;
 use self::locks::Locks;
 use super::plan::Plan;
 
+mod downloads;
 mod events;
 mod locks;
 mod store;

@@ -1,9 +1,9 @@
 //! What workers and the committer do, one piece at a time: each call of the store is an event of its own.
 
 use tus_proto::{Completion, Failure, Fence, Hasher, OpId, Owner, UploadId};
-use tus_redb::{Change, Syncer};
+use tus_redb::{Change, Source, Syncer};
 
-use super::{Entry, Letter, Server, body::Intake};
+use super::{Entry, Letter, Server, body::Intake, download::send};
 use crate::sim::{
     env::{Env, LinkId},
     network::Read,
@@ -51,6 +51,12 @@ pub(super) enum Work {
     Discard {
         id: UploadId,
         fence: Fence,
+    },
+    /// Reads an upload's bytes, at most `limit` of them, and sends them.
+    Send {
+        source: Source,
+        from: u64,
+        limit: u64,
     },
     FlushData,
     Reclaim,
@@ -112,6 +118,9 @@ impl Server {
                 }
             }
             Work::Discard { id, fence } => stored(self.store.discard(&id, fence)),
+            Work::Send { source, from, limit } => {
+                link.map(|link| Letter::Sent(link, send(env, link, source, from, limit)))
+            }
             Work::FlushData => {
                 let _ = self.store.flush_data();
                 self.flush = true;
@@ -238,6 +247,7 @@ impl Work {
             Self::Sync { .. } => "syncs",
             Self::Digest { .. } => "reads back",
             Self::Discard { .. } => "discards",
+            Self::Send { .. } => "sends",
             Self::FlushData => "syncs all",
             Self::Reclaim => "reclaims",
             Self::Materialize => "gathers",

@@ -9,12 +9,13 @@ use tus_mio_server::http1::Conn;
 use tus_proto::{
     Abort, Algorithm, Completion, Exchange, Fence, Input, Instant, LockEvent, OpId, Owner, UploadId,
 };
-use tus_redb::{Change, Store, Syncer};
+use tus_redb::{Change, Source, Store, Syncer};
 
-use self::{body::Body, jobs::Job, watch::Watch};
+use self::{body::Body, download::Download, jobs::Job, watch::Watch};
 use super::env::{Env, LinkId};
 
 mod body;
+mod download;
 mod jobs;
 mod request;
 mod turn;
@@ -50,6 +51,7 @@ pub(super) struct Connection {
     /// How many bytes were read.
     taken: u64,
     pub(super) request: Option<Request>,
+    download: Option<Download>,
     /// Nothing is done for it until then, as if whoever runs it hung.
     pub(super) paused: Option<Instant>,
     /// It has stopped in the middle of its turn.
@@ -64,6 +66,8 @@ pub(super) struct Request {
     body: Option<Body>,
     opening: Option<(OpId, Opening)>,
     syncer: Option<Syncer>,
+    /// The upload that the answer may bear.
+    source: Option<Source>,
     watch: Watch,
 }
 
@@ -91,6 +95,7 @@ pub(super) struct Entry {
 pub(super) enum Letter {
     Stored(Owner, OpId, Completion),
     Body(LinkId, jobs::BodyDone),
+    Sent(LinkId, download::Sent),
 }
 
 impl Server {
@@ -123,6 +128,7 @@ impl Server {
             readable: true,
             taken: 0,
             request: None,
+            download: None,
             paused: None,
             again: false,
         };
@@ -170,8 +176,14 @@ impl Server {
     pub(super) fn is_deliverable(&self, letter: &Letter) -> bool {
         match letter {
             Letter::Stored(owner, ..) => self.is_moving(*owner),
-            Letter::Body(link, _) => !self.is_paused(*link),
+            Letter::Body(link, _) | Letter::Sent(link, _) => !self.is_paused(*link),
         }
+    }
+
+    /// Whether a worker may do this now.
+    pub(super) fn is_runnable(&self, job: &Job) -> bool {
+        job.owner.is_none_or(|owner| self.is_moving(owner))
+            && !job.link.is_some_and(|link| self.is_paused(link))
     }
 
     /// Whether something of this request's may be done now.
@@ -198,6 +210,9 @@ impl Server {
             }
             Letter::Body(link, done) => {
                 self.with(env, link, |this, env, connection| this.on_body_done(env, connection, done));
+            }
+            Letter::Sent(link, sent) => {
+                self.with(env, link, |this, env, connection| this.on_sent(env, connection, sent));
             }
         }
     }

@@ -1,8 +1,8 @@
 //! A request between its head and its answer: the exchange's outputs carried out, completions brought to it.
 
 use tus_proto::{
-    Abort, Command, Completion, Exchange, Failure, Framing, Hasher, HookReply, Input, LockCall, LockEvent,
-    Now, OpId, Output, Response,
+    Abort, Command, Completion, Exchange, Framing, Hasher, HookReply, Input, LockCall, LockEvent, Now, OpId,
+    Output, Response,
 };
 use tus_redb::Change;
 
@@ -34,9 +34,9 @@ impl Server {
         if self.ending {
             exchange.handle(now, Input::Abort(Abort::Shutdown));
         }
-        let (body, opening, syncer) = (None, None, None);
+        let (body, opening, syncer, source) = (None, None, None, None);
         self.owners.insert(owner, connection.link);
-        connection.request = Some(Request { exchange, owner, body, opening, syncer, watch });
+        connection.request = Some(Request { exchange, owner, body, opening, syncer, source, watch });
     }
 
     /// Carries out what the exchange wants. Tells whether there was anything.
@@ -64,6 +64,7 @@ impl Server {
                     env.report.answers += 1;
                     request.watch.check_answer(env, &response);
                     connection.http.respond(env.now.monotonic, &response);
+                    connection.begin_download(&response);
                 }
                 Output::Notify(_) => {}
                 Output::Done => {
@@ -89,8 +90,9 @@ impl Server {
                 let completion = self.store.look_up(&id);
                 self.complete(env, connection, op, completion);
             }
-            Command::Open { .. } => {
-                self.complete(env, connection, op, Completion::Failed(Failure::Unavailable));
+            Command::Open { id } => {
+                let completion = self.open_source(connection, &id);
+                self.complete(env, connection, op, completion);
             }
             Command::Concat { record, parts, max, delete_parts } => {
                 env.oracle.on_concat(&record.id, &parts);

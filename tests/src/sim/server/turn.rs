@@ -17,7 +17,8 @@ impl Server {
             let pumped = self.pump_body(env, connection);
             let read = connection.request.is_none() && self.read(env, connection);
             let written = self.write(env, connection);
-            if !(ran || pumped || read || written) {
+            let sent = self.pump_download(env, connection);
+            if !(ran || pumped || read || written || sent) {
                 return;
             }
             if env.choice.one_in(8) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tus_proto::{Abort, Completion, Framing, Head, Input, Instant, LockCall, OpId, Response, UploadId};
+use tus_proto::{Abort, Body, Completion, Framing, Head, Input, Instant, LockCall, OpId, Response, UploadId};
 
 use crate::sim::env::Env;
 
@@ -151,7 +151,12 @@ impl Watch {
             let offset = offset.parse().expect("an offset is a number");
             env.oracle.on_told(id, offset, *before);
         }
-        if matches!(status, 404 | 410) {
+        if let Body::Upload { .. } = response.content() {
+            assert!(env.oracle.may_be_complete(id), "{id} is sent, and is not complete");
+        }
+        if response.body().starts_with("ERR_UPLOAD_NOT_FINISHED") {
+            assert!(!env.oracle.is_complete(id), "{id} is complete, and is not sent");
+        } else if matches!(status, 404 | 410) {
             let gone = self.gone_before || env.oracle.may_be_gone(id, env.now.wall);
             assert!(gone, "{id} is there, and {status} was told");
         }
