@@ -22,6 +22,8 @@ pub(super) struct Upload {
     unsure: Vec<State>,
     /// All it has been since the last flush.
     past: Vec<State>,
+    /// Its bytes when it was complete last: a final that waits keeps them, whatever becomes of the part.
+    whole: Option<Vec<u8>>,
 }
 
 #[derive(Debug, Default)]
@@ -44,8 +46,8 @@ impl Model {
     /// A new upload, not made yet.
     pub(super) fn add(&mut self, partial: bool, parts: Vec<usize>, expires: Option<WallTime>) -> usize {
         let id = UploadId::new(&format!("u{}", self.uploads.len())).unwrap();
-        let past = vec![None];
-        self.uploads.push(Upload { id, partial, parts, expires, told: None, unsure: Vec::new(), past });
+        let (told, unsure, past, whole) = (None, Vec::new(), vec![None], None);
+        self.uploads.push(Upload { id, partial, parts, expires, told, unsure, past, whole });
         self.uploads.len() - 1
     }
 
@@ -93,6 +95,9 @@ impl Model {
             upload.past.clear();
         }
         upload.past.push(state.clone());
+        if let Some((bytes, true)) = &state {
+            upload.whole = Some(bytes.clone());
+        }
         upload.told = state;
     }
 
@@ -129,7 +134,9 @@ impl Model {
     pub(super) fn completed_by(&self, part: usize, state: &State) -> Vec<(usize, State)> {
         let body = |at: &usize| match if *at == part { state } else { &self.uploads[*at].told } {
             Some((bytes, true)) => Some(bytes.clone()),
-            _ => None,
+            Some((_, false)) => None,
+            // Had it gone unfinished, what waits for it had gone as well.
+            None => self.uploads[*at].whole.clone(),
         };
         let waiting =
             self.uploads.iter().enumerate().filter(|(_, upload)| {
