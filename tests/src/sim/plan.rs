@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tus_mio_server::http1;
-use tus_proto::Config;
+use tus_proto::{Config, Subscriptions};
 use tus_redb::{Durability, Events, Options};
 
 use crate::choice::Choice;
@@ -24,6 +24,8 @@ pub(super) struct Plan {
     pub(super) finals: Vec<Vec<usize>>,
     pub(super) clients: Vec<Role>,
     pub(super) faults: Faults,
+    /// Which hooks there are. They take their time, and refuse or fail at times.
+    pub(super) hooks: Subscriptions,
     /// Clients fetch what they have uploaded.
     pub(super) downloads: bool,
     /// How many steps until the faults end.
@@ -120,6 +122,11 @@ impl Faults {
 }
 
 impl Plan {
+    /// Whether there are hooks at all.
+    pub(super) fn hooked(&self) -> bool {
+        self.hooks != Subscriptions::default()
+    }
+
     pub(super) fn draw(choice: &mut Choice) -> Self {
         let faults = Faults::draw(choice);
         let largest = choice.pick(&[40, 3_000, 20_000, 60_000]);
@@ -154,6 +161,7 @@ impl Plan {
         let expiry = (choice.one_in(4) && !parallel).then(|| millis(choice, &[1_000, 5_000, 60_000]));
         // Not so small that a file takes hundreds of requests.
         let max_chunk = choice.one_in(5).then(|| largest / 16 + choice.magnitude(largest));
+        let hooks = draw_hooks(choice);
         let builder = Config::builder()
             .lock_wait(millis(choice, if faults.feud { &[5_000] } else { &[0, 50, 5_000] }))
             .lock_ttl(millis(choice, if faults.feud { &[1_000] } else { &[1_000, 1_000, 10_000, 60_000] }))
@@ -162,6 +170,7 @@ impl Plan {
             .upload_expiry(expiry)
             .max_chunk_size(max_chunk.unwrap_or(0))
             .downloads(downloads)
+            .hooks(hooks)
             .max_size(if choice.one_in(4) && !parallel { largest } else { 0 });
         let http = http1::Settings {
             body_timeout: millis(choice, &[500, 30_000, 30_000]),
@@ -183,8 +192,17 @@ impl Plan {
             finals,
             clients,
             faults,
+            hooks,
             downloads,
             steps: choice.pick(&[500, 1_500, 4_000]),
         }
     }
+}
+
+fn draw_hooks(choice: &mut Choice) -> Subscriptions {
+    if !choice.one_in(4) {
+        return Subscriptions::default();
+    }
+    let mut one = || choice.one_in(2);
+    Subscriptions { incoming: one(), create: one(), chunk: one(), terminate: one() }
 }

@@ -40,7 +40,8 @@ impl Client {
             }
             (Kind::Concat, 201) => self.adopt(shelf, asked, answer),
             (Kind::Concat, _) => {
-                let lost = env.plan.store.durability == Durability::Eventual;
+                // A power cut has taken them back, or a hook has stopped them.
+                let lost = env.plan.store.durability == Durability::Eventual || env.plan.hooks.chunk;
                 assert!(status != 400 || lost, "parts that were told of are not there: {code}");
                 shelf.parts.clear();
                 self.done = status == 400 && env.over;
@@ -107,7 +108,8 @@ impl Client {
             400 => matches!(code, "ERR_UPLOAD_INTERRUPTED") || !asked.whole,
             // A creation may take so long that the upload has expired by then.
             404 | 410 => !matches!(asked.kind, Kind::Create(_)) || env.plan.expiry.is_some(),
-            403 | 409 => !matches!(asked.kind, Kind::Create(_)),
+            403 => !matches!(asked.kind, Kind::Create(_)) || env.plan.hooked(),
+            409 => !matches!(asked.kind, Kind::Create(_)),
             423 => true,
             408 => true,
             413 => env.plan.max_chunk.is_some(),
@@ -115,7 +117,8 @@ impl Client {
             _ => false,
         };
         assert!(!honest || excused, "{status} {code} to {:?}", asked.request);
-        if env.plan.faults.is_calm() && self.is_alone(env) && honest && env.plan.expiry.is_none() {
+        let calm = env.plan.faults.is_calm() && !env.plan.hooked();
+        if calm && self.is_alone(env) && honest && env.plan.expiry.is_none() {
             let slow = matches!(code, "ERR_READ_TIMEOUT" | "ERR_HEAD_TIMEOUT");
             assert!(status < 300 || status == 413 || slow, "{status} {code}, and nothing went wrong");
         }

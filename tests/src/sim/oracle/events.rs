@@ -27,6 +27,9 @@ impl Oracle {
             }
             EventKind::Terminated => {
                 assert!(upload.now.contains(&None), "{id} was not removed, and is told to be");
+                let completed = upload.completed && !upload.partial;
+                let first = self.events.contains(&(id.clone(), true));
+                assert!(first || !completed, "{id} was complete, and its end is told first");
                 upload.settle(None);
                 upload.since_flush = [None].into();
             }

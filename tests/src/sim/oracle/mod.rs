@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tus_proto::{Completion, Fence, UploadId, WallTime};
+use tus_proto::{Completion, Fence, Record, UploadId, WallTime};
 use tus_redb::{Change, Durability};
 
 pub(super) use self::downloads::Wanted;
@@ -40,6 +40,7 @@ struct Upload {
     files: Vec<usize>,
     /// A final's parts.
     parts: Vec<UploadId>,
+    metadata: String,
     /// What it may be now: one state, but where a change has failed and nobody has looked since.
     now: BTreeSet<State>,
     /// What it has been since the last flush: with eventual durability, what a power cut may leave of it.
@@ -90,8 +91,11 @@ impl Oracle {
     }
 
     /// A client of this file's is about to have this upload made.
-    pub(super) fn on_create(&mut self, id: &UploadId, file: usize, expires: Option<WallTime>) {
-        self.insert(id, vec![file], Vec::new(), expires);
+    pub(super) fn on_create(&mut self, record: &Record, file: usize) {
+        self.insert(&record.id, vec![file], Vec::new(), record.expires);
+        if let Some(upload) = self.uploads.get_mut(&record.id) {
+            upload.metadata.clone_from(&record.metadata);
+        }
     }
 
     /// A final of these parts is about to be made.
@@ -105,6 +109,7 @@ impl Oracle {
         let new = Upload {
             files,
             parts,
+            metadata: String::new(),
             now: [None].into(),
             since_flush: [None].into(),
             told: 0,
@@ -192,11 +197,24 @@ impl Oracle {
                 assert!(upload.now.iter().any(Option::is_some), "{id}: deleted twice");
                 assert!(*fence >= upload.fence, "{id}: deleted by one who lost its lock");
                 upload.settle(None);
+                self.lose_finals(id);
             }
-            (Change::Delete { .. }, Completion::Failed(_)) => upload.may_be(None),
+            (Change::Delete { .. }, Completion::Failed(_)) => {
+                upload.may_be(None);
+                self.lose_finals(id);
+            }
             _ => panic!("{change:?} completed as {completion:?}"),
         }
         self.complete_finals(&id.clone());
+    }
+
+    /// A part may be gone: one that is not finished takes the finals along that wait for it.
+    fn lose_finals(&mut self, part: &UploadId) {
+        for upload in self.uploads.values_mut().filter(|upload| upload.parts.contains(part)) {
+            if upload.now != [None].into() {
+                upload.may_be(None);
+            }
+        }
     }
 
     /// How many bytes the whole of an upload is.

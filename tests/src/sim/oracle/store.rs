@@ -74,6 +74,7 @@ impl Oracle {
             upload.settle(state);
             let Some(record) = record else { continue };
             assert!(record.length.is_none_or(|told| told == length), "{id} has another length");
+            assert!(record.is_final() || record.metadata == upload.metadata, "{id} has other metadata");
             upload.expires = record.expires;
             let body = disk.aside(|| {
                 let mut bytes = Vec::new();

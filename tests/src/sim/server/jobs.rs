@@ -204,11 +204,20 @@ impl Server {
 impl Server {
     /// Tells somebody of the first events, and forgets those that were heard.
     pub(in crate::sim) fn tell_events(&mut self, env: &mut Env) {
+        let mut failed = Vec::new();
         for entry in self.store.outbox(0, 3).unwrap_or_default() {
+            // Who is told fails at times, and hears nothing more of that upload before it has heard this.
+            if failed.contains(&entry.record.id) || env.fault(if env.plan.hooked() { 30 } else { 0 }) {
+                failed.push(entry.record.id);
+                continue;
+            }
             env.note(|| format!("event {}: {:?} of {}", entry.number, entry.kind, entry.record.id));
             env.oracle.look_at_faults(&env.disk);
             env.oracle.on_event(&entry);
-            if env.over || env.choice.one_in(2) {
+            let heard = env.over || env.choice.one_in(2);
+            if !heard {
+                failed.push(entry.record.id);
+            } else {
                 let _ = self.store.commit(&[Change::Acknowledge { number: entry.number }]);
             }
         }

@@ -11,11 +11,12 @@ use tus_proto::{
 };
 use tus_redb::{Change, Source, Store, Syncer};
 
-use self::{body::Body, download::Download, jobs::Job, watch::Watch};
+use self::{body::Body, download::Download, hooks::Call, jobs::Job, watch::Watch};
 use super::env::{Env, LinkId};
 
 mod body;
 mod download;
+mod hooks;
 mod jobs;
 mod request;
 mod turn;
@@ -30,6 +31,7 @@ pub(super) struct Server {
     pub(super) jobs: Vec<Job>,
     pub(super) commits: VecDeque<Entry>,
     pub(super) letters: Vec<Letter>,
+    calls: Vec<Call>,
     /// What a flush needs is synced.
     pub(super) flush: bool,
     /// It takes no more connections, and ends when the last one has.
@@ -108,6 +110,7 @@ impl Server {
             jobs: Vec::new(),
             commits: VecDeque::new(),
             letters: Vec::new(),
+            calls: Vec::new(),
             flush: false,
             ending: false,
             failing: false,
@@ -219,7 +222,8 @@ impl Server {
 
     /// When something must be done by the clock.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.connections.values().filter_map(Connection::deadline).min()
+        let connections = self.connections.values().filter_map(Connection::deadline);
+        connections.chain(self.next_reply()).min()
     }
 
     /// Lets what is due be due.
@@ -230,6 +234,7 @@ impl Server {
         for link in links {
             self.with(env, link, |this, env, connection| this.on_time(env, connection));
         }
+        self.hear_hooks(env);
     }
 
     /// Hangs on to whatever a connection is in, for a while.

@@ -1,8 +1,8 @@
 //! A request between its head and its answer: the exchange's outputs carried out, completions brought to it.
 
 use tus_proto::{
-    Abort, Command, Completion, Exchange, Framing, Hasher, HookReply, Input, LockCall, LockEvent, Now, OpId,
-    Output, Response,
+    Abort, Command, Completion, Exchange, Framing, Hasher, Input, LockCall, LockEvent, Now, OpId, Output,
+    Response,
 };
 use tus_redb::Change;
 
@@ -53,11 +53,16 @@ impl Server {
                         let idle = request.body.is_none() && !self.has_work_for(owner);
                         assert!(idle, "{owner:?} lets go of a lock, and is not done");
                     }
-                    request.watch.on_lock_call(&call);
+                    request.watch.on_lock_call(env.now.monotonic, &call);
                     env.lock(owner, op, call);
                 }
                 Output::Store(op, command) => self.store(env, connection, op, command),
-                Output::Hook(op, _) => request.tell(env.now, Input::Hook(op, HookReply::Proceed)),
+                Output::Hook(op, call) => {
+                    let reply = self.call_hook(env, owner, op, &call);
+                    if let Some(request) = &mut connection.request {
+                        request.watch.on_hook(&call, &reply);
+                    }
+                }
                 Output::Continue => connection.http.send_continue(env.now.monotonic),
                 Output::Respond(response) => {
                     env.note(|| format!("{} is answered {}", owner.0, outline(&response)));
@@ -85,6 +90,7 @@ impl Server {
 
     fn store(&mut self, env: &mut Env, connection: &mut Connection, op: OpId, command: Command) {
         let Some(request) = &mut connection.request else { return };
+        request.watch.on_command(&command);
         match command {
             Command::Load { id } => {
                 let completion = self.store.look_up(&id);
@@ -101,7 +107,7 @@ impl Server {
             }
             Command::Create { record } => {
                 let file = env.users.get(&connection.link).map_or(0, |user| env.plan.clients[*user].file);
-                env.oracle.on_create(&record.id, file, record.expires);
+                env.oracle.on_create(&record, file);
                 request.watch.on_made(&record.id);
                 self.change(request_entry(request, op, Change::Create(record)));
             }

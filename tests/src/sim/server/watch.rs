@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use tus_proto::{Abort, Body, Completion, Framing, Head, Input, Instant, LockCall, OpId, Response, UploadId};
+use tus_proto::{
+    Abort, Body, Command, Completion, Framing, Head, HookCall, HookReply, Input, Instant, LockCall, OpId,
+    Response, UploadId,
+};
 
 use crate::sim::env::Env;
 
@@ -21,9 +24,13 @@ pub(super) struct Watch {
     gone_before: bool,
     /// It was held up by a pause.
     pub(super) held_up: bool,
-    /// It is a HEAD, and came at this time.
+    looks: bool,
+    /// It is a HEAD, and asked the writer at this time.
     looks_since: Option<Instant>,
-    has_asked: bool,
+    veto: Veto,
+    /// A hook has its say before the last bytes count.
+    assents: bool,
+    metadata: Option<String>,
     /// Its head announces a checksum: nothing of the body counts before all of it has come.
     guarded: bool,
     pub(super) body_whole: bool,
@@ -36,6 +43,16 @@ pub(super) struct Watch {
     /// What is staged may never be committed: a commit has failed, or somebody else writes there.
     forgets: bool,
     asked: Option<Asked>,
+}
+
+/// What a hook has forbidden.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Veto {
+    Nothing,
+    /// That anything is changed.
+    All,
+    /// That more bytes count.
+    Bytes,
 }
 
 /// A HEAD waits for this writer.
@@ -60,8 +77,11 @@ impl Watch {
             about,
             gone_before,
             held_up: false,
-            looks_since: (head.method == "HEAD").then_some(env.now.monotonic),
-            has_asked: false,
+            looks: head.method == "HEAD",
+            looks_since: None,
+            veto: Veto::Nothing,
+            assents: env.plan.hooks.chunk,
+            metadata: None,
             guarded: is_guarded(head),
             body_whole: head.framing == Framing::Length(0),
             at: 0,
@@ -88,13 +108,41 @@ impl Watch {
         assert!(self.commit.replace(op).is_none(), "{id}: two commits of one request at once");
     }
 
+    /// A hook is asked, and will say this.
+    pub(super) fn on_hook(&mut self, call: &HookCall, reply: &HookReply) {
+        assert!(self.veto == Veto::Nothing, "a hook is asked after another has refused");
+        if let HookReply::Change { metadata, .. } = reply {
+            self.metadata.clone_from(metadata);
+        }
+        if matches!(reply, HookReply::Refuse(_) | HookReply::Failed) {
+            self.veto = if matches!(call, HookCall::Chunk { .. }) { Veto::Bytes } else { Veto::All };
+        }
+    }
+
+    /// The exchange asks the store: for nothing that a hook has refused, and for what it has changed.
+    pub(super) fn on_command(&self, command: &Command) {
+        let vetoed = match command {
+            Command::Load { .. } | Command::Stop | Command::Discard { .. } => false,
+            Command::Delete { .. } => self.veto == Veto::All,
+            // Nothing expires while its hook thinks.
+            Command::Commit { from, to, finish: false, .. } if from == to => self.veto == Veto::All,
+            _ => self.veto != Veto::Nothing,
+        };
+        assert!(!vetoed, "a hook has refused it: {command:?}");
+        if let (Command::Create { record } | Command::Concat { record, .. }, Some(metadata)) =
+            (command, &self.metadata)
+        {
+            assert_eq!(record.metadata, *metadata, "a hook would have other metadata");
+        }
+    }
+
     /// The exchange calls the lock service.
-    pub(super) fn on_lock_call(&mut self, call: &LockCall) {
-        let looks = self.looks_since.is_some();
+    pub(super) fn on_lock_call(&mut self, now: Instant, call: &LockCall) {
+        let looks = self.looks;
         match call {
             LockCall::Acquire { key, .. } => assert!(!looks, "a HEAD of {key} waits for a lock"),
             LockCall::Checkpoint { key } => {
-                assert!(!std::mem::replace(&mut self.has_asked, true), "a HEAD of {key} asks twice");
+                assert!(self.looks_since.replace(now).is_none(), "a HEAD of {key} asks twice");
             }
             LockCall::Checkpointed { key } => self.on_checkpointed(key),
             LockCall::Renew { .. } | LockCall::Release { .. } => {}
@@ -103,7 +151,7 @@ impl Watch {
 
     fn on_checkpointed(&mut self, key: &UploadId) {
         let Some(Asked { staged, .. }) = self.asked.take() else { return };
-        let told = self.committed >= staged || self.guarded || self.forgets;
+        let told = self.committed >= staged || self.guarded || self.forgets || self.assents;
         assert!(told, "{key}: a HEAD is to tell {}, and {staged} had arrived", self.committed);
     }
 
@@ -160,13 +208,13 @@ impl Watch {
             let gone = self.gone_before || env.oracle.may_be_gone(id, env.now.wall);
             assert!(gone, "{id} is there, and {status} was told");
         }
+        assert!(!self.looks || status < 500, "a HEAD was answered {status}");
         if let Some(since) = self.looks_since {
-            assert!(status < 500, "a HEAD was answered {status}");
             let took = env.now.monotonic.since(since);
             assert!(took <= HEAD_TIME || self.held_up, "a HEAD waited {took:?}");
         }
         if status == 500 || status == 507 {
-            let excused = response.body().starts_with("ERR_READ_TIMEOUT");
+            let excused = response.body().starts_with("ERR_READ_TIMEOUT") || self.veto != Veto::Nothing;
             let faults = &env.plan.faults;
             assert!(excused || !faults.spare_the_disk() || faults.lockless > 0, "{status} without a fault");
         }
