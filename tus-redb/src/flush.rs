@@ -21,9 +21,10 @@ const FEW: usize = 16;
 const PASSES: usize = 4;
 
 impl Store {
-    /// Whether something was committed that is not durable yet. Never with strict durability.
+    /// Whether something was committed, or staged to be, that is not durable yet. Never with strict durability.
     pub fn needs_flush(&self) -> bool {
-        self.unflushed.load(Ordering::Acquire)
+        // Where the commit was refused, its file is let go by a flush all the same.
+        self.unflushed.load(Ordering::Acquire) || !lock(&self.staging.dirty).is_empty()
     }
 
     /// Whether so much awaits a flush that commits would soon have to wait for it.

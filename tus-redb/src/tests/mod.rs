@@ -10,6 +10,7 @@ mod directory;
 mod expiry;
 mod faults;
 mod harness;
+mod late;
 mod materialize;
 mod outbox;
 mod probe;
