@@ -254,6 +254,8 @@ fn short_upload(finding: &Finding) -> Option<&UploadId> {
 /// old name goes with the next sync of its directory.
 fn set_aside(disk: &dyn Disk, path: &str) -> io::Result<String> {
     accept(disk.create_dir(ASIDE), io::ErrorKind::AlreadyExists)?;
+    // Its own name first: what is moved there must not go with it.
+    disk.sync_dir("")?;
     let taken = disk.list(ASIDE)?;
     let name = path.replace('/', "-");
     let numbered = (2..).map(|n| format!("{name}.{n}"));
@@ -261,7 +263,6 @@ fn set_aside(disk: &dyn Disk, path: &str) -> io::Result<String> {
     let to = format!("{ASIDE}/{}", free.unwrap_or(name));
     disk.rename(path, &to)?;
     disk.sync_dir(ASIDE)?;
-    disk.sync_dir("")?;
     Ok(to)
 }
 

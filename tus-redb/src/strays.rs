@@ -14,7 +14,7 @@ use crate::{
 /// Removes the files that the last opening made behind its last flush, and whose rows are not there.
 pub(crate) fn remove(disk: &dyn Disk, files: &Files, database: &Database) -> Result<(), Trouble> {
     let txn = database.begin_read()?;
-    let first = database::first_unflushed(&txn)?.dir();
+    let first = database::first_unflushed(&txn)?;
     let rows = txn.open_table(FILES)?;
     let doomed = txn.open_table(DOOMED)?;
     // An opening that was cut short may have removed files whose names can still come back.
@@ -22,12 +22,16 @@ pub(crate) fn remove(disk: &dyn Disk, files: &Files, database: &Database) -> Res
     for dir in disk.list(DATA)? {
         // Directories sort by the order of their files.
         let dir = format!("{DATA}/{dir}");
-        if dir < first {
+        if dir < first.dir() {
             continue;
         }
         files.renew_dir(dir.clone());
         for name in disk.list(&dir)? {
             let Some(file) = FileId::from_path(&format!("{dir}/{name}")) else { continue };
+            // One from before the flush had its row then: whoever took that away wants the file kept.
+            if file < first {
+                continue;
+            }
             if rows.get(file.0)?.is_none() && doomed.get(file.0)?.is_none() {
                 files.remove(file)?;
             }

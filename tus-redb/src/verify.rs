@@ -215,9 +215,16 @@ impl Store {
         let mut strays = Vec::new();
         for dir in self.disk.list(DATA)? {
             let dir = format!("{DATA}/{dir}");
-            let Ok(names) = self.disk.list(&dir) else {
-                strays.push(dir);
-                continue;
+            let names = match self.disk.list(&dir) {
+                // It is none, or its name is no text.
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::NotADirectory | io::ErrorKind::NotFound) =>
+                {
+                    strays.push(dir);
+                    continue;
+                }
+                // What can't be read now is no reason to move what may be in use.
+                names => names?,
             };
             for name in names {
                 let path = format!("{dir}/{name}");

@@ -15,4 +15,5 @@ mod materialize;
 mod outbox;
 mod probe;
 mod repair;
+mod repair_cut;
 mod source;

@@ -19,19 +19,23 @@ use crate::{
 fn filled(durability: Durability) -> (TempDir, Store) {
     let dir = tempdir().unwrap();
     let store = open(dir.path(), durability).unwrap();
+    fill(&store);
+    (dir, store)
+}
+
+pub(super) fn fill(store: &Store) {
     let expires = Some(WallTime::from_micros(1_000));
-    create(&store, record("done", Some(10)));
-    create(&store, Record { expires, ..record("half", Some(20)) });
+    create(store, record("done", Some(10)));
+    create(store, Record { expires, ..record("half", Some(20)) });
     for part in ["part-1", "part-2"] {
-        create(&store, Record { concat: Some(Concat::Partial), expires, ..record(part, Some(10)) });
+        create(store, Record { concat: Some(Concat::Partial), expires, ..record(part, Some(10)) });
     }
     for name in ["done", "half", "part-1"] {
-        assert_eq!(write(&store, name, 0, b"0123456789"), Completion::Committed { offset: 10 });
+        assert_eq!(write(store, name, 0, b"0123456789"), Completion::Committed { offset: 10 });
     }
-    let waiting = concat(&store, "final", &["part-1", "part-2"]);
+    let waiting = concat(store, "final", &["part-1", "part-2"]);
     assert!(matches!(waiting, Completion::Concatenated(record) if record.length == Some(20)));
     assert_eq!(store.verify().unwrap(), []);
-    (dir, store)
 }
 
 fn open(dir: &Path, durability: Durability) -> Result<Store, OpenError> {
@@ -51,7 +55,7 @@ fn concat(store: &Store, name: &str, parts: &[&str]) -> Completion {
     store.commit(&[Change::Concat { record, parts, max: None, delete_parts: false }]).remove(0)
 }
 
-fn write(store: &Store, name: &str, from: u64, bytes: &[u8]) -> Completion {
+pub(super) fn write(store: &Store, name: &str, from: u64, bytes: &[u8]) -> Completion {
     let fence = store.first_fence();
     let mut sink = store.append(&id(name), fence, from).unwrap();
     sink.write(bytes).unwrap();
@@ -67,7 +71,7 @@ fn write(store: &Store, name: &str, from: u64, bytes: &[u8]) -> Completion {
     store.commit(&[change]).remove(0)
 }
 
-fn read(store: &Store, name: &str) -> Vec<u8> {
+pub(super) fn read(store: &Store, name: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     store.read(&id(name)).unwrap().unwrap().read_to_end(&mut bytes).unwrap();
     bytes
@@ -77,12 +81,12 @@ fn path(store: &Store, name: &str) -> std::path::PathBuf {
     store.describe(&id(name)).unwrap().unwrap().extents[0].path.clone()
 }
 
-fn file(store: &Store, name: &str) -> FileId {
+pub(super) fn file(store: &Store, name: &str) -> FileId {
     store.row(&id(name)).unwrap().unwrap().extents[0].file
 }
 
 /// Changes tables behind the store's back.
-fn plant(store: &Store, change: impl FnOnce(&WriteTransaction)) {
+pub(super) fn plant(store: &Store, change: impl FnOnce(&WriteTransaction)) {
     let mut writer = lock(&store.writer);
     let database: std::sync::Arc<Database> = store.database(&mut writer).unwrap();
     let txn = database::begin_durable(&database).unwrap();
