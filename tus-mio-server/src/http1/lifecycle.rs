@@ -7,7 +7,7 @@ use tus_proto::Instant;
 use super::Reason;
 use super::conn::{Conn, Eof, Phase, Then};
 use super::deadline::Timer;
-use super::section::recycle;
+use super::section::{Section, recycle};
 
 impl Conn {
     /// Whether the socket should be read for more input. Beyond it the driver has its own reasons not to.
@@ -35,7 +35,12 @@ impl Conn {
         self.sent += count;
         if !self.wants_write() {
             self.sent = 0;
-            recycle(&mut self.output);
+            if self.beside > 0 {
+                // A long while may pass until the next answer.
+                self.output = Vec::new();
+            } else {
+                recycle(&mut self.output);
+            }
             self.settle(now);
         }
     }
@@ -216,7 +221,9 @@ impl Conn {
             Then::Linger => {
                 self.phase = Phase::Linger { left: self.settings.linger_bytes, shut: false };
                 self.timer = Timer::start(Reason::Linger, now, self.settings.linger_timeout);
-                self.section.clear();
+                // Nothing is said or understood any more: thousands may linger, and each with as little as can be.
+                self.section = Section::default();
+                self.output = Vec::new();
             }
         }
     }

@@ -60,9 +60,10 @@ pub(super) struct Connection {
     pub gone: bool,
     /// How many bytes were read from the socket.
     pub taken: u64,
-    pub request: Option<Request>,
+    /// Boxed, as is what follows: a connection that waits for one shall cost little.
+    pub request: Option<Box<Request>>,
     /// What the answer of the last request bears.
-    pub download: Option<Download>,
+    pub download: Option<Box<Download>>,
     /// The connection's earliest entry among the timers.
     pub scheduled: Option<Instant>,
 }
@@ -75,11 +76,11 @@ pub(super) struct Request {
     /// The open Append.
     pub body: Option<Body>,
     /// An Append that waits for its new extent.
-    pub opening: Option<(OpId, Opening)>,
+    pub opening: Option<Box<(OpId, Opening)>>,
     /// What brings this request's bytes to the disk, from its Append on.
     pub syncer: Option<Syncer>,
     /// The upload that its answer may bear.
-    pub source: Option<Source>,
+    pub source: Option<Box<Source>>,
     /// The hook that the exchange waits for.
     pub asked: Option<Asked>,
     pub begun: Instant,

@@ -37,7 +37,7 @@ impl EventLoop {
         };
         let record = source.record().clone();
         if let Some(request) = &mut connection.request {
-            request.source = Some(source);
+            request.source = Some(Box::new(source));
         }
         Completion::Opened(record)
     }
@@ -45,9 +45,10 @@ impl EventLoop {
     /// The answer was given: what it bears follows it.
     pub(super) fn begin_download(&self, connection: &mut Connection, response: &Response) {
         let Body::Upload { from, .. } = response.content() else { return };
-        let source = connection.request.as_mut().and_then(|request| request.source.take());
+        let source =
+            connection.request.as_mut().and_then(|request| request.source.take()).map(|source| *source);
         limit_unsent(connection);
-        connection.download = Some(Download { source, at: *from });
+        connection.download = Some(Box::new(Download { source, at: *from }));
     }
 
     /// Gives a worker the next quantum. Tells whether it did anything.

@@ -39,7 +39,7 @@ impl EventLoop {
         if self.is_cut() {
             exchange.handle(now, Input::Abort(Abort::Shutdown));
         }
-        connection.request = Some(Request {
+        connection.request = Some(Box::new(Request {
             exchange,
             owner,
             body,
@@ -49,7 +49,7 @@ impl EventLoop {
             asked: None,
             begun: now.monotonic,
             label,
-        });
+        }));
         self.shared.metrics.busy.inc();
     }
 
@@ -132,7 +132,7 @@ impl EventLoop {
         self.shared.metrics.answered(response.status());
         connection.http.respond(self.now.monotonic, response);
         self.begin_download(connection, response);
-        if let Some(Request { label, begun, .. }) = &connection.request
+        if let Some(Request { label, begun, .. }) = connection.request.as_deref()
             && !label.method.is_empty()
         {
             let micros = self.now.monotonic.since(*begun).as_micros();
@@ -167,7 +167,7 @@ impl EventLoop {
                 if fresh && max > 0 {
                     let (id, fence, at) = (opening.id.clone(), fence, at);
                     if let Some(request) = &mut connection.request {
-                        request.opening = Some((op, opening));
+                        request.opening = Some(Box::new((op, opening)));
                     }
                     self.change(connection, op, Change::Fresh { id, fence, at });
                 } else {
@@ -177,22 +177,26 @@ impl EventLoop {
             Command::Stop => {
                 if let Some(body) = connection.body() {
                     body.stopped = true;
-                } else if let Some(Request { opening: Some((_, opening)), .. }) = &mut connection.request {
-                    opening.stopped = true;
+                } else if let Some(request) = &mut connection.request
+                    && let Some(waiting) = &mut request.opening
+                {
+                    waiting.1.stopped = true;
                 }
             }
             Command::Commit { .. } => self.commit(connection, op, command),
             Command::Digest { from, to, algorithm, .. } => {
-                if let Some(Request { owner, syncer: Some(syncer), .. }) = &connection.request {
-                    let (loop_index, owner, syncer, range) = (self.index, *owner, syncer.clone(), (from, to));
+                if let Some(request) = &connection.request
+                    && let Some(syncer) = request.syncer.clone()
+                {
+                    let (loop_index, owner, range) = (self.index, request.owner, (from, to));
                     let hasher = Box::new(Hasher::new(algorithm));
                     let job = Job::Digest { loop_index, owner, op, syncer, range, hasher };
                     self.shared.workers.submit(job);
                 }
             }
             Command::Discard { id, fence } => {
-                if let Some(Request { owner, .. }) = &connection.request {
-                    let (loop_index, owner) = (self.index, *owner);
+                if let Some(request) = &connection.request {
+                    let (loop_index, owner) = (self.index, request.owner);
                     self.shared.workers.submit(Job::Discard { loop_index, owner, op, id, fence });
                 }
             }
@@ -255,9 +259,9 @@ impl EventLoop {
             self.shared.metrics.store_failed(failure);
         }
         let Some(request) = &mut connection.request else { return };
-        if let Some((_, opening)) = request.opening.take_if(|(waiting, _)| *waiting == op) {
+        if let Some(waiting) = request.opening.take_if(|waiting| waiting.0 == op) {
             match completion {
-                Completion::Committed { .. } => self.open(connection, op, opening),
+                Completion::Committed { .. } => self.open(connection, op, waiting.1),
                 other => request.exchange.handle(now, Input::Store(op, other)),
             }
         } else {
