@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::work::Work;
+use crate::{hostile::Trial, work::Work};
 
 /// Measures tus servers side by side.
 #[derive(Parser, Debug)]
@@ -18,6 +18,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Do the same work against several servers, in turns, and compare them
     Run(RunArgs),
+    /// Attack this project's server, and see that it keeps its promises
+    Hostile(HostileArgs),
     /// Serve as the floor: the least that a program can do to take the same bytes
     Floor(FloorArgs),
 }
@@ -69,6 +71,25 @@ pub(crate) struct RunArgs {
     /// Write all figures here as JSON as well
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct HostileArgs {
+    /// What to try [default: all]
+    #[arg(value_enum, value_name = "TRIAL")]
+    pub(crate) trials: Vec<Trial>,
+
+    /// Factor for all sizes and counts: 0.01 tries the command itself
+    #[arg(long, default_value_t = 1.0, value_parser = scale)]
+    pub(crate) scale: f64,
+
+    /// Where the server keeps what it is sent; all of it is deleted [default: bench-data beside this program]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+
+    /// The server [default: tus-mio-server beside this program]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) program: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]

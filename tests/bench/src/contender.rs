@@ -11,11 +11,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::{
-    Trouble,
-    args::{How, RunArgs},
-    tus::Target,
-};
+use crate::{Trouble, args::How, tus::Target};
 
 /// How long a server may take to listen.
 const START: Duration = Duration::from_secs(20);
@@ -64,12 +60,12 @@ impl Places {
     ///
     /// # Errors
     /// The system does not tell where this program is.
-    pub(crate) fn of(args: &RunArgs) -> Result<Self, Trouble> {
+    pub(crate) fn of(program: Option<&Path>, peers: Option<&Path>) -> Result<Self, Trouble> {
         let bench = env::current_exe()?;
         let beside = bench.parent().unwrap_or(Path::new(".")).to_owned();
         let target = beside.parent().unwrap_or(&beside);
-        let ours = args.program.clone().unwrap_or_else(|| beside.join("tus-mio-server"));
-        let peers = args.peers.clone().unwrap_or_else(|| target.join("bench-peers"));
+        let ours = program.map_or_else(|| beside.join("tus-mio-server"), Path::to_owned);
+        let peers = peers.map_or_else(|| target.join("bench-peers"), Path::to_owned);
         Ok(Self { bench, ours, peers })
     }
 }
@@ -130,6 +126,15 @@ impl Contender {
         let flags =
             ["--durability", durability, "--max-connections", CONNECTIONS].map(str::to_owned).to_vec();
         Way::Start { program: places.ours.clone(), flags }
+    }
+
+    /// Ours, with these flags beside the usual ones.
+    pub(crate) fn ours_with(places: &Places, more: &[&str]) -> Self {
+        let mut way = Self::ours(true, places);
+        if let Way::Start { flags, .. } = &mut way {
+            flags.extend(more.iter().map(|flag| (*flag).to_owned()));
+        }
+        Self { name: "ours".into(), role: Role::Ours { strict: true }, way }
     }
 
     fn peer(name: &str, places: &Places) -> Way {

@@ -8,6 +8,7 @@ mod drive;
 mod figures;
 mod floor;
 mod growth;
+mod hostile;
 mod http;
 mod process;
 mod report;
@@ -26,6 +27,7 @@ type Trouble = Box<dyn std::error::Error + Send + Sync>;
 fn main() -> ExitCode {
     let done = match args::Cli::parse().command {
         args::Command::Run(args) => rounds::run(&args),
+        args::Command::Hostile(args) => hostile::run(&args),
         args::Command::Floor(args) => floor::serve(&args),
     };
     match done {

@@ -28,7 +28,7 @@ const WARM_UP: u64 = 3 << 30;
 /// # Errors
 /// The arguments make no sense, or there is no room to work in. A server that fails is part of the report.
 pub(crate) fn run(args: &RunArgs) -> Result<(), Trouble> {
-    let places = Places::of(args)?;
+    let places = Places::of(args.program.as_deref(), args.peers.as_deref())?;
     let contenders = if args.servers.is_empty() {
         Contender::all(&places)
     } else {
@@ -36,7 +36,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Trouble> {
     };
     let works = if args.works.is_empty() { Work::value_variants() } else { &args.works[..] };
     let scale = Scale { factor: args.scale, time: Duration::from_secs_f64(args.seconds).mul_f64(args.scale) };
-    let data_dir = data_dir(args)?;
+    let data_dir = data_dir(args.data_dir.as_deref())?;
     allow_many_files();
     warm_up(&data_dir, scale.count(WARM_UP))?;
     let mut sheets = Vec::new();
@@ -52,15 +52,19 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Trouble> {
     Ok(())
 }
 
-fn data_dir(args: &RunArgs) -> Result<PathBuf, Trouble> {
+/// The directory that was asked for, or one beside this program; made where it is not there.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn data_dir(wanted: Option<&Path>) -> Result<PathBuf, Trouble> {
     let beside = env::current_exe()?.with_file_name("bench-data");
-    let dir = args.data_dir.clone().unwrap_or(beside);
+    let dir = wanted.map_or(beside, Path::to_owned);
     fs::create_dir_all(&dir)?;
     Ok(dir)
 }
 
-/// For the idle connections; where the system allows no more, their work fails and says so.
-fn allow_many_files() {
+/// For thousands of connections; where the system allows no more, their work fails and says so.
+pub(crate) fn allow_many_files() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
@@ -120,7 +124,10 @@ fn once(work: Work, contender: &Contender, data_dir: &Path, scale: Scale) -> Res
 }
 
 /// Lets the disk finish what earlier runs left to it.
-fn settle(data_dir: &Path) -> Result<(), Trouble> {
+///
+/// # Errors
+/// The system's.
+pub(crate) fn settle(data_dir: &Path) -> Result<(), Trouble> {
     #[cfg(target_os = "linux")]
     rustix::fs::syncfs(fs::File::open(data_dir)?)?;
     #[cfg(not(target_os = "linux"))]
