@@ -109,9 +109,9 @@ impl Cors {
         if self.credentials {
             response.push("Access-Control-Allow-Credentials", "true");
         }
-        let Some(methods) = methods else {
-            return response.push("Access-Control-Expose-Headers", EXPOSED_HEADERS);
-        };
+        // On an OPTIONS too: a script may send one to learn what the server can do.
+        response.push("Access-Control-Expose-Headers", EXPOSED_HEADERS);
+        let Some(methods) = methods else { return };
         response.push("Access-Control-Allow-Methods", methods);
         let more = self.headers.iter().map(|name| format!(", {name}")).collect::<String>();
         response.push("Access-Control-Allow-Headers", format_args!("{REQUEST_HEADERS}{more}"));

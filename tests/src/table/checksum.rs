@@ -41,12 +41,20 @@ pub(super) fn rows() -> Vec<Row> {
                 .send(patch(value).sized("hello"), status(204).offset(5)),
         );
     }
+    for value in ["sha1 YWJj", "sha1 AAAAAAAAAAAAAAAAAAAAAAAAAAAA"] {
+        rows.push(
+            row("S2", format!("PATCH with the digest of no sha1: {value:?}"))
+                .upload(9)
+                .send(patch(value).sized("hello"), refused(460, "ERR_CHECKSUM_MISMATCH"))
+                .tells(0),
+        );
+    }
     for (value, code) in [
         ("crc32 AAAAAA==", "ERR_UNSUPPORTED_CHECKSUM"),
         ("SHA1 qvTGHdzF6KLavt4PO0gs2a6pQ00=", "ERR_UNSUPPORTED_CHECKSUM"),
         ("sha1", "ERR_INVALID_CHECKSUM"),
         ("sha1 !", "ERR_INVALID_CHECKSUM"),
-        ("sha1 AAAA", "ERR_INVALID_CHECKSUM"),
+        ("sha1 AAAA==", "ERR_INVALID_CHECKSUM"),
     ] {
         rows.push(
             row("S3", format!("PATCH with the checksum {value:?}"))
