@@ -46,6 +46,7 @@ impl Server {
             && let Some(output) = request.exchange.poll()
         {
             progress = true;
+            request.watch.look(env);
             let owner = request.owner;
             match output {
                 Output::Lock(op, call) => {

@@ -20,8 +20,8 @@ const HEAD_COMMITS: u32 = 2;
 pub(super) struct Watch {
     /// Which upload it is about, and the highest offset that had been told of it when the request came.
     about: Option<(UploadId, u64)>,
-    /// The upload could be gone when the request came.
-    gone_before: bool,
+    /// The upload could be gone, at some time since the request came.
+    was_gone: bool,
     /// It was held up by a pause.
     pub(super) held_up: bool,
     looks: bool,
@@ -68,14 +68,14 @@ impl Watch {
     /// A request with this head has come.
     pub(super) fn new(env: &Env, head: &Head<'_>) -> Self {
         let about = head.target.strip_prefix("/files/").and_then(UploadId::new);
-        let gone_before = about.as_ref().is_some_and(|id| env.oracle.may_be_gone(id, env.now.wall));
+        let was_gone = about.as_ref().is_some_and(|id| env.oracle.may_be_gone(id, env.now.wall));
         let about = about.map(|id| {
             let told = env.oracle.told(&id);
             (id, told)
         });
         Self {
             about,
-            gone_before,
+            was_gone,
             held_up: false,
             looks: head.method == "HEAD",
             looks_since: None,
@@ -117,6 +117,11 @@ impl Watch {
         if matches!(reply, HookReply::Refuse(_) | HookReply::Failed) {
             self.veto = if matches!(call, HookCall::Chunk { .. }) { Veto::Bytes } else { Veto::All };
         }
+    }
+
+    /// The exchange wants something. What it makes of the upload may be told later, when a late writer has gone on.
+    pub(super) fn look(&mut self, env: &Env) {
+        self.was_gone |= self.about.as_ref().is_some_and(|(id, _)| env.oracle.may_be_gone(id, env.now.wall));
     }
 
     /// The exchange asks the store: for nothing that a hook has refused, and for what it has changed.
@@ -205,8 +210,7 @@ impl Watch {
         if response.body().starts_with("ERR_UPLOAD_NOT_FINISHED") {
             assert!(!env.oracle.is_complete(id), "{id} is complete, and is not sent");
         } else if matches!(status, 404 | 410) {
-            let gone = self.gone_before || env.oracle.may_be_gone(id, env.now.wall);
-            assert!(gone, "{id} is there, and {status} was told");
+            assert!(self.was_gone, "{id} is there, and {status} was told");
         }
         assert!(!self.looks || status < 500, "a HEAD was answered {status}");
         if let Some(since) = self.looks_since {
