@@ -92,13 +92,13 @@ impl Response {
         Self::with_cache_control(status, wall, "no-cache")
     }
 
-    fn with_cache_control(status: u16, wall: WallTime, cache_control: &str) -> Self {
+    fn with_cache_control(status: u16, wall: WallTime, cache_control: &'static str) -> Self {
         let headers = String::with_capacity(256);
         let mut response =
             Self { status, headers, body: Body::Text(Cow::Borrowed("")), connection: Connection::KeepAlive };
-        response.push("Tus-Resumable", "1.0.0");
-        response.push("Cache-Control", cache_control);
-        response.push("X-Content-Type-Options", "nosniff");
+        response.headers.push_str("Tus-Resumable: 1.0.0\r\nCache-Control: ");
+        response.headers.push_str(cache_control);
+        response.headers.push_str("\r\nX-Content-Type-Options: nosniff\r\n");
         response.push("Date", wall.imf_fixdate());
         response
     }
@@ -151,7 +151,11 @@ impl Response {
         struct OneLine<'a>(&'a mut String);
         impl fmt::Write for OneLine<'_> {
             fn write_str(&mut self, text: &str) -> fmt::Result {
-                self.0.extend(text.chars().filter(|c| !matches!(c, '\r' | '\n')));
+                if text.bytes().any(|byte| matches!(byte, b'\r' | b'\n')) {
+                    self.0.extend(text.chars().filter(|c| !matches!(c, '\r' | '\n')));
+                } else {
+                    self.0.push_str(text);
+                }
                 Ok(())
             }
         }
