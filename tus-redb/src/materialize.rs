@@ -123,7 +123,8 @@ impl Store {
             }
             Ok(None)
         };
-        read().map_err(|trouble| self.give_up(&mut writer, database.clone(), trouble))
+        let found = read();
+        found.map_err(|trouble| self.give_up(&mut writer, database, trouble))
     }
 
     fn gather(&self, Task { id, progress }: Task, budget: u64) -> Result<(), Failure> {

@@ -76,7 +76,8 @@ impl Store {
             }
             Ok(entries)
         };
-        read().map_err(|trouble| self.give_up(&mut writer, database.clone(), trouble))
+        let found = read();
+        found.map_err(|trouble| self.give_up(&mut writer, database, trouble))
     }
 
     /// Keeps these events from now on, whatever the options say: for who learns only then which ones somebody will

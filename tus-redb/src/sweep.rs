@@ -80,6 +80,7 @@ impl Store {
             }
             Ok::<_, Trouble>(ids)
         };
-        read().map_err(|trouble| self.staging.note(trouble))
+        let found = read();
+        found.map_err(|trouble| self.give_up(&mut writer, database, trouble))
     }
 }

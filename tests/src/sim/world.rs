@@ -28,7 +28,7 @@ pub(super) struct World {
     opens_at: Instant,
     clients: Vec<Client>,
     shelves: Vec<Shelf>,
-    /// How many calls of the disk must have been made before the next one may fail.
+    /// How many calls of the disk must have been made before it may fail or die again, with eventual durability.
     quiet_until: u64,
 }
 
@@ -217,9 +217,10 @@ impl World {
         let Some(server) = &mut self.server else { return };
         let Env { disk, choice, plan, .. } = &mut self.env;
         // With eventual durability a failed sync must be noted somewhere: a disk that fails again at once, or for
-        // long, can't.
+        // long, can't, nor can a process that ends before it has done so.
         let eventual = plan.store.durability == Durability::Eventual;
-        if full || (io && !(eventual && disk.calls() < self.quiet_until)) {
+        let quiet = eventual && disk.calls() < self.quiet_until;
+        if full || (io && !quiet) {
             let from = disk.calls() + choice.below(30);
             let most = if io && eventual { 3 } else { 4 };
             let until = from + choice.pick(&[1, 1, 2, 40][..most]);
@@ -230,8 +231,10 @@ impl World {
         if space {
             disk.set_free(choice.one_in(2).then(|| choice.below(40) * 4096));
         }
-        if die {
-            disk.die_at(disk.calls() + choice.below(60));
+        if die && !quiet {
+            let at = disk.calls() + choice.below(60);
+            self.quiet_until = self.quiet_until.max(at);
+            disk.die_at(at);
         }
         if pause && !server.connections.is_empty() {
             let busy = server.connections.values().filter(|connection| connection.request.is_some());
@@ -287,7 +290,8 @@ impl World {
 
     fn open(&mut self) {
         let env = &mut self.env;
-        if !env.over && env.plan.faults.die > 0 && env.choice.one_in(5) {
+        let quiet = env.plan.store.durability == Durability::Eventual && env.disk.calls() < self.quiet_until;
+        if !env.over && env.plan.faults.die > 0 && env.choice.one_in(5) && !quiet {
             env.disk.die_at(env.disk.calls() + env.choice.below(80));
         }
         let opened = Store::open_on(Arc::new(env.disk.clone()), &env.plan.store);
@@ -358,7 +362,8 @@ impl World {
         store.flush().expect("a healthy disk takes a flush");
         while store.reclaim(64).expect("a healthy disk lets files go") > 0 {}
         env.oracle.check_store(&store, &env.disk, true);
-        assert_eq!(store.verify().expect("a healthy disk can be read"), []);
+        let found = store.verify().map_err(|failure| (failure, store.trouble()));
+        assert_eq!(found, Ok(Vec::new()));
         check_files(&store, &env.disk);
         let lasting = env.plan.store.durability == Durability::Strict && env.plan.expiry.is_none();
         for (file, shelf) in shelves.iter().enumerate().filter(|_| lasting) {

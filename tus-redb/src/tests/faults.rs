@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use tus_proto::{Completion, Failure, Fence, Record};
+use tus_proto::{Completion, Failure, Fence, Record, WallTime};
 
 use super::harness::{World, commit, id, options, record};
 use crate::{
-    Change, Durability, Store,
+    Change, Durability, Options, Store,
     sim::{Crash, Fault, SimDisk},
 };
 
@@ -211,4 +211,29 @@ fn what_was_lost_once_is_not_lost_again() {
             assert_eq!(store.load(&id("a")).unwrap().unwrap().offset, to, "{crash:?} at {late}");
         }
     }
+}
+
+#[test]
+fn a_sweep_goes_on_by_itself_when_the_disk_is_well_again() {
+    let expired = WallTime::from_micros(9);
+    let mut failures = 0;
+    for at in 0..40 {
+        let disk = SimDisk::new();
+        let store = open(&disk, Durability::Strict);
+        let mortal = Record { expires: Some(expired), ..record("a", Some(5)) };
+        assert_eq!(store.commit(&[Change::Create(mortal)]), [Completion::Created]);
+        drop(store);
+        // Whatever is read comes from the disk.
+        let uncached = Options { cache_bytes: 0, ..options(Durability::Strict) };
+        let store = Store::open_on(Arc::new(disk.clone()), &uncached).unwrap();
+        let from = disk.calls() + at;
+        disk.fail(from..from + 1, Fault::Io);
+        let tried = store.sweep(expired, 64);
+        disk.heal();
+        failures += u64::from(tried.is_err());
+        let done = tried.map_or(0, |swept| swept.expired);
+        let swept = store.sweep(expired, 64).map(|swept| swept.expired);
+        assert_eq!(swept, Ok(1 - done), "call {at}");
+    }
+    assert!(failures > 0, "no look into the index has failed");
 }
