@@ -187,6 +187,7 @@ impl Server {
             max_waiting: settings.max_waiting_finals,
             materialize: settings.materialize,
             events: hooks.as_ref().map(HookSet::after).unwrap_or_default(),
+            check: false,
         };
         let store = Store::open(&settings.data_dir, &options).map_err(ServeError::Store)?;
         let mut polls = Vec::new();

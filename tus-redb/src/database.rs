@@ -10,6 +10,7 @@ use crate::{
     backend::{Backend, RecordsFile},
     error::Trouble,
     files::FileId,
+    store::Options,
 };
 
 /// Uploads by id.
@@ -48,8 +49,10 @@ const LAST_EVENT: &str = "last event";
 const FORMAT_KEY: &str = "format";
 
 /// Opens the records; makes a database where the file is empty.
-pub(crate) fn open(file: &Arc<RecordsFile>, cache_bytes: usize) -> Result<Database, redb::DatabaseError> {
-    Builder::new().set_cache_size(cache_bytes).create_with_backend(Backend(file.clone()))
+pub(crate) fn open(file: &Arc<RecordsFile>, options: &Options) -> Result<Database, redb::DatabaseError> {
+    let mut builder = Builder::new();
+    builder.set_cache_size(options.cache_bytes).set_check_integrity_on_open(options.check);
+    builder.create_with_backend(Backend(file.clone()))
 }
 
 /// A transaction that survives a power cut once committed. Quick repair (and the two phases it brings)

@@ -76,7 +76,7 @@ fn open(disk: Arc<dyn Disk>, options: &Options, create: bool) -> Result<Store, O
         other => other,
     };
     let records = Arc::new(RecordsFile::new(file.map_err(|error| fault.io(error))?, reserve.clone()));
-    let database = database::open(&records, options.cache_bytes).map_err(|error| fault.redb(error))?;
+    let database = database::open(&records, options).map_err(|error| fault.redb(error))?;
 
     let (epoch, last_event) = next_epoch(&disk, &database).map_err(|error| fault.database(error))?;
     let mut writer = Writer::default();
@@ -111,7 +111,7 @@ fn make_records(disk: &dyn Disk, reserve: &Arc<Reserve>, options: &Options) -> R
     accept(disk.unlink(NEW_RECORDS), io::ErrorKind::NotFound)?;
     let file = disk.open(NEW_RECORDS, Mode::Create)?;
     let records = Arc::new(RecordsFile::new(file, reserve.clone()));
-    let database = database::open(&records, options.cache_bytes)?;
+    let database = database::open(&records, options)?;
     database::initialise(&database)?;
     drop(database);
     disk.rename(NEW_RECORDS, RECORDS)?;

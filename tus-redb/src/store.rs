@@ -57,6 +57,10 @@ pub struct Options {
     /// Whether finished uploads that lie in several files are to be put into one, by [`Store::materialize`]. Default
     /// true.
     pub materialize: bool,
+    /// Whether each page of the file of the records is held against its checksum when the store is opened, which takes
+    /// time in proportion to their number. Without it, what something else has written into that file may go
+    /// unnoticed, or end in a panic. Default false.
+    pub check: bool,
 }
 
 impl Options {
@@ -74,6 +78,7 @@ impl Default for Options {
             events: Events::default(),
             max_waiting: 4,
             materialize: true,
+            check: false,
         }
     }
 }
@@ -330,7 +335,7 @@ impl Store {
 
     fn try_reopen(&self, writer: &mut Writer) -> Result<Arc<Database>, Trouble> {
         self.records.repair()?;
-        let database = database::open(&self.records, self.options.cache_bytes)?;
+        let database = database::open(&self.records, &self.options)?;
         writer.replay(&*self.disk, &database)?;
         // Of a change whose answer was lost nobody has learned what it left to do.
         self.staging.reclaimable.store(true, Ordering::Release);

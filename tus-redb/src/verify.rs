@@ -91,7 +91,8 @@ impl Parts {
 }
 
 impl Store {
-    /// Compares all records with all data files, for who is alone with the store. Files whose end was noted
+    /// Compares all records with all data files, for who is alone with the store: that the file of the records is sound
+    /// is seen to when it is opened, see [`Options::check`](crate::Options::check). Files whose end was noted
     /// and that are not removed yet are no finding. Takes time and memory in proportion to their number.
     pub fn verify(&self) -> Result<Vec<Finding>, Failure> {
         self.try_verify().map_err(|trouble| self.staging.note(trouble))

@@ -59,13 +59,13 @@ pub(crate) fn verify(args: &VerifyArgs) -> Result<(), Failure> {
 }
 
 fn verified(args: &StoreArgs) -> Result<(Opened<'_>, Vec<Repair>), Failure> {
-    let store = Opened::at(&args.data_dir)?;
+    let store = Opened::with(&args.data_dir, &Options { check: true, ..Options::default() })?;
     let findings = store.store.verify().map_err(|failure| store.failed(failure))?;
     Ok((store, findings.into_iter().map(|finding| Repair { finding, remedy: None }).collect()))
 }
 
 fn repaired(args: &StoreArgs) -> Result<(Opened<'_>, Vec<Repair>), Failure> {
-    let opened = Store::open_for_repair(&args.data_dir, &Options::default());
+    let opened = Store::open_for_repair(&args.data_dir, &Options { check: true, ..Options::default() });
     let (store, journal) = opened.map_err(|error| Failure::Environment(error.to_string()))?;
     let store = Opened { store, dir: &args.data_dir };
     let repairs = store.store.repair().map_err(|failure| store.failed(failure))?;
@@ -80,7 +80,11 @@ struct Opened<'a> {
 
 impl<'a> Opened<'a> {
     fn at(dir: &'a Path) -> Result<Self, Failure> {
-        let store = Store::open_existing(dir, &Options::default());
+        Self::with(dir, &Options::default())
+    }
+
+    fn with(dir: &'a Path, options: &Options) -> Result<Self, Failure> {
+        let store = Store::open_existing(dir, options);
         Ok(Self { store: store.map_err(|error| Failure::Environment(error.to_string()))?, dir })
     }
 

@@ -225,3 +225,20 @@ fn verify_finds_what_is_missing() {
     assert_eq!(verdict["ok"], json!(true));
     assert_eq!(verdict["findings"][0]["remedy"], json!("it was cut back to 0 bytes"));
 }
+
+#[test]
+fn verify_tells_of_records_that_have_rotted() {
+    let place = Place::new();
+    filled(&place);
+    let path = place.path("tus-data/records.redb");
+    let mut records = std::fs::read(&path).unwrap();
+    let at = records.windows(10).rposition(|bytes| bytes == b"a-complete").unwrap();
+    records[at] = b'A';
+    std::fs::write(&path, records).unwrap();
+    for arguments in [&["verify"][..], &["verify", "--repair"]] {
+        let run = place.run(arguments, &[]);
+        assert_eq!((run.status, run.stdout.as_str()), (Some(1), ""), "{run:?}");
+        assert!(run.stderr.contains("are damaged"), "{run:?}");
+        assert!(run.stderr.contains("restore the directory from a backup"), "{run:?}");
+    }
+}

@@ -6,7 +6,7 @@ use tempfile::tempdir;
 use tus_proto::Completion;
 
 use super::harness::{commit, id, options, record};
-use crate::{Change, Durability, Finding, OpenError, Store};
+use crate::{Change, Durability, Finding, OpenError, Options, Store};
 
 fn open(dir: &Path, durability: Durability) -> Result<Store, OpenError> {
     Store::open(dir, &options(durability))
@@ -128,4 +128,35 @@ fn a_store_of_another_format_is_refused_and_told() {
             assert!(text.contains(&format!("version {format}")) && text.contains("open it with"), "{text}");
         }
     }
+}
+
+/// A disk that hands out other bytes than it was given, without a word of it.
+#[test]
+fn a_page_that_has_rotted_is_told_when_the_records_are_checked() {
+    const PAGE: usize = 4096;
+    let dir = tempdir().unwrap();
+    let store = open(dir.path(), Durability::Strict).unwrap();
+    for at in 0..100 {
+        let made = store.commit(&[Change::Create(record(&format!("upload-{at}"), Some(5)))]);
+        assert_eq!(made, [Completion::Created]);
+    }
+    drop(store);
+    let path = dir.path().join("records.redb");
+    let sound = fs::read(&path).unwrap();
+    let checked = Options { check: true, ..options(Durability::Strict) };
+    let mut told = 0;
+    for page in 1..sound.len() / PAGE {
+        let mut rotten = sound.clone();
+        rotten[page * PAGE + 40..page * PAGE + 60].fill(0x5a);
+        fs::write(&path, &rotten).unwrap();
+        match Store::open_existing(dir.path(), &checked) {
+            Err(OpenError::Corrupt { what, .. }) => told += u32::from(!what.is_empty()),
+            // Nothing is in that page.
+            Ok(store) => assert_eq!(store.list(None, 1000).unwrap().len(), 100, "page {page}"),
+            Err(other) => panic!("page {page}: {other}"),
+        }
+    }
+    assert!(told > 2, "{told} pages of {} were missed", sound.len() / PAGE);
+    fs::write(&path, &sound).unwrap();
+    assert_eq!(Store::open_existing(dir.path(), &checked).unwrap().verify().unwrap(), []);
 }
