@@ -73,14 +73,14 @@ impl Store {
         if steps.is_empty() {
             return Ok(completions);
         }
-        let indices: Vec<usize> = steps.iter().map(|(index, _)| *index).collect();
+        let first = steps.first().map_or(0, |(index, _)| *index);
         let steps: Vec<Step> = steps.into_iter().map(|(_, step)| step).collect();
         if let Err(failure) = self.conclude(writer, database, txn, &steps, effects) {
-            for index in indices {
-                if let Some(completion) = completions.get_mut(index) {
-                    *completion = Completion::Failed(failure);
-                }
-            }
+            // Whoever was refused behind the first of them may have been told of what it would have made.
+            completions
+                .iter_mut()
+                .skip(first)
+                .for_each(|completion| *completion = Completion::Failed(failure));
         } else {
             self.finals_finished.fetch_add(finals, Ordering::Relaxed);
         }

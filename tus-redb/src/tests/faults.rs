@@ -237,3 +237,26 @@ fn a_sweep_goes_on_by_itself_when_the_disk_is_well_again() {
     }
     assert!(failures > 0, "no look into the index has failed");
 }
+
+#[test]
+fn nobody_is_refused_for_what_was_not_committed() {
+    for durability in [Durability::Strict, Durability::Eventual] {
+        let mut failures = 0;
+        for at in 0..20 {
+            let disk = SimDisk::new();
+            let store = open(&disk, durability);
+            let from = disk.calls() + at;
+            disk.fail(from..from + 1, Fault::Io);
+            let twice = || Change::Create(record("a", Some(5)));
+            let told = store.commit(&[Change::Forget { id: id("b") }, twice(), twice()]);
+            disk.heal();
+            let failed = Completion::Failed(Failure::Io);
+            if told[1..] == [failed.clone(), failed] {
+                failures += 1;
+            } else {
+                assert_eq!(told[1..], [Completion::Created, Completion::Exists], "{durability:?}, call {at}");
+            }
+        }
+        assert!(failures > 0, "{durability:?}: no call has failed");
+    }
+}
