@@ -5,6 +5,9 @@ use std::sync::Once;
 
 use tracing::{Event, Level, Metadata, Subscriber, span};
 
+#[cfg(test)]
+use crate::choice::Choice;
+
 pub mod exchange;
 pub mod headers;
 pub mod http1;
@@ -45,6 +48,23 @@ pub fn run(target: Target, data: &[u8]) {
         let _ = tracing::subscriber::set_global_default(NoErrors);
     });
     target(data);
+}
+
+/// Spoils an input somewhere behind its first `from` bytes, of which there must be more: changes a byte, takes one
+/// out, puts one of `inserts` in, or goes on as one of `seeds` does.
+#[cfg(test)]
+fn damage(choice: &mut Choice, data: &mut Vec<u8>, from: usize, inserts: &[u8], seeds: &[&str]) {
+    let at = from + choice.index(data.len() - from);
+    match choice.index(4) {
+        0 => data[at] = choice.below(256) as u8,
+        1 => drop(data.remove(at)),
+        2 => data.insert(at, choice.pick(inserts)),
+        _ => {
+            let other = choice.pick(seeds);
+            data.truncate(at);
+            data.extend_from_slice(&other.as_bytes()[choice.index(other.len())..]);
+        }
+    }
 }
 
 /// Listens to the log, and takes no errors.

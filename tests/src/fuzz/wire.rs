@@ -117,7 +117,7 @@ impl Write for Pipe {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::choice::Choice;
+    use crate::{choice::Choice, fuzz::damage};
 
     const SEEDS: [&str; 5] = [
         "PATCH /files/a?q HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhelloHEAD / HTTP/1.1\r\nHost: h\r\n\r\n",
@@ -142,17 +142,7 @@ mod tests {
         for _ in 0..20_000 {
             let mut data = choice.pick(&SEEDS).as_bytes().to_vec();
             for _ in 0..choice.index(4) {
-                let at = choice.index(data.len());
-                match choice.index(4) {
-                    0 => data[at] = choice.below(256) as u8,
-                    1 => drop(data.remove(at)),
-                    2 => data.insert(at, choice.pick(b"\r\n :,;0\t")),
-                    _ => {
-                        let other = choice.pick(&SEEDS);
-                        data.truncate(at);
-                        data.extend_from_slice(&other.as_bytes()[choice.index(other.len())..]);
-                    }
-                }
+                damage(&mut choice, &mut data, 0, b"\r\n :,;0\t", &SEEDS);
                 if data.is_empty() {
                     data.push(0);
                 }

@@ -282,7 +282,7 @@ fn record(id: &UploadId, offset: u64, length: Option<u64>, metadata: String) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::choice::Choice;
+    use crate::{choice::Choice, fuzz::damage};
 
     /// Heads as clients send them.
     const SEEDS: [&str; 11] = [
@@ -315,17 +315,7 @@ mod tests {
             }
             data.extend_from_slice(choice.pick(&SEEDS).as_bytes());
             for _ in 0..round % 5 {
-                let at = 2 + choice.index(data.len() - 2);
-                match choice.below(4) {
-                    0 => data[at] = choice.below(256) as u8,
-                    1 => drop(data.remove(at)),
-                    2 => data.insert(at, choice.pick(b"\n ,;:=/\"0-")),
-                    _ => {
-                        let other = choice.pick(&SEEDS);
-                        data.truncate(at);
-                        data.extend_from_slice(&other.as_bytes()[choice.index(other.len())..]);
-                    }
-                }
+                damage(&mut choice, &mut data, 2, b"\n ,;:=/\"0-", &SEEDS);
                 if data.len() == 2 {
                     data.push(b'*');
                 }
