@@ -1,6 +1,7 @@
 //! The lock service of a single process, pure: calls go in, events come out, one deadline.
 
 use alloc::{
+    boxed::Box,
     collections::{BTreeMap, BTreeSet, VecDeque},
     vec::Vec,
 };
@@ -40,6 +41,13 @@ pub struct LockTable {
 #[derive(Debug, Default)]
 struct Entry {
     holder: Option<Holder>,
+    /// There only while there is somebody, and boxed: most uploads have a writer and nobody else.
+    others: Option<Box<Others>>,
+}
+
+/// Who else has to do with an upload.
+#[derive(Debug, Default)]
+struct Others {
     waiters: VecDeque<Waiter>,
     /// Holders whose grant ran out and who have not released yet: they may still be writing.
     lost: Vec<Owner>,
@@ -52,18 +60,31 @@ struct Entry {
 }
 
 impl Entry {
+    fn is_free(&self) -> bool {
+        self.holder.is_none() && self.others.is_none()
+    }
+
     /// Sees that the entry is looked at when its holder's time, or a waiter's, is over. A holder that nobody
-    /// waits for may take its time.
+    /// waits for may take its time. Forgets the others where there are none.
     fn schedule(&mut self, key: &UploadId, wakes: &mut BTreeSet<(Instant, UploadId)>) {
-        let expires = self.holder.as_ref().filter(|_| !self.waiters.is_empty()).map(|holder| holder.expires);
-        let wake = self.waiters.iter().map(|waiter| waiter.until).chain(expires).min();
-        if wake == self.wake {
-            return;
+        let Some(others) = &mut self.others else { return };
+        let expires =
+            self.holder.as_ref().filter(|_| !others.waiters.is_empty()).map(|holder| holder.expires);
+        let wake = others.waiters.iter().map(|waiter| waiter.until).chain(expires).min();
+        if wake != others.wake {
+            if let Some(old) = core::mem::replace(&mut others.wake, wake) {
+                wakes.remove(&(old, key.clone()));
+            }
+            wakes.extend(wake.map(|at| (at, key.clone())));
         }
-        if let Some(old) = core::mem::replace(&mut self.wake, wake) {
-            wakes.remove(&(old, key.clone()));
-        }
-        wakes.extend(wake.map(|at| (at, key.clone())));
+        self.others.take_if(|others| others.are_gone());
+    }
+}
+
+impl Others {
+    fn are_gone(&self) -> bool {
+        let heads = self.asking || !self.asked.is_empty() || !self.asking_next.is_empty();
+        self.waiters.is_empty() && self.lost.is_empty() && !heads
     }
 }
 
@@ -80,6 +101,21 @@ struct Waiter {
     offset: Option<u64>,
     until: Instant,
     ttl: core::time::Duration,
+}
+
+impl Waiter {
+    /// Its turn has come.
+    fn granted(
+        self,
+        now: Instant,
+        fresh: bool,
+        next_fence: &mut Fence,
+        events: &mut VecDeque<(Owner, LockEvent)>,
+    ) -> Holder {
+        let fence = core::mem::replace(next_fence, Fence(next_fence.0 + 1));
+        events.push_back((self.owner, LockEvent::Reply(self.op, LockReply::Granted { fence, fresh })));
+        Holder { owner: self.owner, expires: now.after(self.ttl) }
+    }
 }
 
 impl LockTable {
@@ -126,8 +162,8 @@ impl LockTable {
                 return;
             }
             if let Some((_, key)) = self.wakes.pop_first() {
-                if let Some(entry) = self.entries.get_mut(&key) {
-                    entry.wake = None;
+                if let Some(others) = self.entries.get_mut(&key).and_then(|entry| entry.others.as_mut()) {
+                    others.wake = None;
                 }
                 self.settle(now, key);
             }
@@ -145,10 +181,14 @@ impl LockTable {
 
     fn acquire(&mut self, now: Instant, key: UploadId, waiter: Waiter) {
         let entry = self.entries.entry(key.clone()).or_default();
+        if entry.is_free() {
+            entry.holder = Some(waiter.granted(now, false, &mut self.next_fence, &mut self.events));
+            return;
+        }
         if let Some(holder) = &entry.holder {
             self.events.push_back((holder.owner, LockEvent::Yield(waiter.offset)));
         }
-        entry.waiters.push_back(waiter);
+        entry.others.get_or_insert_default().waiters.push_back(waiter);
         self.settle(now, key);
     }
 
@@ -164,10 +204,12 @@ impl LockTable {
 
     fn release(&mut self, now: Instant, key: UploadId, owner: Owner) {
         let Some(entry) = self.entries.get_mut(&key) else { return };
-        entry.lost.retain(|lost| *lost != owner);
-        entry.waiters.retain(|waiter| waiter.owner != owner);
-        entry.asked.retain(|(head, _)| *head != owner);
-        entry.asking_next.retain(|(head, _)| *head != owner);
+        if let Some(others) = &mut entry.others {
+            others.lost.retain(|lost| *lost != owner);
+            others.waiters.retain(|waiter| waiter.owner != owner);
+            others.asked.retain(|(head, _)| *head != owner);
+            others.asking_next.retain(|(head, _)| *head != owner);
+        }
         if entry.holder.as_ref().is_some_and(|holder| holder.owner == owner) {
             entry.holder = None;
         }
@@ -178,53 +220,53 @@ impl LockTable {
     /// grants it to the first in the queue if it is free, sends away those who have waited long enough.
     fn settle(&mut self, now: Instant, key: UploadId) {
         let Some(entry) = self.entries.get_mut(&key) else { return };
-        let expired = entry.holder.as_ref().is_some_and(|holder| holder.expires <= now);
-        if let Some(holder) = entry.holder.take_if(|_| expired && !entry.waiters.is_empty()) {
-            entry.lost.push(holder.owner);
-            self.events.push_back((holder.owner, LockEvent::Lost));
-        }
-        if entry.holder.is_none() {
-            // Nobody is left who could checkpoint: what is committed is the truth.
-            let heads = entry.asked.drain(..).chain(entry.asking_next.drain(..));
-            self.events.extend(heads.map(|(head, op)| (head, LockEvent::Reply(op, LockReply::Checkpointed))));
-            if let Some(next) = entry.waiters.pop_front() {
-                let (fence, fresh) = (self.next_fence, !entry.lost.is_empty());
-                self.next_fence = Fence(fence.0 + 1);
-                self.events
-                    .push_back((next.owner, LockEvent::Reply(next.op, LockReply::Granted { fence, fresh })));
-                let expires = now.after(next.ttl);
-                entry.holder = Some(Holder { owner: next.owner, expires });
-                entry.asking = false;
-                if let Some(waiter) = entry.waiters.front() {
-                    self.events.push_back((next.owner, LockEvent::Yield(waiter.offset)));
+        if let Some(others) = &mut entry.others {
+            let expired = entry.holder.as_ref().is_some_and(|holder| holder.expires <= now);
+            if let Some(holder) = entry.holder.take_if(|_| expired && !others.waiters.is_empty()) {
+                others.lost.push(holder.owner);
+                self.events.push_back((holder.owner, LockEvent::Lost));
+            }
+            if entry.holder.is_none() {
+                // Nobody is left who could checkpoint: what is committed is the truth.
+                let heads = others.asked.drain(..).chain(others.asking_next.drain(..));
+                let told = LockReply::Checkpointed;
+                self.events.extend(heads.map(|(head, op)| (head, LockEvent::Reply(op, told))));
+                others.asking = false;
+                if let Some(next) = others.waiters.pop_front() {
+                    let (owner, fresh) = (next.owner, !others.lost.is_empty());
+                    entry.holder = Some(next.granted(now, fresh, &mut self.next_fence, &mut self.events));
+                    if let Some(waiter) = others.waiters.front() {
+                        self.events.push_back((owner, LockEvent::Yield(waiter.offset)));
+                    }
                 }
             }
+            others.waiters.retain(|waiter| {
+                let waits = waiter.until > now;
+                if !waits {
+                    let event = LockEvent::Reply(waiter.op, LockReply::TimedOut);
+                    self.events.push_back((waiter.owner, event));
+                }
+                waits
+            });
+            entry.schedule(&key, &mut self.wakes);
         }
-        entry.waiters.retain(|waiter| {
-            let waits = waiter.until > now;
-            if !waits {
-                self.events.push_back((waiter.owner, LockEvent::Reply(waiter.op, LockReply::TimedOut)));
-            }
-            waits
-        });
-        entry.schedule(&key, &mut self.wakes);
-        if entry.holder.is_none() && entry.waiters.is_empty() && entry.lost.is_empty() {
+        if entry.is_free() {
             self.entries.remove(&key);
         }
     }
 
     fn checkpoint(&mut self, key: &UploadId, head: Owner, op: OpId) {
-        match self
-            .entries
-            .get_mut(key)
-            .and_then(|entry| entry.holder.as_ref().map(|h| h.owner).zip(Some(entry)))
-        {
+        let held = self.entries.get_mut(key).and_then(|entry| {
+            let holder = entry.holder.as_ref()?.owner;
+            Some((holder, entry.others.get_or_insert_default()))
+        });
+        match held {
             None => self.reply(head, op, LockReply::Checkpointed),
             // A checkpoint under way may have begun before the bytes this HEAD asks about arrived.
-            Some((_, entry)) if entry.asking => entry.asking_next.push((head, op)),
-            Some((holder, entry)) => {
-                entry.asked.push((head, op));
-                entry.asking = true;
+            Some((_, others)) if others.asking => others.asking_next.push((head, op)),
+            Some((holder, others)) => {
+                others.asked.push((head, op));
+                others.asking = true;
                 self.events.push_back((holder, LockEvent::Checkpoint));
             }
         }
@@ -235,13 +277,15 @@ impl LockTable {
         if entry.holder.as_ref().is_none_or(|holder| holder.owner != owner) {
             return;
         }
-        let done = core::mem::replace(&mut entry.asked, core::mem::take(&mut entry.asking_next));
-        entry.asking = !entry.asked.is_empty();
-        if entry.asking {
+        let Some(others) = &mut entry.others else { return };
+        let done = core::mem::replace(&mut others.asked, core::mem::take(&mut others.asking_next));
+        others.asking = !others.asked.is_empty();
+        if others.asking {
             self.events.push_back((owner, LockEvent::Checkpoint));
         }
         self.events
             .extend(done.into_iter().map(|(head, op)| (head, LockEvent::Reply(op, LockReply::Checkpointed))));
+        entry.schedule(key, &mut self.wakes);
     }
 }
 
@@ -366,6 +410,21 @@ mod tests {
             assert_eq!(table.deadline(), None);
         }
         assert!(table.is_empty());
+    }
+
+    #[test]
+    fn a_writer_that_is_alone_again_is_all_that_is_remembered() {
+        let mut table = LockTable::new(Fence(0));
+        let alone = |table: &LockTable| table.entries.values().all(|entry| entry.others.is_none());
+        table.call(at(0), Owner(1), OP, acquire(Some(0)));
+        assert!(alone(&table));
+        table.call(at(0), Owner(8), OP, LockCall::Checkpoint { key: key() });
+        assert!(!alone(&table));
+        table.call(at(0), Owner(1), OP, LockCall::Checkpointed { key: key() });
+        assert!(alone(&table));
+        table.call(at(0), Owner(2), OP, acquire(Some(0)));
+        table.timeout(at(5));
+        assert!(alone(&table) && !table.is_empty());
     }
 
     #[test]

@@ -270,7 +270,18 @@ impl Conn {
         let taken = before - input.len();
         self.current.body_begun |= taken > 0;
         self.body_progressed(now, taken as u64);
+        if matches!(piece, Ok(None)) {
+            self.await_body();
+        }
         piece.map_err(|_| Code::BadRequest)
+    }
+
+    /// The next byte of the body may be long in coming. Where it has a length it has no lines, and the buffer of the
+    /// head is given back: thousands may be waited for.
+    fn await_body(&mut self) {
+        if let Body::Length(_) = self.current.body {
+            self.section = Section::default();
+        }
     }
 
     /// Forgets the rest of a body behind its answer; then the next request may come.
@@ -324,6 +335,7 @@ impl Conn {
             self.current.body_begun = true;
             self.current.body.moved(count);
             self.body_progressed(now, count);
+            self.await_body();
         }
     }
 
@@ -366,7 +378,10 @@ impl Conn {
         self.beside = response::write(&mut self.output, answer, current.to_head, persistence);
         self.phase = Phase::Answered(then);
         self.timer = Timer::start(Reason::Response, now, self.settings.response_timeout);
-        if !current.body_begun {
+        if self.beside > 0 {
+            // A long while may pass until the next head.
+            self.section = Section::default();
+        } else if !current.body_begun {
             self.section.clear();
         }
     }

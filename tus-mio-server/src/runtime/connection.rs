@@ -84,8 +84,8 @@ pub(super) struct Request {
     /// The hook that the exchange waits for.
     pub asked: Option<Asked>,
     pub begun: Instant,
-    /// For the log: method, target, and the client's own id for the request.
-    pub label: Label,
+    /// For the log, where it is told of each request.
+    pub label: Option<Box<Label>>,
 }
 
 /// The Append that follows once its new extent is in the record.
@@ -101,7 +101,7 @@ pub(super) struct Opening {
 }
 
 /// What a log line calls a request.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Label {
     pub method: String,
     pub target: String,

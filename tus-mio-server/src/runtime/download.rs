@@ -23,7 +23,7 @@ const UNSENT: u32 = 256 << 10;
 #[derive(Debug)]
 pub(super) struct Download {
     /// None while a worker has it.
-    source: Option<Source>,
+    source: Option<Box<Source>>,
     /// The next byte to be sent.
     at: u64,
 }
@@ -45,8 +45,7 @@ impl EventLoop {
     /// The answer was given: what it bears follows it.
     pub(super) fn begin_download(&self, connection: &mut Connection, response: &Response) {
         let Body::Upload { from, .. } = response.content() else { return };
-        let source =
-            connection.request.as_mut().and_then(|request| request.source.take()).map(|source| *source);
+        let source = connection.request.as_mut().and_then(|request| request.source.take());
         limit_unsent(connection);
         connection.download = Some(Box::new(Download { source, at: *from }));
     }

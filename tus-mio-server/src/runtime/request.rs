@@ -54,7 +54,7 @@ impl EventLoop {
     }
 
     /// The exchange for a request, or the answer where the server gives it by itself.
-    fn take_up(&mut self, head: &Head<'_>) -> Result<(Exchange, Label, Framing), Response> {
+    fn take_up(&mut self, head: &Head<'_>) -> Result<(Exchange, Option<Box<Label>>, Framing), Response> {
         if let Some(response) = self.own_answer(head) {
             return Err(response);
         }
@@ -64,7 +64,7 @@ impl EventLoop {
             self.refusal(Code::InternalServerError)
         })?;
         let debug = tracing::enabled!(tracing::Level::DEBUG);
-        let label = if debug { Label::of(head.method, head.target) } else { Label::default() };
+        let label = debug.then(|| Box::new(Label::of(head.method, head.target)));
         let exchange = Exchange::new(self.shared.protocol.clone(), head, entropy, self.now);
         Ok((exchange, label, head.framing))
     }
@@ -132,9 +132,7 @@ impl EventLoop {
         self.shared.metrics.answered(response.status());
         connection.http.respond(self.now.monotonic, response);
         self.begin_download(connection, response);
-        if let Some(Request { label, begun, .. }) = connection.request.as_deref()
-            && !label.method.is_empty()
-        {
+        if let Some(Request { label: Some(label), begun, .. }) = connection.request.as_deref() {
             let micros = self.now.monotonic.since(*begun).as_micros();
             let id = response.header("X-Request-ID").unwrap_or_default();
             tracing::debug!(
@@ -236,7 +234,7 @@ impl EventLoop {
         let entry = committer::Entry { loop_index: self.index, owner: request.owner, op, change };
         match syncer {
             Some(syncer) => {
-                let finish_at = finish.then_some(to);
+                let (finish_at, entry) = (finish.then_some(to), Box::new(entry));
                 self.shared.workers.submit(Job::Sync { syncer, finish_at, entry });
             }
             None => self.shared.committer.submit(entry),

@@ -14,7 +14,7 @@ const BUFFER: usize = 64 << 10;
 /// What became of a stretch of a download.
 #[derive(Debug)]
 pub(crate) struct Sent {
-    pub source: Source,
+    pub source: Box<Source>,
     /// How many bytes the socket took.
     pub count: u64,
     pub end: SendEnd,
@@ -36,13 +36,13 @@ pub(crate) enum SendEnd {
 /// A stretch of a download that is not sent yet.
 #[derive(Debug)]
 pub(crate) struct ReadAhead {
-    pub source: Source,
+    pub source: Box<Source>,
     pub data: Vec<u8>,
     pub result: Result<(), Failure>,
 }
 
 /// Reads what is in an upload from `from` on into `data`, a buffer's worth, at most `limit`.
-pub(super) fn read_ahead(mut source: Source, from: u64, limit: u64, mut data: Vec<u8>) -> ReadAhead {
+pub(super) fn read_ahead(mut source: Box<Source>, from: u64, limit: u64, mut data: Vec<u8>) -> ReadAhead {
     data.resize(usize::try_from(limit).unwrap_or(BUFFER).min(BUFFER), 0);
     let result = match source.read_at(from, &mut data) {
         Ok(0) => Err(Failure::Io),
@@ -57,7 +57,13 @@ pub(super) fn read_ahead(mut source: Source, from: u64, limit: u64, mut data: Ve
 
 /// Sends what is in an upload from `from` up to `to`, or as much of it as the socket takes. `buffer` is made
 /// large enough when it is needed.
-pub(super) fn send(socket: &Socket, mut source: Source, from: u64, to: u64, buffer: &mut Vec<u8>) -> Sent {
+pub(super) fn send(
+    socket: &Socket,
+    mut source: Box<Source>,
+    from: u64,
+    to: u64,
+    buffer: &mut Vec<u8>,
+) -> Sent {
     let mut at = from;
     let mut copy = false;
     let end = loop {
@@ -196,7 +202,7 @@ mod tests {
             peer.read_to_end(&mut read).unwrap();
             read
         });
-        let (mut source, mut at, to) = (store.open_source(id).unwrap(), 1, bytes.len() as u64 - 1);
+        let (mut source, mut at, to) = (Box::new(store.open_source(id).unwrap()), 1, bytes.len() as u64 - 1);
         let mut buffer = Vec::new();
         while at < to {
             let sent = send(&socket, source, at, to, &mut buffer);
@@ -226,7 +232,7 @@ mod tests {
         let bytes = bytes(32 << 20);
         let id = upload(&store, &bytes);
         let (socket, peer) = pair();
-        let source = store.open_source(&id).unwrap();
+        let source = Box::new(store.open_source(&id).unwrap());
         let sent = send(&socket, source, 0, bytes.len() as u64, &mut Vec::new());
         assert_eq!(sent.end, SendEnd::WouldBlock);
         assert!((1..bytes.len() as u64).contains(&sent.count));
@@ -243,7 +249,7 @@ mod tests {
         let disk = SimDisk::new();
         let store = Store::open_on(Arc::new(disk.clone()), &Options::default()).unwrap();
         let id = upload(&store, b"hello");
-        let source = store.open_source(&id).unwrap();
+        let source = Box::new(store.open_source(&id).unwrap());
         disk.fail(0..u64::MAX, Fault::Io);
         let (socket, _peer) = pair();
         let sent = send(&socket, source, 0, 5, &mut Vec::new());

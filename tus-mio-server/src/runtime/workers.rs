@@ -47,7 +47,7 @@ pub(crate) struct Address {
     pub connection: ConnectionId,
 }
 
-/// Something that may block.
+/// Something that may block. Thousands may be queued: what is large is boxed.
 #[derive(Debug)]
 pub(crate) enum Job {
     /// Moves at most `limit` bytes that are nothing but body from the socket to the store.
@@ -55,11 +55,11 @@ pub(crate) enum Job {
     /// Writes decoded body bytes.
     Write { to: Address, intake: Intake, data: Vec<u8> },
     /// Sends at most `limit` bytes of an upload, from this one on, to the socket.
-    Send { to: Address, socket: Arc<Socket>, source: Source, from: u64, limit: u64 },
+    Send { to: Address, socket: Arc<Socket>, source: Box<Source>, from: u64, limit: u64 },
     /// Reads a stretch of an upload, as much as `data` has room for, at most `limit`, for a loop that encrypts it.
-    Read { to: Address, source: Source, from: u64, limit: u64, data: Vec<u8> },
+    Read { to: Address, source: Box<Source>, from: u64, limit: u64, data: Vec<u8> },
     /// Brings data to the disk, then its record to the committer.
-    Sync { syncer: Syncer, finish_at: Option<u64>, entry: Entry },
+    Sync { syncer: Syncer, finish_at: Option<u64>, entry: Box<Entry> },
     /// Reads staged bytes back and hashes them.
     Digest {
         loop_index: usize,
@@ -235,7 +235,7 @@ impl Workers {
                     post(mailboxes, to.loop_index, Message::Read(to.connection, read));
                 }
                 Job::Sync { syncer, finish_at, entry } => match syncer.sync(finish_at) {
-                    Ok(()) => committer.submit(entry),
+                    Ok(()) => committer.submit(*entry),
                     Err(failure) => {
                         let failed = Completion::Failed(failure);
                         complete(mailboxes, entry.loop_index, entry.owner, entry.op, failed);

@@ -28,6 +28,8 @@ mod look;
 mod receive;
 mod reception;
 mod terminate;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use alloc::{boxed::Box, collections::VecDeque, string::String, sync::Arc};
@@ -158,7 +160,12 @@ impl Exchange {
 
     /// What is to be done next.
     pub fn poll(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        let output = self.outputs.pop_front();
+        if output.is_none() && matches!(self.state, State::Receiving(_)) {
+            // Long may the body take, and thousands may wait for theirs: no memory for what there is not.
+            self.outputs = VecDeque::new();
+        }
+        output
     }
 
     /// The next point in time at which the exchange wants an [`Input::Timeout`].

@@ -43,7 +43,7 @@ impl Exchange {
         self.outputs.push_back(Output::Continue);
         let (fence, fresh) = self.lease.grant();
         let (id, at, max) = (receiving.id.clone(), receiving.at, receiving.limit.bytes);
-        let digest = receiving.checksums.header.map(|checksum| checksum.algorithm);
+        let digest = receiving.checksums.header.as_ref().map(|checksum| checksum.algorithm);
         let op = self.store(Command::Append { id, fence, at, max, fresh, digest });
         Append::Open { op, stopping: false }
     }
@@ -76,7 +76,7 @@ impl Exchange {
         self.state = State::Receiving(receiving);
     }
 
-    fn read_back(&mut self, receiving: &mut Receiving, checksum: Checksum) {
+    fn read_back(&mut self, receiving: &mut Receiving, checksum: Box<Checksum>) {
         let (id, from, to) = (receiving.id.clone(), receiving.at, receiving.staged);
         let op = self.store(Command::Digest { id, from, to, algorithm: checksum.algorithm });
         receiving.settling = Some(Settling::Digest { op, checksum });
@@ -173,7 +173,7 @@ impl Exchange {
             (Append::Open { op: append, .. }, _) if *append == op => {
                 let (total, end) = match completion {
                     Completion::Appended { total, end, digest } => {
-                        receiving.digest = digest;
+                        receiving.digest = digest.map(Box::new);
                         (total, end)
                     }
                     Completion::Failed(failure) => (0, AppendEnd::Failed(failure)),

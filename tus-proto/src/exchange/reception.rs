@@ -73,8 +73,9 @@ pub(super) struct Receiving {
     pub declare: Option<u64>,
     pub limit: Limit,
     pub checksums: Checksums,
-    /// The digest of what the Append has staged, where the header names an algorithm.
-    pub digest: Option<Digest>,
+    /// The digest of what the Append has staged, where the header names an algorithm. Boxed, as every checksum here:
+    /// most bodies have none, and thousands may wait.
+    pub digest: Option<Box<Digest>>,
     /// The body is not what its checksum says, or its checksum is no good.
     pub refuted: Option<Code>,
     pub reply: Reply,
@@ -95,7 +96,7 @@ pub(super) struct Receiving {
     pub expires: Option<WallTime>,
     pub renew_at: Option<Instant>,
     /// What the staged bytes are to be read back for, once nothing else is under way.
-    pub unverified: Option<Checksum>,
+    pub unverified: Option<Box<Checksum>>,
     /// A HEAD waits for a commit of what is staged now.
     pub asked: bool,
     /// A newcomer waits, and would write at this offset.
@@ -133,7 +134,7 @@ pub(super) enum Settling {
     },
     Digest {
         op: OpId,
-        checksum: Checksum,
+        checksum: Box<Checksum>,
     },
 }
 
@@ -261,7 +262,7 @@ impl Receiving {
 
     /// What the body has to be verified against, now that it and its trailers are complete, where only reading
     /// it back can tell. Everything else is decided here.
-    pub(super) fn verify(&mut self, trailers: &Trailers, enabled: &[Algorithm]) -> Option<Checksum> {
+    pub(super) fn verify(&mut self, trailers: &Trailers, enabled: &[Algorithm]) -> Option<Box<Checksum>> {
         let checksum = match self.checksums.with_trailers(trailers, enabled) {
             Ok(checksum) => checksum?,
             Err(code) => {
@@ -270,8 +271,8 @@ impl Receiving {
             }
         };
         let nothing = self.staged == self.at;
-        let refuted = match self.digest {
-            Some(digest) => digest != checksum.digest,
+        let refuted = match &self.digest {
+            Some(digest) => **digest != checksum.digest,
             None if nothing => !checksum.matches_nothing(),
             // A checkpoint was told already: what it covers can't be taken back.
             None if self.tried > self.at => {

@@ -21,14 +21,14 @@ impl Exchange {
         if patch.offset != record.offset {
             return self.end(now, Some(Answer::Mismatch(record.offset)));
         }
-        match self.ready(&patch, &record) {
+        match self.ready(patch, &record) {
             Ok(receiving) => self.receive(now, receiving),
             Err(code) => self.end(now, Some(Answer::Failed(code))),
         }
     }
 
     /// Whether the body may come: completed, then the length rules, then the size limits.
-    fn ready(&self, patch: &Patch, record: &Record) -> Result<Receiving, Code> {
+    fn ready(&self, patch: Patch, record: &Record) -> Result<Receiving, Code> {
         let body = match self.framing {
             Framing::Length(bytes) => Some(bytes),
             Framing::Chunked => None,
@@ -36,7 +36,7 @@ impl Exchange {
         if record.is_complete() && body.is_some_and(|bytes| bytes > 0) {
             return Err(Code::UploadCompleted);
         }
-        let declared = self.declared(patch, record, body.unwrap_or(0))?;
+        let declared = self.declared(&patch, record, body.unwrap_or(0))?;
         let limit = match record.is_complete() {
             // A chunked body may still turn out to be empty.
             true => Limit { bytes: 0, code: Code::UploadCompleted },

@@ -1,5 +1,7 @@
 //! `Upload-Checksum`, in the header section or in the trailer.
 
+use alloc::boxed::Box;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::{members, single};
@@ -32,9 +34,10 @@ impl Checksum {
 }
 
 /// What a head says of its body's checksum.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Checksums {
-    pub header: Option<Checksum>,
+    /// Boxed: a digest is large, and most bodies have none.
+    pub header: Option<Box<Checksum>>,
     /// A trailer with one is announced.
     pub announced: bool,
 }
@@ -42,7 +45,7 @@ pub(crate) struct Checksums {
 impl Checksums {
     pub(crate) fn of(head: &Head<'_>, enabled: &[Algorithm]) -> Result<Self, Code> {
         let value = single(head, "Upload-Checksum").map_err(|_| Code::InvalidChecksum)?;
-        let header = value.map(|value| Checksum::parse(value, enabled)).transpose()?;
+        let header = value.map(|value| Checksum::parse(value, enabled)).transpose()?.map(Box::new);
         // A body with a length has no trailer: what announces one means nothing.
         let announced = head.framing == Framing::Chunked
             && members(head, "Trailer").any(|name| name.eq_ignore_ascii_case(b"Upload-Checksum"));
@@ -62,7 +65,7 @@ impl Checksums {
         &self,
         trailers: &Trailers,
         enabled: &[Algorithm],
-    ) -> Result<Option<Checksum>, Code> {
+    ) -> Result<Option<Box<Checksum>>, Code> {
         let mut values = trailers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("Upload-Checksum"));
         let trailer = values.next().map(|(_, value)| Checksum::parse(value, enabled)).transpose()?;
         for (_, value) in values {
@@ -70,11 +73,11 @@ impl Checksums {
                 return Err(Code::InvalidChecksum);
             }
         }
-        match (self.header, trailer) {
+        match (&self.header, trailer.map(Box::new)) {
             (None, None) if self.announced => Err(Code::InvalidChecksum),
             (Some(_), None) if self.announced => Err(Code::InvalidChecksum),
-            (Some(header), Some(trailer)) if header != trailer => Err(Code::InvalidChecksum),
-            (header, trailer) => Ok(header.or(trailer)),
+            (Some(header), Some(trailer)) if *header != trailer => Err(Code::InvalidChecksum),
+            (header, trailer) => Ok(trailer.or_else(|| header.clone())),
         }
     }
 }

@@ -164,6 +164,23 @@ fn large_buffers_are_given_back() {
 }
 
 #[test]
+fn who_is_waited_for_holds_no_buffers() {
+    for (input, moved) in [("", 0), ("a", 0), ("", 1)] {
+        let mut peer = Peer::by_hand();
+        peer.feed(post("Content-Length: 3\r\n", input));
+        peer.conn.moved(at(0), moved);
+        assert_eq!(peer.conn.section.capacity(), 0, "{input:?} {moved}");
+    }
+    let mut peer = Peer::by_hand();
+    peer.feed(GET);
+    let mut download = Response::new(200, WallTime::default());
+    download.set_upload(0, 1 << 20);
+    peer.conn.respond(at(0), &download);
+    peer.flush();
+    assert_eq!((peer.conn.section.capacity(), peer.conn.output.capacity()), (0, 0));
+}
+
+#[test]
 fn a_head_refused_in_its_middle_needs_no_more_of_it() {
     let mut peer = Peer::new();
     peer.feed("GET / HTTP/1.1\r\nHost: h\r\nA: b\n");
