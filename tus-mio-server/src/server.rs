@@ -21,6 +21,7 @@ use crate::{
     http1,
     listen::{Address, Inherited, Listener},
     locks::LockService,
+    network::Network,
     page::Page,
     paths::SettingsError,
     runtime::{
@@ -60,9 +61,12 @@ pub struct Settings {
     /// The most connections at once, at least 1; fewer where the process may not open two files for each. Default
     /// 4096.
     pub max_connections: usize,
-    /// The most connections from one address; 0 for no limit. Those of this machine (loopback, UNIX sockets) are not
-    /// counted. Default 0: behind a proxy elsewhere, all come from one.
+    /// The most connections from one address; 0 for no limit. Beyond it they are closed without a word. Default 0:
+    /// behind a proxy, all come from one.
     pub max_connections_per_address: usize,
+    /// Whose connections are not counted there: those of the proxies. UNIX sockets' never are. Default
+    /// [`Network::LOOPBACK`].
+    pub uncounted_addresses: Vec<Network>,
     /// How many bits of an IPv4 and of an IPv6 address tell one from another there. Default 32 and 64.
     pub address_prefixes: (u8, u8),
     /// How long requests may go on after a shutdown was asked for. Default 10 s.
@@ -112,6 +116,7 @@ impl Default for Settings {
             tls: None,
             max_connections: 4096,
             max_connections_per_address: 0,
+            uncounted_addresses: Network::LOOPBACK.into(),
             address_prefixes: (32, 64),
             shutdown_timeout: Duration::from_secs(10),
             cleanup_interval: Duration::from_secs(60),
@@ -326,7 +331,12 @@ fn limits(settings: &Settings) -> Limits {
     if all < wanted {
         tracing::warn!(wanted, possible = all, "the limit of open files allows fewer connections");
     }
-    Limits { all, each: settings.max_connections_per_address, prefixes: settings.address_prefixes }
+    Limits {
+        all,
+        each: settings.max_connections_per_address,
+        uncounted: settings.uncounted_addresses.clone(),
+        prefixes: settings.address_prefixes,
+    }
 }
 
 fn named(role: &str, index: usize) -> thread::Builder {

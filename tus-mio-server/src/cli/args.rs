@@ -250,10 +250,15 @@ pub(crate) struct ServeArgs {
     #[arg(value_parser = value::count(1_000_000), help_heading = "Resources")]
     pub(crate) max_connections: usize,
 
-    /// Connections open at once from one address; 0 for no limit. Those of this machine are not counted
+    /// Connections open at once from one address; 0 for no limit
     #[arg(long, env = "TUS_MAX_CONNECTIONS_PER_ADDRESS", value_name = "NUMBER", default_value = "0")]
     #[arg(value_parser = value::count_or_none(1_000_000), help_heading = "Resources")]
     pub(crate) max_connections_per_address: usize,
+
+    /// Addresses and networks whose connections are not counted there, proxies above all: a list, or none
+    #[arg(long, env = "TUS_UNCOUNTED_ADDRESSES", value_name = "LIST", default_value = "127.0.0.0/8,::1")]
+    #[arg(value_parser = value::networks, help_heading = "Resources")]
+    pub(crate) uncounted_addresses: value::Networks,
 
     /// How many bits of IPv4 and of IPv6 addresses tell one from another there
     #[arg(long, env = "TUS_ADDRESS_PREFIXES", value_name = "BITS,BITS", default_value = "32,64")]
@@ -403,6 +408,6 @@ mod tests {
             let by_parser = arg.get_action().takes_values() && !arg.get_default_values().is_empty();
             assert!(help.len() > 10 && by_hand != by_parser, "--{long}: {help}");
         }
-        assert_eq!(flags, 2 * 54 + 4 * 2 + 1);
+        assert_eq!(flags, 2 * 55 + 4 * 2 + 1);
     }
 }

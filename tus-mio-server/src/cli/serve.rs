@@ -94,6 +94,7 @@ fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
         workers: args.workers,
         max_connections: args.max_connections,
         max_connections_per_address: args.max_connections_per_address,
+        uncounted_addresses: args.uncounted_addresses.0.clone(),
         address_prefixes: args.address_prefixes,
         shutdown_timeout: args.shutdown_timeout,
         cleanup_interval: args.cleanup_interval,
@@ -260,6 +261,7 @@ mod tests {
             "--workers=5",
             "--max-connections=7",
             "--max-connections-per-address=3",
+            "--uncounted-addresses=10.0.0.0/8,2001:db8::7",
             "--address-prefixes=24,48",
         ]);
         let protocol = tus_proto::Config::builder()
@@ -312,6 +314,7 @@ mod tests {
             workers: 5,
             max_connections: 7,
             max_connections_per_address: 3,
+            uncounted_addresses: ["10.0.0.0/8", "2001:db8::7"].map(|text| text.parse().unwrap()).to_vec(),
             address_prefixes: (24, 48),
             shutdown_timeout: Duration::from_secs(60),
             cleanup_interval: Duration::from_secs(300),

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use tus_mio_server::{Address, AddressError};
+use tus_mio_server::{Address, AddressError, Network, NetworkError};
 use tus_proto::Algorithm;
 
 /// No size is larger: tus lengths are at most 2^63-1.
@@ -91,6 +91,18 @@ pub(crate) fn algorithms(text: &str) -> Result<Algorithms, String> {
         }
     }
     Ok(Algorithms(algorithms))
+}
+
+/// The networks of `--uncounted-addresses`, as one value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Networks(pub(crate) Vec<Network>);
+
+/// Addresses and networks separated by commas, or `none`.
+pub(crate) fn networks(text: &str) -> Result<Networks, String> {
+    let words = text.split(',').map(str::trim).filter(|_| text.trim() != "none");
+    let networks =
+        words.map(|word| word.parse().map_err(|error: NetworkError| format!("{word:?}: {error}; or none")));
+    networks.collect::<Result<_, _>>().map(Networks)
 }
 
 /// A duration: `30s`, `24h`, `500ms`, `1h30m`, or a bare `0`.
@@ -300,6 +312,18 @@ mod tests {
         assert_eq!((prefixes("32,128"), prefixes(" 0, 48 ")), (Ok((32, 128)), Ok((0, 48))));
         for bad in ["", "24", "33,64", "24,129", "-1,64", "24,48,1"] {
             assert!(prefixes(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn networks_are_a_list_or_none() {
+        let parsed = |text: &str| text.parse().expect("a network");
+        assert_eq!(networks("10.0.0.0/8, ::1"), Ok(Networks(vec![parsed("10.0.0.0/8"), parsed("::1")])));
+        assert_eq!(networks("127.0.0.0/8,::1"), Ok(Networks(Network::LOOPBACK.into())));
+        assert_eq!(networks(" none "), Ok(Networks(vec![])));
+        for (bad, word) in [("", "\"\""), ("::1,", "\"\""), ("::1,none", "\"none\""), ("::1,a", "\"a\"")] {
+            let error = networks(bad).expect_err(bad);
+            assert!(error.starts_with(word) && error.ends_with("; or none"), "{bad:?}: {error}");
         }
     }
 

@@ -1,19 +1,18 @@
 //! Who may connect: how many connections there may be, in all and from one address.
 
-use std::{
-    collections::HashMap,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    sync::Mutex,
-};
+use std::{collections::HashMap, net::IpAddr, sync::Mutex};
 
 use super::mailbox::lock;
+use crate::network::Network;
 
 /// How many connections there may be.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Limits {
     pub all: usize,
-    /// From one address; 0 for no limit. Those of this machine are not counted: they are its proxies.
+    /// From one address; 0 for no limit.
     pub each: usize,
+    /// Whose connections are not counted there.
+    pub uncounted: Vec<Network>,
     /// How many bits of an IPv4 and of an IPv6 address tell one from another.
     pub prefixes: (u8, u8),
 }
@@ -95,18 +94,10 @@ impl Admission {
 
     /// What it is counted under; none where it is not counted.
     fn counted(&self, peer: Option<IpAddr>) -> Option<IpAddr> {
-        let peer = peer.filter(|peer| self.limits.each > 0 && !peer.is_loopback())?;
-        let (v4, v6) = self.limits.prefixes;
-        Some(match peer {
-            IpAddr::V4(address) => {
-                let mask = u32::MAX.checked_shl(32 - u32::from(v4.min(32))).unwrap_or(0);
-                Ipv4Addr::from_bits(address.to_bits() & mask).into()
-            }
-            IpAddr::V6(address) => {
-                let mask = u128::MAX.checked_shl(128 - u32::from(v6.min(128))).unwrap_or(0);
-                Ipv6Addr::from_bits(address.to_bits() & mask).into()
-            }
-        })
+        let Limits { each, uncounted, prefixes: (v4, v6), .. } = &self.limits;
+        let peer = peer.filter(|peer| *each > 0 && !uncounted.iter().any(|near| near.contains(*peer)))?;
+        let bits = if peer.is_ipv4() { *v4 } else { *v6 };
+        Some(Network::of(peer, bits).address())
     }
 }
 
@@ -126,7 +117,7 @@ mod tests {
     use super::*;
 
     fn admission(all: usize, each: usize, prefixes: (u8, u8)) -> Admission {
-        Admission::new(Limits { all, each, prefixes })
+        Admission::new(Limits { all, each, uncounted: Network::LOOPBACK.into(), prefixes })
     }
 
     fn enter(admission: &Admission, peer: &str) -> Entry {
@@ -176,12 +167,27 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_is_not_counted_by_address() {
-        let admission = admission(9, 1, (32, 64));
-        for _ in 0..2 {
-            assert_eq!(admission.enter(None), Entry::Admitted);
-            assert_eq!(enter(&admission, "127.0.0.1"), Entry::Admitted);
-            assert_eq!(enter(&admission, "::1"), Entry::Admitted);
+    fn who_is_not_to_be_counted_is_not() {
+        let admission = |uncounted: &[&str]| {
+            let uncounted = uncounted.iter().map(|text| text.parse().unwrap()).collect();
+            Admission::new(Limits { all: 9, each: 1, uncounted, prefixes: (32, 64) })
+        };
+        for (uncounted, peer, counted) in [
+            (&["127.0.0.0/8", "::1"][..], "127.0.0.1", false),
+            (&["127.0.0.0/8", "::1"], "::1", false),
+            (&["127.0.0.0/8", "::1"], "10.1.2.3", true),
+            (&["10.0.0.0/8"], "10.1.2.3", false),
+            (&["10.0.0.0/8"], "127.0.0.1", true),
+            (&[], "127.0.0.1", true),
+            (&[], "::1", true),
+        ] {
+            let admission = admission(uncounted);
+            assert_eq!(enter(&admission, peer), Entry::Admitted);
+            let expected = if counted { Entry::TooMany } else { Entry::Admitted };
+            assert_eq!(enter(&admission, peer), expected, "{peer} {uncounted:?}");
         }
+        // A UNIX socket.
+        let admission = admission(&[]);
+        assert_eq!([admission.enter(None), admission.enter(None)], [Entry::Admitted; 2]);
     }
 }

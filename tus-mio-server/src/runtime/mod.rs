@@ -124,7 +124,7 @@ impl Shared {
             workers: Workers::new(),
             committer: Committer::new(),
             buffers: 1,
-            admission: Admission::new(Limits { all: 1, each: 0, prefixes: (32, 64) }),
+            admission: Admission::new(Limits { all: 1, each: 0, uncounted: Vec::new(), prefixes: (32, 64) }),
             tls: None,
             shutdown_timeout: Duration::ZERO,
             cleanup_interval: Duration::from_secs(60),
