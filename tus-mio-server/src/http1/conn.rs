@@ -46,12 +46,10 @@ pub(super) enum Phase {
     Request,
     /// The answer is in the output, but for an upload that it bears.
     Answered(Then),
-    /// The answer is sent; what still comes is forgotten, at most so much.
-    Linger {
-        left: u64,
-        /// The write side is shut.
-        shut: bool,
-    },
+    /// The answer is sent, and the write side is to be shut; what still comes is forgotten, at most so much.
+    Farewell { left: u64 },
+    /// The same, and the write side is shut.
+    Linger { left: u64 },
     /// Over.
     Closed,
 }
@@ -175,11 +173,11 @@ impl Conn {
                 *input = &[];
                 None
             }
-            Phase::Linger { left, shut } => {
-                let left = left.checked_sub(input.len() as u64);
+            Phase::Farewell { ref mut left } | Phase::Linger { ref mut left } => {
+                let rest = left.checked_sub(input.len() as u64);
                 *input = &[];
-                match left {
-                    Some(left) => self.phase = Phase::Linger { left, shut },
+                match rest {
+                    Some(rest) => *left = rest,
                     None => self.close(),
                 }
                 None

@@ -27,8 +27,9 @@ pub(super) enum Timer {
     Off,
     /// It expires at `at`.
     Running { reason: Reason, at: Instant },
-    /// Stopped with this much left, because it is we who are not reading the body, or not sending the answer.
-    Frozen { reason: Reason, left: Duration },
+    /// Stopped with so many microseconds left, because it is we who are not reading the body, or not sending the
+    /// answer.
+    Frozen { reason: Reason, left: u64 },
 }
 
 impl Timer {
@@ -46,11 +47,11 @@ impl Timer {
     /// `count` bytes of a body buy a second for each `rate` of them, until at most `most` from now; without a
     /// rate, all of that.
     pub(super) fn extend(&mut self, now: Instant, count: u64, rate: u64, most: Duration) {
-        let micros = count.saturating_mul(1_000_000).checked_div(rate);
-        let time = micros.map_or(most, Duration::from_micros);
+        let bought = count.saturating_mul(1_000_000).checked_div(rate);
+        let time = bought.map_or(most, Duration::from_micros);
         match self {
             Self::Running { at, .. } => *at = at.after(time).min(now.after(most)),
-            Self::Frozen { left, .. } => *left = left.saturating_add(time).min(most),
+            Self::Frozen { left, .. } => *left = left.saturating_add(micros(time)).min(micros(most)),
             Self::Off => {}
         }
     }
@@ -67,14 +68,18 @@ impl Timer {
         if let Self::Running { reason: running, at } = *self
             && running == reason
         {
-            *self = Self::Frozen { reason, left: at.since(now) };
+            *self = Self::Frozen { reason, left: micros(at.since(now)) };
         }
     }
 
     /// Runs on, if it was stopped.
     pub(super) fn thaw(&mut self, now: Instant) {
         if let Self::Frozen { reason, left } = *self {
-            *self = Self::start(reason, now, left);
+            *self = Self::start(reason, now, Duration::from_micros(left));
         }
     }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

@@ -13,7 +13,7 @@ impl Conn {
     /// Whether the socket should be read for more input. Beyond it the driver has its own reasons not to.
     pub fn wants_read(&self) -> bool {
         match self.phase {
-            Phase::Head | Phase::Linger { .. } => true,
+            Phase::Head | Phase::Farewell { .. } | Phase::Linger { .. } => true,
             Phase::Request => !self.ended && !self.current.broken && !self.current.body.is_done(),
             Phase::Answered(Then::Next { .. }) => !self.ended && !self.current.body.is_done(),
             Phase::Answered(Then::Linger) | Phase::Closed => false,
@@ -81,13 +81,13 @@ impl Conn {
     /// Whether the write side should be shut down now: the answer is sent, and the connection ends with it. A
     /// plain close would lose the answer to a reset, if input is unread (RFC 9112 section 9.6).
     pub fn wants_shutdown_write(&self) -> bool {
-        matches!(self.phase, Phase::Linger { shut: false, .. })
+        matches!(self.phase, Phase::Farewell { .. })
     }
 
     /// The write side was shut down.
     pub fn write_shut(&mut self) {
-        if let Phase::Linger { shut, .. } = &mut self.phase {
-            *shut = true;
+        if let Phase::Farewell { left } = self.phase {
+            self.phase = Phase::Linger { left };
         }
     }
 
@@ -117,7 +117,7 @@ impl Conn {
                 self.settle(now);
                 if self.is_closed() { Eof::Closed } else { Eof::Complete }
             }
-            Phase::Head | Phase::Linger { .. } | Phase::Closed => {
+            Phase::Head | Phase::Farewell { .. } | Phase::Linger { .. } | Phase::Closed => {
                 self.close();
                 Eof::Closed
             }
@@ -219,7 +219,7 @@ impl Conn {
             // Nothing can come any more, so nothing can be unread.
             Then::Linger if self.ended => self.close(),
             Then::Linger => {
-                self.phase = Phase::Linger { left: self.settings.linger_bytes, shut: false };
+                self.phase = Phase::Farewell { left: self.settings.linger_bytes };
                 self.timer = Timer::start(Reason::Linger, now, self.settings.linger_timeout);
                 // Nothing is said or understood any more: thousands may linger, and each with as little as can be.
                 self.section = Section::default();

@@ -131,14 +131,13 @@ impl EventLoop {
             http.shutdown_within(self.now.monotonic, WELCOME);
         }
         let since = self.now.monotonic;
-        let tls = accepted.peer.and(self.shared.tls.as_ref()).map(|tls| tls.session());
+        let until = since.after(self.shared.http.head_timeout);
+        let tls = accepted.peer.and(self.shared.tls.as_ref()).map(|tls| tls.session(until));
         let mut connection = Box::new(Connection::new(id, accepted, http, since));
         match tls {
             None => {}
             Some(None) => connection.give_up(),
-            Some(Some(session)) => {
-                connection.secure(session, since.after(self.shared.http.head_timeout));
-            }
+            Some(Some(session)) => connection.tls = Some(Box::new(session)),
         }
         self.slots[slot as usize].connection = Some(connection);
         self.with_connection(id, |_, _| {});

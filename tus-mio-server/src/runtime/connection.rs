@@ -35,8 +35,6 @@ pub(super) struct Connection {
     pub peer: Option<IpAddr>,
     /// Between the socket and `http`, on a TLS connection.
     pub tls: Option<Box<Session>>,
-    /// When its handshake must be over.
-    handshake_until: Option<Instant>,
     pub http: Conn,
     /// What was read and `http` has not taken yet.
     pub unread: Unread,
@@ -123,7 +121,6 @@ impl Connection {
             socket: Arc::new(accepted.socket),
             peer: accepted.peer,
             tls: None,
-            handshake_until: None,
             http,
             unread: Unread::default(),
             served: false,
@@ -143,15 +140,9 @@ impl Connection {
         }
     }
 
-    /// The connection is TLS; its handshake must be over by then.
-    pub(super) fn secure(&mut self, session: Session, until: Instant) {
-        self.tls = Some(Box::new(session));
-        self.handshake_until = Some(until);
-    }
-
     /// When the handshake must be over; none where it is.
     pub(super) fn handshake_until(&self) -> Option<Instant> {
-        self.handshake_until.filter(|_| self.tls.as_ref().is_some_and(|tls| tls.is_handshaking()))
+        self.tls.as_ref().and_then(|tls| tls.handshake_until())
     }
 
     /// How long its next request is waited for where the server would rather end it: one that has just connected
@@ -274,5 +265,16 @@ impl Connection {
         self.readable = false;
         self.unread = Unread::default();
         self.http.reset();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_of_connections_may_wait() {
+        assert!(size_of::<Connection>() <= 312, "{}", size_of::<Connection>());
+        assert!(size_of::<Request>() <= 560, "{}", size_of::<Request>());
     }
 }

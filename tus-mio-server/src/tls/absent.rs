@@ -2,6 +2,8 @@
 
 use std::io;
 
+use tus_proto::Instant;
+
 use super::{TlsError, TlsFiles};
 use crate::runtime::Socket;
 
@@ -22,7 +24,7 @@ impl Acceptor {
         match *self {}
     }
 
-    pub(crate) fn session(&self) -> Option<Session> {
+    pub(crate) fn session(&self, _: Instant) -> Option<Session> {
         match *self {}
     }
 }
@@ -33,7 +35,7 @@ impl Session {
         match *self {}
     }
 
-    pub(crate) fn is_handshaking(&self) -> bool {
+    pub(crate) fn handshake_until(&self) -> Option<Instant> {
         match *self {}
     }
 

@@ -15,6 +15,7 @@ use rustls::{
         pem::{Error as PemError, PemObject},
     },
 };
+use tus_proto::Instant;
 
 use super::{TlsError, TlsFiles};
 use crate::runtime::Socket;
@@ -46,12 +47,12 @@ impl Acceptor {
         Ok(())
     }
 
-    /// For one connection; none where rustls does not give one.
-    pub(crate) fn session(&self) -> Option<Session> {
+    /// For one connection, whose handshake must be over by then; none where rustls does not give one.
+    pub(crate) fn session(&self, until: Instant) -> Option<Session> {
         let config = self.config.read().unwrap_or_else(PoisonError::into_inner).clone();
         let tls = ServerConnection::new(config);
         let tls = tls.inspect_err(|error| tracing::error!(%error, "a connection gets no TLS")).ok()?;
-        Some(Session { tls, greeting: 0, pending: 0, closed: false })
+        Some(Session { tls, until, greeting: 0, pending: 0, closed: false })
     }
 }
 
@@ -92,6 +93,8 @@ fn why(error: &PemError) -> String {
 #[derive(Debug)]
 pub(crate) struct Session {
     tls: ServerConnection,
+    /// When its handshake must be over.
+    until: Instant,
     /// How many bytes were read before the handshake was over.
     greeting: usize,
     /// How many bytes of the plaintext it was given are not all on the wire.
@@ -106,8 +109,9 @@ impl Session {
         self.tls.wants_write()
     }
 
-    pub(crate) fn is_handshaking(&self) -> bool {
-        self.tls.is_handshaking()
+    /// When its handshake must be over; none where it is.
+    pub(crate) fn handshake_until(&self) -> Option<Instant> {
+        self.tls.is_handshaking().then_some(self.until)
     }
 
     /// Reads plaintext. 0 at the end of the input, whether it was announced or not: HTTP's framing tells whether

@@ -54,6 +54,8 @@ pub(super) fn run(server: &Running, scale: Scale) -> Result<Vec<Finding>, Troubl
     upload(server, honest)?;
     let alone = [upload(server, honest)?, upload(server, honest)?].map(|cpu| cpu.as_secs_f64());
     let counts = CROWD.map(|(kind, count)| (kind, scale_of_crowd.of(count)));
+    // On a busy machine those take so long that an idle connection is closed meanwhile.
+    let mut client = Client::connect(&server.target)?;
     // What the store keeps in memory of their uploads is on nobody's account either.
     let firsts = counts.map(|(kind, count)| {
         let firsts = (0..count).map(|_| first_bytes(kind, &mut client, server, &download));
