@@ -47,6 +47,15 @@ pub(super) struct Role {
     pub(super) makes: Option<usize>,
 }
 
+/// What power cuts are to meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Meets {
+    /// Bytes that are on their way to the disk.
+    Writes,
+    /// Uploads that go, and those who tidy up behind them.
+    Removals,
+}
+
 /// Which faults there may be; each by how often in ten thousand steps, or in a hundred chances.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Faults {
@@ -73,6 +82,10 @@ pub(super) struct Faults {
     pub(super) remote_locks: bool,
     /// It can't be reached, of a hundred calls.
     pub(super) lockless: u64,
+    /// Whoever commits hangs for a while, and all changes with it.
+    pub(super) stall: u64,
+    /// Nothing goes wrong but that the power fails, again and again, most often when it meets these.
+    pub(super) blackouts: Option<Meets>,
     /// Several want the same upload, and whoever holds its lock hangs: its grant runs out, and it does not know.
     pub(super) feud: bool,
 }
@@ -80,8 +93,17 @@ pub(super) struct Faults {
 impl Faults {
     /// Whether nothing at all goes wrong.
     pub(super) fn is_calm(&self) -> bool {
-        let rates =
-            [self.crash, self.die, self.restart, self.io, self.full, self.space, self.cut, self.pause];
+        let rates = [
+            self.crash,
+            self.die,
+            self.restart,
+            self.io,
+            self.full,
+            self.space,
+            self.cut,
+            self.pause,
+            self.stall,
+        ];
         rates.iter().sum::<u64>() + self.lockless == 0 && !self.remote_locks
     }
 
@@ -94,8 +116,11 @@ impl Faults {
         if choice.one_in(6) {
             return Self { short_writes: choice.one_in(2), ..Self::default() };
         }
-        if choice.one_in(6) {
+        if choice.one_in(5) {
             return Self::feud(choice);
+        }
+        if choice.one_in(3) {
+            return Self::blackouts(choice);
         }
         let mut rate = |rates: &[u64]| if choice.percent(45) { choice.pick(rates) } else { 0 };
         Self {
@@ -111,13 +136,22 @@ impl Faults {
             pause: rate(&[50, 200, 500]),
             remote_locks: rate(&[0, 1]) == 1,
             lockless: rate(&[0, 0, 3, 15]),
+            stall: rate(&[20, 100]),
+            blackouts: None,
             feud: false,
         }
     }
 
     fn feud(choice: &mut Choice) -> Self {
         let cut = choice.pick(&[0, 10]);
-        Self { feud: true, remote_locks: true, pause: 800, cut, ..Self::default() }
+        let stall = choice.pick(&[0, 100, 400]);
+        Self { feud: true, remote_locks: true, pause: 800, stall, cut, ..Self::default() }
+    }
+
+    fn blackouts(choice: &mut Choice) -> Self {
+        let (crash, short_writes) = (choice.pick(&[30, 100]), choice.one_in(2));
+        let blackouts = Some(choice.pick(&[Meets::Writes, Meets::Removals]));
+        Self { blackouts, crash, machine: 100, short_writes, ..Self::default() }
     }
 }
 
@@ -129,18 +163,30 @@ impl Plan {
 
     pub(super) fn draw(choice: &mut Choice) -> Self {
         let faults = Faults::draw(choice);
-        let largest = choice.pick(&[40, 3_000, 20_000, 60_000]);
+        let writes = faults.blackouts == Some(Meets::Writes);
+        let removals = faults.blackouts == Some(Meets::Removals);
+        let largest = choice.pick(if writes { &[3_000, 20_000] } else { &[40, 3_000, 20_000, 60_000] });
         let count = if faults.feud { 1 } else { 1 + choice.below(4) };
-        let mut files: Vec<u64> =
-            (0..count).map(|_| if choice.one_in(12) { 0 } else { choice.magnitude(largest) }).collect();
-        let downloads = choice.one_in(3) && !faults.feud;
+        let mut files: Vec<u64> = (0..count)
+            .map(|_| match choice.one_in(12) {
+                true => 0,
+                // A write of a few bytes is never torn.
+                false if writes => choice.part(largest),
+                false => choice.magnitude(largest),
+            })
+            .collect();
+        let downloads = choice.one_in(if removals { 2 } else { 3 }) && !faults.feud;
         let crowd = faults.feud || choice.one_in(2);
         let parallel = choice.one_in(3) && !faults.feud;
         let clients = (0..files.len()).flat_map(|file| {
             let count = if crowd { 1 + choice.below(3) + u64::from(faults.feud) } else { 1 };
             let roles: Vec<Role> = (0..count)
                 .map(|_| {
-                    let often = if faults.feud || downloads { 3 } else { 6 };
+                    let often = match faults.feud || downloads {
+                        _ if removals => 2,
+                        true => 3,
+                        false => 6,
+                    };
                     let (lies, terminates) = (choice.one_in(4), choice.one_in(often) && !parallel);
                     Role { file, lies, terminates, partial: parallel, makes: None }
                 })
@@ -178,7 +224,9 @@ impl Plan {
             drain_bytes: choice.pick(&[0, 100, 256 << 10]),
             ..http1::Settings::default()
         };
-        let durability = choice.pick(&[Durability::Strict, Durability::Eventual]);
+        // What is synced before its record meets no power cut.
+        let durability =
+            choice.pick(&[Durability::Eventual, Durability::Strict][..if writes { 1 } else { 2 }]);
         let kept = choice.one_in(2);
         let events = Events { completed: kept, terminated: kept };
         let reserve_bytes = choice.pick(&[256 << 10, 256 << 10, 1 << 20]);

@@ -13,7 +13,7 @@ use super::{
     choice::Choice,
     client::{Client, Shelf},
     env::{Env, LinkId},
-    plan::Plan,
+    plan::{Meets, Plan},
     server::Server,
 };
 
@@ -28,6 +28,10 @@ pub(super) struct World {
     opens_at: Instant,
     clients: Vec<Client>,
     shelves: Vec<Shelf>,
+    /// Until when the committer hangs.
+    stalled_until: Instant,
+    /// How many times as often as else the power fails now: what was done last is to meet it.
+    tempting: u64,
     /// How many calls of the disk must have been made before it may fail or die again, with eventual durability.
     quiet_until: u64,
 }
@@ -60,7 +64,17 @@ impl World {
         env.note(|| "a new world".to_owned());
         let plan = env.plan.clone();
         env.note(|| format!("{plan:?}"));
-        Self { env, server: None, opens_at: Instant::from_micros(0), clients, shelves, quiet_until: 0 }
+        let begun = env.now.monotonic;
+        Self {
+            env,
+            server: None,
+            opens_at: begun,
+            clients,
+            shelves,
+            stalled_until: begun,
+            tempting: 1,
+            quiet_until: 0,
+        }
     }
 
     pub(super) fn run(mut self) -> Report {
@@ -90,6 +104,7 @@ impl World {
             _ if self.env.choice.one_in(40) => Action::Time,
             count => actions[self.env.choice.index(count)],
         };
+        self.tempting = self.tempts(action);
         self.act(action, actions.is_empty());
         if self.env.disk.has_died() {
             let machine = self.env.choice.percent(self.env.plan.faults.machine);
@@ -133,16 +148,28 @@ impl World {
         actions.extend(letters.map(|(index, _)| Action::Letter(index)));
         let jobs = server.jobs.iter().enumerate().filter(|(_, job)| server.is_runnable(job));
         actions.extend(jobs.map(|(index, _)| Action::Job(index)));
-        if !server.commits.is_empty() {
+        let commits = self.stalled_until <= env.now.monotonic;
+        if !server.commits.is_empty() && commits {
             actions.push(Action::Commit);
         }
-        // Who fetches is to meet those who tidy up.
-        let rarely = if self.env.plan.downloads { 4 } else { 12 };
+        // Who fetches, and who loses power, is to meet those who tidy up.
+        let rarely = if self.env.plan.downloads || self.env.plan.faults.blackouts.is_some() { 4 } else { 12 };
         if !actions.is_empty() && self.env.choice.one_in(rarely) {
             actions.push(Action::House);
-            actions.push(Action::Committer);
+            actions.extend(commits.then_some(Action::Committer));
         }
         actions
+    }
+
+    /// How many times as often as else the power fails when this has been done.
+    fn tempts(&self, action: Action) -> u64 {
+        let houses = |index: usize| self.server.as_ref().is_some_and(|server| server.jobs[index].is_house());
+        match (self.env.plan.faults.blackouts, action) {
+            (Some(Meets::Removals), Action::Job(index)) if houses(index) => 30,
+            (Some(Meets::Removals), Action::Commit | Action::Committer) => 10,
+            (Some(Meets::Writes), Action::Commit) => 30,
+            _ => 1,
+        }
     }
 
     fn act(&mut self, action: Action, nothing_else: bool) {
@@ -191,8 +218,9 @@ impl World {
         let env = &mut self.env;
         let clients = self.clients.iter().filter_map(Client::deadline);
         let server = self.server.as_ref().map_or(Some(self.opens_at), Server::deadline);
-        let due = clients.chain(server).chain(env.locks.deadline()).min();
         let now = env.now.monotonic;
+        let stall = Some(self.stalled_until).filter(|until| *until > now);
+        let due = clients.chain(server).chain(env.locks.deadline()).chain(stall).min();
         let Some(due) = due.map(|due| due.max(now)) else {
             assert!(!nothing_else, "nothing is left to do, and clients wait");
             return;
@@ -210,10 +238,11 @@ impl World {
     /// Lets something go wrong, at times.
     fn inject(&mut self) {
         let faults = self.env.plan.faults.clone();
+        let crash = faults.crash * self.tempting;
         let mut happens = |rate: u64| rate > 0 && self.env.choice.below(10_000) < rate;
-        let (crash, die, restart) = (happens(faults.crash), happens(faults.die), happens(faults.restart));
-        let (io, full, space, pause) =
-            (happens(faults.io), happens(faults.full), happens(faults.space), happens(faults.pause));
+        let (crash, die, restart) = (happens(crash), happens(faults.die), happens(faults.restart));
+        let (io, full, space) = (happens(faults.io), happens(faults.full), happens(faults.space));
+        let (pause, stall) = (happens(faults.pause), happens(faults.stall));
         let Some(server) = &mut self.server else { return };
         let Env { disk, choice, plan, .. } = &mut self.env;
         // With eventual durability a failed sync must be noted somewhere: a disk that fails again at once, or for
@@ -249,6 +278,12 @@ impl World {
         if restart && !server.ending {
             self.env.note(|| "the server shall end".to_owned());
             server.shut_down(&mut self.env);
+        }
+        if stall {
+            let until = Duration::from_millis(self.env.choice.pick(&[10, 1_500, 3_000]));
+            self.env.report.faults += 1;
+            self.env.note(|| format!("the committer hangs for {until:?}"));
+            self.stalled_until = self.env.later(until);
         }
         if crash {
             let machine = self.env.choice.percent(faults.machine);
@@ -327,6 +362,7 @@ impl World {
         self.env.over = true;
         self.env.disk.heal();
         self.env.disk.set_free(None);
+        self.stalled_until = self.env.now.monotonic;
         if let Some(server) = &mut self.server {
             server.unpause_all();
         }

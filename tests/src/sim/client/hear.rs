@@ -64,7 +64,8 @@ impl Client {
                 }
             }
             (_, 409) => self.offset = told,
-            (_, 413) => {
+            // What was too much of a lie says nothing of how much may be sent.
+            (Kind::Write { .. } | Kind::Guess, 413) => {
                 self.most = (self.most.min(self.length_of(env)) / 2).max(1);
                 self.offset = None;
             }

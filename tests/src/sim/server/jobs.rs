@@ -24,6 +24,13 @@ pub(in crate::sim) struct Job {
     pub(super) work: Work,
 }
 
+impl Job {
+    /// Whether it is housekeeping, and nobody's in particular.
+    pub(in crate::sim) fn is_house(&self) -> bool {
+        self.owner.is_none()
+    }
+}
+
 #[derive(Debug)]
 pub(super) enum Work {
     /// Moves at most `limit` body bytes from the network to the store.
