@@ -69,6 +69,8 @@ pub(super) struct Faults {
     pub(super) restart: u64,
     /// Disk operations fail: one, or a row of them.
     pub(super) io: u64,
+    /// Syncs of bytes fail, of a hundred.
+    pub(super) syncs: u64,
     /// Single operations find no space.
     pub(super) full: u64,
     /// The disk is full for a while.
@@ -82,7 +84,7 @@ pub(super) struct Faults {
     pub(super) remote_locks: bool,
     /// It can't be reached, of a hundred calls.
     pub(super) lockless: u64,
-    /// Whoever commits hangs for a while, and all changes with it.
+    /// No change is committed for a while, as on a disk that is busy.
     pub(super) stall: u64,
     /// Nothing goes wrong but that the power fails, again and again, most often when it meets these.
     pub(super) blackouts: Option<Meets>,
@@ -98,6 +100,7 @@ impl Faults {
             self.die,
             self.restart,
             self.io,
+            self.syncs,
             self.full,
             self.space,
             self.cut,
@@ -109,7 +112,7 @@ impl Faults {
 
     /// Whether the disk may fail, or be full.
     pub(super) fn spare_the_disk(&self) -> bool {
-        self.io + self.full + self.space + self.die == 0
+        self.io + self.syncs + self.full + self.space + self.die == 0
     }
 
     fn draw(choice: &mut Choice) -> Self {
@@ -122,6 +125,9 @@ impl Faults {
         if choice.one_in(3) {
             return Self::blackouts(choice);
         }
+        if choice.one_in(6) {
+            return Self::failing_syncs(choice);
+        }
         let mut rate = |rates: &[u64]| if choice.percent(45) { choice.pick(rates) } else { 0 };
         Self {
             crash: rate(&[10, 40, 100]),
@@ -129,6 +135,7 @@ impl Faults {
             machine: rate(&[20, 60, 100, 100]),
             restart: rate(&[5, 20]),
             io: rate(&[40, 150, 500]),
+            syncs: rate(&[5, 20]),
             full: rate(&[10, 40, 150]),
             space: rate(&[10, 40]),
             short_writes: rate(&[0, 1]) == 1,
@@ -146,6 +153,11 @@ impl Faults {
         let cut = choice.pick(&[0, 10]);
         let stall = choice.pick(&[0, 100, 400]);
         Self { feud: true, remote_locks: true, pause: 800, stall, cut, ..Self::default() }
+    }
+
+    fn failing_syncs(choice: &mut Choice) -> Self {
+        let (syncs, crash, short_writes) = (choice.pick(&[10, 30]), choice.pick(&[0, 40]), choice.one_in(2));
+        Self { syncs, crash, machine: 100, short_writes, ..Self::default() }
     }
 
     fn blackouts(choice: &mut Choice) -> Self {

@@ -60,7 +60,9 @@ impl Oracle {
         );
         let truth = &self.bytes(id)[from as usize..to as usize];
         let right = if whole { answer.body == truth } else { truth.starts_with(&answer.body) };
-        assert!(right, "of {id} bytes were sent that are not the client's");
+        // What a failing sync has lost may be read until a flush takes it back.
+        let lost = self.shaken || self.faults_at_flush > 0;
+        assert!(right || lost, "of {id} bytes were sent that are not the client's");
     }
 
     /// Whether an upload may be sent: it is complete, for all we know.

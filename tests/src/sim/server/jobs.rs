@@ -29,6 +29,11 @@ impl Job {
     pub(in crate::sim) fn is_house(&self) -> bool {
         self.owner.is_none()
     }
+
+    /// Whether it brings bytes to the disk.
+    pub(in crate::sim) fn syncs(&self) -> bool {
+        matches!(self.work, Work::Sync { .. } | Work::FlushData)
+    }
 }
 
 #[derive(Debug)]
@@ -130,6 +135,7 @@ impl Server {
             }
             Work::FlushData => {
                 let _ = self.store.flush_data();
+                env.oracle.look_at_faults(&env.disk);
                 self.flush = true;
                 None
             }

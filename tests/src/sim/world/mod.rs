@@ -3,19 +3,18 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tus_proto::{Fence, Instant, LockTable, Owner};
-use tus_redb::{
-    Disk, Durability, OpenError, Store,
-    sim::{Crash, Fault, SimDisk},
-};
+use tus_redb::{Disk, Durability, OpenError, Store, sim::SimDisk};
 
 use super::{
     Report,
     choice::Choice,
     client::{Client, Shelf},
     env::{Env, LinkId},
-    plan::{Meets, Plan},
+    plan::Plan,
     server::Server,
 };
+
+mod faults;
 
 /// How many steps a run may take once the faults have ended.
 const LAST_STEPS: u32 = 200_000;
@@ -28,7 +27,7 @@ pub(super) struct World {
     opens_at: Instant,
     clients: Vec<Client>,
     shelves: Vec<Shelf>,
-    /// Until when the committer hangs.
+    /// Until when nothing is committed.
     stalled_until: Instant,
     /// How many times as often as else the power fails now: what was done last is to meet it.
     tempting: u64,
@@ -105,6 +104,7 @@ impl World {
             count => actions[self.env.choice.index(count)],
         };
         self.tempting = self.tempts(action);
+        self.spoil(action);
         self.act(action, actions.is_empty());
         if self.env.disk.has_died() {
             let machine = self.env.choice.percent(self.env.plan.faults.machine);
@@ -159,17 +159,6 @@ impl World {
             actions.extend(commits.then_some(Action::Committer));
         }
         actions
-    }
-
-    /// How many times as often as else the power fails when this has been done.
-    fn tempts(&self, action: Action) -> u64 {
-        let houses = |index: usize| self.server.as_ref().is_some_and(|server| server.jobs[index].is_house());
-        match (self.env.plan.faults.blackouts, action) {
-            (Some(Meets::Removals), Action::Job(index)) if houses(index) => 30,
-            (Some(Meets::Removals), Action::Commit | Action::Committer) => 10,
-            (Some(Meets::Writes), Action::Commit) => 30,
-            _ => 1,
-        }
     }
 
     fn act(&mut self, action: Action, nothing_else: bool) {
@@ -235,94 +224,6 @@ impl World {
         }
     }
 
-    /// Lets something go wrong, at times.
-    fn inject(&mut self) {
-        let faults = self.env.plan.faults.clone();
-        let crash = faults.crash * self.tempting;
-        let mut happens = |rate: u64| rate > 0 && self.env.choice.below(10_000) < rate;
-        let (crash, die, restart) = (happens(crash), happens(faults.die), happens(faults.restart));
-        let (io, full, space) = (happens(faults.io), happens(faults.full), happens(faults.space));
-        let (pause, stall) = (happens(faults.pause), happens(faults.stall));
-        let Some(server) = &mut self.server else { return };
-        let Env { disk, choice, plan, .. } = &mut self.env;
-        // With eventual durability a failed sync must be noted somewhere: a disk that fails again at once, or for
-        // long, can't, nor can a process that ends before it has done so.
-        let eventual = plan.store.durability == Durability::Eventual;
-        let quiet = eventual && disk.calls() < self.quiet_until;
-        if full || (io && !quiet) {
-            let from = disk.calls() + choice.below(30);
-            let most = if io && eventual { 3 } else { 4 };
-            let until = from + choice.pick(&[1, 1, 2, 40][..most]);
-            self.quiet_until = until + 60;
-            let fault = if full { Fault::Full } else { choice.pick(&[Fault::Io, Fault::Evict]) };
-            disk.fail(from..until, fault);
-        }
-        if space {
-            disk.set_free(choice.one_in(2).then(|| choice.below(40) * 4096));
-        }
-        if die && !quiet {
-            let at = disk.calls() + choice.below(60);
-            self.quiet_until = self.quiet_until.max(at);
-            disk.die_at(at);
-        }
-        if pause && !server.connections.is_empty() {
-            let busy = server.connections.values().filter(|connection| connection.request.is_some());
-            let busy: Vec<LinkId> = busy.map(|connection| connection.link).collect();
-            let all: Vec<LinkId> = server.connections.keys().copied().collect();
-            let link = choice.pick(if busy.is_empty() { &all } else { &busy });
-            let until = Duration::from_millis(choice.pick(&[10, 1_500, 12_000, 100_000]));
-            self.env.report.faults += 1;
-            self.env.note(|| format!("{link:?} hangs for {until:?}"));
-            server.pause(link, self.env.later(until));
-        }
-        if restart && !server.ending {
-            self.env.note(|| "the server shall end".to_owned());
-            server.shut_down(&mut self.env);
-        }
-        if stall {
-            let until = Duration::from_millis(self.env.choice.pick(&[10, 1_500, 3_000]));
-            self.env.report.faults += 1;
-            self.env.note(|| format!("the committer hangs for {until:?}"));
-            self.stalled_until = self.env.later(until);
-        }
-        if crash {
-            let machine = self.env.choice.percent(faults.machine);
-            self.crash(machine);
-        }
-    }
-
-    fn crash(&mut self, machine: bool) {
-        self.env.report.crashes += 1;
-        self.env.report.power_cuts += u64::from(machine);
-        self.env.note(|| format!("a crash of the {}", if machine { "machine" } else { "process" }));
-        self.env.report.faults += self.env.disk.faults_hit() - self.env.faults_counted;
-        self.env.faults_counted = self.env.disk.faults_hit();
-        self.env.oracle.on_crash(&self.env.disk, machine);
-        let kind = if machine { Crash::Machine(self.env.choice.below(1 << 32)) } else { Crash::Process };
-        self.env.disk.crash(kind);
-        self.lose_process();
-    }
-
-    /// The process has come to a good end.
-    fn end_process(&mut self) {
-        self.env.note(|| "the server has ended".to_owned());
-        self.lose_process();
-        assert_eq!(self.env.disk.open_files(), 0, "files are open, and nobody has them");
-    }
-
-    fn lose_process(&mut self) {
-        self.server = None;
-        self.env.lock_events.clear();
-        for link in self.env.links.values_mut() {
-            let lose = self.env.choice.one_in(2);
-            link.break_off(lose);
-            link.closed = true;
-        }
-        self.env.links.retain(|_, link| !link.forgotten);
-        let down = Duration::from_micros(self.env.choice.magnitude(3_000_000));
-        self.opens_at = self.env.later(down);
-    }
-
     fn open(&mut self) {
         let env = &mut self.env;
         let quiet = env.plan.store.durability == Durability::Eventual && env.disk.calls() < self.quiet_until;
@@ -354,18 +255,6 @@ impl World {
         env.oracle.look_at_faults(&env.disk);
         env.oracle.check_store(&store, &env.disk, true);
         self.server = Some(Server::new(store));
-    }
-
-    /// From here on everything goes well.
-    fn end_faults(&mut self) {
-        self.env.note(|| "the faults are over".to_owned());
-        self.env.over = true;
-        self.env.disk.heal();
-        self.env.disk.set_free(None);
-        self.stalled_until = self.env.now.monotonic;
-        if let Some(server) = &mut self.server {
-            server.unpause_all();
-        }
     }
 
     /// Everybody is done: nothing may be left behind.
