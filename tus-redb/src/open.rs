@@ -6,7 +6,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -79,9 +79,9 @@ fn open(disk: Arc<dyn Disk>, options: &Options, create: bool) -> Result<Store, O
     let database = database::open(&records, options).map_err(|error| fault.redb(error))?;
 
     let (epoch, last_event) = next_epoch(&disk, &database).map_err(|error| fault.database(error))?;
+    let lost = Damaged::read(&*disk).map_err(|error| fault.io(error))?;
     let mut writer = Writer::default();
     let replayed = writer.replay(&*disk, &database).map_err(|error| fault.database(error.into()))?;
-    let lost = Damaged::read(&*disk).map_err(|error| fault.io(error))?;
     let staging = Staging::new(Files::new(disk.clone(), epoch), reserve, options.durability);
     let store = Store {
         disk: disk.clone(),
@@ -102,8 +102,14 @@ fn open(disk: Arc<dyn Disk>, options: &Options, create: bool) -> Result<Store, O
         put_off: Mutex::default(),
         _directory_lock: directory_lock,
     };
-    store.settle(boot.as_deref()).map_err(|failure| fault.failure(failure, store.trouble()))?;
-    Ok(store)
+    match store.settle(boot.as_deref()) {
+        Ok(()) => Ok(store),
+        Err(failure) => {
+            let error = fault.failure(failure, store.trouble());
+            store.forsake();
+            Err(error)
+        }
+    }
 }
 
 /// Makes the records under another name first: a crash leaves them whole, or not there.
@@ -141,6 +147,13 @@ fn next_epoch(disk: &Arc<dyn Disk>, database: &redb::Database) -> Result<(u32, u
 }
 
 impl Store {
+    /// Closes a store that could not be opened. What was replayed is not made durable, as its bytes may not be: the
+    /// next opening replays it again.
+    fn forsake(self) {
+        self.unflushed.store(false, Ordering::Release);
+        self.records.seal();
+    }
+
     /// Makes durable what was replayed, and begins the journal anew or does away with it.
     fn settle(&self, boot: Option<&str>) -> Result<(), Failure> {
         let mut writer = lock(&self.writer);

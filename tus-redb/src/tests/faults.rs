@@ -119,6 +119,35 @@ fn closing_on_a_failing_disk_makes_no_record_durable_whose_bytes_are_not() {
     }
 }
 
+/// Nor does an opening that fails, when it is given up with what it has replayed.
+#[test]
+fn a_failing_opening_makes_no_record_durable_whose_bytes_are_not() {
+    let mut failures = 0;
+    for seed in 0..8 {
+        for call in 0..60 {
+            let disk = SimDisk::new();
+            let store = open(&disk, Durability::Eventual);
+            let fence = store.first_fence();
+            store.commit(&[Change::Create(record("a", None))]);
+            let mut sink = store.append(&id("a"), fence, 0).unwrap();
+            sink.write(b"bytes").unwrap();
+            sink.syncer().sync(None).unwrap();
+            store.commit(&[commit("a", fence, 0, 5, Some(&sink))]);
+            disk.crash(Crash::Process);
+            drop((sink, store));
+            let next = disk.calls() + call;
+            disk.fail(next..next + 1, Fault::Io);
+            let opened = Store::open_on(Arc::new(disk.clone()), &options(Durability::Eventual));
+            failures += u64::from(opened.is_err());
+            drop(opened);
+            disk.crash(Crash::Machine(seed));
+            let findings = open(&disk, Durability::Eventual).verify().unwrap();
+            assert_eq!(findings, [], "seed {seed}, call {call}");
+        }
+    }
+    assert!(failures > 0, "every opening went well");
+}
+
 /// Whoever else writes to a file when one of its syncs fails has lost bytes, too, and no sync will say so again.
 #[test]
 fn a_failed_sync_ends_every_writer_of_the_file() {
