@@ -191,7 +191,7 @@ fn uploads_that_expire_are_counted_when_they_go() {
 
 #[test]
 fn what_the_store_could_not_do_is_counted() {
-    let server = Running::start(|_| {});
+    let server = Running::start(|settings| settings.small_uploads = 0);
     let location = create(&server, 5);
     // Data files are made by their first byte: now they can't be.
     std::fs::remove_dir_all(server.data_dir().join("data/data")).unwrap();

@@ -33,7 +33,7 @@ fn sweep_quarter(quarter: u64) {
     let Report { requests, answers, downloads, commits, late, crashes, power_cuts, faults, .. } =
         sweep(quarter * SEEDS..(quarter + 1) * SEEDS);
     let much = requests > 1_500 && answers > 1_500 && commits > 1_000;
-    assert!(late > 0 && downloads > 100, "no writer came too late, or nobody fetched anything");
+    assert!(late > 0 && downloads > 50, "no writer came too late, or nobody fetched anything");
     assert!(much && crashes > 40 && power_cuts > 15 && faults > 500, "too little happened");
 }
 

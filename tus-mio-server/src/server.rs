@@ -42,9 +42,13 @@ pub struct Settings {
     pub durability: Durability,
     /// Memory for records, in bytes: where there are many uploads, more of it spares reads. Default 4 MiB.
     pub record_cache: usize,
-    /// Disk space set aside so that commits and deletes still work on a full disk, in bytes. Default 4 MiB; with 0
+    /// Disk space set aside so that commits and deletes still work on a full disk, in bytes. Default 8 MiB; with 0
     /// they fail there.
     pub disk_reserve: u64,
+    /// Up to how many bytes an upload is kept with the records, not in a file of its own, which takes ten times as
+    /// long to make as all else about it. Where hooks are told of finished uploads, and so of their files, each has
+    /// one. Default 16 KiB; with 0 each has one in any case.
+    pub small_uploads: usize,
     /// The rules of the protocol.
     pub protocol: Config,
     /// What a connection may cost.
@@ -107,7 +111,8 @@ impl Default for Settings {
             data_dir: PathBuf::from("./tus-data"),
             durability: Durability::Strict,
             record_cache: 4 << 20,
-            disk_reserve: 4 << 20,
+            disk_reserve: 8 << 20,
+            small_uploads: 16 << 10,
             protocol: Config::default(),
             http: http1::Settings::default(),
             threads: cores.min(4),
@@ -185,13 +190,15 @@ impl Server {
         let addresses = listeners.iter().map(|listener| listener.address().clone()).collect();
         let hooks = settings.hooks.take().map(HookSet::new);
         settings.protocol.set_hooks(hooks.as_ref().map(HookSet::before).unwrap_or_default());
+        let events = hooks.as_ref().map(HookSet::after).unwrap_or_default();
         let options = tus_redb::Options {
             durability: settings.durability,
             cache_bytes: settings.record_cache,
             reserve_bytes: settings.disk_reserve,
             max_waiting: settings.max_waiting_finals,
             materialize: settings.materialize,
-            events: hooks.as_ref().map(HookSet::after).unwrap_or_default(),
+            events,
+            small_bytes: if events.completed { 0 } else { settings.small_uploads },
             check: false,
         };
         let store = Store::open(&settings.data_dir, &options).map_err(ServeError::Store)?;

@@ -5,7 +5,7 @@ use tus_proto::{Completion, Fence, UploadId, WallTime};
 
 use crate::{
     concat::{Concatenation, Then},
-    database::{DOOMED, EXPIRY, FILES, LAPSES, TOMBSTONES, UPLOADS, WAITING},
+    database::{DOOMED, EXPIRY, FILES, LAPSES, SMALL, TOMBSTONES, UPLOADS, WAITING},
     error::Trouble,
     files::FileId,
     materialize::Stage,
@@ -33,6 +33,8 @@ pub(crate) enum Step {
         to: u64,
         length: Option<u64>,
         expires: Option<WallTime>,
+        /// All bytes of the last extent as it is then, where they are to lie in the records.
+        small: Option<Vec<u8>>,
     },
     Fresh {
         id: UploadId,
@@ -72,8 +74,10 @@ pub(crate) struct Outcome {
 /// What a transaction did beside the records, for those who must know once it is committed.
 #[derive(Debug, Default)]
 pub(crate) struct Effects {
-    /// Extents that grew, each with the length it had.
+    /// Extents that grew in their files, each with the length it had.
     pub(crate) grown: Vec<(FileId, UploadId, u64)>,
+    /// Files that hold now what lay in the records.
+    pub(crate) outgrown: Vec<FileId>,
     /// Files that a final came to refer to beside another upload.
     pub(crate) shared: Vec<(FileId, UploadId)>,
     /// Files nothing refers to any more.
@@ -112,6 +116,7 @@ pub(crate) struct Tables<'txn> {
     uploads: Table<'txn, &'static str, &'static [u8]>,
     pub(crate) files: Table<'txn, u64, u32>,
     pub(crate) doomed: Table<'txn, u64, ()>,
+    pub(crate) small: Table<'txn, u64, &'static [u8]>,
     pub(crate) expiry: Table<'txn, (u64, &'static str), ()>,
     tombstones: Table<'txn, &'static str, u64>,
     pub(crate) lapses: Table<'txn, (u64, &'static str), ()>,
@@ -128,6 +133,7 @@ impl<'txn> Tables<'txn> {
             uploads: txn.open_table(UPLOADS)?,
             files: txn.open_table(FILES)?,
             doomed: txn.open_table(DOOMED)?,
+            small: txn.open_table(SMALL)?,
             expiry: txn.open_table(EXPIRY)?,
             tombstones: txn.open_table(TOMBSTONES)?,
             lapses: txn.open_table(LAPSES)?,
@@ -170,8 +176,8 @@ impl<'txn> Tables<'txn> {
                 self.create(id, &row)
             }
             Step::Concat(wanted) => self.concat(wanted),
-            Step::Commit { id, fence, from, to, length, expires } => {
-                self.advance(id, *fence, (*from, *to), *length, *expires)
+            Step::Commit { id, fence, from, to, length, expires, small } => {
+                self.advance(id, *fence, (*from, *to), *length, *expires, small.as_deref())
             }
             Step::Fresh { id, fence, at, file } => self.start_extent(id, *fence, *at, *file),
             Step::Delete { id, fence } => self.delete(id, *fence),
@@ -209,6 +215,7 @@ impl<'txn> Tables<'txn> {
         (from, to): (u64, u64),
         length: Option<u64>,
         expires: Option<WallTime>,
+        small: Option<&[u8]>,
     ) -> Result<Outcome, Trouble> {
         let Some(mut row) = self.row(id)? else { return Ok(unchanged(Completion::Missing)) };
         let before = row.clone();
@@ -228,7 +235,13 @@ impl<'txn> Tables<'txn> {
         }
         if to > from {
             let Some(last) = row.extents.last_mut() else { return conflict };
-            self.effects.grown.push((last.file, id.clone(), last.len));
+            match small {
+                Some(bytes) => self.keep_small(last.file, bytes)?,
+                None => {
+                    self.outgrow(*last)?;
+                    self.effects.grown.push((last.file, id.clone(), last.len));
+                }
+            }
             last.len += to - from;
         }
         let completion = Completion::Committed { offset: to };

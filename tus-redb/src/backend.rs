@@ -17,12 +17,17 @@ use crate::{
     store::lock,
 };
 
+/// So many bytes are worth a sync of their own.
+const MUCH: usize = 1 << 20;
+
 /// The file of the records. It outlives the databases that are opened on it one after another.
 #[derive(Debug)]
 pub(crate) struct RecordsFile {
     file: Arc<dyn DiskFile>,
     reserve: Arc<Reserve>,
     unsynced: Mutex<Unsynced>,
+    /// Held while it is synced: the system tells an error once, and who asks next must know of it.
+    syncing: Mutex<()>,
     sealed: AtomicBool,
 }
 
@@ -36,7 +41,8 @@ struct Unsynced {
 
 impl RecordsFile {
     pub(crate) fn new(file: Arc<dyn DiskFile>, reserve: Arc<Reserve>) -> Self {
-        Self { file, reserve, unsynced: Mutex::default(), sealed: AtomicBool::new(false) }
+        let (unsynced, syncing) = (Mutex::default(), Mutex::default());
+        Self { file, reserve, unsynced, syncing, sealed: AtomicBool::new(false) }
     }
 
     /// Lets nothing more be written: a database that is closed then can't make durable what must not be.
@@ -68,6 +74,31 @@ impl RecordsFile {
         self.file.sync_data()?;
         *unsynced = Unsynced::default();
         Ok(())
+    }
+
+    /// Makes durable what redb has written so far, if that is much, beside whatever it does: its own next sync, for which
+    /// commits wait, has less left to do then. Where it fails, that one fails as well.
+    pub(crate) fn sync_beside(&self) -> io::Result<()> {
+        let written: usize = lock(&self.unsynced).ranges.iter().map(|(_, size)| size).sum();
+        if written < MUCH { Ok(()) } else { self.sync() }
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let _syncing = lock(&self.syncing);
+        let synced = {
+            let mut unsynced = lock(&self.unsynced);
+            if unsynced.suspect {
+                return Err(io::Error::other("the records could not be synced before"));
+            }
+            std::mem::take(&mut unsynced.ranges)
+        };
+        let result = self.file.sync_data();
+        if result.is_err() {
+            let mut unsynced = lock(&self.unsynced);
+            unsynced.ranges.extend(synced);
+            unsynced.suspect = true;
+        }
+        result
     }
 
     fn check_sealed(&self) -> io::Result<()> {
@@ -102,14 +133,7 @@ impl StorageBackend for Backend {
 
     fn sync_data(&self) -> io::Result<()> {
         self.0.check_sealed()?;
-        let synced = std::mem::take(&mut lock(&self.0.unsynced).ranges);
-        let result = self.0.file.sync_data();
-        if result.is_err() {
-            let mut unsynced = lock(&self.0.unsynced);
-            unsynced.ranges.extend(synced);
-            unsynced.suspect = true;
-        }
-        result
+        self.0.sync()
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {

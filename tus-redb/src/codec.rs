@@ -1,4 +1,4 @@
-//! Numbers and text as bytes: little endian, text behind its length. What records and journal frames are
+//! Numbers and text as bytes: little endian, text and bytes behind their length. What records and journal frames are
 //! made of.
 
 /// Appends to a buffer.
@@ -24,8 +24,12 @@ impl Encoder {
     }
 
     pub(crate) fn text(&mut self, value: &str) -> &mut Self {
+        self.bytes(value.as_bytes())
+    }
+
+    pub(crate) fn bytes(&mut self, value: &[u8]) -> &mut Self {
         self.number(value.len() as u64);
-        self.0.extend_from_slice(value.as_bytes());
+        self.0.extend_from_slice(value);
         self
     }
 }
@@ -55,10 +59,14 @@ impl<'a> Decoder<'a> {
     }
 
     pub(crate) fn text(&mut self) -> Option<&'a str> {
+        std::str::from_utf8(self.bytes()?).ok()
+    }
+
+    pub(crate) fn bytes(&mut self) -> Option<&'a [u8]> {
         let len = usize::try_from(self.number()?).ok()?;
-        let (text, rest) = self.0.split_at_checked(len)?;
+        let (bytes, rest) = self.0.split_at_checked(len)?;
         self.0 = rest;
-        std::str::from_utf8(text).ok()
+        Some(bytes)
     }
 
     pub(crate) fn flag(&mut self) -> Option<bool> {

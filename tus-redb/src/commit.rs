@@ -17,7 +17,7 @@ use crate::{
     materialize::{Gather, Stage},
     record::{Bytes, Part, Row},
     sink::Syncer,
-    store::{Durability, Store, Writer, lock},
+    store::{Durability, Options, Store, Writer, lock},
 };
 
 /// A group whose changes were tried, and which of them are to be committed.
@@ -28,11 +28,14 @@ struct Prepared {
     effects: Effects,
 }
 
-/// Eventual durability: a flush is not put off when the journal is longer than this part of the reserve: if
-/// the disk is full then, the reserve must take in what the flush writes. Groups touch few pages each, and
-/// most of them the same ones.
+/// Eventual durability: a flush is not put off when the journal is longer than this, which is read as a whole to be
+/// replayed,
+const JOURNAL_LIMIT: u64 = 16 << 20;
+/// nor, where the reserve is not twice as large as the records' cache, when it is longer than this part of the reserve.
+/// If the disk is full then, the reserve must take in what the flush writes: that is what redb buffers, at most as much
+/// as the cache may hold. Groups touch few pages each, and most of them the same ones.
 const JOURNAL_PART: u64 = 4;
-/// nor when this many files are open because they await it.
+/// Nor when this many files are open because they await it.
 pub(crate) const DIRTY_LIMIT: usize = 256;
 
 impl Store {
@@ -92,10 +95,16 @@ impl Store {
     fn must_flush(&self, writer: &Writer) -> bool {
         writer.journal.as_ref().is_some_and(|journal| {
             journal.is_torn()
-                || journal.len() > (self.options.reserve_bytes / JOURNAL_PART).max(64 << 10)
+                || journal.len() > self.journal_limit()
                 || lock(&self.staging.dirty).len() > DIRTY_LIMIT
                 || self.staging.reserve.is_spent()
         })
+    }
+
+    /// How long the journal may become, in bytes.
+    pub(crate) fn journal_limit(&self) -> u64 {
+        let Options { reserve_bytes: reserve, cache_bytes: cache, .. } = self.options;
+        if reserve / 2 >= cache as u64 { JOURNAL_LIMIT } else { (reserve / JOURNAL_PART).max(64 << 10) }
     }
 
     /// Tries each change in a transaction, and leaves it open.
@@ -128,6 +137,9 @@ impl Store {
                 },
             };
             prepared.completions.push(completion);
+        }
+        if self.options.durability == Durability::Strict {
+            tables.drop_small(tables.effects.outgrown.clone())?;
         }
         prepared.effects = std::mem::take(&mut tables.effects);
         drop(tables);
@@ -176,9 +188,11 @@ impl Store {
                     return conflict;
                 }
                 let (from, to, length, expires) = (*from, *to, *length, *expires);
-                let step = Step::Commit { id, fence, from, to, length, expires };
-                let staged = if to > from { check_staged(&row, to, syncer.as_ref(), named) } else { Ok(()) };
-                staged.map(|()| step)
+                let small = match to > from {
+                    true => check_staged(tables, &row, to, syncer.as_ref(), named)?,
+                    false => Ok(None),
+                };
+                small.map(|small| Step::Commit { id, fence, from, to, length, expires, small })
             }
             // Nothing expires while it is written to.
             Change::Expire { .. } if self.is_written(&id, &row) => return conflict,
@@ -255,6 +269,7 @@ impl Store {
             journal
                 .append(sequence, self.options.keeps(), steps)
                 .map_err(|error| self.staging.note(error))?;
+            self.journal_len.store(journal.len(), Ordering::Relaxed);
         }
         if let Err(error) = txn.commit() {
             let failure = self.staging.note(error);
@@ -264,6 +279,7 @@ impl Store {
             return if writer.sequence == sequence { Ok(()) } else { Err(failure) };
         }
         self.renew_view();
+        self.staging.settle_begun(effects.grown.iter().map(|(file, ..)| *file));
         writer.sequence = sequence;
         if writer.journal.is_none() && !effects.doomed.is_empty() {
             self.staging.reclaimable.store(true, Ordering::Release);
@@ -282,20 +298,29 @@ fn journal_is_torn(writer: &Writer) -> bool {
     writer.journal.as_ref().is_some_and(journal::Journal::is_torn)
 }
 
-/// Whether the bytes up to `to` are where the record wants them, and as durable as they must be.
-fn check_staged(row: &Row, to: u64, syncer: Option<&Syncer>, named: bool) -> Result<(), Completion> {
+/// Whether the bytes up to `to` are where the record wants them, and as durable as they must be. Hands out those
+/// that are to lie in the records.
+fn check_staged(
+    tables: &Tables<'_>,
+    row: &Row,
+    to: u64,
+    syncer: Option<&Syncer>,
+    named: bool,
+) -> Result<Result<Option<Vec<u8>>, Completion>, Trouble> {
+    let failed = Ok(Err(Completion::Failed(Failure::Io)));
     let Some((grant, last)) = syncer.map(|syncer| &syncer.grant).zip(row.extents.last()) else {
-        return Err(Completion::Failed(Failure::Io));
+        return failed;
     };
     let same_file = grant.piece.is_some_and(|piece| piece.file == last.file);
     if !same_file || grant.start + last.len != row.offset() {
-        return Err(Completion::Conflict { offset: row.offset() });
+        return Ok(Err(Completion::Conflict { offset: row.offset() }));
     }
-    let first_bytes_without_a_name = last.len == 0 && !named;
-    match grant.committable() {
-        Some(synced) if to <= synced && !first_bytes_without_a_name => Ok(()),
-        _ => Err(Completion::Failed(Failure::Io)),
+    if grant.committable().is_none_or(|synced| to > synced) {
+        return failed;
     }
+    let small = grant.small_up_to(to);
+    let first_in_the_file = small.is_none() && (last.len == 0 || tables.is_small(*last)?);
+    if first_in_the_file && !named { failed } else { Ok(Ok(small)) }
 }
 
 impl Writer {
@@ -305,6 +330,7 @@ impl Writer {
         let txn = database::begin_volatile(database)?;
         self.sequence = database::sequence(&txn)?;
         self.grown.clear();
+        self.outgrown.clear();
         self.doomed.clear();
         let durable = self.sequence;
         let mut tables = Tables::open(&txn, Keeps::default())?;

@@ -32,11 +32,13 @@ pub(crate) const WAITING: TableDefinition<'_, (&str, &str), ()> = TableDefinitio
 /// Complete uploads that are to be put into one file, by id; with that file, once it is begun, and how many of its
 /// bytes are durable.
 pub(crate) const SCATTERED: TableDefinition<'_, &str, Option<(u64, u64)>> = TableDefinition::new("scattered");
+/// The first bytes of data files that are small, by file: see `small.rs`.
+pub(crate) const SMALL: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("small");
 /// Numbers of the store as a whole.
 pub(crate) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 
 /// The version of the tables, the journal and the directories together.
-pub(crate) const FORMAT: u64 = 2;
+pub(crate) const FORMAT: u64 = 3;
 
 /// How many groups were committed: which frames of the journal are in the database already.
 const SEQUENCE: &str = "sequence";
@@ -82,6 +84,7 @@ pub(crate) fn initialise(db: &Database) -> Result<(), Trouble> {
     txn.open_table(OUTBOX)?;
     txn.open_table(WAITING)?;
     txn.open_table(SCATTERED)?;
+    txn.open_table(SMALL)?;
     set_meta(&txn, FORMAT_KEY, FORMAT)?;
     Ok(txn.commit()?)
 }

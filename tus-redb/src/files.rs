@@ -32,6 +32,11 @@ impl FileId {
         Self(u64::from(epoch) << 32 | u64::from(count))
     }
 
+    /// The number of the opening that made it.
+    pub(crate) fn epoch(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
     pub(crate) fn dir(self) -> String {
         format!("{DATA}/{:08x}-{:06x}", self.0 >> 32, (self.0 & 0xffff_ffff) >> PER_DIR)
     }

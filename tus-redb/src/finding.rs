@@ -31,6 +31,11 @@ pub enum Finding {
         /// How many are there.
         there: u64,
     },
+    /// Bytes lie in the records, and no upload has them there.
+    StrayBytes {
+        /// The file in place of which they are.
+        path: PathBuf,
+    },
     /// A data file's number of references is wrong, so it is removed too early or never.
     WrongCount {
         /// The file.
@@ -122,6 +127,9 @@ impl fmt::Display for Finding {
             }
             Self::ForeignJournal { path } => {
                 write!(f, "{} does not continue the records", path.display())
+            }
+            Self::StrayBytes { path } => {
+                write!(f, "the records hold bytes in place of {} that belong to no upload", path.display())
             }
             Self::Stray { path } => write!(f, "{} belongs to no upload", path.display()),
         }

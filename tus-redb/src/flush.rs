@@ -30,6 +30,7 @@ impl Store {
     /// Whether so much awaits a flush that commits would soon have to wait for it.
     pub fn is_flush_pressing(&self) -> bool {
         lock(&self.staging.dirty).len() > DIRTY_LIMIT / 2
+            || self.journal_len.load(Ordering::Relaxed) > self.journal_limit() / 2
     }
 
     /// Syncs the bytes that await a flush, so that [`Self::flush`] has little left to do. Commits go on
@@ -43,6 +44,8 @@ impl Store {
                 break;
             }
         }
+        // A failure is that of the flush that follows.
+        let _ = self.records.sync_beside();
         result
     }
 
@@ -99,6 +102,7 @@ impl Store {
         }
         self.renew_view();
         writer.grown.clear();
+        writer.outgrown.clear();
         if !std::mem::take(&mut writer.doomed).is_empty() {
             self.staging.reclaimable.store(true, Ordering::Release);
         }
@@ -108,6 +112,7 @@ impl Store {
         let mut torn = false;
         if let Some(journal) = &mut writer.journal {
             journal.restart();
+            self.journal_len.store(journal.len(), Ordering::Relaxed);
             torn = journal.is_torn();
         }
         // Only now: until the journal is empty, whoever replays it must know.
@@ -131,6 +136,8 @@ impl Store {
                 tables.forget(*file, grown)?;
             }
         }
+        // What a lost file held is needed once more.
+        tables.drop_small(writer.outgrown.difference(lost).copied())?;
         tables.retract(self.settled.load(Ordering::Acquire))?;
         if !tables.effects.doomed.is_empty() {
             self.staging.reclaimable.store(true, Ordering::Release);

@@ -13,11 +13,12 @@ use std::{
 use tus_proto::{Failure, Fence, UploadId};
 
 use crate::{
-    disk::DiskFile,
+    disk::{DiskFile, write_all},
     error::Trouble,
     files::{FileId, Files},
     record::Piece,
     reserve::Reserve,
+    small::Small,
     store::{Durability, lock},
 };
 
@@ -41,6 +42,8 @@ struct Open {
     files: HashMap<FileId, Held>,
     /// Files that would have been removed if they were not among those.
     awaited: HashSet<FileId>,
+    /// Files that this opening has made for bodies which lay in the records, and no commit has been to since.
+    begun: HashSet<FileId>,
 }
 
 /// A data file that somebody reads or writes.
@@ -98,6 +101,25 @@ impl Staging {
         }
     }
 
+    /// Whether there may be a file of which nothing is committed, though bytes in its place are: it was begun, by this
+    /// opening or the one before, and what it was begun for never came to its end.
+    fn may_be_begun(&self, file: FileId) -> bool {
+        file.epoch() != self.files.epoch() || lock(&self.open).begun.contains(&file)
+    }
+
+    /// A file is made for bytes that lay in the records.
+    fn note_begun(&self, file: FileId) {
+        lock(&self.open).begun.insert(file);
+    }
+
+    /// A file is gone, or in use.
+    pub(crate) fn settle_begun(&self, files: impl IntoIterator<Item = FileId>) {
+        let mut open = lock(&self.open);
+        for file in files {
+            open.begun.remove(&file);
+        }
+    }
+
     /// The number of failed syncs of a file that is held.
     fn losses(&self, file: FileId) -> Arc<AtomicU64> {
         lock(&self.open).files.entry(file).or_default().losses.clone()
@@ -134,6 +156,10 @@ pub(crate) struct Grant {
     /// The last extent as it was committed when the grant was made; none in an upload without a body.
     pub(crate) piece: Option<Piece>,
     pub(crate) start: u64,
+    /// Files of the extents before it whose bytes lie in the records.
+    earlier: Vec<FileId>,
+    /// The extent's bytes, as long as they are to lie in the records.
+    small: Mutex<Option<Small>>,
     handle: OnceLock<Arc<dyn DiskFile>>,
     opening: Mutex<()>,
     pub(crate) staged: AtomicU64,
@@ -151,6 +177,8 @@ impl Grant {
         fence: Fence,
         at: u64,
         piece: Option<Piece>,
+        small: Option<Small>,
+        earlier: Vec<FileId>,
     ) -> Self {
         {
             let mut open = lock(&staging.open);
@@ -165,6 +193,8 @@ impl Grant {
             fence,
             piece,
             start: at - piece.map_or(0, |piece| piece.len),
+            earlier,
+            small: Mutex::new(small),
             handle: OnceLock::new(),
             opening: Mutex::default(),
             staged: AtomicU64::new(at),
@@ -172,6 +202,51 @@ impl Grant {
             losses_before: losses.load(Ordering::Acquire),
             losses,
         }
+    }
+
+    /// Whether so many bytes more would be [kept](Self::keep).
+    pub(crate) fn would_keep(&self, len: usize) -> bool {
+        !self.is_dead()
+            && !self.staging.reserve.is_spent()
+            && lock(&self.small).as_ref().is_some_and(|small| small.has_room(len))
+    }
+
+    /// Stages bytes in memory, from where they go into the records. False where they must go into the file.
+    pub(crate) fn keep(&self, bytes: &[u8]) -> bool {
+        !self.is_dead()
+            && !self.staging.reserve.is_spent()
+            && lock(&self.small).as_mut().is_some_and(|small| small.keep(bytes))
+    }
+
+    /// All bytes of the extent up to offset `to`, where they may go into the records.
+    pub(crate) fn small_up_to(&self, to: u64) -> Option<Vec<u8>> {
+        let len = usize::try_from(to.checked_sub(self.start)?).ok()?;
+        lock(&self.small).as_ref()?.bytes().get(..len).map(<[u8]>::to_vec)
+    }
+
+    /// The files that may be there, though the bytes in their place lie in the records: they would be nobody's if the
+    /// upload became complete now.
+    fn begun(&self) -> impl Iterator<Item = FileId> {
+        let last = self.piece.filter(|_| self.is_small()).map(|piece| piece.file);
+        self.earlier.iter().copied().chain(last).filter(|file| self.staging.may_be_begun(*file))
+    }
+
+    fn remove_begun(&self) -> Result<(), Failure> {
+        for file in self.begun() {
+            self.staging.files.remove(file).map_err(|error| self.note(error))?;
+            self.staging.settle_begun([file]);
+        }
+        Ok(())
+    }
+
+    /// Whether [`Self::sync`] has anything to do on the disk.
+    pub(crate) fn needs_disk(&self) -> bool {
+        !self.is_small() || self.begun().next().is_some()
+    }
+
+    /// Whether all staged bytes are in memory alone.
+    fn is_small(&self) -> bool {
+        lock(&self.small).as_ref().is_some_and(|small| !small.is_written())
     }
 
     /// The data file, made now if it is not there.
@@ -192,10 +267,17 @@ impl Grant {
             return Ok(file);
         }
         let Some(Piece { file: id, len }) = self.piece else { return Err(Failure::Io) };
+        let note = |error| self.staging.note(error);
+        // Others may look at them while the file is made. Only who writes adds to them.
+        let small = lock(&self.small).as_ref().map(|small| small.bytes().to_vec());
         let files = &self.staging.files;
-        let opened = if len > 0 { files.open(id) } else { files.create(id) };
-        let file = opened.map_err(|error| self.staging.note(error))?;
-        if file.len().map_err(|error| self.staging.note(error))? < len {
+        let opened = if len > 0 && small.is_none() { files.open(id) } else { files.create(id) };
+        let file = opened.map_err(note)?;
+        if let Some(first) = small {
+            self.staging.note_begun(id);
+            write_all(&*file, &first, 0).map_err(|(_, error)| note(error))?;
+            lock(&self.small).iter_mut().for_each(Small::wrote);
+        } else if file.len().map_err(note)? < len {
             return Err(self.staging.note(Trouble::damaged(&format!("{id:?} is shorter than its record"))));
         }
         Ok(self.handle.get_or_init(|| file))
@@ -208,6 +290,14 @@ impl Grant {
             return Err(Failure::Io);
         }
         let staged = self.staged.load(Ordering::Acquire);
+        if finish_at.is_some() {
+            self.remove_begun()?;
+        }
+        if self.is_small() {
+            // They become durable with the record.
+            self.synced.fetch_max(staged, Ordering::AcqRel);
+            return Ok(());
+        }
         let cut = match finish_at {
             Some(end) => self.cut(end)?,
             None => false,
@@ -222,6 +312,8 @@ impl Grant {
             _ => self.sync_data()?,
         }
         self.synced.fetch_max(staged, Ordering::AcqRel);
+        // What the file has need not be kept beside it: from here on the records are told that it is there.
+        lock(&self.small).take_if(|small| small.is_written());
         Ok(())
     }
 

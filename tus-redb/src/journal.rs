@@ -22,7 +22,7 @@ use crate::{
 
 pub(crate) const JOURNAL: &str = "journal";
 
-const MAGIC: &str = "tus-redb journal 1";
+const MAGIC: &str = "tus-redb journal 2";
 /// Length and checksum of a frame.
 const FRAME_HEAD: u64 = 16;
 
@@ -139,17 +139,32 @@ fn header(boot: &str) -> Vec<u8> {
 }
 
 fn frame(sequence: u64, keeps: Keeps, steps: &[Step]) -> Vec<u8> {
-    let mut payload = Encoder::default();
+    let mut frame = Encoder(Vec::with_capacity(256 + steps.iter().map(room).sum::<usize>()));
+    frame.number(0).number(0);
+    let payload = &mut frame;
     let Keeps { events: Events { completed, terminated }, scattered } = keeps;
     payload.number(sequence).byte(completed.into()).byte(terminated.into()).byte(scattered.into());
     payload.number(steps.len() as u64);
     for step in steps {
-        encode(step, &mut payload);
+        encode(step, payload);
     }
-    let mut frame = Encoder::default();
-    frame.number(payload.0.len() as u64).number(checksum(&payload.0));
-    frame.0.extend_from_slice(&payload.0);
-    frame.0
+    let mut frame = frame.0;
+    let (head, payload) = frame.split_at_mut(FRAME_HEAD as usize);
+    let mut numbers = Encoder::default();
+    numbers.number(payload.len() as u64).number(checksum(payload));
+    head.copy_from_slice(&numbers.0);
+    frame
+}
+
+/// About how many bytes a step takes.
+fn room(step: &Step) -> usize {
+    const FIELDS: usize = 256;
+    FIELDS
+        + match step {
+            Step::Commit { small: Some(bytes), .. } => bytes.len(),
+            Step::Create { metadata, .. } => metadata.len(),
+            _ => 0,
+        }
 }
 
 /// The whole frames at the beginning of `bytes`; what follows them was torn when the process died.
@@ -186,9 +201,12 @@ fn encode(step: &Step, out: &mut Encoder) {
             out.optional(expires.map(WallTime::as_micros));
             out.byte((*partial).into()).optional(file.map(|file| file.0));
         }
-        Step::Commit { id, fence, from, to, length, expires } => {
+        Step::Commit { id, fence, from, to, length, expires, small } => {
             out.byte(2).text(id.as_str()).number(fence.0).number(*from).number(*to).optional(*length);
-            out.optional(expires.map(WallTime::as_micros));
+            out.optional(expires.map(WallTime::as_micros)).byte(small.is_some().into());
+            if let Some(bytes) = small {
+                out.bytes(bytes);
+            }
         }
         Step::Fresh { id, fence, at, file } => {
             out.byte(3).text(id.as_str()).number(fence.0).number(*at).number(file.0);
@@ -249,6 +267,7 @@ fn decode(bytes: &mut Decoder<'_>) -> Option<Step> {
             to: bytes.number()?,
             length: bytes.optional()?,
             expires: bytes.optional()?.map(WallTime::from_micros),
+            small: if bytes.flag()? { Some(bytes.bytes()?.to_owned()) } else { None },
         },
         3 => Step::Fresh {
             id,
@@ -294,10 +313,13 @@ fn decode_concat(id: UploadId, bytes: &mut Decoder<'_>) -> Option<Concatenation>
     Some(Concatenation { id, created, metadata, header, expires, parts, max, delete_parts, max_waiting })
 }
 
-/// FNV-1a, 64 bits: against torn writes, not against people.
+/// Against torn writes, not against people. Each word is mixed in by a step that can be undone: so no change of a single
+/// one goes unnoticed.
 fn checksum(bytes: &[u8]) -> u64 {
-    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
+    let step = |hash: u64, word: u64| (hash.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let (words, rest) = bytes.as_chunks();
+    let hash = words.iter().fold(bytes.len() as u64, |hash, word| step(hash, u64::from_le_bytes(*word)));
+    rest.iter().fold(hash, |hash, byte| step(hash, u64::from(*byte)))
 }
 
 #[cfg(test)]
@@ -330,7 +352,8 @@ mod tests {
                 delete_parts: true,
                 max_waiting: 8,
             }),
-            Step::Commit { id: id.clone(), fence: Fence(2), from: 0, to: 9, length: Some(9), expires: None },
+            commit(&id, None),
+            commit(&id, Some(b"123456789".to_vec())),
             Step::Fresh { id: id.clone(), fence: Fence(3), at: 9, file: FileId(10) },
             Step::Delete { id: id.clone(), fence: Fence(4) },
             Step::Expire {
@@ -345,6 +368,11 @@ mod tests {
             Step::Gather { id: id.clone(), stage: Stage::Whole(FileId(1)) },
             Step::Gather { id, stage: Stage::GivenUp(FileId(1)) },
         ]
+    }
+
+    fn commit(id: &UploadId, small: Option<Vec<u8>>) -> Step {
+        let (from, to, length) = (0, 9, Some(9));
+        Step::Commit { id: id.clone(), fence: Fence(2), from, to, length, expires: None, small }
     }
 
     #[test]

@@ -74,6 +74,7 @@ mod reserve;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
 mod sink;
+mod small;
 mod source;
 mod store;
 mod strays;

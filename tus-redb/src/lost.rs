@@ -35,6 +35,7 @@ impl Writer {
                 grown.finals.push(id);
             }
         }
+        self.outgrown.extend(effects.outgrown);
         self.doomed.extend(effects.doomed);
         self.scattered |= effects.scattered;
     }

@@ -15,10 +15,11 @@ use crate::{
     apply::{Outcome, Tables, changed, unchanged},
     change::Change,
     database::{SCATTERED, UPLOADS},
+    disk::write_all,
     error::{Refused, Trouble},
     files::FileId,
     record::{Piece, Row},
-    source::{Held, Source},
+    source::{Held, Source, Stretch},
     store::{Store, Writer, lock},
 };
 
@@ -184,8 +185,16 @@ impl Store {
         }
         let until = copied.saturating_add(budget.max(1));
         let mut at = copied;
-        while let Some((from, position, len)) = source.file_of(at)?.filter(|_| at < until) {
-            let n = file.copy_from(from, position, at, len.min(until - at)).map_err(note)?;
+        while let Some(stretch) = source.stretch(at)?.filter(|_| at < until) {
+            let n = match stretch {
+                Stretch::File(from, position, len) => {
+                    file.copy_from(from, position, at, len.min(until - at)).map_err(note)?
+                }
+                Stretch::Small(bytes) => {
+                    write_all(&*file, bytes, at).map_err(|(_, error)| note(error))?;
+                    bytes.len() as u64
+                }
+            };
             if n == 0 {
                 return Err(self.staging.note(Trouble::damaged("a data file is shorter than its record")));
             }

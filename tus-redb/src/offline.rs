@@ -9,6 +9,7 @@ use crate::{
     change::Change,
     database::UPLOADS,
     error::{Refused, Trouble},
+    files::FileId,
     record::{Piece, Row},
     source::Body,
     store::{Store, lock},
@@ -32,8 +33,10 @@ pub struct Extent {
     pub path: PathBuf,
     /// How many of its bytes are committed.
     pub committed: u64,
-    /// How long it is; more than `committed` where bytes were staged. None where it is not there.
+    /// How long it is; more than `committed` where bytes were staged. None where it is not there, or not needed.
     pub file_len: Option<u64>,
+    /// Whether the bytes lie in the records, and the file is not needed.
+    pub in_records: bool,
 }
 
 impl Store {
@@ -46,8 +49,8 @@ impl Store {
     /// An upload in all detail; none where there is no such upload.
     pub fn describe(&self, id: &UploadId) -> Result<Option<Description>, Failure> {
         let Some(row) = self.row(id)? else { return Ok(None) };
-        let extents = row.references().map(|piece| self.extent(piece)).collect::<io::Result<_>>();
-        let extents = extents.map_err(|error| self.staging.note(error))?;
+        let extents = row.references().map(|piece| self.extent(piece)).collect::<Result<_, _>>();
+        let extents = extents.map_err(|trouble| self.staging.note(trouble))?;
         Ok(Some(Description { record: row.record(id), fence: row.fence, extents }))
     }
 
@@ -61,11 +64,21 @@ impl Store {
     }
 
     /// The data files that hold an upload's committed bytes, in order, each with how many of them, which are its
-    /// first. Empty where there are none, and where there is no such upload.
+    /// first. Empty where there are none, where some lie in the records, and where there is no such upload.
     pub fn paths(&self, id: &UploadId) -> Result<Vec<(PathBuf, u64)>, Failure> {
         let extents = self.row(id)?.map(|row| row.extents).unwrap_or_default();
-        let filled = extents.iter().filter(|piece| piece.len > 0);
-        Ok(filled.map(|piece| (self.disk.locate(&piece.file.path()), piece.len)).collect())
+        let mut paths = Vec::new();
+        for piece in extents.iter().filter(|piece| piece.len > 0) {
+            if self.small_len(piece.file)? >= piece.len {
+                return Ok(Vec::new());
+            }
+            paths.push((self.disk.locate(&piece.file.path()), piece.len));
+        }
+        Ok(paths)
+    }
+
+    fn small_len(&self, file: FileId) -> Result<u64, Failure> {
+        lock(&self.live).small_len(file).map_err(|trouble| self.staging.note(trouble))
     }
 
     /// Removes an upload and its bytes, for who is alone with the store; false where there is no such upload.
@@ -82,12 +95,16 @@ impl Store {
         }
     }
 
-    pub(crate) fn extent(&self, piece: Piece) -> io::Result<Extent> {
+    pub(crate) fn extent(&self, piece: Piece) -> Result<Extent, Trouble> {
+        let (path, committed) = (self.disk.locate(&piece.file.path()), piece.len);
+        if committed > 0 && lock(&self.live).small_len(piece.file)? >= committed {
+            return Ok(Extent { path, committed, file_len: None, in_records: true });
+        }
         let file_len = match self.staging.files.open(piece.file) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             other => Some(other?.len()?),
         };
-        Ok(Extent { path: self.disk.locate(&piece.file.path()), committed: piece.len, file_len })
+        Ok(Extent { path, committed, file_len, in_records: false })
     }
 
     /// Rows in the order of their ids; none in place of one that is damaged.

@@ -6,7 +6,7 @@ use redb::{ReadableDatabase, ReadableTable};
 use tus_proto::Failure;
 
 use crate::{
-    database::{self, DOOMED},
+    database::{self, DOOMED, SMALL},
     error::Trouble,
     files::FileId,
     store::{Durability, Store, Writer, lock},
@@ -41,7 +41,11 @@ impl Store {
         for file in &candidates {
             self.staging.files.remove(*file).map_err(|error| self.staging.note(error))?;
         }
+        self.staging.settle_begun(candidates.iter().copied());
         if candidates.is_empty() {
+            if self.freed.swap(false, Ordering::AcqRel) && !self.staging.reserve.remake() {
+                self.compact()?;
+            }
             return Ok(0);
         }
         // A row goes only when its file can't come back.
@@ -51,8 +55,27 @@ impl Store {
         if let Err(trouble) = self.remove_rows(&database, &candidates) {
             return Err(self.give_up(&mut writer, database, trouble));
         }
-        self.staging.reserve.remake();
+        if !self.staging.reserve.remake() {
+            self.freed.store(true, Ordering::Release);
+        }
         Ok(candidates.len())
+    }
+
+    /// Gives the disk what is free in the file of the records, so that the reserve can be made again: on a disk that
+    /// small bodies have filled there is no other space. Nothing is read meanwhile. An opening after a crash in the
+    /// middle of it takes time in proportion to the number of records.
+    fn compact(&self) -> Result<(), Failure> {
+        let mut writer = lock(&self.writer);
+        self.flush_held(&mut writer)?;
+        drop(self.database(&mut writer)?);
+        let compacted = lock(&self.live).compact();
+        if let Err(trouble) = compacted {
+            let failure = self.staging.note(trouble);
+            self.reopen(&mut writer)?;
+            return Err(failure);
+        }
+        self.staging.reserve.remake();
+        Ok(())
     }
 
     fn candidates(
@@ -82,11 +105,12 @@ impl Store {
             Durability::Strict => database::begin_durable(database)?,
             Durability::Eventual => database::begin_volatile(database)?,
         };
-        let mut table = txn.open_table(DOOMED)?;
+        let (mut doomed, mut small) = (txn.open_table(DOOMED)?, txn.open_table(SMALL)?);
         for file in files {
-            table.remove(file.0)?;
+            doomed.remove(file.0)?;
+            small.remove(file.0)?;
         }
-        drop(table);
+        drop((doomed, small));
         Ok(txn.commit()?)
     }
 }

@@ -22,7 +22,7 @@ use crate::{
     apply::{Keeps, Tables},
     concat,
     database::{self, OUTBOX, SCATTERED},
-    disk::{Disk, accept},
+    disk::{Disk, Mode, accept, write_all},
     error::{OpenError, Trouble},
     files::{DATA, FileId},
     journal::JOURNAL,
@@ -112,7 +112,11 @@ impl Store {
         self.flush().map_err(|_| Trouble::damaged("the records can't be flushed"))?;
         let audit = self.audit()?;
         self.mend_records(&audit, &findings)?;
-        let moved = if audit.damaged.is_empty() { self.move_strays()? } else { BTreeMap::new() };
+        let mut moved = BTreeMap::new();
+        if audit.damaged.is_empty() {
+            moved.extend(self.move_strays()?);
+            moved.extend(self.move_stray_bytes()?);
+        }
         let left: BTreeSet<_> = self.try_verify()?.iter().map(Finding::to_string).collect();
         let mut repairs = Vec::new();
         for finding in findings {
@@ -141,6 +145,7 @@ impl Store {
             Finding::Stray { path } | Finding::WrongCount { path, .. } => {
                 set_aside(path).unwrap_or(Remedy::Corrected)
             }
+            Finding::StrayBytes { path } => set_aside(&in_records(path)).unwrap_or(Remedy::Corrected),
             Finding::DamagedEvent { .. } | Finding::NotScattered { .. } => Remedy::Removed,
             _ => Remedy::Corrected,
         })
@@ -219,8 +224,9 @@ impl Store {
     }
 
     /// How many bytes of an extent are there, if some are missing.
-    fn shortage(&self, piece: Piece) -> io::Result<Option<u64>> {
-        let there = self.extent(piece)?.file_len.unwrap_or(0);
+    fn shortage(&self, piece: Piece) -> Result<Option<u64>, Trouble> {
+        let in_records = lock(&self.live).small_len(piece.file)?;
+        let there = self.extent(piece)?.file_len.unwrap_or(0).max(in_records);
         Ok((there < piece.len).then_some(there))
     }
 
@@ -241,6 +247,39 @@ impl Store {
         }
         Ok(moved)
     }
+
+    /// The same for bytes in the records: they become a file there.
+    fn move_stray_bytes(&self) -> Result<BTreeMap<PathBuf, PathBuf>, Trouble> {
+        let mut moved = BTreeMap::new();
+        let strays = self.stray_bytes(&self.audit()?);
+        if strays.is_empty() {
+            return Ok(moved);
+        }
+        for &file in &strays {
+            let len = lock(&self.live).small_len(file)?;
+            let Some(bytes) = lock(&self.live).small(Piece { file, len })? else { continue };
+            let to = free_place(&*self.disk, &format!("{}.records", file.path()))?;
+            let aside = self.disk.open(&to, Mode::Create)?;
+            write_all(&*aside, &bytes, 0).map_err(|(_, error)| error)?;
+            aside.sync_data()?;
+            self.disk.sync_dir(ASIDE)?;
+            moved.insert(in_records(&self.disk.locate(&file.path())), self.disk.locate(&to));
+        }
+        let mut writer = lock(&self.writer);
+        let database = self.database(&mut writer).map_err(|_| Trouble::damaged("records closed"))?;
+        let txn = database::begin_durable(&database)?;
+        let mut tables = Tables::open(&txn, Keeps::default())?;
+        tables.drop_small(strays)?;
+        drop(tables);
+        txn.commit()?;
+        self.renew_view();
+        Ok(moved)
+    }
+}
+
+/// How bytes in the records are told from those in the file.
+fn in_records(path: &Path) -> PathBuf {
+    path.with_added_extension("records")
 }
 
 fn short_upload(finding: &Finding) -> Option<&UploadId> {
@@ -253,6 +292,14 @@ fn short_upload(finding: &Finding) -> Option<&UploadId> {
 /// Moves a file or directory to where it is in nobody's way, under a name that tells where it was. Durable there; its
 /// old name goes with the next sync of its directory.
 fn set_aside(disk: &dyn Disk, path: &str) -> io::Result<String> {
+    let to = free_place(disk, path)?;
+    disk.rename(path, &to)?;
+    disk.sync_dir(ASIDE)?;
+    Ok(to)
+}
+
+/// Where something that was at `path` is in nobody's way.
+fn free_place(disk: &dyn Disk, path: &str) -> io::Result<String> {
     accept(disk.create_dir(ASIDE), io::ErrorKind::AlreadyExists)?;
     // Its own name first: what is moved there must not go with it.
     disk.sync_dir("")?;
@@ -260,10 +307,7 @@ fn set_aside(disk: &dyn Disk, path: &str) -> io::Result<String> {
     let name = path.replace('/', "-");
     let numbered = (2..).map(|n| format!("{name}.{n}"));
     let free = std::iter::once(name.clone()).chain(numbered).find(|name| !taken.contains(name));
-    let to = format!("{ASIDE}/{}", free.unwrap_or(name));
-    disk.rename(path, &to)?;
-    disk.sync_dir(ASIDE)?;
-    Ok(to)
+    Ok(format!("{ASIDE}/{}", free.unwrap_or(name)))
 }
 
 impl Tables<'_> {

@@ -32,6 +32,10 @@ impl Sink {
         if bytes.is_empty() {
             return Ok(());
         }
+        if self.grant.keep(bytes) {
+            self.advance(bytes.len() as u64);
+            return Ok(());
+        }
         let file = self.grant.file().map_err(|failure| WriteError { written: 0, failure })?;
         let staged = self.grant.staged.load(Ordering::Acquire);
         let (written, error) = match write_all(&**file, bytes, staged - self.grant.start) {
@@ -44,6 +48,13 @@ impl Sink {
             Some(error) if is_full(&error) => Err(WriteError { written, failure: Failure::NoSpace }),
             Some(error) => Err(WriteError { written, failure: self.grant.note(error) }),
         }
+    }
+
+    /// Whether [writing](Self::write) so many bytes would not touch the disk: they are few enough to be kept in memory,
+    /// from where a commit takes them into the records. For who need not wait then; `write` does what fits best in any
+    /// case.
+    pub fn would_keep(&self, len: usize) -> bool {
+        self.grant.would_keep(len)
     }
 
     /// The data file, made now if it is not there, and the position in it where the next byte goes, for those
@@ -86,10 +97,20 @@ impl Syncer {
         self.grant.sync(finish_at)
     }
 
+    /// Whether [`Self::sync`] has anything to do on the disk: not while all staged bytes go into the records.
+    pub fn needs_disk(&self) -> bool {
+        self.grant.needs_disk()
+    }
+
     /// Reads staged bytes back, those from `from` to `to` of the upload, and hands them to `take` in pieces.
     /// They need not have been synced.
     pub fn read_back(&self, from: u64, to: u64, take: &mut dyn FnMut(&[u8])) -> Result<(), Failure> {
         const PIECE: usize = 256 << 10;
+        if let Some(bytes) = self.grant.small_up_to(to) {
+            let from = from.checked_sub(self.grant.start).and_then(|from| usize::try_from(from).ok());
+            take(from.and_then(|from| bytes.get(from..)).ok_or(Failure::Io)?);
+            return Ok(());
+        }
         let file = self.grant.open_file()?;
         let mut buffer = vec![0; PIECE];
         let mut at = from;

@@ -4,7 +4,7 @@ use std::{
     fmt,
     io::{self, Read},
     os::fd::BorrowedFd,
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
 use tus_proto::{Completion, Failure, Record, UploadId};
@@ -15,7 +15,7 @@ use crate::{
     files::FileId,
     grants::Staging,
     record::{Piece, Row},
-    store::Store,
+    store::{Live, Store, lock},
 };
 
 /// The committed bytes of an upload, as they were when it was opened. A deletion in between takes the record at
@@ -25,9 +25,24 @@ pub struct Source {
     record: Record,
     /// Where each extent begins in the upload, and where it lies. None of them is empty.
     extents: Vec<(u64, Piece)>,
-    /// The file that was read last.
-    open: Option<(FileId, Arc<dyn DiskFile>)>,
+    /// The extent that was read last.
+    open: Option<(Piece, Bytes)>,
+    /// For bytes that lie in the records.
+    live: Arc<Mutex<Live>>,
     held: Held,
+}
+
+/// Where an extent's bytes are.
+enum Bytes {
+    File(Arc<dyn DiskFile>),
+    Small(Vec<u8>),
+}
+
+/// Bytes of an upload that lie side by side: at a position of a file, so many; or in the records, from where they were
+/// read.
+pub(crate) enum Stretch<'a> {
+    File(&'a dyn DiskFile, u64, u64),
+    Small(&'a [u8]),
 }
 
 /// Bytes of an upload that lie side by side in a file, for system calls that move bytes without touching them.
@@ -60,21 +75,21 @@ impl Store {
             // From here on the files can't be reclaimed. If the upload still has them now, they were not before.
             let again = self.row(id).map_err(Refused::Failed)?;
             if let Some(row) = again.filter(|row| files(row).eq(held.files.iter().copied())) {
-                return Ok(Source::new(row.record(id), &row, held));
+                return Ok(Source::new(row.record(id), &row, self.live.clone(), held));
             }
         }
     }
 }
 
 impl Source {
-    fn new(record: Record, row: &Row, held: Held) -> Self {
+    fn new(record: Record, row: &Row, live: Arc<Mutex<Live>>, held: Held) -> Self {
         let mut start = 0;
         let mut extents = Vec::with_capacity(row.extents.len());
         for piece in row.extents.iter().filter(|piece| piece.len > 0) {
             extents.push((start, *piece));
             start += piece.len;
         }
-        Self { record, extents, open: None, held }
+        Self { record, extents, open: None, live, held }
     }
 
     /// The upload as it was when it was opened. Its offset tells how many bytes there are.
@@ -92,7 +107,17 @@ impl Source {
         let wanted = usize::try_from(piece.len - position).unwrap_or(usize::MAX).min(buf.len());
         let buf = buf.get_mut(..wanted).unwrap_or_default();
         loop {
-            let error = match self.file(piece.file)?.read_at(buf, position) {
+            let file = match self.bytes(piece)? {
+                Bytes::File(file) => file,
+                Bytes::Small(bytes) => {
+                    let at = usize::try_from(position).unwrap_or(usize::MAX);
+                    buf.copy_from_slice(
+                        bytes.get(at..).and_then(|bytes| bytes.get(..wanted)).unwrap_or_default(),
+                    );
+                    return Ok(wanted);
+                }
+            };
+            let error = match file.read_at(buf, position) {
                 Ok(0) if wanted > 0 => {
                     Trouble::damaged(&format!("{:?} is shorter than its record", piece.file))
                 }
@@ -105,19 +130,27 @@ impl Source {
     }
 
     /// The file in which the byte at `offset` lies, and how many follow it there. None behind the last byte,
-    /// and where the disk has no such files: [`Self::read_at`] is the way then.
+    /// where the byte lies in the records, and where the disk has no such files: [`Self::read_at`] is the way then.
     ///
     /// # Errors
     /// The disk's.
     pub fn file_at(&mut self, offset: u64) -> Result<Option<Run<'_>>, Failure> {
-        let Some((file, position, len)) = self.file_of(offset)? else { return Ok(None) };
-        Ok(file.fd().map(|fd| Run { fd, position, len }))
+        Ok(match self.stretch(offset)? {
+            Some(Stretch::File(file, position, len)) => file.fd().map(|fd| Run { fd, position, len }),
+            Some(Stretch::Small(_)) | None => None,
+        })
     }
 
-    /// The same on any disk: the file, the position in it, and how many bytes there are.
-    pub(crate) fn file_of(&mut self, offset: u64) -> Result<Option<(&dyn DiskFile, u64, u64)>, Failure> {
+    /// The same on any disk, and for bytes in the records.
+    pub(crate) fn stretch(&mut self, offset: u64) -> Result<Option<Stretch<'_>>, Failure> {
         let Some((piece, position)) = self.find(offset) else { return Ok(None) };
-        Ok(Some((self.file(piece.file)?, position, piece.len - position)))
+        Ok(Some(match self.bytes(piece)? {
+            Bytes::File(file) => Stretch::File(&**file, position, piece.len - position),
+            Bytes::Small(bytes) => {
+                let at = usize::try_from(position).unwrap_or(usize::MAX);
+                Stretch::Small(bytes.get(at..).unwrap_or_default())
+            }
+        }))
     }
 
     /// The extent of a byte, and where in its file the byte is; none behind the last.
@@ -127,15 +160,19 @@ impl Source {
         Some((*piece, offset - start)).filter(|(piece, position)| *position < piece.len)
     }
 
-    /// The open file, in place of the one before.
-    fn file(&mut self, id: FileId) -> Result<&dyn DiskFile, Failure> {
-        if self.open.as_ref().is_none_or(|(open, _)| *open != id) {
+    /// An extent's bytes, in place of those opened before.
+    fn bytes(&mut self, piece: Piece) -> Result<&Bytes, Failure> {
+        if self.open.as_ref().is_none_or(|(open, _)| *open != piece) {
             self.open = None;
             let staging = &self.held.staging;
-            let file = staging.files.open(id).map_err(|error| staging.note(error))?;
-            self.open = Some((id, file));
+            let small = lock(&self.live).small(piece).map_err(|trouble| staging.note(trouble))?;
+            let bytes = match small {
+                Some(bytes) => Bytes::Small(bytes),
+                None => Bytes::File(staging.files.open(piece.file).map_err(|error| staging.note(error))?),
+            };
+            self.open = Some((piece, bytes));
         }
-        self.open.as_ref().map(|(_, file)| &**file).ok_or(Failure::Io)
+        self.open.as_ref().map(|(_, bytes)| bytes).ok_or(Failure::Io)
     }
 }
 

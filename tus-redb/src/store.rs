@@ -3,20 +3,23 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
     fmt::Debug,
+    io,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
-use redb::{Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTableMetadata};
+use redb::{
+    CompactionError, Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTableMetadata,
+};
 use tus_proto::{Completion, Failure, Fence, Record, UploadId};
 
 use crate::{
     apply::Keeps,
     backend::RecordsFile,
     damaged::Damaged,
-    database::{self, OUTBOX, SCATTERED, TOMBSTONES, UPLOADS},
+    database::{self, OUTBOX, SCATTERED, SMALL, TOMBSTONES, UPLOADS},
     disk::Disk,
     error::{Refused, Trouble},
     files::FileId,
@@ -25,8 +28,9 @@ use crate::{
     lost::Grown,
     materialize::Progress,
     outbox::Events,
-    record::Row,
+    record::{Piece, Row},
     sink::Sink,
+    small::{Limits, Small},
 };
 
 /// When a completion may be told.
@@ -47,7 +51,7 @@ pub struct Options {
     pub durability: Durability,
     /// How much memory the records may be cached in, in bytes. Default 4 MiB.
     pub cache_bytes: usize,
-    /// How much of the disk is set aside for commits and deletes on a full one, in bytes. Default 4 MiB;
+    /// How much of the disk is set aside for commits and deletes on a full one, in bytes. Default 8 MiB;
     /// with 0 a full disk fails them too.
     pub reserve_bytes: u64,
     /// Which events are kept in the [outbox](Store::outbox). Default none.
@@ -57,6 +61,10 @@ pub struct Options {
     /// Whether finished uploads that lie in several files are to be put into one, by [`Store::materialize`]. Default
     /// true.
     pub materialize: bool,
+    /// Up to how many bytes a body lies in the records, in place of a file of its own: making a file takes ten times
+    /// as long as all else about a small upload. It has no [path](Store::paths) then. Default 0: each has
+    /// its file.
+    pub small_bytes: usize,
     /// Whether each page of the file of the records is held against its checksum when the store is opened, which takes
     /// time in proportion to their number. Without it, what something else has written into that file may go
     /// unnoticed, or end in a panic. Default false.
@@ -74,10 +82,11 @@ impl Default for Options {
         Self {
             durability: Durability::Strict,
             cache_bytes: 4 << 20,
-            reserve_bytes: 4 << 20,
+            reserve_bytes: 8 << 20,
             events: Events::default(),
             max_waiting: 4,
             materialize: true,
+            small_bytes: 0,
             check: false,
         }
     }
@@ -92,18 +101,24 @@ pub struct Store {
     pub(crate) first_fence: Fence,
     pub(crate) records: Arc<RecordsFile>,
     pub(crate) staging: Arc<Staging>,
+    pub(crate) small_limits: Arc<Limits>,
     /// Taken before any other lock.
     pub(crate) writer: Mutex<Writer>,
-    pub(crate) live: Mutex<Live>,
+    /// Sources have it too.
+    pub(crate) live: Arc<Mutex<Live>>,
     /// Held while data is synced: a flush must not overtake one.
     pub(crate) flushing: Mutex<()>,
     /// Files whose sync failed since the last flush: their records fall back.
     pub(crate) lost: Mutex<Damaged>,
     pub(crate) unflushed: AtomicBool,
+    /// How long the journal is, in bytes.
+    pub(crate) journal_len: AtomicU64,
     /// The number of the last event that a power cut can't take back.
     pub(crate) settled: AtomicU64,
     pub(crate) finals_finished: AtomicU64,
     pub(crate) scattered: AtomicBool,
+    /// On a full disk: whether something was removed from the records since they were compacted.
+    pub(crate) freed: AtomicBool,
     /// The upload whose turn it was last to be put into one file. Held while it is.
     pub(crate) last_task: Mutex<Option<UploadId>>,
     /// Uploads whose last copy failed: who wants one file need not wait for it.
@@ -121,6 +136,8 @@ pub(crate) struct Writer {
     pub(crate) journal: Option<Journal>,
     /// Eventual durability: files that grew since the last flush.
     pub(crate) grown: BTreeMap<FileId, Grown>,
+    /// Eventual durability: files that came to hold since the last flush what lay in the records.
+    pub(crate) outgrown: BTreeSet<FileId>,
     /// Eventual durability: files that were given up since the last flush, and may come back with the power.
     pub(crate) doomed: HashSet<FileId>,
     /// Eventual durability: whether uploads became complete since the last flush that are to be put into one file.
@@ -138,6 +155,7 @@ pub(crate) struct Live {
 struct View {
     uploads: ReadOnlyTable<&'static str, &'static [u8]>,
     tombstones: ReadOnlyTable<&'static str, u64>,
+    small: ReadOnlyTable<u64, &'static [u8]>,
     transaction: ReadTransaction,
 }
 
@@ -152,13 +170,24 @@ impl Live {
         Self { database: Some(Arc::new(database)), view: None }
     }
 
+    /// [`Database::compact`], for who holds the writer's lock.
+    pub(crate) fn compact(&mut self) -> Result<(), Trouble> {
+        self.view = None;
+        let database = self.database.as_mut().and_then(Arc::get_mut).ok_or_else(closed)?;
+        database.compact().map(drop).map_err(|error| match error {
+            CompactionError::Storage(error) => error.into(),
+            other => io::Error::other(other).into(),
+        })
+    }
+
     fn view(&mut self) -> Result<&View, Trouble> {
         if self.view.is_none() {
             let database = self.database.as_ref().ok_or_else(closed)?;
             let transaction = database.begin_read()?;
             let (uploads, tombstones) =
                 (transaction.open_table(UPLOADS)?, transaction.open_table(TOMBSTONES)?);
-            self.view = Some(View { uploads, tombstones, transaction });
+            let small = transaction.open_table(SMALL)?;
+            self.view = Some(View { uploads, tombstones, small, transaction });
         }
         self.view.as_ref().ok_or_else(closed)
     }
@@ -175,6 +204,18 @@ impl Live {
     pub(crate) fn scattered(&mut self, id: &UploadId) -> Result<Option<Option<Progress>>, Trouble> {
         let entry = self.view()?.transaction.open_table(SCATTERED)?.get(id.as_str())?;
         Ok(entry.map(|entry| entry.value().map(Progress::from)))
+    }
+
+    /// An extent's bytes, where they lie in the records.
+    pub(crate) fn small(&mut self, piece: Piece) -> Result<Option<Vec<u8>>, Trouble> {
+        let entry = self.view()?.small.get(piece.file.0)?;
+        let len = usize::try_from(piece.len).ok();
+        Ok(entry.zip(len).and_then(|(entry, len)| entry.value().get(..len).map(<[u8]>::to_vec)))
+    }
+
+    /// How many bytes of a file lie in the records.
+    pub(crate) fn small_len(&mut self, file: FileId) -> Result<u64, Trouble> {
+        Ok(self.view()?.small.get(file.0)?.map_or(0, |entry| entry.value().len() as u64))
     }
 
     pub(crate) fn row(&mut self, id: &UploadId) -> Result<Option<Row>, Trouble> {
@@ -230,7 +271,9 @@ impl Store {
             return Err(Refused::Failed(Failure::NoSpace));
         }
         let last = row.extents.last().copied();
-        let grant = Grant::new(&self.staging, id, fence, at, last);
+        let small = self.small_of(last).map_err(Refused::Failed)?;
+        let earlier = self.small_before_last(&row).map_err(Refused::Failed)?;
+        let grant = Grant::new(&self.staging, id, fence, at, last, small, earlier);
         // From here on the grant keeps the file from being reclaimed. Had it been before, the record is gone.
         let row = self.row(id).map_err(Refused::Failed)?.ok_or(Refused::Missing)?;
         check_append(&row, fence, at)?;
@@ -238,6 +281,27 @@ impl Store {
             return Err(Refused::Conflict { offset: row.offset() });
         }
         Ok(Sink::new(Arc::new(grant)))
+    }
+
+    /// What further bytes of a last extent may join in the records; none where there they don't go.
+    fn small_of(&self, last: Option<Piece>) -> Result<Option<Small>, Failure> {
+        let Some(last) = last else { return Ok(None) };
+        let committed = match last.len {
+            0 if self.options.small_bytes == 0 => None,
+            0 => Some(Vec::new()),
+            _ => lock(&self.live).small(last).map_err(|trouble| self.staging.note(trouble))?,
+        };
+        Ok(committed.map(|bytes| Small::new(&self.small_limits, bytes)))
+    }
+
+    /// The files of all extents but the last whose bytes lie in the records.
+    fn small_before_last(&self, row: &Row) -> Result<Vec<FileId>, Failure> {
+        let mut files = Vec::new();
+        for piece in row.extents.iter().rev().skip(1) {
+            let len = lock(&self.live).small_len(piece.file).map_err(|trouble| self.staging.note(trouble))?;
+            files.extend((len >= piece.len).then_some(piece.file));
+        }
+        Ok(files)
     }
 
     /// Forgets staged bytes. Completes as `Discarded`, `Missing`, `Conflict` or `Failed`. The sink is gone
@@ -351,7 +415,7 @@ impl Store {
 
 /// The records could not be opened again after an error; the next call tries once more.
 fn closed() -> Trouble {
-    std::io::Error::other("the records are closed").into()
+    io::Error::other("the records are closed").into()
 }
 
 fn check_append(row: &Row, fence: Fence, at: u64) -> Result<(), Refused> {

@@ -9,7 +9,7 @@ use redb::{ReadableDatabase, ReadableTable};
 use tus_proto::{Failure, UploadId};
 
 use crate::{
-    database::{self, DOOMED, EXPIRY, FILES, LAPSES, OUTBOX, SCATTERED, TOMBSTONES, WAITING},
+    database::{self, DOOMED, EXPIRY, FILES, LAPSES, OUTBOX, SCATTERED, SMALL, TOMBSTONES, WAITING},
     error::Trouble,
     files::{DATA, FileId},
     finding::Finding,
@@ -32,6 +32,8 @@ pub(crate) struct Audit {
     /// Which uploads can be put into one file.
     scattered: BTreeSet<UploadId>,
     parts: Parts,
+    /// Whose bytes lie in the records, as the records have it.
+    pub(crate) small: BTreeSet<FileId>,
     /// Extents that are not there as they should be.
     short: Vec<Finding>,
 }
@@ -41,6 +43,7 @@ pub(crate) struct Audit {
 pub(crate) struct Books {
     pub(crate) counts: BTreeMap<FileId, u32>,
     pub(crate) doomed: BTreeSet<FileId>,
+    pub(crate) small: BTreeSet<FileId>,
     /// When which upload expires.
     pub(crate) expiry: BTreeSet<(u64, UploadId)>,
     /// Until when which expired upload is remembered, by the one index and by the other.
@@ -102,6 +105,8 @@ impl Store {
         let audit = self.audit()?;
         let mut findings = audit.findings();
         findings.extend(self.check_files(&audit));
+        let stray_bytes = self.stray_bytes(&audit).into_iter();
+        findings.extend(stray_bytes.map(|file| Finding::StrayBytes { path: self.disk.locate(&file.path()) }));
         findings.extend(
             self.strays(&audit)?.into_iter().map(|path| Finding::Stray { path: self.disk.locate(&path) }),
         );
@@ -144,9 +149,13 @@ impl Store {
         Ok(audit)
     }
 
-    fn note_reference(&self, audit: &mut Audit, id: &UploadId, piece: Piece) -> io::Result<()> {
+    fn note_reference(&self, audit: &mut Audit, id: &UploadId, piece: Piece) -> Result<(), Trouble> {
         *audit.references.entry(piece.file).or_default() += 1;
-        audit.short.extend(check_extent(id, self.extent(piece)?));
+        let extent = self.extent(piece)?;
+        if extent.in_records {
+            audit.small.insert(piece.file);
+        }
+        audit.short.extend(check_extent(id, extent));
         Ok(())
     }
 
@@ -162,6 +171,11 @@ impl Store {
         for entry in txn.open_table(DOOMED)?.iter()? {
             books.doomed.insert(FileId(entry?.0.value()));
         }
+        for entry in txn.open_table(SMALL)?.iter()? {
+            books.small.insert(FileId(entry?.0.value()));
+        }
+        // What lies in files now is kept until it does so durably.
+        books.small.retain(|file| !writer.outgrown.contains(file));
         for entry in txn.open_table(EXPIRY)?.iter()? {
             let (key, _) = entry?;
             let (at, id) = key.value();
@@ -209,6 +223,12 @@ impl Store {
         wrong
             .chain(condemned.map(|file| Finding::Condemned { path: self.disk.locate(&file.path()) }))
             .collect()
+    }
+
+    /// The files of which bytes lie in the records that are nobody's.
+    pub(crate) fn stray_bytes(&self, audit: &Audit) -> Vec<FileId> {
+        let nobodys = audit.books.small.difference(&audit.small);
+        nobodys.filter(|file| !audit.books.doomed.contains(*file)).copied().collect()
     }
 
     /// What is nobody's, as paths on the disk.
@@ -277,8 +297,9 @@ fn id_in_index(id: &str) -> Result<UploadId, Trouble> {
 }
 
 fn check_extent(id: &UploadId, extent: crate::Extent) -> Option<Finding> {
-    let crate::Extent { path, committed, file_len } = extent;
+    let crate::Extent { path, committed, file_len, in_records } = extent;
     match file_len {
+        None if in_records => None,
         None if committed > 0 => Some(Finding::MissingFile { id: id.clone(), path }),
         Some(there) if there < committed => {
             Some(Finding::ShortFile { id: id.clone(), path, committed, there })

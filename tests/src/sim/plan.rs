@@ -242,10 +242,19 @@ impl Plan {
         let kept = choice.one_in(2);
         let events = Events { completed: kept, terminated: kept };
         let reserve_bytes = choice.pick(&[256 << 10, 256 << 10, 1 << 20]);
+        let small_bytes = choice.pick(&[0, 30, 1_000, 16 << 10]);
+        let cache_bytes = 1 << 20;
         Self {
             config: Arc::new(builder.build().expect("these values make sense")),
             http: Arc::new(http),
-            store: Options { durability, cache_bytes: 1 << 20, reserve_bytes, events, ..Options::default() },
+            store: Options {
+                durability,
+                cache_bytes,
+                reserve_bytes,
+                small_bytes,
+                events,
+                ..Options::default()
+            },
             expiry,
             max_chunk,
             files,

@@ -27,7 +27,11 @@ the metadata has none.";
 const SHOW_HELP: &str = "\
 With --json: {\"id\", \"kind\", \"offset\", \"length\", \"complete\", \"created\", \"metadata\": [{\"key\", \"value\", \
 \"base64\"}], \"data\": [{\"path\", \"length\"}]}, the first six as list has them. value is null where it is not \
-UTF-8; data names the files that hold the upload, in order, each with how many bytes from its first are committed.";
+UTF-8; data names the files that hold the upload, in order, each with how many bytes from its first are committed. Where path \
+is null, the bytes lie in the records, as those of small uploads do.";
+
+const CAT_HELP: &str = "\
+What is committed, from the first byte on, wherever it lies. An unfinished concatenation has no bytes yet.";
 
 const DELETE_HELP: &str = "With --json: {\"deleted\", \"bytes\"}: the id, and how many bytes it had.";
 
@@ -70,6 +74,9 @@ pub(crate) enum Command {
     /// Show all that is known of an upload
     #[command(after_help = SHOW_HELP)]
     Show(UploadArgs),
+    /// Write the bytes of an upload to standard output; of an unfinished one, those that are there
+    #[command(after_help = CAT_HELP)]
+    Cat(CatArgs),
     /// Remove an upload: its record and its bytes. Asks nothing
     #[command(after_help = DELETE_HELP)]
     Delete(UploadArgs),
@@ -321,6 +328,18 @@ pub(crate) struct UploadArgs {
     pub(crate) store: StoreArgs,
 }
 
+/// Which upload of which store.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct CatArgs {
+    /// The upload: the last part of its URL
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+
+    /// Directory of the uploads; no server may have it open
+    #[arg(long, env = "TUS_DATA_DIR", value_name = "DIRECTORY", default_value = "./tus-data")]
+    pub(crate) data_dir: PathBuf,
+}
+
 /// The least important events that are logged.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LogLevel {
@@ -408,6 +427,6 @@ mod tests {
             let by_parser = arg.get_action().takes_values() && !arg.get_default_values().is_empty();
             assert!(help.len() > 10 && by_hand != by_parser, "--{long}: {help}");
         }
-        assert_eq!(flags, 2 * 55 + 4 * 2 + 1);
+        assert_eq!(flags, 2 * 56 + 4 * 2 + 2);
     }
 }

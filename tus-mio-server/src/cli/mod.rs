@@ -53,6 +53,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Some(Command::Serve(args)) => serve::serve(&args),
         Some(Command::List(args)) => store::list(&args),
         Some(Command::Show(args)) => store::show(&args),
+        Some(Command::Cat(args)) => store::cat(&args),
         Some(Command::Delete(args)) => store::delete(&args),
         Some(Command::Verify(args)) => store::verify(&args),
     }

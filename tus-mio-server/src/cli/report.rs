@@ -94,12 +94,12 @@ fn summary(json: &mut Json<impl Write>, record: &Record) -> io::Result<()> {
     json.key("created")?.text(&Rfc3339(record.created).to_string())
 }
 
-/// A run of an upload's bytes in a data file.
+/// A run of an upload's bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Extent {
-    /// The file.
-    pub(crate) path: PathBuf,
-    /// How many bytes of it, from its first.
+    /// The data file; none where they lie in the records.
+    pub(crate) path: Option<PathBuf>,
+    /// How many bytes, from the file's first.
     pub(crate) length: u64,
 }
 
@@ -120,8 +120,11 @@ fn show_text(mut out: impl Write, record: &Record, extents: &[Extent]) -> io::Re
         writeln!(out, "metadata  {}", format!("{} {value}", shown(entry.key.as_bytes())).trim_end())?;
     }
     for extent in extents {
-        let path = shown(extent.path.as_os_str().as_encoded_bytes());
-        writeln!(out, "data      {} bytes in {path}", extent.length)?;
+        let place = match &extent.path {
+            Some(path) => shown(path.as_os_str().as_encoded_bytes()),
+            None => "the records: the cat command writes them".into(),
+        };
+        writeln!(out, "data      {} bytes in {place}", extent.length)?;
     }
     out.flush()
 }
@@ -142,7 +145,8 @@ fn show_json(mut json: Json<impl Write>, record: &Record, extents: &[Extent]) ->
     json.key("data")?.begin('[')?;
     for extent in extents {
         json.begin('{')?;
-        json.key("path")?.text(&extent.path.to_string_lossy())?;
+        let path = extent.path.as_ref().map(|path| path.to_string_lossy());
+        json.key("path")?.text_or_null(path.as_deref())?;
         json.key("length")?.number(extent.length)?;
         json.end('}')?;
     }
@@ -249,7 +253,8 @@ mod tests {
 
     fn shown_as(json: bool) -> String {
         let record = record("first", 5, None, "filename G1sySv8=,note aGVsbG8=,private");
-        let extents = [Extent { path: "data/a\nb".into(), length: 5 }];
+        let extents =
+            [Extent { path: Some("data/a\nb".into()), length: 5 }, Extent { path: None, length: 2 }];
         let mut out = Vec::new();
         show(&mut out, json, &record, &extents).unwrap();
         String::from_utf8(out).unwrap()
@@ -268,6 +273,7 @@ mod tests {
             "metadata  note hello",
             "metadata  private",
             "data      5 bytes in data/a\\nb",
+            "data      2 bytes in the records: the cat command writes them",
         ];
         assert_eq!(shown_as(false), lines.join("\n") + "\n");
         let expected = serde_json::json!({
@@ -278,7 +284,7 @@ mod tests {
                 {"key": "note", "value": "hello", "base64": "aGVsbG8="},
                 {"key": "private", "value": "", "base64": ""},
             ],
-            "data": [{"path": "data/a\nb", "length": 5}],
+            "data": [{"path": "data/a\nb", "length": 5}, {"path": null, "length": 2}],
         });
         assert_eq!(serde_json::from_str::<serde_json::Value>(&shown_as(true)).unwrap(), expected);
     }

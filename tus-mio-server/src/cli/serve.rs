@@ -230,6 +230,7 @@ mod tests {
             "--no-materialize",
             "--record-cache=1MiB",
             "--disk-reserve=0",
+            "--small-uploads=1KiB",
             "--checkpoint-size=1MB",
             "--checkpoint-interval=7s",
             "--disable-concatenation",
@@ -293,6 +294,7 @@ mod tests {
             durability: tus_redb::Durability::Eventual,
             record_cache: 1 << 20,
             disk_reserve: 0,
+            small_uploads: 1 << 10,
             protocol: protocol.build().unwrap(),
             http: http1::Settings {
                 body_timeout: Duration::ZERO,

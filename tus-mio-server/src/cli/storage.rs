@@ -10,6 +10,9 @@ use super::{Failure, value};
 /// With less, each read of a record is one of the disk.
 const LEAST_CACHE: usize = 64 << 10;
 
+/// Larger ones are quicker in files of their own.
+const MOST_SMALL: usize = 64 << 10;
+
 /// The flags.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct StorageArgs {
@@ -33,9 +36,14 @@ pub(crate) struct StorageArgs {
     pub(crate) record_cache: u64,
 
     /// Space that is set aside so that deletes work on a full disk; 0 for none, and they may fail there
-    #[arg(long, env = "TUS_DISK_RESERVE", value_name = "SIZE", default_value = "4MiB", value_parser = value::size)]
+    #[arg(long, env = "TUS_DISK_RESERVE", value_name = "SIZE", default_value = "8MiB", value_parser = value::size)]
     #[arg(help_heading = "Storage")]
     pub(crate) disk_reserve: u64,
+
+    /// Uploads up to this size are kept with the records, not in files of their own; 0 for none. At most 64KiB
+    #[arg(long, env = "TUS_SMALL_UPLOADS", value_name = "SIZE", default_value = "16KiB", value_parser = value::size)]
+    #[arg(help_heading = "Storage")]
+    pub(crate) small_uploads: u64,
 
     /// How many bytes of a body are committed at a time; a crash costs at most twice as many
     #[arg(long, env = "TUS_CHECKPOINT_SIZE", value_name = "SIZE", default_value = "32MiB", value_parser = value::size)]
@@ -64,6 +72,10 @@ impl StorageArgs {
                 .filter(|size| *size >= LEAST_CACHE)
                 .ok_or_else(too_small)?,
             disk_reserve: self.disk_reserve,
+            small_uploads: usize::try_from(self.small_uploads)
+                .ok()
+                .filter(|size| *size <= MOST_SMALL)
+                .ok_or_else(|| Failure::Usage("--small-uploads must be at most 64KiB".into()))?,
             ..Settings::default()
         })
     }

@@ -2,7 +2,7 @@
 
 use std::{
     fmt::Display,
-    io::{self, BufWriter, Write},
+    io::{self, BufWriter, Read, Write},
     path::{self, Path},
 };
 
@@ -11,7 +11,7 @@ use tus_redb::{Description, Options, Repair, Store};
 
 use super::{
     Failure,
-    args::{StoreArgs, UploadArgs, VerifyArgs},
+    args::{CatArgs, StoreArgs, UploadArgs, VerifyArgs},
     report::{self, Extent, Listing},
     table::shown,
     verdict::Verdict,
@@ -19,6 +19,9 @@ use super::{
 
 /// How many records are in memory at once.
 const PAGE: usize = 1_000;
+
+/// How many bytes of an upload are.
+const CAT: usize = 64 << 10;
 
 /// Lists all uploads.
 pub(crate) fn list(args: &StoreArgs) -> Result<(), Failure> {
@@ -33,6 +36,22 @@ pub(crate) fn show(args: &UploadArgs) -> Result<(), Failure> {
     let store = Opened::at(&args.store.data_dir)?;
     let upload = store.describe(&args.id)?;
     report::show(output(), args.store.json, &upload.record, &extents(&upload)?).map_err(unwritten)
+}
+
+/// Writes the bytes of one upload.
+pub(crate) fn cat(args: &CatArgs) -> Result<(), Failure> {
+    let store = Opened::at(&args.data_dir)?;
+    let upload = store.describe(&args.id)?;
+    let body = store.store.read(&upload.record.id).map_err(|failure| store.failed(failure))?;
+    let mut body = body.ok_or_else(|| store.unknown(&args.id))?;
+    let (mut out, mut buffer) = (io::stdout().lock(), vec![0; CAT]);
+    loop {
+        let count = body.read(&mut buffer).map_err(|_| store.failed(tus_proto::Failure::Io))?;
+        if count == 0 {
+            return out.flush().map_err(unwritten);
+        }
+        out.write_all(&buffer[..count]).map_err(unwritten)?;
+    }
 }
 
 /// Removes one upload.
@@ -128,7 +147,7 @@ impl<'a> Opened<'a> {
 fn extents(upload: &Description) -> Result<Vec<Extent>, Failure> {
     let committed = upload.extents.iter().filter(|extent| extent.committed > 0);
     let located = committed.map(|extent| {
-        let path = path::absolute(&extent.path)?;
+        let path = if extent.in_records { None } else { Some(path::absolute(&extent.path)?) };
         Ok(Extent { path, length: extent.committed })
     });
     let current =

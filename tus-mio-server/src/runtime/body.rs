@@ -140,6 +140,8 @@ impl EventLoop {
         self.scratch = scratch;
         if data.is_empty() {
             self.recycle(data);
+        } else if self.takes_at_once(connection, &data) {
+            self.write_at_once(connection, data);
         } else {
             self.write_beside(connection, data);
         }
@@ -170,6 +172,18 @@ impl EventLoop {
     fn write_beside(&mut self, connection: &mut Connection, data: Vec<u8>) {
         let to = self.address(connection);
         self.lend(connection, |intake| Job::Write { to, intake, data });
+    }
+
+    /// A small body goes into the records: until it is committed it stays in memory.
+    fn takes_at_once(&self, connection: &mut Connection, data: &[u8]) -> bool {
+        let intake = connection.body().and_then(|body| body.intake.as_ref());
+        intake.is_some_and(|intake| intake.takes_at_once(data.len()))
+    }
+
+    fn write_at_once(&mut self, connection: &mut Connection, data: Vec<u8>) {
+        let Some(mut intake) = connection.body().and_then(|body| body.intake.take()) else { return };
+        let end = intake.write(&data).map_or_else(MoveEnd::Failed, |()| MoveEnd::Done);
+        self.on_body_done(connection, BodyDone { intake, data: Some(data), taken: 0, end });
     }
 
     fn lend(&mut self, connection: &mut Connection, job: impl FnOnce(Intake) -> Job) {

@@ -26,6 +26,11 @@ impl Intake {
         self.sink.write(bytes).map_err(|error| error.failure)
     }
 
+    /// Whether so many bytes more would not touch the disk, nor take the processor for long.
+    pub(crate) fn takes_at_once(&self, count: usize) -> bool {
+        self.sink.would_keep(count)
+    }
+
     /// Where bytes may be moved to without being looked at; none where they must be.
     pub(crate) fn splice_target(&mut self) -> Result<Option<(BorrowedFd<'_>, u64)>, Failure> {
         if self.hasher.is_some() { Ok(None) } else { self.sink.splice_target() }

@@ -232,7 +232,12 @@ impl EventLoop {
         let syncer = request.syncer.clone().or_else(|| if finish { ending() } else { None });
         let change = Change::Commit { id, fence, from, to, length, expires, finish, syncer: syncer.clone() };
         let entry = committer::Entry { loop_index: self.index, owner: request.owner, op, change };
+        let at_work = request.body.as_ref().is_some_and(|body| body.at_work);
         match syncer {
+            // What is in memory goes to the disk with the record.
+            Some(syncer) if !at_work && !syncer.needs_disk() && syncer.sync(None).is_ok() => {
+                self.shared.committer.submit(entry);
+            }
             Some(syncer) => {
                 let (finish_at, entry) = (finish.then_some(to), Box::new(entry));
                 self.shared.workers.submit(Job::Sync { syncer, finish_at, entry });

@@ -13,8 +13,14 @@ const CREATED: &str = "2024-03-01T00:00:00.042Z";
 /// Makes a store in `tus-data` with a complete upload, a half one whose name is hostile, and one that has not
 /// begun and whose length is deferred. Gives the data file of the first.
 fn filled(place: &Place) -> PathBuf {
+    filled_with(place, 0)
+}
+
+/// The same where uploads of so many bytes lie in the records.
+fn filled_with(place: &Place, small_bytes: usize) -> PathBuf {
     let _starting = STARTING.read().unwrap_or_else(PoisonError::into_inner);
-    let store = Store::open(&place.path("tus-data"), &Options::default()).unwrap();
+    let options = Options { small_bytes, ..Options::default() };
+    let store = Store::open(&place.path("tus-data"), &options).unwrap();
     upload(&store, "a-complete", Some(5), "filename aGVsbG8udHh0,private", b"hello");
     upload(&store, "b-half", Some(10), "filename G1sySgo=", b"world");
     upload(&store, "c-deferred", None, "", b"");
@@ -60,7 +66,9 @@ fn without_a_store_each_tool_fails_and_makes_nothing() {
     let place = Place::new();
     std::fs::create_dir(place.path("empty")).unwrap();
     for directory in ["missing", "empty"] {
-        for tool in [&["list"][..], &["list", "--json"], &["show", "a"], &["delete", "a"], &["verify"]] {
+        for tool in
+            [&["list"][..], &["list", "--json"], &["show", "a"], &["cat", "a"], &["delete", "a"], &["verify"]]
+        {
             let run = place.run(tool, &[("TUS_DATA_DIR", directory)]);
             run.assert_fails(1, &["there is no store in", directory]);
         }
@@ -161,6 +169,37 @@ fn show_tells_all_of_one() {
 }
 
 #[test]
+fn small_uploads_lie_in_the_records_and_can_be_written_out() {
+    let place = Place::new();
+    let file = filled_with(&place, 5);
+    assert!(!file.exists());
+    let shown = place.run(&["show", "a-complete"], &[]);
+    assert!(shown.assert_quiet_success().contains("data      5 bytes in the records: the cat command"));
+    let shown = document(&place.run(&["show", "--json", "a-complete"], &[]));
+    assert_eq!(shown["data"], json!([{"path": null, "length": 5}]));
+    assert_eq!(place.run(&["cat", "a-complete"], &[]).assert_quiet_success(), "hello");
+    assert_eq!(
+        place.run(&["delete", "a-complete"], &[]).assert_quiet_success(),
+        "deleted a-complete, 5 bytes\n"
+    );
+    place.run(&["cat", "a-complete"], &[]).assert_fails(1, &["there is no upload a-complete in ./tus-data"]);
+    assert_eq!(place.run(&["verify"], &[]).assert_quiet_success(), "ok: 2 uploads, 5 bytes\n");
+}
+
+#[test]
+fn cat_writes_what_is_there() {
+    let place = Place::new();
+    filled(&place);
+    for (id, bytes) in [("a-complete", "hello"), ("b-half", "world"), ("c-deferred", "")] {
+        assert_eq!(place.run(&["cat", id], &[]).assert_quiet_success(), bytes, "{id}");
+    }
+    place.run_unread(&["cat", "a-complete"]).assert_quiet_success();
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let run = place.start(&["cat", "a-complete"], &[], full.into()).finish();
+    run.assert_fails(1, &["can't write to standard output"]);
+}
+
+#[test]
 fn delete_removes_record_and_bytes() {
     let place = Place::new();
     let file = filled(&place);
@@ -180,7 +219,7 @@ fn an_unknown_upload_is_told() {
     let place = Place::new();
     filled(&place);
     for id in ["nobody", "not/an id", "\u{1b}[2J", ""] {
-        for tool in ["show", "delete"] {
+        for tool in ["show", "cat", "delete"] {
             place.run(&[tool, id], &[]).assert_fails(1, &["there is no upload", "./tus-data"]);
         }
     }

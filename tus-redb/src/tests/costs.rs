@@ -7,8 +7,10 @@ use tus_proto::{Completion, Concat, Fence, Record, Unfit, WallTime};
 
 use super::harness::{id, options, record};
 use crate::{
-    Change, Disk, Durability, Store, Swept,
-    database::{self, DOOMED, EXPIRY, FILES, LAPSES, META, OUTBOX, SCATTERED, TOMBSTONES, UPLOADS, WAITING},
+    Change, Disk, Durability, Options, Store, Swept,
+    database::{
+        self, DOOMED, EXPIRY, FILES, LAPSES, META, OUTBOX, SCATTERED, SMALL, TOMBSTONES, UPLOADS, WAITING,
+    },
     files::FileId,
     record::{Kind, Piece, Row},
     sim::SimDisk,
@@ -220,9 +222,15 @@ impl Ten {
 
 #[test]
 fn ten_thousand_uploads_leave_nothing() {
-    for durability in [Durability::Strict, Durability::Eventual] {
+    for (durability, small_bytes) in [
+        (Durability::Strict, 0),
+        (Durability::Strict, 4),
+        (Durability::Eventual, 0),
+        (Durability::Eventual, 4),
+    ] {
         let disk = SimDisk::new();
-        let store = open(&disk, durability);
+        let options = Options { small_bytes, ..options(durability) };
+        let store = Store::open_on(Arc::new(disk.clone()), &options).unwrap();
         for block in 0..50 {
             let tens: Vec<_> = (0..20).map(|n| Ten(format!("{block}-{n}"))).collect();
             let commit = |changes: &dyn Fn(&Ten) -> Vec<Change>| {
@@ -251,15 +259,15 @@ fn ten_thousand_uploads_leave_nothing() {
         store.flush().unwrap();
         while store.reclaim(256).unwrap() > 0 {}
         assert_eq!(disk.list("data").unwrap(), [""; 0]);
-        assert_eq!(left(&store), [0; 9], "{durability:?}");
+        assert_eq!(left(&store), [0; 10], "{durability:?}");
     }
 }
 
 /// How many rows each table has but the one of the store's own numbers.
-fn left(store: &Store) -> [u64; 9] {
+fn left(store: &Store) -> [u64; 10] {
     let mut writer = lock(&store.writer);
     let txn = store.database(&mut writer).unwrap().begin_read().unwrap();
-    assert_eq!(txn.list_tables().unwrap().count(), 10);
+    assert_eq!(txn.list_tables().unwrap().count(), 11);
     assert!(txn.open_table(META).unwrap().len().unwrap() < 8);
     [
         txn.open_table(UPLOADS).unwrap().len().unwrap(),
@@ -271,5 +279,6 @@ fn left(store: &Store) -> [u64; 9] {
         txn.open_table(WAITING).unwrap().len().unwrap(),
         txn.open_table(OUTBOX).unwrap().len().unwrap(),
         txn.open_table(SCATTERED).unwrap().len().unwrap(),
+        txn.open_table(SMALL).unwrap().len().unwrap(),
     ]
 }

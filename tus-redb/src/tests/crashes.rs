@@ -1,27 +1,32 @@
-//! A crash at every call.
+//! A crash at every call, where every upload has a file, and where small ones lie in the records.
 
 use super::harness::World;
 use crate::{Durability, sim::Crash};
 
+/// Some of the scripts' uploads are smaller, some become larger.
+pub(super) const SMALL_BYTES: [usize; 2] = [0, 1_000];
+
 /// How many calls a script makes when nothing goes wrong.
-fn calls(durability: Durability, script: fn(&mut World)) -> u64 {
-    let mut world = World::new(durability);
+fn calls(durability: Durability, small_bytes: usize, script: fn(&mut World)) -> u64 {
+    let mut world = World::new(durability, small_bytes);
     script(&mut world);
     world.disk.calls()
 }
 
 fn crash_everywhere(durability: Durability, script: fn(&mut World), crash: impl Fn(u64) -> Crash) {
-    let calls = calls(durability, script);
-    assert!(calls > 100, "the script does something: {calls}");
-    for at in 0..calls {
-        let mut world = World::new(durability);
-        world.disk.write_short(at % 3 == 0);
-        world.disk.die_at(at);
-        script(&mut world);
-        let crash = crash(at);
-        let context = format!("{durability:?}, {crash:?} at call {at}");
-        world.crash_and_check(crash, &context);
-        world.check_works(&context);
+    for small_bytes in SMALL_BYTES {
+        let calls = calls(durability, small_bytes, script);
+        assert!(calls > 100, "the script does something: {calls}");
+        for at in 0..calls {
+            let mut world = World::new(durability, small_bytes);
+            world.disk.write_short(at % 3 == 0);
+            world.disk.die_at(at);
+            script(&mut world);
+            let crash = crash(at);
+            let context = format!("{durability:?}, {crash:?} at call {at}, small {small_bytes}");
+            world.crash_and_check(crash, &context);
+            world.check_works(&context);
+        }
     }
 }
 
@@ -67,12 +72,15 @@ fn script_of_finals(world: &mut World) -> Option<()> {
 
 #[test]
 fn the_script_of_finals_comes_to_its_end() {
-    let mut world = World::new(Durability::Strict);
-    world.open();
-    assert_eq!(script_of_finals(&mut world), Some(()));
-    let lens = ["a", "b", "c", "d", "f", "g", "h", "i"].map(|name| world.told(name).map(|body| body.len()));
-    assert_eq!(lens, [None, None, None, None, None, Some(900), Some(5_000), None]);
-    assert_eq!(world.store().finals_finished(), 2);
+    for small_bytes in SMALL_BYTES {
+        let mut world = World::new(Durability::Strict, small_bytes);
+        world.open();
+        assert_eq!(script_of_finals(&mut world), Some(()));
+        let lens =
+            ["a", "b", "c", "d", "f", "g", "h", "i"].map(|name| world.told(name).map(|body| body.len()));
+        assert_eq!(lens, [None, None, None, None, None, Some(900), Some(5_000), None]);
+        assert_eq!(world.store().finals_finished(), 2);
+    }
 }
 
 #[test]
@@ -118,11 +126,11 @@ fn eventual_falls_back_to_a_flush_at_most_with_the_power() {
 /// The process dies and is started again, and dies again while it starts; then the power goes.
 #[test]
 fn a_crash_while_opening_after_a_crash_is_a_crash() {
-    for durability in [Durability::Strict, Durability::Eventual] {
-        let calls = calls(durability, World::run_script);
+    for (durability, small_bytes) in [(Durability::Strict, 0), (Durability::Eventual, 1_000)] {
+        let calls = calls(durability, small_bytes, World::run_script);
         for at in (50..calls).step_by(23) {
             for again in (1..60).step_by(4) {
-                let mut world = World::new(durability);
+                let mut world = World::new(durability, small_bytes);
                 world.disk.die_at(at);
                 world.run_script();
                 world.disk.crash(Crash::Process);

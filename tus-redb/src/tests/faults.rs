@@ -4,22 +4,32 @@ use std::sync::Arc;
 
 use tus_proto::{Completion, Failure, Fence, Record, WallTime};
 
-use super::harness::{World, commit, id, options, record};
+use super::{
+    crashes::SMALL_BYTES,
+    harness::{World, commit, id, options, record},
+};
 use crate::{
     Change, Durability, Options, Store,
     sim::{Crash, Fault, SimDisk},
 };
 
 fn fail_everywhere(durability: Durability, fault: Fault, how_many: u64) {
+    for small_bytes in SMALL_BYTES {
+        fail_everywhere_with(small_bytes, durability, fault, how_many);
+    }
+}
+
+fn fail_everywhere_with(small_bytes: usize, durability: Durability, fault: Fault, how_many: u64) {
     let calls = {
-        let mut world = World::new(durability);
+        let mut world = World::new(durability, small_bytes);
         world.run_script();
         world.disk.calls()
     };
     for at in 0..calls {
-        let context = format!("{durability:?}, {fault:?} at calls {at} to {}", at + how_many);
-        let mut world = World::new(durability);
-        world.disk.fail(at..at + how_many, fault);
+        let to = at + how_many;
+        let context = format!("{durability:?}, {fault:?} at calls {at} to {to}, small {small_bytes}");
+        let mut world = World::new(durability, small_bytes);
+        world.disk.fail(at..to, fault);
         world.run_script();
         world.disk.heal();
         if world.store.is_none() {
@@ -124,7 +134,7 @@ fn closing_on_a_failing_disk_makes_no_record_durable_whose_bytes_are_not() {
 fn a_failing_opening_makes_no_record_durable_whose_bytes_are_not() {
     let mut failures = 0;
     for seed in 0..8 {
-        for call in 0..60 {
+        for call in 0..100 {
             let disk = SimDisk::new();
             let store = open(&disk, Durability::Eventual);
             let fence = store.first_fence();
@@ -137,7 +147,9 @@ fn a_failing_opening_makes_no_record_durable_whose_bytes_are_not() {
             drop((sink, store));
             let next = disk.calls() + call;
             disk.fail(next..next + 1, Fault::Io);
-            let opened = Store::open_on(Arc::new(disk.clone()), &options(Durability::Eventual));
+            // Whatever is read comes from the disk.
+            let uncached = Options { cache_bytes: 0, ..options(Durability::Eventual) };
+            let opened = Store::open_on(Arc::new(disk.clone()), &uncached);
             failures += u64::from(opened.is_err());
             drop(opened);
             disk.crash(Crash::Machine(seed));

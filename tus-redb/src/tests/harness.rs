@@ -26,8 +26,15 @@ pub(super) fn record(name: &str, length: Option<u64>) -> Record {
     }
 }
 
+/// Each upload has a file of its own: what is to be seen of one that lies in the records has tests of its own.
 pub(super) fn options(durability: Durability) -> Options {
-    Options { durability, cache_bytes: 1 << 20, reserve_bytes: 256 << 10, ..Options::default() }
+    Options {
+        durability,
+        cache_bytes: 1 << 20,
+        reserve_bytes: 256 << 10,
+        small_bytes: 0,
+        ..Options::default()
+    }
 }
 
 pub(super) fn commit(name: &str, fence: Fence, from: u64, to: u64, sink: Option<&Sink>) -> Change {
@@ -42,6 +49,7 @@ pub(super) type Body = Option<Vec<u8>>;
 pub(super) struct World {
     pub(super) disk: SimDisk,
     pub(super) durability: Durability,
+    small_bytes: usize,
     pub(super) store: Option<Store>,
     /// What was told last.
     told: BTreeMap<&'static str, Body>,
@@ -55,10 +63,11 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(durability: Durability) -> Self {
+    pub(super) fn new(durability: Durability, small_bytes: usize) -> Self {
         Self {
             disk: SimDisk::new(),
             durability,
+            small_bytes,
             store: None,
             told: BTreeMap::new(),
             possible: BTreeMap::new(),
@@ -70,7 +79,11 @@ impl World {
 
     pub(super) fn open(&mut self) {
         self.grants = 0;
-        self.store = Store::open_on(Arc::new(self.disk.clone()), &options(self.durability)).ok();
+        self.store = Store::open_on(Arc::new(self.disk.clone()), &self.options()).ok();
+    }
+
+    fn options(&self) -> Options {
+        Options { small_bytes: self.small_bytes, ..options(self.durability) }
     }
 
     pub(super) fn store(&self) -> &Store {
@@ -308,7 +321,7 @@ impl World {
         self.disk.crash(crash);
         self.store = None;
         self.grants = 0;
-        let opened = Store::open_on(Arc::new(self.disk.clone()), &options(self.durability));
+        let opened = Store::open_on(Arc::new(self.disk.clone()), &self.options());
         self.store = Some(opened.unwrap_or_else(|error| panic!("{context}: {error}")));
         let fall_back = self.durability == Durability::Eventual && crash != Crash::Process;
         let names: Vec<_> = self.told.keys().chain(self.unsure.keys()).copied().collect();

@@ -148,7 +148,7 @@ fn a_final_is_put_into_one_file_and_its_parts_stay() {
 #[test]
 fn on_a_real_disk_too() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path(), &Options::default()).unwrap();
+    let store = Store::open(dir.path(), &options(Durability::Strict)).unwrap();
     upload(&store, "a", &PARTS).unwrap();
     finish(&store, 4_000);
     let [(path, len)] = &store.paths(&id("a")).unwrap()[..] else { panic!("it is in one file") };

@@ -16,4 +16,8 @@ mod outbox;
 mod probe;
 mod repair;
 mod repair_cut;
+mod repair_small;
+mod small;
+mod small_faults;
+mod small_full;
 mod source;

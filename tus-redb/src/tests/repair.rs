@@ -38,7 +38,7 @@ pub(super) fn fill(store: &Store) {
     assert_eq!(store.verify().unwrap(), []);
 }
 
-fn open(dir: &Path, durability: Durability) -> Result<Store, OpenError> {
+pub(super) fn open(dir: &Path, durability: Durability) -> Result<Store, OpenError> {
     let events = Events { completed: true, terminated: true };
     Store::open(dir, &Options { events, ..options(durability) })
 }
@@ -105,7 +105,7 @@ fn plant_row(store: &Store, name: &str, change: impl FnOnce(&mut Row)) {
 
 /// Repairs all that is wrong, which must be something; tells what was done.
 #[track_caller]
-fn repair(store: &Store) -> Vec<Remedy> {
+pub(super) fn repair(store: &Store) -> Vec<Remedy> {
     let findings = store.verify().unwrap();
     assert!(!findings.is_empty(), "nothing is wrong");
     let repairs = store.repair().unwrap();
@@ -115,7 +115,7 @@ fn repair(store: &Store) -> Vec<Remedy> {
 }
 
 /// Everything still does what it did, and the final is completed by its last part.
-fn check_works(store: &Store) {
+pub(super) fn check_works(store: &Store) {
     assert_eq!(read(store, "done"), b"0123456789");
     assert_eq!(write(store, "half", 10, b"abcdefghij"), Completion::Committed { offset: 20 });
     assert_eq!(read(store, "half"), b"0123456789abcdefghij");

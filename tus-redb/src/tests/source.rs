@@ -6,7 +6,7 @@ use tus_proto::{Completion, Failure, Fence, WallTime};
 
 use super::harness::{commit, id, options, record};
 use crate::{
-    Change, Disk, Durability, Options, Refused, Source, Store,
+    Change, Disk, Durability, Refused, Source, Store,
     sim::{Crash, Fault, SimDisk},
 };
 
@@ -157,7 +157,7 @@ fn bytes_that_can_not_be_read_are_no_end() {
 #[test]
 fn runs_lead_to_the_same_bytes() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path(), &Options::default()).unwrap();
+    let store = Store::open(dir.path(), &options(Durability::Strict)).unwrap();
     upload(&store, "a", &[b"one ", b"two, ", b"three"]);
     assert_eq!(store.paths(&id("a")).unwrap().iter().map(|(_, len)| *len).collect::<Vec<_>>(), [4, 5, 5]);
     let mut source = store.open_source(&id("a")).unwrap();
@@ -176,7 +176,7 @@ fn runs_lead_to_the_same_bytes() {
 #[test]
 fn however_many_files_one_is_open() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path(), &Options::default()).unwrap();
+    let store = Store::open(dir.path(), &options(Durability::Strict)).unwrap();
     let open_files = || {
         let of_store = std::fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| {
             std::fs::read_link(entry.unwrap().path()).ok().filter(|path| path.starts_with(dir.path()))

@@ -52,7 +52,9 @@ impl World {
         let durability = if eventual { Durability::Eventual } else { Durability::Strict };
         let events = Events { completed: true, terminated: true };
         let (cache_bytes, reserve_bytes) = (1 << 20, 256 << 10);
-        let options = Options { durability, cache_bytes, reserve_bytes, events, ..Options::default() };
+        let small_bytes = choice.pick(&[0, 100, 2_000]);
+        let options =
+            Options { durability, cache_bytes, reserve_bytes, small_bytes, events, ..Options::default() };
         let disk = SimDisk::new();
         disk.write_short(choice.one_in(3));
         let model = Model { eventual, ..Model::default() };
