@@ -119,7 +119,7 @@ impl Server {
                 }
             },
             Work::Digest { syncer, range: (from, to), mut hasher } => {
-                let until = from + env.choice.part(to - from);
+                let until = if from < to { from + env.choice.part(to - from) } else { to };
                 match syncer.read_back(from, until, &mut |bytes| hasher.update(bytes)) {
                     Ok(()) if until < to => {
                         let work = Work::Digest { syncer, range: (until, to), hasher };
