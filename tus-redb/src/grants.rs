@@ -1,12 +1,11 @@
-//! Who may be writing now: the grants that sinks hold, and what all of them share. And which data files somebody
-//! uses, so that they are not taken away under them.
+//! The right to write to an upload, which a sink holds: where the bytes are until they are committed, in a file or in
+//! memory, and how far they are durable.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
     fmt,
     sync::{
         Arc, Mutex, OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
 };
 
@@ -15,137 +14,12 @@ use tus_proto::{Failure, Fence, UploadId};
 use crate::{
     disk::{DiskFile, write_all},
     error::Trouble,
-    files::{FileId, Files},
+    files::FileId,
     record::Piece,
-    reserve::Reserve,
     small::Small,
+    staging::Staging,
     store::{Durability, lock},
 };
-
-/// What grants and their store share.
-#[derive(Debug)]
-pub(crate) struct Staging {
-    pub(crate) files: Files,
-    pub(crate) reserve: Arc<Reserve>,
-    pub(crate) durability: Durability,
-    /// Eventual durability: files that the next flush must sync, in that order.
-    pub(crate) dirty: Mutex<BTreeMap<FileId, Arc<Grant>>>,
-    /// Whether there may be data files to remove.
-    pub(crate) reclaimable: AtomicBool,
-    open: Mutex<Open>,
-    trouble: Mutex<Option<String>>,
-}
-
-#[derive(Debug, Default)]
-struct Open {
-    uploads: HashMap<UploadId, (Fence, usize)>,
-    files: HashMap<FileId, Held>,
-    /// Files that would have been removed if they were not among those.
-    awaited: HashSet<FileId>,
-    /// Files that this opening has made for bodies which lay in the records, and no commit has been to since.
-    begun: HashSet<FileId>,
-}
-
-/// A data file that somebody reads or writes.
-#[derive(Debug, Default)]
-struct Held {
-    count: usize,
-    /// How many of its syncs failed meanwhile. What anybody had staged in it by then is lost.
-    losses: Arc<AtomicU64>,
-}
-
-impl Staging {
-    pub(crate) fn new(files: Files, reserve: Arc<Reserve>, durability: Durability) -> Self {
-        Self {
-            files,
-            reserve,
-            durability,
-            dirty: Mutex::default(),
-            // What the last opening left behind.
-            reclaimable: AtomicBool::new(true),
-            open: Mutex::default(),
-            trouble: Mutex::default(),
-        }
-    }
-
-    /// The highest fencing number among the open grants for an upload.
-    pub(crate) fn highest_fence(&self, id: &UploadId) -> Fence {
-        lock(&self.open).uploads.get(id).map_or(Fence(0), |(fence, _)| *fence)
-    }
-
-    /// Whether somebody holds a grant for this upload.
-    pub(crate) fn is_written(&self, id: &UploadId) -> bool {
-        lock(&self.open).uploads.contains_key(id)
-    }
-
-    /// Keeps files from being reclaimed until they are [let go](Self::let_go): once for each time.
-    pub(crate) fn hold(&self, files: &[FileId]) {
-        let mut open = lock(&self.open);
-        for file in files {
-            open.files.entry(*file).or_default().count += 1;
-        }
-    }
-
-    /// Ends a [`Self::hold`] of the same files.
-    pub(crate) fn let_go(&self, files: &[FileId]) {
-        let mut open = lock(&self.open);
-        for file in files {
-            let Some(held) = open.files.get_mut(file) else { continue };
-            held.count -= 1;
-            if held.count == 0 {
-                open.files.remove(file);
-                if open.awaited.remove(file) {
-                    self.reclaimable.store(true, Ordering::Release);
-                }
-            }
-        }
-    }
-
-    /// Whether there may be a file of which nothing is committed, though bytes in its place are: it was begun, by this
-    /// opening or the one before, and what it was begun for never came to its end.
-    fn may_be_begun(&self, file: FileId) -> bool {
-        file.epoch() != self.files.epoch() || lock(&self.open).begun.contains(&file)
-    }
-
-    /// A file is made for bytes that lay in the records.
-    fn note_begun(&self, file: FileId) {
-        lock(&self.open).begun.insert(file);
-    }
-
-    /// A file is gone, or in use.
-    pub(crate) fn settle_begun(&self, files: impl IntoIterator<Item = FileId>) {
-        let mut open = lock(&self.open);
-        for file in files {
-            open.begun.remove(&file);
-        }
-    }
-
-    /// The number of failed syncs of a file that is held.
-    fn losses(&self, file: FileId) -> Arc<AtomicU64> {
-        lock(&self.open).files.entry(file).or_default().losses.clone()
-    }
-
-    /// Whether nobody may still read, write to or make this file. If somebody may, the end of that is noticed.
-    pub(crate) fn is_removable(&self, file: FileId) -> bool {
-        let mut open = lock(&self.open);
-        let removable = !open.files.contains_key(&file);
-        if !removable {
-            open.awaited.insert(file);
-        }
-        removable
-    }
-
-    /// Keeps the text for the operator, and hands back what callers are told.
-    pub(crate) fn note(&self, trouble: impl Into<Trouble>) -> Failure {
-        let Trouble { failure, text, .. } = trouble.into();
-        *lock(&self.trouble) = Some(text);
-        failure
-    }
-
-    pub(crate) fn take_trouble(&self) -> Option<String> {
-        lock(&self.trouble).take()
-    }
-}
 
 /// The right of one writer to write behind the committed bytes of an upload. Offsets are those of the
 /// upload, `start` is where its last extent begins.
@@ -180,11 +54,7 @@ impl Grant {
         small: Option<Small>,
         earlier: Vec<FileId>,
     ) -> Self {
-        {
-            let mut open = lock(&staging.open);
-            let upload = open.uploads.entry(id.clone()).or_default();
-            *upload = (upload.0.max(fence), upload.1 + 1);
-        }
+        staging.begin_writing(id, fence);
         staging.hold(piece.map(|piece| piece.file).as_slice());
         let losses = piece.map(|piece| staging.losses(piece.file)).unwrap_or_default();
         Self {
@@ -362,15 +232,7 @@ impl Grant {
 
 impl Drop for Grant {
     fn drop(&mut self) {
-        {
-            let mut open = lock(&self.staging.open);
-            if let Some((_, count)) = open.uploads.get_mut(&self.id) {
-                *count -= 1;
-                if *count == 0 {
-                    open.uploads.remove(&self.id);
-                }
-            }
-        }
+        self.staging.end_writing(&self.id);
         self.staging.let_go(self.piece.map(|piece| piece.file).as_slice());
     }
 }

@@ -20,13 +20,14 @@ use crate::{
     disk::{Disk, Mode, accept},
     error::{OpenError, Trouble},
     files::{DATA, Files},
-    grants::Staging,
     journal::{self, JOURNAL, Journal},
+    live::Live,
     os::OsDisk,
     record::Row,
     reserve::Reserve,
     small::Limits,
-    store::{Durability, Live, Options, Store, Writer, lock},
+    staging::Staging,
+    store::{Durability, Options, Store, Writer, lock},
     strays,
 };
 

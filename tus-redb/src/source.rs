@@ -13,9 +13,10 @@ use crate::{
     disk::DiskFile,
     error::{Refused, StoreError, Trouble},
     files::FileId,
-    grants::Staging,
+    live::Live,
     record::{Piece, Row},
-    store::{Live, Store, lock},
+    staging::Staging,
+    store::{Store, lock},
 };
 
 /// The committed bytes of an upload, as they were when it was opened. A deletion in between takes the record at

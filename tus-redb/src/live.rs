@@ -1,0 +1,109 @@
+//! The records as whoever looks sees them: the open database, and one read transaction for all until the next commit.
+
+use std::{fmt::Debug, io, sync::Arc};
+
+use redb::{
+    CompactionError, Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTableMetadata,
+};
+use tus_proto::UploadId;
+
+use crate::{
+    database::{OUTBOX, SCATTERED, SMALL, TOMBSTONES, UPLOADS},
+    error::Trouble,
+    files::FileId,
+    materialize::Progress,
+    record::{Piece, Row},
+};
+
+/// The open database. Only who holds the writer's lock keeps a copy of it for longer than a look.
+#[derive(Default)]
+pub(crate) struct Live {
+    pub(crate) database: Option<Arc<Database>>,
+    view: Option<View>,
+}
+
+/// A read transaction, used until the next commit.
+struct View {
+    uploads: ReadOnlyTable<&'static str, &'static [u8]>,
+    tombstones: ReadOnlyTable<&'static str, u64>,
+    small: ReadOnlyTable<u64, &'static [u8]>,
+    transaction: ReadTransaction,
+}
+
+impl Debug for Live {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Live").field("database", &self.database).finish_non_exhaustive()
+    }
+}
+
+impl Live {
+    pub(crate) fn new(database: Database) -> Self {
+        Self { database: Some(Arc::new(database)), view: None }
+    }
+
+    /// What was read before this is old now, or need not be held.
+    pub(crate) fn renew(&mut self) {
+        self.view = None;
+    }
+
+    /// [`Database::compact`], for who holds the writer's lock.
+    pub(crate) fn compact(&mut self) -> Result<(), Trouble> {
+        self.view = None;
+        let database = self.database.as_mut().and_then(Arc::get_mut).ok_or_else(closed)?;
+        database.compact().map(drop).map_err(|error| match error {
+            CompactionError::Storage(error) => error.into(),
+            other => io::Error::other(other).into(),
+        })
+    }
+
+    fn view(&mut self) -> Result<&View, Trouble> {
+        if self.view.is_none() {
+            let database = self.database.as_ref().ok_or_else(closed)?;
+            let transaction = database.begin_read()?;
+            let (uploads, tombstones) =
+                (transaction.open_table(UPLOADS)?, transaction.open_table(TOMBSTONES)?);
+            let small = transaction.open_table(SMALL)?;
+            self.view = Some(View { uploads, tombstones, small, transaction });
+        }
+        self.view.as_ref().ok_or_else(closed)
+    }
+
+    pub(crate) fn remembers(&mut self, id: &UploadId) -> Result<bool, Trouble> {
+        Ok(self.view()?.tombstones.get(id.as_str())?.is_some())
+    }
+
+    pub(crate) fn events(&mut self) -> Result<u64, Trouble> {
+        Ok(self.view()?.transaction.open_table(OUTBOX)?.len()?)
+    }
+
+    /// Whether an upload is to be put into one file; and if so, how far that is.
+    pub(crate) fn scattered(&mut self, id: &UploadId) -> Result<Option<Option<Progress>>, Trouble> {
+        let entry = self.view()?.transaction.open_table(SCATTERED)?.get(id.as_str())?;
+        Ok(entry.map(|entry| entry.value().map(Progress::from)))
+    }
+
+    /// An extent's bytes, where they lie in the records.
+    pub(crate) fn small(&mut self, piece: Piece) -> Result<Option<Vec<u8>>, Trouble> {
+        let entry = self.view()?.small.get(piece.file.0)?;
+        let len = usize::try_from(piece.len).ok();
+        Ok(entry.zip(len).and_then(|(entry, len)| entry.value().get(..len).map(<[u8]>::to_vec)))
+    }
+
+    /// How many bytes of a file lie in the records.
+    pub(crate) fn small_len(&mut self, file: FileId) -> Result<u64, Trouble> {
+        Ok(self.view()?.small.get(file.0)?.map_or(0, |entry| entry.value().len() as u64))
+    }
+
+    pub(crate) fn row(&mut self, id: &UploadId) -> Result<Option<Row>, Trouble> {
+        let Some(bytes) = self.view()?.uploads.get(id.as_str())? else { return Ok(None) };
+        match Row::decode(bytes.value()) {
+            Some(row) => Ok(Some(row)),
+            None => Err(Trouble::damaged(&format!("the record of {id}"))),
+        }
+    }
+}
+
+/// The records could not be opened again after an error; the next call tries once more.
+fn closed() -> Trouble {
+    io::Error::other("the records are closed").into()
+}
