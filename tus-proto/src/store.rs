@@ -244,7 +244,7 @@ pub enum AppendEnd {
     Failed(Failure),
 }
 
-/// Why the store could not do it. None of these is the client's fault.
+/// Why the store could not do it, or would not. None of these is the client's fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// The disk is full.
@@ -253,4 +253,6 @@ pub enum Failure {
     Io,
     /// The store can't be reached now.
     Unavailable,
+    /// The writer has lost its lock to somebody else, and the store takes no byte of it any more.
+    Fenced,
 }

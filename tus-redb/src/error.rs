@@ -147,6 +147,7 @@ fn describe(failure: Failure) -> &'static str {
         Failure::NoSpace => "the disk is full",
         Failure::Io => "the disk failed",
         Failure::Unavailable => "the store can't be reached",
+        Failure::Fenced => "another writer has the lock",
     }
 }
 

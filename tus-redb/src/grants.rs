@@ -140,6 +140,10 @@ impl Grant {
         let note = |error| self.staging.note(error);
         // Others may look at them while the file is made. Only who writes adds to them.
         let small = lock(&self.small).as_ref().map(|small| small.bytes().to_vec());
+        if small.is_some() && self.fence < self.staging.highest_fence(&self.id) {
+            // Its lock is another's by now, who may have finished the upload: the file would be nobody's.
+            return Err(Failure::Fenced);
+        }
         let files = &self.staging.files;
         let opened = if len > 0 && small.is_none() { files.open(id) } else { files.create(id) };
         let file = opened.map_err(note)?;

@@ -125,7 +125,7 @@ impl Faults {
         if choice.one_in(3) {
             return Self::blackouts(choice);
         }
-        if choice.one_in(6) {
+        if choice.one_in(4) {
             return Self::failing_syncs(choice);
         }
         let mut rate = |rates: &[u64]| if choice.percent(45) { choice.pick(rates) } else { 0 };
@@ -156,7 +156,7 @@ impl Faults {
     }
 
     fn failing_syncs(choice: &mut Choice) -> Self {
-        let (syncs, crash, short_writes) = (choice.pick(&[10, 30]), choice.pick(&[0, 40]), choice.one_in(2));
+        let (syncs, crash, short_writes) = (choice.pick(&[20, 60]), choice.pick(&[0, 40]), choice.one_in(2));
         Self { syncs, crash, machine: 100, short_writes, ..Self::default() }
     }
 
@@ -188,7 +188,7 @@ impl Plan {
             })
             .collect();
         let downloads = choice.one_in(if removals { 2 } else { 3 }) && !faults.feud;
-        let crowd = faults.feud || choice.one_in(2);
+        let crowd = faults.feud || downloads || choice.one_in(2);
         let parallel = choice.one_in(3) && !faults.feud;
         let clients = (0..files.len()).flat_map(|file| {
             let count = if crowd { 1 + choice.below(3) + u64::from(faults.feud) } else { 1 };
@@ -242,7 +242,12 @@ impl Plan {
         let kept = choice.one_in(2);
         let events = Events { completed: kept, terminated: kept };
         let reserve_bytes = choice.pick(&[256 << 10, 256 << 10, 1 << 20]);
-        let small_bytes = choice.pick(&[0, 30, 1_000, 16 << 10]);
+        // A sync that fails is to meet bodies that have just outgrown the records.
+        let half = usize::try_from(largest / 2).unwrap_or_default();
+        let small_bytes = match faults.syncs {
+            0 => choice.pick(&[0, 30, 1_000, 16 << 10]),
+            _ => choice.pick(&[0, half / 4, half]),
+        };
         let cache_bytes = 1 << 20;
         Self {
             config: Arc::new(builder.build().expect("these values make sense")),
@@ -252,6 +257,8 @@ impl Plan {
                 cache_bytes,
                 reserve_bytes,
                 small_bytes,
+                // A client that does not hear of its final makes another.
+                max_waiting: 1_000,
                 events,
                 ..Options::default()
             },

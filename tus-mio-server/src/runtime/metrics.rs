@@ -212,6 +212,8 @@ impl Metrics {
             Failure::NoSpace => 0,
             Failure::Io => 1,
             Failure::Unavailable => 2,
+            // It works as it should.
+            Failure::Fenced => return,
         };
         self.store_errors[index].inc();
     }

@@ -200,6 +200,7 @@ pub(super) fn to_failure(failure: Failure) -> Code {
     match failure {
         Failure::NoSpace => Code::InsufficientStorage,
         Failure::Io | Failure::Unavailable => Code::InternalServerError,
+        Failure::Fenced => Code::UploadLocked,
     }
 }
 
@@ -209,7 +210,7 @@ pub(super) fn to_completion(completion: &Completion) -> Code {
         Completion::Missing => Code::UploadNotFound,
         Completion::Gone => Code::UploadExpired,
         Completion::Failed(failure) => to_failure(*failure),
-        // The writer lost its lock to somebody else.
+        // As above: the writer has lost its lock.
         Completion::Conflict { .. } => Code::UploadLocked,
         // A completion of another command: the store broke the contract.
         _ => Code::InternalServerError,

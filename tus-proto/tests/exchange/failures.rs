@@ -10,11 +10,12 @@ fn receiving() -> (Script, Grant) {
 }
 
 #[test]
-fn a_full_disk_keeps_what_fitted() {
+fn a_store_that_takes_no_more_keeps_what_it_has_taken() {
     for (failure, status, code) in [
         (Failure::NoSpace, 507, "ERR_INSUFFICIENT_STORAGE"),
         (Failure::Io, 500, "ERR_INTERNAL_SERVER_ERROR"),
         (Failure::Unavailable, 500, "ERR_INTERNAL_SERVER_ERROR"),
+        (Failure::Fenced, 423, "ERR_UPLOAD_LOCKED"),
     ] {
         let (mut script, grant) = receiving();
         script.appended(grant, 40, AppendEnd::Failed(failure));

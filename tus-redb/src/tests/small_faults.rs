@@ -218,8 +218,7 @@ fn a_late_writer_changes_nothing_that_is_committed() {
         assert_eq!(refused(&late), [Completion::Conflict { offset: 100 }]);
         let told = store.commit(&[commit("a", new, 100, 600, Some(&sink))]);
         assert_eq!(told, [Completion::Committed { offset: 600 }]);
-        late.write(&[7; 3_000]).unwrap();
-        late.syncer().sync(None).unwrap();
+        assert_eq!(late.write(&[7; 3_000]).map_err(|error| error.failure), Err(Failure::Fenced));
         assert_eq!(refused(&late), [Completion::Conflict { offset: 600 }]);
         assert_eq!((body(&store, "a"), entries(&store)), (bytes(0..600), vec![100, 500]));
         drop((late, sink));
@@ -255,4 +254,34 @@ fn staged_bytes_are_read_back_from_where_they_are() {
     sink.syncer().sync(None).unwrap();
     check(&sink, 600);
     check(&sink, 3_000);
+}
+
+#[test]
+fn whoever_has_lost_the_lock_makes_no_file_for_an_upload_that_is_complete() {
+    for durability in BOTH {
+        let disk = SimDisk::new();
+        let store = open(&disk, durability);
+        create(&store, record("a", Some(700)));
+        put(&store, "a", 600);
+        let (mut late, _) = sink_of(&store, "a", 1);
+        let (mut sink, fence) = sink_of(&store, "a", 2);
+        sink.write(&bytes(600..700)).unwrap();
+        sink.syncer().sync(Some(700)).unwrap();
+        let last = Change::Commit {
+            id: id("a"),
+            fence,
+            from: 600,
+            to: 700,
+            length: None,
+            expires: None,
+            finish: true,
+            syncer: Some(sink.syncer()),
+        };
+        assert_eq!(store.commit(&[last]), [Completion::Committed { offset: 700 }]);
+        drop(sink);
+        late.write(&bytes(600..900)).unwrap();
+        assert_eq!(late.write(&bytes(900..2_000)).map_err(|error| error.failure), Err(Failure::Fenced));
+        drop(late);
+        assert_eq!((files(&disk), body(&store, "a")), (Vec::new(), bytes(0..700)));
+    }
 }

@@ -41,11 +41,11 @@ impl Client {
         let lies = self.role.lies && !env.over && env.choice.one_in(3);
         let draft = match (&shelf.url, self.offset) {
             (None, _) if self.role.makes.is_some() => concat(&shelf.parts),
+            (Some(url), _) if self.terminates(env, shelf) => terminate(url),
             (Some(url), _) if self.fetches(env) => self.fetch(env, shelf, url),
             (Some(url), _) if self.role.makes.is_some() => look(url),
             (None, _) => self.create(env),
             (Some(url), _) if lies => self.lie(env, shelf, url),
-            (Some(url), _) if self.role.terminates && env.choice.one_in(12) => terminate(url),
             (Some(url), None) => look(url),
             (Some(url), Some(_)) if env.choice.one_in(10) => look(url),
             (Some(url), Some(offset)) if offset >= self.length(env) && self.undeclared => {
@@ -55,7 +55,7 @@ impl Client {
             (Some(url), Some(offset)) if offset >= self.length(env) && env.choice.one_in(4) => {
                 empty(url, offset)
             }
-            (Some(url), Some(offset)) if offset >= self.length(env) => match self.role.terminates {
+            (Some(url), Some(offset)) if offset >= self.length(env) => match self.terminates(env, shelf) {
                 true => terminate(url),
                 false => look(url),
             },

@@ -12,8 +12,22 @@ use crate::{
 impl Client {
     /// Whether it fetches now: most likely when there is something.
     pub(super) fn fetches(&self, env: &mut Env) -> bool {
-        let complete = self.role.makes.is_some() || self.offset.is_some_and(|at| at >= self.length(env));
-        env.plan.downloads && env.choice.one_in(if complete { 2 } else { 12 })
+        env.plan.downloads && env.choice.one_in(if self.has_finished(env) { 2 } else { 12 })
+    }
+
+    /// Whether it is about to be given something.
+    pub(in crate::sim) fn is_fetching(&self, env: &Env) -> bool {
+        self.asked.as_ref().is_some_and(|asked| matches!(asked.kind, Kind::Fetch(_)))
+            && self.has_finished(env)
+    }
+
+    /// Whether it removes an upload, maybe before it is complete: most likely while another fetches it.
+    pub(super) fn terminates(&self, env: &mut Env, shelf: &Shelf) -> bool {
+        self.role.terminates && env.choice.one_in(if shelf.fetched { 2 } else { 12 })
+    }
+
+    fn has_finished(&self, env: &Env) -> bool {
+        self.role.makes.is_some() || self.offset.is_some_and(|at| at >= self.length(env))
     }
 
     pub(super) fn fetch(&self, env: &mut Env, shelf: &Shelf, url: &str) -> Draft {

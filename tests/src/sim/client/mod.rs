@@ -37,6 +37,8 @@ pub(super) struct Shelf {
     pub(super) removed: bool,
     /// All of it was stored once, and told to somebody.
     pub(super) finished: bool,
+    /// Somebody is fetching it.
+    pub(super) fetched: bool,
     /// What tells the upload from others, as a GET told it.
     tag: Option<(String, String)>,
 }

@@ -16,6 +16,8 @@ pub(super) struct Download {
     source: Option<Source>,
     /// The next byte to be sent.
     at: u64,
+    /// A worker has had it.
+    begun: bool,
 }
 
 /// What became of a piece.
@@ -59,7 +61,9 @@ impl Server {
         let Some(download) = &mut connection.download else { return false };
         let Some(source) = download.source.take() else { return false };
         let limit = env.choice.part(connection.http.send_credit());
-        let work = Work::Send { source, from: download.at, limit };
+        // Between being promised and being read an upload may go.
+        let late = !std::mem::replace(&mut download.begun, true) && !env.choice.one_in(4);
+        let work = Work::Send { source, from: download.at, limit, late };
         self.jobs.push(Job { link: Some(connection.link), owner: None, op: None, work });
         // From here on it is we who are not sending.
         connection.http.set_sending(env.now.monotonic, false);
@@ -88,7 +92,7 @@ impl Connection {
     pub(super) fn begin_download(&mut self, response: &Response) {
         let Body::Upload { from, .. } = response.content() else { return };
         let source = self.request.as_mut().and_then(|request| request.source.take());
-        self.download = Some(Download { source, at: *from });
+        self.download = Some(Download { source, at: *from, begun: false });
     }
 
     /// Whether there is more of an upload to send, and the network takes it.

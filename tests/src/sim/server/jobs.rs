@@ -30,6 +30,11 @@ impl Job {
         self.owner.is_none()
     }
 
+    /// Whether it waits until nothing else is left to do.
+    pub(in crate::sim) fn is_late(&self) -> bool {
+        matches!(self.work, Work::Send { late: true, .. })
+    }
+
     /// Whether it brings bytes to the disk.
     pub(in crate::sim) fn syncs(&self) -> bool {
         matches!(self.work, Work::Sync { .. } | Work::FlushData)
@@ -69,6 +74,7 @@ pub(super) enum Work {
         source: Source,
         from: u64,
         limit: u64,
+        late: bool,
     },
     FlushData,
     Reclaim,
@@ -130,7 +136,7 @@ impl Server {
                 }
             }
             Work::Discard { id, fence } => stored(self.store.discard(&id, fence)),
-            Work::Send { source, from, limit } => {
+            Work::Send { source, from, limit, .. } => {
                 link.map(|link| Letter::Sent(link, send(env, link, source, from, limit)))
             }
             Work::FlushData => {

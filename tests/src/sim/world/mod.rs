@@ -147,14 +147,21 @@ impl World {
         let letters = server.letters.iter().enumerate().filter(|(_, letter)| server.is_deliverable(letter));
         actions.extend(letters.map(|(index, _)| Action::Letter(index)));
         let jobs = server.jobs.iter().enumerate().filter(|(_, job)| server.is_runnable(job));
-        actions.extend(jobs.map(|(index, _)| Action::Job(index)));
+        let (late, early): (Vec<_>, Vec<_>) = jobs.partition(|(_, job)| job.is_late());
+        actions.extend(early.into_iter().map(|(index, _)| Action::Job(index)));
         let commits = self.stalled_until <= env.now.monotonic;
         if !server.commits.is_empty() && commits {
             actions.push(Action::Commit);
         }
-        // Who fetches, and who loses power, is to meet those who tidy up.
-        let rarely = if self.env.plan.downloads || self.env.plan.faults.blackouts.is_some() { 4 } else { 12 };
-        if !actions.is_empty() && self.env.choice.one_in(rarely) {
+        if actions.is_empty() {
+            // Before them, what nobody needs any more may be tidied away.
+            actions.extend((!late.is_empty()).then_some(Action::House));
+            actions.extend(late.into_iter().map(|(index, _)| Action::Job(index)));
+        }
+        // Who fetches, and who loses power or a sync, is to meet those who tidy up.
+        let Plan { downloads, faults, .. } = &self.env.plan;
+        let often = *downloads || faults.blackouts.is_some() || faults.syncs > 0;
+        if !actions.is_empty() && self.env.choice.one_in(if often { 4 } else { 12 }) {
             actions.push(Action::House);
             actions.extend(commits.then_some(Action::Committer));
         }
@@ -173,6 +180,9 @@ impl World {
                         parts.iter().map(|part| self.shelves[*part].url.clone()).collect();
                     self.shelves[role.file].parts = urls.unwrap_or_default();
                 }
+                let mut others = self.clients.iter().zip(&env.plan.clients);
+                let fetched = others.any(|(client, of)| of.file == role.file && client.is_fetching(env));
+                self.shelves[role.file].fetched = fetched;
                 let client = &mut self.clients[index];
                 client.act(env, &mut self.shelves[role.file], up);
             }
