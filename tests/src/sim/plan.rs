@@ -161,7 +161,7 @@ impl Faults {
     }
 
     fn blackouts(choice: &mut Choice) -> Self {
-        let (crash, short_writes) = (choice.pick(&[30, 100]), choice.one_in(2));
+        let (crash, short_writes) = (choice.pick(&[10, 40]), choice.one_in(2));
         let blackouts = Some(choice.pick(&[Meets::Writes, Meets::Removals]));
         Self { blackouts, crash, machine: 100, short_writes, ..Self::default() }
     }
@@ -237,15 +237,20 @@ impl Plan {
             ..http1::Settings::default()
         };
         // What is synced before its record meets no power cut.
-        let durability =
-            choice.pick(&[Durability::Eventual, Durability::Strict][..if writes { 1 } else { 2 }]);
+        let durability = choice.pick(match faults.blackouts {
+            Some(Meets::Writes) => &[Durability::Eventual],
+            Some(Meets::Removals) => &[Durability::Eventual, Durability::Eventual, Durability::Strict],
+            None => &[Durability::Eventual, Durability::Strict],
+        });
         let kept = choice.one_in(2);
         let events = Events { completed: kept, terminated: kept };
         let reserve_bytes = choice.pick(&[256 << 10, 256 << 10, 1 << 20]);
-        // A sync that fails is to meet bodies that have just outgrown the records.
         let half = usize::try_from(largest / 2).unwrap_or_default();
-        let small_bytes = match faults.syncs {
-            0 => choice.pick(&[0, 30, 1_000, 16 << 10]),
+        let small_bytes = match (faults.syncs, faults.blackouts) {
+            (0, None) => choice.pick(&[0, 30, 1_000, 16 << 10]),
+            // Power cuts are to meet data files.
+            (0, Some(_)) => choice.pick(&[0, 0, 30, 1_000]),
+            // A sync that fails is to meet bodies that have just outgrown the records.
             _ => choice.pick(&[0, half / 4, half]),
         };
         let cache_bytes = 1 << 20;
