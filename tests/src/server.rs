@@ -25,7 +25,7 @@ impl Running {
         let mut settings = Settings {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 0)).into()],
             data_dir: dir.path().join("data"),
-            threads: 2,
+            threads: Some(2),
             workers: 2,
             demo: false,
             shutdown_timeout: Duration::from_millis(100),

@@ -429,7 +429,7 @@ fn many_clients_upload_at_once() {
 
 #[test]
 fn more_bodies_than_there_are_buffers_all_come_to_their_end() {
-    let server = Running::start(|settings| (settings.threads, settings.workers) = (1, 1));
+    let server = Running::start(|settings| (settings.threads, settings.workers) = (Some(1), 1));
     let piece = String::from_utf8(vec![b'x'; 16 << 10]).unwrap();
     let chunks = vec![piece.as_str(); 32];
     thread::scope(|scope| {

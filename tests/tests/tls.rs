@@ -90,7 +90,7 @@ fn large_bodies_come_out_as_they_went_in() {
 
 #[test]
 fn a_reader_that_stops_for_a_moment_gets_all_of_a_download() {
-    let secured = Secured::start(|settings| (settings.protocol, settings.threads) = (downloads(), 1));
+    let secured = Secured::start(|settings| (settings.protocol, settings.threads) = (downloads(), Some(1)));
     let data = data(16 * MIB);
     let location = secured.create(data.len());
     assert_eq!(secured.sending(&location, &data, data.len()).answer(false).unwrap().status, 204);
@@ -110,7 +110,7 @@ fn a_reader_that_stops_for_a_moment_gets_all_of_a_download() {
 #[test]
 fn downloads_that_are_broken_off_keep_no_buffer() {
     let secured = Secured::start(|settings| {
-        (settings.protocol, settings.threads, settings.buffer_memory) = (downloads(), 1, Some(0));
+        (settings.protocol, settings.threads, settings.buffer_memory) = (downloads(), Some(1), Some(0));
     });
     let data = data(4 * MIB);
     let location = secured.create(data.len());

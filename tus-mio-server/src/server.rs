@@ -53,8 +53,9 @@ pub struct Settings {
     pub protocol: Config,
     /// What a connection may cost.
     pub http: http1::Settings,
-    /// Threads that serve connections, 1 to 64. Default: one a core, at most 4.
-    pub threads: usize,
+    /// Threads that serve connections, 1 to 64. Default: one for every two cores, as workers and the committer need the
+    /// others; with [`Self::tls`], which these threads encrypt themselves, one a core; in any case at most 4.
+    pub threads: Option<usize>,
     /// Memory for buffers of bodies that must be decoded, in bytes, all event loops together: each has at least one
     /// buffer of 128 KiB. Default: 4 MiB an event loop.
     pub buffer_memory: Option<u64>,
@@ -105,7 +106,6 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 8080)).into()],
             data_dir: PathBuf::from("./tus-data"),
@@ -115,7 +115,7 @@ impl Default for Settings {
             small_uploads: 16 << 10,
             protocol: Config::default(),
             http: http1::Settings::default(),
-            threads: cores.min(4),
+            threads: None,
             buffer_memory: None,
             workers: 4,
             tls: None,
@@ -202,9 +202,11 @@ impl Server {
             check: false,
         };
         let store = Store::open(&settings.data_dir, &options).map_err(ServeError::Store)?;
+        let workers = settings.workers.clamp(1, 64);
         let mut polls = Vec::new();
         let mut mailboxes = Vec::new();
-        for _ in 0..settings.threads.clamp(1, 64) {
+        let loops = if settings.tls.is_some() { cores() } else { cores().div_ceil(2) };
+        for _ in 0..settings.threads.unwrap_or(loops.min(4)).clamp(1, 64) {
             let poll = Poll::new().map_err(ServeError::System)?;
             let waker = Waker::new(poll.registry(), runtime::WAKER).map_err(ServeError::System)?;
             polls.push(poll);
@@ -225,7 +227,7 @@ impl Server {
             locks: Locks::new(store.first_fence(), settings.locks, &mailboxes),
             store: Arc::new(store),
             mailboxes,
-            workers: Workers::new(),
+            workers: Workers::new(workers, cores()),
             committer: Committer::new(),
             buffers: runtime::buffers_of_each(settings.buffer_memory, polls.len()),
             admission: Admission::new(limits),
@@ -244,7 +246,7 @@ impl Server {
                 first.listen(listener).map_err(ServeError::System)?;
             }
         }
-        Ok(Self { shared, loops, workers: settings.workers.clamp(1, 64), addresses })
+        Ok(Self { shared, loops, workers, addresses })
     }
 
     /// The addresses it listens on, ports resolved: inherited ones, then those of the settings, in their order.
@@ -323,6 +325,11 @@ fn hooked(hooks: HookSet, clock: Clock, settings: &Settings) -> Hooked {
     // A request waits for one hook at a time.
     let limit = settings.max_connections.max(1);
     Hooked::new(hooks, clock, (settings.hook_threads.clamp(1, 64), limit), settings.hook_timeout, pauses)
+}
+
+/// How many cores this process may use.
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 /// What the store, the log and the loops have open besides.

@@ -237,7 +237,7 @@ pub(crate) struct ServeArgs {
     #[arg(value_parser = value::duration, help_heading = "Deadlines")]
     pub(crate) shutdown_timeout: Duration,
 
-    /// Event loops [default: number of cores, at most 4]
+    /// Event loops [default: one for every two cores, with TLS one a core; at most 4]
     #[arg(long, env = "TUS_THREADS", value_name = "NUMBER", value_parser = value::count(64), help_heading = "Resources")]
     pub(crate) threads: Option<usize>,
 

@@ -21,6 +21,7 @@ mod eviction;
 mod hook_pool;
 mod hooked;
 mod intake;
+mod lanes;
 mod locks;
 mod mailbox;
 mod marks;
@@ -121,7 +122,7 @@ impl Shared {
             store: Arc::new(store),
             mailboxes: Arc::default(),
             hooks: None,
-            workers: Workers::new(),
+            workers: Workers::new(4, 2),
             committer: Committer::new(),
             buffers: 1,
             admission: Admission::new(Limits { all: 1, each: 0, uncounted: Vec::new(), prefixes: (32, 64) }),

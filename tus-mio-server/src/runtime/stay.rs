@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn a_worker_waits_only_after_a_burst_and_once_for_each() {
-        let (workers, (socket, mut peer)) = (Workers::of(2), connection());
+        let (workers, (socket, mut peer)) = (Workers::new(2, 2), connection());
         peer.write_all(b"more").unwrap();
         let mut stay = young(&workers);
         assert!(!stay.wait(&socket), "nothing came before");
@@ -106,14 +106,14 @@ mod tests {
 
     #[test]
     fn a_silent_client_holds_a_worker_no_longer_than_a_wait() {
-        let (workers, (socket, _peer)) = (Workers::of(2), connection());
+        let (workers, (socket, _peer)) = (Workers::new(2, 2), connection());
         let mut stay = young(&workers);
         assert!(stay.goes_on(BURST) && !stay.wait(&socket));
     }
 
     #[test]
     fn a_stay_has_an_end() {
-        let (workers, (socket, mut peer)) = (Workers::of(2), connection());
+        let (workers, (socket, mut peer)) = (Workers::new(2, 2), connection());
         peer.write_all(b"more").unwrap();
         let Some(began) = Instant::now().checked_sub(LONGEST) else { return };
         let mut stay = Stay { began, ..Stay::begin(&workers) };
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn who_waits_for_a_worker_gets_it_after_a_quantum() {
-        let (workers, (socket, mut peer)) = (Workers::of(2), connection());
+        let (workers, (socket, mut peer)) = (Workers::new(2, 2), connection());
         peer.write_all(b"more").unwrap();
         let mut stay = young(&workers);
         assert!(stay.goes_on(QUANTUM));
@@ -132,11 +132,13 @@ mod tests {
     }
 
     #[test]
-    fn half_of_the_workers_never_wait() {
-        let workers = Workers::of(4);
+    fn half_of_those_that_move_bodies_never_wait() {
+        let workers = Workers::new(4, 4);
         assert!(workers.wait(|| workers.wait(|| true)));
         assert!(!workers.wait(|| workers.wait(|| workers.wait(|| true))));
         assert!(workers.wait(|| true), "whoever waited has come back");
-        assert!(!Workers::of(1).wait(|| true));
+        let workers = Workers::new(4, 2);
+        assert!(workers.wait(|| true) && !workers.wait(|| workers.wait(|| true)));
+        assert!(Workers::new(4, 1).wait(|| true) && !Workers::new(1, 1).wait(|| true));
     }
 }

@@ -2,7 +2,6 @@
 //! A job carries what it needs and brings it back; no connection's state is shared with a worker.
 
 use std::{
-    collections::VecDeque,
     sync::{
         Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -17,6 +16,7 @@ use super::{
     ConnectionId,
     committer::{Committer, Entry},
     intake::Intake,
+    lanes::{Lane, Lanes, Materializing},
     mailbox::{Mailbox, Message, lock},
     sending::{read_ahead, send},
     socket::Socket,
@@ -79,17 +79,6 @@ pub(crate) enum Job {
     Materialize,
 }
 
-/// Whether uploads are to be put into one file each. One worker does it at a time, when there is nothing else to do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Materializing {
-    #[default]
-    Off,
-    Wanted,
-    UnderWay,
-    /// It failed.
-    NotBefore(Instant),
-}
-
 /// What became of a [`Job::Move`] or a [`Job::Write`]. The intake knows how much is staged.
 #[derive(Debug)]
 pub(crate) struct BodyDone {
@@ -119,81 +108,65 @@ pub(crate) enum MoveEnd {
 /// The pool.
 #[derive(Debug)]
 pub(crate) struct Workers {
-    queue: Mutex<Queue>,
+    lanes: Mutex<Lanes>,
     ready: Condvar,
-    threads: AtomicUsize,
-    /// How many of them wait for a socket.
+    /// How many of them wait for a socket, and how many may.
     waiting: AtomicUsize,
-}
-
-#[derive(Debug, Default)]
-struct Queue {
-    jobs: VecDeque<Job>,
-    /// Of each kind of housekeeping one job is enough.
-    flushing: bool,
-    reclaiming: bool,
-    materializing: Materializing,
-    closed: bool,
+    may_wait: usize,
 }
 
 impl Workers {
-    pub(crate) fn new() -> Self {
-        let (threads, waiting) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Self { queue: Mutex::default(), ready: Condvar::new(), threads, waiting }
-    }
-
-    /// A pool that counts on so many threads, and has none.
-    #[cfg(test)]
-    pub(super) fn of(threads: usize) -> Self {
-        let workers = Self::new();
-        workers.threads.store(threads, Ordering::Relaxed);
-        workers
+    /// For so many threads on so many cores.
+    pub(crate) fn new(threads: usize, cores: usize) -> Self {
+        // Half of those that move bodies, and never the last one there is.
+        let may_wait = cores.div_ceil(2).min(threads / 2);
+        let lanes = Mutex::new(Lanes::new(threads, cores));
+        Self { lanes, ready: Condvar::new(), waiting: AtomicUsize::new(0), may_wait }
     }
 
     /// Whether a job waits for a thread.
     pub(super) fn are_wanted(&self) -> bool {
-        !lock(&self.queue).jobs.is_empty()
+        lock(&self.lanes).are_wanting()
     }
 
-    /// Lets a thread wait for a socket, unless that would leave too few for the disk: at most half of them may.
+    /// Lets a thread wait for a socket, unless that would leave too few for other bodies.
     pub(super) fn wait(&self, wait: impl FnOnce() -> bool) -> bool {
-        let may = self.threads.load(Ordering::Relaxed) / 2;
-        let more = self.waiting.fetch_add(1, Ordering::Relaxed) < may && wait();
+        let more = self.waiting.fetch_add(1, Ordering::Relaxed) < self.may_wait && wait();
         self.waiting.fetch_sub(1, Ordering::Relaxed);
         more
     }
 
     /// Queues a job. The queue is bounded by its users: a connection has at most one body job and one commit.
     pub(crate) fn submit(&self, job: Job) {
-        let mut queue = lock(&self.queue);
+        let mut lanes = lock(&self.lanes);
         let pending = match job {
-            Job::FlushData => std::mem::replace(&mut queue.flushing, true),
-            Job::Reclaim => std::mem::replace(&mut queue.reclaiming, true),
+            Job::FlushData => std::mem::replace(&mut lanes.flushing, true),
+            Job::Reclaim => std::mem::replace(&mut lanes.reclaiming, true),
             _ => false,
         };
         if pending {
             return;
         }
-        queue.jobs.push_back(job);
-        drop(queue);
+        lanes.push(job);
+        drop(lanes);
         self.ready.notify_one();
     }
 
     /// Uploads lie in several files: that is seen to behind everything else.
     pub(crate) fn materialize(&self) {
-        let mut queue = lock(&self.queue);
-        match queue.materializing {
+        let mut lanes = lock(&self.lanes);
+        match lanes.materializing {
             Materializing::Wanted | Materializing::UnderWay => return,
             Materializing::NotBefore(at) if Instant::now() < at => return,
             Materializing::Off | Materializing::NotBefore(_) => {}
         }
-        queue.materializing = Materializing::Wanted;
-        drop(queue);
+        lanes.materializing = Materializing::Wanted;
+        drop(lanes);
         self.ready.notify_one();
     }
 
     fn materialized(&self, result: Result<bool, Failure>) {
-        lock(&self.queue).materializing = match result {
+        lock(&self.lanes).materializing = match result {
             Ok(true) => Materializing::Wanted,
             Ok(false) => Materializing::Off,
             Err(_) => Materializing::NotBefore(Instant::now() + MATERIALIZE_PAUSE),
@@ -202,20 +175,21 @@ impl Workers {
 
     /// Ends the threads once the queue is empty.
     pub(crate) fn close(&self) {
-        lock(&self.queue).closed = true;
+        lock(&self.lanes).closed = true;
         self.ready.notify_all();
     }
 
     fn is_closed(&self) -> bool {
-        lock(&self.queue).closed
+        lock(&self.lanes).closed
     }
 
     /// A thread's body.
     pub(crate) fn run(&self, store: &Arc<Store>, mailboxes: &[Mailbox], committer: &Committer) {
-        self.threads.fetch_add(1, Ordering::Relaxed);
         let mut mover = Mover::default();
         let mut buffer = Vec::new();
-        while let Some(job) = self.next() {
+        let mut last = None;
+        while let Some(job) = self.next(last) {
+            last = Some(job.lane());
             match job {
                 Job::Move { to, socket, intake, limit } => {
                     let done = mover.run(&socket, intake, limit.min(SHARE), Stay::begin(self));
@@ -264,12 +238,12 @@ impl Workers {
                     // What could not be synced is taken back by the flush that follows.
                     let _ = store.flush_data();
                     committer.flush();
-                    lock(&self.queue).flushing = false;
+                    lock(&self.lanes).flushing = false;
                 }
                 Job::Reclaim => {
                     // A failure is the store's trouble, which the committer tells; the next try is its as well.
                     let removed = store.reclaim(RECLAIM);
-                    lock(&self.queue).reclaiming = false;
+                    lock(&self.lanes).reclaiming = false;
                     if removed.is_ok_and(|removed| removed == RECLAIM) && !self.is_closed() {
                         self.submit(Job::Reclaim);
                     }
@@ -280,20 +254,20 @@ impl Workers {
         }
     }
 
-    fn next(&self) -> Option<Job> {
-        let mut queue = lock(&self.queue);
+    /// The next job, for whoever is done with one of this lane.
+    fn next(&self, last: Option<Lane>) -> Option<Job> {
+        let mut lanes = lock(&self.lanes);
+        if let Some(lane) = last {
+            lanes.done(lane);
+        }
         loop {
-            if let Some(job) = queue.jobs.pop_front() {
+            if let Some(job) = lanes.take() {
                 return Some(job);
             }
-            if queue.closed {
+            if lanes.closed {
                 return None;
             }
-            if queue.materializing == Materializing::Wanted {
-                queue.materializing = Materializing::UnderWay;
-                return Some(Job::Materialize);
-            }
-            queue = self.ready.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            lanes = self.ready.wait(lanes).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
@@ -318,30 +292,31 @@ mod tests {
 
     #[test]
     fn files_are_put_together_only_where_there_is_nothing_else_to_do_and_by_one_worker() {
-        let workers = Workers::new();
+        let workers = Workers::new(2, 2);
+        let disk = Some(Lane::Disk);
         workers.materialize();
         workers.submit(Job::FlushData);
-        assert!(matches!(workers.next(), Some(Job::FlushData)));
-        assert!(matches!(workers.next(), Some(Job::Materialize)));
+        assert!(matches!(workers.next(None), Some(Job::FlushData)));
+        assert!(matches!(workers.next(disk), Some(Job::Materialize)));
         workers.materialize();
         workers.submit(Job::Reclaim);
-        assert!(matches!(workers.next(), Some(Job::Reclaim)));
-        assert_eq!(lock(&workers.queue).materializing, Materializing::UnderWay);
+        assert!(matches!(workers.next(disk), Some(Job::Reclaim)));
+        assert_eq!(lock(&workers.lanes).materializing, Materializing::UnderWay);
         workers.materialized(Ok(true));
-        assert!(matches!(workers.next(), Some(Job::Materialize)), "there is more");
+        assert!(matches!(workers.next(disk), Some(Job::Materialize)), "there is more");
         workers.materialized(Ok(false));
         workers.materialize();
-        assert!(matches!(workers.next(), Some(Job::Materialize)), "there is more again");
+        assert!(matches!(workers.next(disk), Some(Job::Materialize)), "there is more again");
     }
 
     #[test]
     fn after_a_failure_it_rests() {
-        let workers = Workers::new();
+        let workers = Workers::new(2, 2);
         workers.materialize();
-        workers.next();
+        workers.next(None);
         workers.materialized(Err(Failure::NoSpace));
         workers.materialize();
         workers.close();
-        assert!(workers.next().is_none());
+        assert!(workers.next(None).is_none());
     }
 }

@@ -84,7 +84,7 @@ fn help_explains_each_flag_with_its_default() {
             ("small-uploads", "16KiB"),
             ("checkpoint-size", "32MiB"),
             ("checkpoint-interval", "2s"),
-            ("threads", "number of cores, at most 4"),
+            ("threads", "one for every two cores, with TLS one a core; at most 4"),
             ("workers", "4"),
             ("max-connections", "4096"),
             ("tls-cert", "none, plain HTTP"),

@@ -200,7 +200,7 @@ fn a_server_gives_as_many_answers_as_are_due_and_closes() {
     let server = Server::bind(ServerSettings {
         listen: vec![SocketAddr::from(([127, 0, 0, 1], 0)).into()],
         data_dir: dir.path().join("data"),
-        threads: 1,
+        threads: Some(1),
         workers: 1,
         demo: false,
         ..ServerSettings::default()
