@@ -9,8 +9,9 @@ use super::{
     workers::{QUANTUM, Workers},
 };
 
-/// The most bytes moved in one stay.
-pub(super) const SHARE: u64 = 4 * QUANTUM;
+/// The most bytes moved in one stay. Fewer cost more hand-overs; with more, strict durability has less to sync while
+/// the rest arrives.
+pub(super) const SHARE: u64 = 16 * QUANTUM;
 
 /// The longest stay. A HEAD that wants a checkpoint, a newcomer and a shutdown wait for its end.
 const LONGEST: Duration = Duration::from_millis(20);
