@@ -10,6 +10,7 @@ use crate::{
     files::FileId,
     materialize::Stage,
     outbox::{EventKind, Events},
+    recent::Recent,
     record::{Kind, Piece, Row},
 };
 
@@ -88,6 +89,8 @@ pub(crate) struct Effects {
     pub(crate) fallen: Vec<UploadId>,
     /// How many finals were completed by a commit to their last part.
     pub(crate) finals: u64,
+    /// What is looked at before the transaction is committed, where it is a batch's.
+    pub(crate) recent: Option<Recent>,
 }
 
 /// Why an upload goes.
@@ -115,12 +118,8 @@ pub(crate) struct Keeps {
 pub(crate) struct Tables<'txn> {
     uploads: Table<'txn, &'static str, &'static [u8]>,
     pub(crate) files: Table<'txn, u64, u32>,
-    pub(crate) doomed: Table<'txn, u64, ()>,
     pub(crate) small: Table<'txn, u64, &'static [u8]>,
-    pub(crate) expiry: Table<'txn, (u64, &'static str), ()>,
     tombstones: Table<'txn, &'static str, u64>,
-    pub(crate) lapses: Table<'txn, (u64, &'static str), ()>,
-    pub(crate) waiting: Table<'txn, (&'static str, &'static str), ()>,
     /// For the tables that few transactions touch.
     pub(crate) txn: &'txn WriteTransaction,
     pub(crate) keeps: Keeps,
@@ -132,16 +131,28 @@ impl<'txn> Tables<'txn> {
         Ok(Self {
             uploads: txn.open_table(UPLOADS)?,
             files: txn.open_table(FILES)?,
-            doomed: txn.open_table(DOOMED)?,
             small: txn.open_table(SMALL)?,
-            expiry: txn.open_table(EXPIRY)?,
             tombstones: txn.open_table(TOMBSTONES)?,
-            lapses: txn.open_table(LAPSES)?,
-            waiting: txn.open_table(WAITING)?,
             txn,
             keeps,
             effects: Effects::default(),
         })
+    }
+
+    pub(crate) fn doomed(&self) -> Result<Table<'txn, u64, ()>, Trouble> {
+        Ok(self.txn.open_table(DOOMED)?)
+    }
+
+    pub(crate) fn expiry(&self) -> Result<Table<'txn, (u64, &'static str), ()>, Trouble> {
+        Ok(self.txn.open_table(EXPIRY)?)
+    }
+
+    pub(crate) fn lapses(&self) -> Result<Table<'txn, (u64, &'static str), ()>, Trouble> {
+        Ok(self.txn.open_table(LAPSES)?)
+    }
+
+    pub(crate) fn waiting(&self) -> Result<Table<'txn, (&'static str, &'static str), ()>, Trouble> {
+        Ok(self.txn.open_table(WAITING)?)
     }
 
     pub(crate) fn row(&self, id: &UploadId) -> Result<Option<Row>, Trouble> {
@@ -297,7 +308,7 @@ impl<'txn> Tables<'txn> {
         if row.kind == Kind::Partial {
             for of in self.finals_of(id)? {
                 if row.is_complete() {
-                    self.waiting.remove((id.as_str(), of.as_str()))?;
+                    self.waiting()?.remove((id.as_str(), of.as_str()))?;
                 } else if let Some(row) = self.row_of_another(&of)? {
                     self.remove_alone(&of, &row, cause)?;
                 }
@@ -309,6 +320,7 @@ impl<'txn> Tables<'txn> {
     /// Every upload that goes, goes here.
     fn remove_alone(&mut self, id: &UploadId, row: &Row, cause: Cause) -> Result<(), Trouble> {
         self.uploads.remove(id.as_str())?;
+        self.note_more();
         self.reindex(id, row.expires, None)?;
         self.abandon(id, row)?;
         for piece in row.references() {
@@ -330,7 +342,7 @@ impl<'txn> Tables<'txn> {
 
     fn remember(&mut self, id: &UploadId, until: WallTime) -> Result<(), Trouble> {
         self.tombstones.insert(id.as_str(), until.as_micros())?;
-        self.lapses.insert((until.as_micros(), id.as_str()), ())?;
+        self.lapses()?.insert((until.as_micros(), id.as_str()), ())?;
         Ok(())
     }
 
@@ -347,7 +359,8 @@ impl<'txn> Tables<'txn> {
     fn forget_expired(&mut self, id: &UploadId) -> Result<Outcome, Trouble> {
         let remembered = self.tombstones.remove(id.as_str())?.map(|until| until.value());
         let Some(until) = remembered else { return Ok(unchanged(Completion::Missing)) };
-        self.lapses.remove((until, id.as_str()))?;
+        self.note_more();
+        self.lapses()?.remove((until, id.as_str()))?;
         Ok(changed(Completion::Deleted))
     }
 
@@ -366,7 +379,7 @@ impl<'txn> Tables<'txn> {
             self.files.insert(file.0, count - 1)?;
         } else {
             self.files.remove(file.0)?;
-            self.doomed.insert(file.0, ())?;
+            self.doomed()?.insert(file.0, ())?;
             self.effects.doomed.push(file);
         }
         Ok(())
@@ -387,7 +400,17 @@ impl<'txn> Tables<'txn> {
     /// Writes a row; `before` is when the one in its place was to expire.
     pub(crate) fn put(&mut self, id: &UploadId, before: Option<WallTime>, row: &Row) -> Result<(), Trouble> {
         self.uploads.insert(id.as_str(), row.encode().as_slice())?;
+        if let Some(recent) = &mut self.effects.recent {
+            recent.put(id, row);
+        }
         self.reindex(id, before, row.expires)
+    }
+
+    /// Notes that something is another now which is looked at, and is no row that is still there.
+    pub(crate) fn note_more(&mut self) {
+        if let Some(recent) = &mut self.effects.recent {
+            recent.note_more();
+        }
     }
 
     fn reindex(
@@ -400,10 +423,10 @@ impl<'txn> Tables<'txn> {
             return Ok(());
         }
         if let Some(before) = before {
-            self.expiry.remove((before.as_micros(), id.as_str()))?;
+            self.expiry()?.remove((before.as_micros(), id.as_str()))?;
         }
         if let Some(after) = after {
-            self.expiry.insert((after.as_micros(), id.as_str()), ())?;
+            self.expiry()?.insert((after.as_micros(), id.as_str()), ())?;
         }
         Ok(())
     }

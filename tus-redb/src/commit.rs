@@ -1,6 +1,6 @@
 //! Committing groups of changes.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::atomic::Ordering;
 
 use redb::{Database, WriteTransaction};
 use tus_proto::{Completion, Concat, Failure, Fence, Record, UploadId};
@@ -15,6 +15,7 @@ use crate::{
     files::FileId,
     journal,
     materialize::{Gather, Stage},
+    recent::Recent,
     record::{Bytes, Part, Row},
     sink::Syncer,
     store::{Durability, Options, Store, Writer, lock},
@@ -22,6 +23,8 @@ use crate::{
 
 /// A group whose changes were tried, and which of them are to be committed.
 struct Prepared {
+    /// Whether earlier groups are in the same transaction.
+    goes_on: bool,
     completions: Vec<Completion>,
     /// By the indices of their completions.
     steps: Vec<(usize, Step)>,
@@ -56,7 +59,7 @@ impl Store {
         }
         let named = self.options.durability == Durability::Eventual
             || self.staging.files.sync_names().map_err(|error| self.staging.note(error)).is_ok();
-        let mut database = self.database(writer)?;
+        let mut database = self.open_database(writer)?;
         let mut tried = self.prepare(writer, &database, group, named);
         if let Err(trouble) = tried {
             // Nothing is done yet, and the trouble may be an old one: redb keeps to it until it is reopened.
@@ -71,14 +74,16 @@ impl Store {
                 return Err(self.give_up(writer, database, trouble));
             }
         };
-        let Prepared { mut completions, steps, effects } = prepared;
+        drop(database);
+        let Prepared { goes_on, mut completions, steps, effects } = prepared;
         let finals = effects.finals;
         if steps.is_empty() {
+            writer.batch = goes_on.then_some(txn);
             return Ok(completions);
         }
         let first = steps.first().map_or(0, |(index, _)| *index);
         let steps: Vec<Step> = steps.into_iter().map(|(_, step)| step).collect();
-        if let Err(failure) = self.conclude(writer, database, txn, &steps, effects) {
+        if let Err(failure) = self.conclude(writer, txn, goes_on, &steps, effects) {
             // Whoever was refused behind the first of them may have been told of what it would have made.
             completions
                 .iter_mut()
@@ -110,18 +115,22 @@ impl Store {
     /// Tries each change in a transaction, and leaves it open.
     fn prepare(
         &self,
-        writer: &Writer,
+        writer: &mut Writer,
         database: &Database,
         group: &[Change],
         named: bool,
     ) -> Result<(WriteTransaction, Prepared), Trouble> {
-        let txn = match self.options.durability {
-            Durability::Strict => database::begin_durable(database)?,
-            Durability::Eventual => database::begin_volatile(database)?,
+        let batch = writer.batch.take();
+        let goes_on = batch.is_some();
+        let txn = match (batch, self.options.durability) {
+            (Some(txn), _) => txn,
+            (None, Durability::Strict) => database::begin_durable(database)?,
+            (None, Durability::Eventual) => database::begin_volatile(database)?,
         };
         let mut tables = Tables::open(&txn, self.options.keeps())?;
-        let mut prepared =
-            Prepared { completions: Vec::new(), steps: Vec::new(), effects: Effects::default() };
+        tables.effects.recent = writer.journal.is_some().then(Recent::default);
+        let (completions, steps) = (Vec::with_capacity(group.len()), Vec::with_capacity(group.len()));
+        let mut prepared = Prepared { goes_on, completions, steps, effects: Effects::default() };
         for (index, change) in group.iter().enumerate() {
             let completion = match self.admit(&tables, change, named)? {
                 Err(refusal) => refusal,
@@ -138,14 +147,11 @@ impl Store {
             };
             prepared.completions.push(completion);
         }
-        if self.options.durability == Durability::Strict {
+        if writer.journal.is_none() {
             tables.drop_small(tables.effects.outgrown.clone())?;
         }
         prepared.effects = std::mem::take(&mut tables.effects);
         drop(tables);
-        if !prepared.steps.is_empty() {
-            database::set_sequence(&txn, writer.sequence + 1)?;
-        }
         Ok((txn, prepared))
     }
 
@@ -253,42 +259,62 @@ impl Store {
         self.staging.files.new_id().ok_or(Completion::Failed(Failure::Unavailable))
     }
 
-    /// Makes a tried group true.
+    /// Makes a tried group true: with eventual durability it is once it is in the journal.
     fn conclude(
         &self,
         writer: &mut Writer,
-        database: Arc<Database>,
         txn: WriteTransaction,
+        goes_on: bool,
         steps: &[Step],
+        mut effects: Effects,
+    ) -> Result<(), Failure> {
+        let Some(journal) = &mut writer.journal else { return self.conclude_strictly(writer, txn, effects) };
+        let sequence = writer.sequence + 1;
+        // A flush must come whatever follows: also one that fails may leave something in the journal.
+        self.unflushed.store(true, Ordering::Release);
+        if let Err(error) = journal.append(sequence, self.options.keeps(), steps) {
+            let failure = self.staging.note(error);
+            drop(txn);
+            if goes_on {
+                // The groups before it are in the journal; it may be there too.
+                self.reopen(writer)?;
+            }
+            return if writer.sequence == sequence { Ok(()) } else { Err(failure) };
+        }
+        self.journal_len.store(journal.len(), Ordering::Relaxed);
+        writer.sequence = sequence;
+        self.staging.settle_begun(effects.grown.iter().map(|(file, ..)| *file));
+        let recent = effects.recent.take().unwrap_or_default();
+        writer.remember(effects);
+        if let Err(trouble) = self.go_on(writer, txn, recent) {
+            self.staging.note(trouble);
+            self.reopen(writer)?;
+        }
+        Ok(())
+    }
+
+    /// The same with strict durability.
+    fn conclude_strictly(
+        &self,
+        writer: &mut Writer,
+        txn: WriteTransaction,
         effects: Effects,
     ) -> Result<(), Failure> {
         let sequence = writer.sequence + 1;
-        if let Some(journal) = &mut writer.journal {
-            // A flush must come whatever follows: also one that fails may leave something in the journal.
-            self.unflushed.store(true, Ordering::Release);
-            journal
-                .append(sequence, self.options.keeps(), steps)
-                .map_err(|error| self.staging.note(error))?;
-            self.journal_len.store(journal.len(), Ordering::Relaxed);
-        }
-        if let Err(error) = txn.commit() {
-            let failure = self.staging.note(error);
-            drop(database);
+        if let Err(trouble) = database::set_sequence(&txn, sequence).and_then(|()| Ok(txn.commit()?)) {
+            let failure = self.staging.note(trouble);
             self.reopen(writer)?;
-            // It may have happened all the same: the journal was replayed, or only the answer was lost.
+            // It may have happened all the same: only the answer was lost.
             return if writer.sequence == sequence { Ok(()) } else { Err(failure) };
         }
         self.renew_view();
-        self.staging.settle_begun(effects.grown.iter().map(|(file, ..)| *file));
         writer.sequence = sequence;
-        if writer.journal.is_none() && !effects.doomed.is_empty() {
+        self.staging.settle_begun(effects.grown.iter().map(|(file, ..)| *file));
+        if !effects.doomed.is_empty() {
             self.staging.reclaimable.store(true, Ordering::Release);
         }
-        if writer.journal.is_none() && effects.scattered {
+        if effects.scattered {
             self.scattered.store(true, Ordering::Release);
-        }
-        if writer.journal.is_some() {
-            writer.remember(effects);
         }
         Ok(())
     }

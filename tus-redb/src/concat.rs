@@ -138,7 +138,7 @@ impl Tables<'_> {
     ) -> Result<Row, Trouble> {
         self.put(id, None, &row)?;
         for (part, mut row) in parts {
-            self.waiting.insert((part.as_str(), id.as_str()), ())?;
+            self.waiting()?.insert((part.as_str(), id.as_str()), ())?;
             let expires = row.expires.take();
             if row.is_complete() && expires.is_some() {
                 self.put(part, expires, &row)?;
@@ -150,7 +150,7 @@ impl Tables<'_> {
     /// The pending finals that a part is named by.
     pub(crate) fn finals_of(&self, part: &UploadId) -> Result<Vec<UploadId>, Trouble> {
         let mut finals = Vec::new();
-        for entry in self.waiting.range::<(&str, &str)>((part.as_str(), "")..)? {
+        for entry in self.waiting()?.range::<(&str, &str)>((part.as_str(), "")..)? {
             let (key, _) = entry?;
             let (of, id) = key.value();
             if of != part.as_str() {
@@ -222,7 +222,7 @@ impl Tables<'_> {
     pub(crate) fn let_go(&mut self, id: &UploadId, pending: &Pending, then: Then) -> Result<(), Trouble> {
         for part in pending.ids() {
             // Where it did not need it any more, the part is gone, and another upload may have its id.
-            if self.waiting.remove((part.as_str(), id.as_str()))?.is_none() {
+            if self.waiting()?.remove((part.as_str(), id.as_str()))?.is_none() {
                 continue;
             }
             let Some(mut row) = self.row_of_another(part)? else { continue };

@@ -68,6 +68,7 @@ mod open;
 mod os;
 mod outbox;
 mod probe;
+mod recent;
 mod reclaim;
 mod record;
 mod repair;

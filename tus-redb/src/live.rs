@@ -12,6 +12,7 @@ use crate::{
     error::Trouble,
     files::FileId,
     materialize::Progress,
+    recent::Recent,
     record::{Piece, Row},
 };
 
@@ -20,6 +21,8 @@ use crate::{
 pub(crate) struct Live {
     pub(crate) database: Option<Arc<Database>>,
     view: Option<View>,
+    /// What goes before the view.
+    pub(crate) recent: Recent,
 }
 
 /// A read transaction, used until the next commit.
@@ -38,11 +41,17 @@ impl Debug for Live {
 
 impl Live {
     pub(crate) fn new(database: Database) -> Self {
-        Self { database: Some(Arc::new(database)), view: None }
+        Self { database: Some(Arc::new(database)), ..Self::default() }
     }
 
-    /// What was read before this is old now, or need not be held.
+    /// All that was changed is committed: what was read before this is old now.
     pub(crate) fn renew(&mut self) {
+        self.view = None;
+        self.recent = Recent::default();
+    }
+
+    /// What was read need not be held.
+    pub(crate) fn rest(&mut self) {
         self.view = None;
     }
 
@@ -84,17 +93,26 @@ impl Live {
 
     /// An extent's bytes, where they lie in the records.
     pub(crate) fn small(&mut self, piece: Piece) -> Result<Option<Vec<u8>>, Trouble> {
+        let Ok(len) = usize::try_from(piece.len) else { return Ok(None) };
+        if let Some(bytes) = self.recent.small(piece.file) {
+            return Ok(bytes.get(..len).map(<[u8]>::to_vec));
+        }
         let entry = self.view()?.small.get(piece.file.0)?;
-        let len = usize::try_from(piece.len).ok();
-        Ok(entry.zip(len).and_then(|(entry, len)| entry.value().get(..len).map(<[u8]>::to_vec)))
+        Ok(entry.and_then(|entry| entry.value().get(..len).map(<[u8]>::to_vec)))
     }
 
     /// How many bytes of a file lie in the records.
     pub(crate) fn small_len(&mut self, file: FileId) -> Result<u64, Trouble> {
+        if let Some(bytes) = self.recent.small(file) {
+            return Ok(bytes.len() as u64);
+        }
         Ok(self.view()?.small.get(file.0)?.map_or(0, |entry| entry.value().len() as u64))
     }
 
     pub(crate) fn row(&mut self, id: &UploadId) -> Result<Option<Row>, Trouble> {
+        if let Some(row) = self.recent.row(id) {
+            return Ok(Some(row.clone()));
+        }
         let Some(bytes) = self.view()?.uploads.get(id.as_str())? else { return Ok(None) };
         match Row::decode(bytes.value()) {
             Some(row) => Ok(Some(row)),

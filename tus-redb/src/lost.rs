@@ -85,7 +85,7 @@ impl Tables<'_> {
     /// A final waits for its part again, which has lost bytes. Where it can't, because it was complete or the
     /// part is gone, nobody could ever make it whole again: it goes.
     fn forget_part(&mut self, id: &UploadId, mut row: Row, part: &UploadId) -> Result<(), Trouble> {
-        let needed = self.waiting.get((part.as_str(), id.as_str()))?.is_some();
+        let needed = self.waiting()?.get((part.as_str(), id.as_str()))?.is_some();
         let (Some(mut state), true) = (self.row_of_another(part)?, needed) else {
             return self.remove(id, &row, Cause::Lost);
         };

@@ -231,6 +231,7 @@ impl Tables<'_> {
     pub(crate) fn scatter(&mut self, id: &UploadId, row: &Row) -> Result<(), Trouble> {
         if self.keeps.scattered && is_scattered(row) {
             self.txn.open_table(SCATTERED)?.insert(id.as_str(), None)?;
+            self.note_more();
             self.effects.scattered = true;
         }
         Ok(())
@@ -246,6 +247,7 @@ impl Tables<'_> {
     }
 
     pub(crate) fn gather(&mut self, id: &UploadId, stage: Stage) -> Result<Outcome, Trouble> {
+        self.note_more();
         let row = self.row(id)?;
         let missing = Ok(unchanged(Completion::Missing));
         let mut table = self.txn.open_table(SCATTERED)?;

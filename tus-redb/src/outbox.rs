@@ -110,12 +110,14 @@ impl Tables<'_> {
         if kept {
             let number = database::next_event(self.txn)?;
             self.txn.open_table(OUTBOX)?.insert(number, encode(kind, &row.record(id)).as_slice())?;
+            self.note_more();
         }
         Ok(())
     }
 
     pub(crate) fn acknowledge(&mut self, number: u64) -> Result<Outcome, Trouble> {
         let known = self.txn.open_table(OUTBOX)?.remove(number)?.is_some();
+        self.note_more();
         Ok(if known { changed(Completion::Deleted) } else { unchanged(Completion::Missing) })
     }
 

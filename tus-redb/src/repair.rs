@@ -187,7 +187,7 @@ impl Store {
         tables.retract(0)?;
         // Whose last reference went is nobody's now: it is moved, not removed.
         for file in std::mem::take(&mut tables.effects.doomed) {
-            tables.doomed.remove(file.0)?;
+            tables.doomed()?.remove(file.0)?;
         }
         drop(tables);
         txn.commit()?;
@@ -320,7 +320,7 @@ impl Tables<'_> {
                 self.files.insert(file.0, count)?;
             }
             if audit.books.doomed.contains(&file) {
-                self.doomed.remove(file.0)?;
+                self.doomed()?.remove(file.0)?;
             }
         }
         let unused = audit.books.counts.keys().filter(|file| !audit.references.contains_key(*file));
@@ -333,11 +333,11 @@ impl Tables<'_> {
     fn correct_expiry(&mut self, audit: &Audit) -> Result<(), Trouble> {
         for (at, id) in audit.books.expiry.difference(&audit.expiry) {
             if !audit.damaged.contains(id) {
-                self.expiry.remove((*at, id.as_str()))?;
+                self.expiry()?.remove((*at, id.as_str()))?;
             }
         }
         for (at, id) in audit.expiry.difference(&audit.books.expiry) {
-            self.expiry.insert((*at, id.as_str()), ())?;
+            self.expiry()?.insert((*at, id.as_str()), ())?;
         }
         Ok(())
     }
@@ -346,11 +346,11 @@ impl Tables<'_> {
         let (tombstones, lapses) = (&audit.books.tombstones, &audit.books.lapses);
         for id in differing(tombstones, lapses) {
             for (until, _) in lapses.iter().filter(|(_, other)| *other == id) {
-                self.lapses.remove((*until, id.as_str()))?;
+                self.lapses()?.remove((*until, id.as_str()))?;
             }
             // Without a time nobody knows until when it was to be remembered.
             if let Some((until, _)) = tombstones.iter().find(|(_, other)| *other == id) {
-                self.lapses.insert((*until, id.as_str()), ())?;
+                self.lapses()?.insert((*until, id.as_str()), ())?;
             }
         }
         Ok(())
@@ -377,7 +377,7 @@ impl Tables<'_> {
             for piece in place.pieces() {
                 self.share(piece.file, id)?;
             }
-            self.waiting.insert((place.id.as_str(), id.as_str()), ())?;
+            self.waiting()?.insert((place.id.as_str(), id.as_str()), ())?;
             // Unfinished, it expires as the final does.
             if !part.is_complete() && part.expires.is_none() && expires.is_some() {
                 part.expires = expires;
@@ -397,19 +397,19 @@ impl Tables<'_> {
         let place = pending.and_then(|pending| pending.parts.iter().find(|place| place.id == *part));
         match (place.map(|place| awaits(&place.bytes)), row) {
             (Some(true), Some(row)) => {
-                self.waiting.insert((part.as_str(), id.as_str()), ())?;
+                self.waiting()?.insert((part.as_str(), id.as_str()), ())?;
                 // As if its last commit came now, if it came.
                 self.advance_part(part, &Row { length: None, ..row.clone() }, row)
             }
             (Some(false), Some(mut row)) if row.is_complete() => {
-                self.waiting.insert((part.as_str(), id.as_str()), ())?;
+                self.waiting()?.insert((part.as_str(), id.as_str()), ())?;
                 let expires = row.expires.take();
                 self.put(part, expires, &row)
             }
             // It waits for what will never come: for the operator.
             (Some(true), None) => Ok(()),
             _ => {
-                self.waiting.remove((part.as_str(), id.as_str()))?;
+                self.waiting()?.remove((part.as_str(), id.as_str()))?;
                 Ok(())
             }
         }

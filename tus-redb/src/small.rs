@@ -120,6 +120,9 @@ impl Tables<'_> {
     /// An extent grows, and is `bytes` now.
     pub(crate) fn keep_small(&mut self, file: FileId, bytes: &[u8]) -> Result<(), Trouble> {
         self.small.insert(file.0, bytes)?;
+        if let Some(recent) = &mut self.effects.recent {
+            recent.keep(file, bytes.to_vec());
+        }
         Ok(())
     }
 

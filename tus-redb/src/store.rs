@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use redb::Database;
+use redb::{Database, WriteTransaction};
 use tus_proto::{Completion, Failure, Fence, Record, UploadId};
 
 use crate::{
@@ -126,12 +126,14 @@ pub struct Store {
 }
 
 /// What only one change at a time may touch.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Writer {
     /// The number of the last group that was committed.
     pub(crate) sequence: u64,
     /// There with eventual durability.
     pub(crate) journal: Option<Journal>,
+    /// Eventual durability: a transaction with groups that are in the journal, open for more.
+    pub(crate) batch: Option<WriteTransaction>,
     /// Eventual durability: files that grew since the last flush.
     pub(crate) grown: BTreeMap<FileId, Grown>,
     /// Eventual durability: files that came to hold since the last flush what lay in the records.
@@ -140,6 +142,12 @@ pub(crate) struct Writer {
     pub(crate) doomed: HashSet<FileId>,
     /// Eventual durability: whether uploads became complete since the last flush that are to be put into one file.
     pub(crate) scattered: bool,
+}
+
+impl Debug for Writer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Writer").field("sequence", &self.sequence).finish_non_exhaustive()
+    }
 }
 
 impl Store {
@@ -251,7 +259,7 @@ impl Store {
 
     /// Drops what is kept for the next [`Self::load`]. For a store that is idle.
     pub fn rest(&self) {
-        lock(&self.live).renew();
+        lock(&self.live).rest();
     }
 
     /// What went wrong last, for the operator's log; told once.
@@ -280,8 +288,18 @@ impl Store {
         lock(&self.live).row(id).map_err(|trouble| self.staging.note(trouble))
     }
 
-    /// The open database, for who holds the writer's lock.
+    /// The open database with all that was changed in it, for who holds the writer's lock.
     pub(crate) fn database(&self, writer: &mut Writer) -> Result<Arc<Database>, Failure> {
+        if let Err(trouble) = self.publish(writer) {
+            // It is in the journal.
+            self.staging.note(trouble);
+            return self.reopen(writer);
+        }
+        self.open_database(writer)
+    }
+
+    /// The open database, for who goes on with the batch that is open in it.
+    pub(crate) fn open_database(&self, writer: &mut Writer) -> Result<Arc<Database>, Failure> {
         let open = lock(&self.live).database.clone();
         match open {
             Some(database) => Ok(database),
@@ -292,6 +310,7 @@ impl Store {
     /// Opens the records anew: after an I/O error redb does nothing else. Copies of the database are gone by
     /// now, because only who holds the writer's lock has any.
     pub(crate) fn reopen(&self, writer: &mut Writer) -> Result<Arc<Database>, Failure> {
+        writer.batch = None;
         let mut live = lock(&self.live);
         // A database that goes makes durable what it holds: records whose bytes may not be there yet.
         self.records.seal();
@@ -341,6 +360,7 @@ impl Drop for Store {
             // redb would make durable now what the flush could not: records whose bytes may not be there.
             self.records.seal();
         }
+        lock(&self.writer).batch = None;
         *lock(&self.live) = Live::default();
         // Grants hold on to what holds them.
         lock(&self.staging.dirty).clear();
