@@ -94,7 +94,11 @@ impl Store {
         let database = self.database(writer)?;
         let mut lost = lock(&self.lost);
         match self.flush_records(writer, &database, lost.files()) {
-            Ok(last_event) => self.settled.store(last_event, Ordering::Release),
+            Ok(last_event) => {
+                self.settled.store(last_event, Ordering::Release);
+                // What fell back may lie in the records again.
+                lost.files().iter().for_each(|file| self.staging.note_begun(*file));
+            }
             Err(trouble) => {
                 drop(lost);
                 return Err(self.give_up(writer, database, trouble));

@@ -32,8 +32,9 @@ pub(crate) struct Grant {
     pub(crate) start: u64,
     /// Files of the extents before it whose bytes lie in the records.
     earlier: Vec<FileId>,
-    /// The extent's bytes, as long as they are to lie in the records.
+    /// The extent's bytes, as long as they are to lie in the records, and until they are durable in the file.
     small: Mutex<Option<Small>>,
+    /// The data file. Once it is here, those bytes are in it as well, and what follows them is there alone.
     handle: OnceLock<Arc<dyn DiskFile>>,
     opening: Mutex<()>,
     pub(crate) staged: AtomicU64,
@@ -76,16 +77,16 @@ impl Grant {
 
     /// Whether so many bytes more would be [kept](Self::keep).
     pub(crate) fn would_keep(&self, len: usize) -> bool {
-        !self.is_dead()
-            && !self.staging.reserve.is_spent()
-            && lock(&self.small).as_ref().is_some_and(|small| small.has_room(len))
+        self.may_keep() && lock(&self.small).as_ref().is_some_and(|small| small.has_room(len))
     }
 
     /// Stages bytes in memory, from where they go into the records. False where they must go into the file.
     pub(crate) fn keep(&self, bytes: &[u8]) -> bool {
-        !self.is_dead()
-            && !self.staging.reserve.is_spent()
-            && lock(&self.small).as_mut().is_some_and(|small| small.keep(bytes))
+        self.may_keep() && lock(&self.small).as_mut().is_some_and(|small| small.keep(bytes))
+    }
+
+    fn may_keep(&self) -> bool {
+        !self.is_dead() && !self.staging.reserve.is_spent() && self.handle.get().is_none()
     }
 
     /// All bytes of the extent up to offset `to`, where they may go into the records.
@@ -103,6 +104,10 @@ impl Grant {
 
     fn remove_begun(&self) -> Result<(), Failure> {
         for file in self.begun() {
+            if self.is_fenced() {
+                // It may be in use by now.
+                return Err(Failure::Fenced);
+            }
             self.staging.files.remove(file).map_err(|error| self.note(error))?;
             self.staging.settle_begun([file]);
         }
@@ -116,7 +121,12 @@ impl Grant {
 
     /// Whether all staged bytes are in memory alone.
     fn is_small(&self) -> bool {
-        lock(&self.small).as_ref().is_some_and(|small| !small.is_written())
+        self.handle.get().is_none() && lock(&self.small).is_some()
+    }
+
+    /// Whether its lock is another's by now.
+    fn is_fenced(&self) -> bool {
+        self.fence < self.staging.highest_fence(&self.id)
     }
 
     /// The data file, made now if it is not there.
@@ -140,8 +150,8 @@ impl Grant {
         let note = |error| self.staging.note(error);
         // Others may look at them while the file is made. Only who writes adds to them.
         let small = lock(&self.small).as_ref().map(|small| small.bytes().to_vec());
-        if small.is_some() && self.fence < self.staging.highest_fence(&self.id) {
-            // Its lock is another's by now, who may have finished the upload: the file would be nobody's.
+        if small.is_some() && self.is_fenced() {
+            // The upload may be finished by now: the file would be nobody's.
             return Err(Failure::Fenced);
         }
         let files = &self.staging.files;
@@ -150,7 +160,6 @@ impl Grant {
         if let Some(first) = small {
             self.staging.note_begun(id);
             write_all(&*file, &first, 0).map_err(|(_, error)| note(error))?;
-            lock(&self.small).iter_mut().for_each(Small::wrote);
         } else if file.len().map_err(note)? < len {
             return Err(self.staging.note(Trouble::damaged(&format!("{id:?} is shorter than its record"))));
         }
@@ -187,13 +196,13 @@ impl Grant {
         }
         self.synced.fetch_max(staged, Ordering::AcqRel);
         // What the file has need not be kept beside it: from here on the records are told that it is there.
-        lock(&self.small).take_if(|small| small.is_written());
+        lock(&self.small).take();
         Ok(())
     }
 
-    /// Syncs the file; a failure is the end of all grants to it.
+    /// Syncs the file; a failure is the end of all grants to it. For who has staged something there.
     pub(crate) fn sync_data(&self) -> Result<(), Failure> {
-        let Some(file) = self.handle.get() else { return Ok(()) };
+        let file = self.handle.get().ok_or(Failure::Io)?;
         file.sync_data().map_err(|error| {
             self.losses.fetch_add(1, Ordering::AcqRel);
             self.staging.note(error)

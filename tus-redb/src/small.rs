@@ -51,21 +51,18 @@ pub(crate) struct Small {
     /// How many of them have their place in the room: all, or none as long as nothing is staged, as a commit writes
     /// all of them.
     counted: u64,
-    /// They are in the file as well, and what follows them is there alone.
-    written: bool,
 }
 
 impl Small {
     /// For an extent whose committed bytes are these.
     pub(crate) fn new(limits: &Arc<Limits>, committed: Vec<u8>) -> Self {
-        Self { limits: limits.clone(), bytes: committed, counted: 0, written: false }
+        Self { limits: limits.clone(), bytes: committed, counted: 0 }
     }
 
     /// Whether so many bytes more can be kept. Those of one extent come one after another: it does not change meanwhile
     /// for the worse, but by what others stage.
     pub(crate) fn has_room(&self, len: usize) -> bool {
-        !self.written
-            && self.bytes.len().saturating_add(len) <= self.limits.body
+        self.bytes.len().saturating_add(len) <= self.limits.body
             && self.limits.room.load(Ordering::Acquire) >= self.uncounted(len)
     }
 
@@ -88,15 +85,6 @@ impl Small {
         self.counted += count;
         self.bytes.extend_from_slice(more);
         true
-    }
-
-    /// They were written to the file: what follows them goes there.
-    pub(crate) fn wrote(&mut self) {
-        self.written = true;
-    }
-
-    pub(crate) fn is_written(&self) -> bool {
-        self.written
     }
 
     /// The extent's bytes, or the first of them where others are in the file.

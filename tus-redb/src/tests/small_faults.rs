@@ -59,6 +59,33 @@ fn where_the_sync_of_its_file_fails_it_falls_back_to_what_is_in_the_records() {
     }
 }
 
+/// It has a file again by then, of which nothing is committed.
+#[test]
+fn what_fell_back_and_stays_small_leaves_no_file() {
+    let disk = SimDisk::new();
+    let store = outgrown(&disk, true);
+    let next = disk.calls();
+    disk.fail(next..next + 1, Fault::Io);
+    assert!(store.flush_data().is_err());
+    store.flush().unwrap();
+    assert_eq!(files(&disk).len(), 1);
+    let (mut sink, fence) = sink_of(&store, "a", 1);
+    sink.write(&bytes(600..900)).unwrap();
+    sink.syncer().sync(Some(900)).unwrap();
+    let last = Change::Commit {
+        id: id("a"),
+        fence,
+        from: 600,
+        to: 900,
+        length: Some(900),
+        expires: None,
+        finish: true,
+        syncer: Some(sink.syncer()),
+    };
+    assert_eq!(store.commit(&[last]), [Completion::Committed { offset: 900 }]);
+    assert_eq!((body(&store, "a"), files(&disk)), (bytes(0..900), vec![]));
+}
+
 /// The process that comes next syncs what it finds, and may be the one that fails.
 #[test]
 fn where_a_sync_fails_at_the_opening_as_well() {
