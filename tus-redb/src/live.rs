@@ -101,6 +101,11 @@ impl Live {
         Ok(entry.and_then(|entry| entry.value().get(..len).map(<[u8]>::to_vec)))
     }
 
+    /// Whether an extent's bytes lie in the records.
+    pub(crate) fn is_small(&mut self, piece: Piece) -> Result<bool, Trouble> {
+        Ok(piece.len > 0 && self.small_len(piece.file)? >= piece.len)
+    }
+
     /// How many bytes of a file lie in the records.
     pub(crate) fn small_len(&mut self, file: FileId) -> Result<u64, Trouble> {
         if let Some(bytes) = self.recent.small(file) {

@@ -227,9 +227,11 @@ impl Writer {
 }
 
 impl Tables<'_> {
-    /// Notes that an upload, which is complete from now on, is to be put into one file, if it isn't.
+    /// Notes that an upload, which is complete from now on, is to be put into one file, if it isn't: also where it lies
+    /// in the records, if whoever is told of it is told of its files.
     pub(crate) fn scatter(&mut self, id: &UploadId, row: &Row) -> Result<(), Trouble> {
-        if self.keeps.scattered && is_scattered(row) {
+        let is_wanted = is_scattered(row) || (self.keeps.events.completed && self.is_partly_small(row)?);
+        if self.keeps.scattered && is_wanted {
             self.txn.open_table(SCATTERED)?.insert(id.as_str(), None)?;
             self.note_more();
             self.effects.scattered = true;
@@ -239,7 +241,7 @@ impl Tables<'_> {
 
     /// An upload goes, or is not complete any more: so does what was copied of it.
     pub(crate) fn abandon(&mut self, id: &UploadId, row: &Row) -> Result<(), Trouble> {
-        if !is_scattered(row) {
+        if !row.is_complete() {
             return Ok(());
         }
         let progress = self.txn.open_table(SCATTERED)?.remove(id.as_str())?.and_then(|entry| entry.value());

@@ -9,7 +9,6 @@ use crate::{
     change::Change,
     database::UPLOADS,
     error::{Refused, Trouble},
-    files::FileId,
     record::{Piece, Row},
     source::Body,
     store::{Store, lock},
@@ -69,16 +68,13 @@ impl Store {
         let extents = self.row(id)?.map(|row| row.extents).unwrap_or_default();
         let mut paths = Vec::new();
         for piece in extents.iter().filter(|piece| piece.len > 0) {
-            if self.small_len(piece.file)? >= piece.len {
+            let is_small = lock(&self.live).is_small(*piece);
+            if is_small.map_err(|trouble| self.staging.note(trouble))? {
                 return Ok(Vec::new());
             }
             paths.push((self.disk.locate(&piece.file.path()), piece.len));
         }
         Ok(paths)
-    }
-
-    fn small_len(&self, file: FileId) -> Result<u64, Failure> {
-        lock(&self.live).small_len(file).map_err(|trouble| self.staging.note(trouble))
     }
 
     /// Removes an upload and its bytes, for who is alone with the store; false where there is no such upload.
@@ -97,7 +93,7 @@ impl Store {
 
     pub(crate) fn extent(&self, piece: Piece) -> Result<Extent, Trouble> {
         let (path, committed) = (self.disk.locate(&piece.file.path()), piece.len);
-        if committed > 0 && lock(&self.live).small_len(piece.file)? >= committed {
+        if lock(&self.live).is_small(piece)? {
             return Ok(Extent { path, committed, file_len: None, in_records: true });
         }
         let file_len = match self.staging.files.open(piece.file) {

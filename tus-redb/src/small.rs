@@ -14,7 +14,13 @@ use std::sync::{
 
 use redb::ReadableTable;
 
-use crate::{apply::Tables, error::Trouble, files::FileId, record::Piece, store::Options};
+use crate::{
+    apply::Tables,
+    error::Trouble,
+    files::FileId,
+    record::{Piece, Row},
+    store::Options,
+};
 
 /// How long a body may be to lie in the records, and how much of such may be staged, in memory, at once.
 #[derive(Debug)]
@@ -103,6 +109,12 @@ impl Tables<'_> {
     /// Whether an extent's bytes lie in the records.
     pub(crate) fn is_small(&self, piece: Piece) -> Result<bool, Trouble> {
         Ok(self.small.get(piece.file.0)?.is_some_and(|entry| entry.value().len() as u64 >= piece.len))
+    }
+
+    /// Whether some of an upload's bytes lie in the records.
+    pub(crate) fn is_partly_small(&self, row: &Row) -> Result<bool, Trouble> {
+        let mut pieces = row.extents.iter().filter(|piece| piece.len > 0);
+        pieces.try_fold(false, |found, piece| Ok(found || self.is_small(*piece)?))
     }
 
     /// An extent grows, and is `bytes` now.

@@ -112,9 +112,8 @@ impl Source {
                 Bytes::File(file) => file,
                 Bytes::Small(bytes) => {
                     let at = usize::try_from(position).unwrap_or(usize::MAX);
-                    buf.copy_from_slice(
-                        bytes.get(at..).and_then(|bytes| bytes.get(..wanted)).unwrap_or_default(),
-                    );
+                    let there = bytes.get(at..).and_then(|bytes| bytes.get(..wanted)).ok_or(Failure::Io)?;
+                    buf.copy_from_slice(there);
                     return Ok(wanted);
                 }
             };

@@ -221,8 +221,8 @@ impl Store {
     fn small_before_last(&self, row: &Row) -> Result<Vec<FileId>, Failure> {
         let mut files = Vec::new();
         for piece in row.extents.iter().rev().skip(1) {
-            let len = lock(&self.live).small_len(piece.file).map_err(|trouble| self.staging.note(trouble))?;
-            files.extend((len >= piece.len).then_some(piece.file));
+            let is_small = lock(&self.live).is_small(*piece).map_err(|trouble| self.staging.note(trouble))?;
+            files.extend(is_small.then_some(piece.file));
         }
         Ok(files)
     }

@@ -125,13 +125,15 @@ impl Store {
                 match row {
                     None => drop(audit.damaged.insert(id.clone())),
                     Some(row) => {
-                        if is_scattered(&row) {
-                            audit.scattered.insert(id.clone());
-                        }
                         audit.expiry.extend(row.expires.map(|at| (at.as_micros(), id.clone())));
                         audit.parts.note(&id, &row);
                         for piece in row.references() {
                             self.note_reference(&mut audit, &id, piece)?;
+                        }
+                        let mut pieces = row.extents.iter();
+                        let is_small = pieces.any(|piece| audit.small.contains(&piece.file));
+                        if is_scattered(&row) || (row.is_complete() && is_small) {
+                            audit.scattered.insert(id.clone());
                         }
                     }
                 }

@@ -170,7 +170,8 @@ pub trait Hooks: Send + Sync {
 
     /// When an upload is complete: a plain one, or a final of parts, never a part. `files` hold its bytes, in order:
     /// one, or several for a final that was not (yet) copied into one; none where it has no bytes, or was deleted
-    /// in the meantime. They are the store's: read, link or copy them, and leave moving and deleting to the store.
+    /// in the meantime, or where copying is switched off or failed and some of them lie in the records since a run
+    /// without this hook. They are the store's: read, link or copy them, and leave moving and deleting to the store.
     ///
     /// # Errors
     /// Whatever should make it be called again later.

@@ -7,7 +7,7 @@ use tus_proto::{Completion, Concat, Fence, Record};
 
 use super::harness::{commit, id, options, record};
 use crate::{
-    Change, Disk, Durability, Extent, Mode, Options, Sink, Store,
+    Change, Disk, Durability, Events, Extent, Mode, Options, Sink, Store,
     database::SMALL,
     sim::{Crash, SimDisk},
     store::lock,
@@ -280,6 +280,54 @@ fn a_final_of_small_parts_is_read_and_put_into_one_file() {
         assert_eq!((entries(&store), files(&disk)), (vec![], vec![whole.clone()]));
         let store = reopen(store, &disk, Crash::Process, durability);
         assert_eq!(body(&store, "whole"), whole);
+        assert_eq!(store.verify().unwrap(), []);
+    }
+}
+
+/// Uploads that were begun when nobody asked for files.
+#[test]
+fn who_is_told_of_files_gets_one() {
+    for durability in BOTH {
+        let disk = SimDisk::new();
+        let store = open(&disk, durability);
+        create(&store, Record { concat: Some(Concat::Partial), ..record("part", Some(600)) });
+        put(&store, "part", 600);
+        create(&store, record("plain", None));
+        put(&store, "plain", 600);
+        drop(store);
+        let events = Events { completed: true, terminated: false };
+        let options = Options { events, ..options(durability) };
+        let store = Store::open_on(Arc::new(disk.clone()), &options).unwrap();
+        let record =
+            Record { concat: Some(Concat::Final("final; /part".to_owned())), ..record("final", None) };
+        let concat = Change::Concat { record, parts: vec![id("part")], max: None, delete_parts: false };
+        assert!(matches!(store.commit(&[concat])[..], [Completion::Concatenated(_)]));
+        let last = Change::Commit {
+            id: id("plain"),
+            fence: store.first_fence(),
+            from: 600,
+            to: 600,
+            length: Some(600),
+            expires: None,
+            finish: true,
+            syncer: None,
+        };
+        assert_eq!(store.commit(&[last]), [Completion::Committed { offset: 600 }]);
+        assert_eq!(store.paths(&id("final")).unwrap(), [], "its bytes are in the records");
+        store.flush().unwrap();
+        for name in ["final", "plain"] {
+            assert!(store.awaits_materialize(&id(name)).unwrap());
+        }
+        assert_eq!(store.verify().unwrap(), []);
+        while store.materialize(500).unwrap() {}
+        store.flush().unwrap();
+        for name in ["final", "plain"] {
+            assert!(!store.awaits_materialize(&id(name)).unwrap());
+            assert_eq!(store.paths(&id(name)).unwrap().len(), 1);
+            assert_eq!(body(&store, name), bytes(0..600));
+            delete(&store, name);
+        }
+        store.flush().unwrap();
         assert_eq!(store.verify().unwrap(), []);
     }
 }
