@@ -122,7 +122,7 @@ impl Faults {
         if choice.one_in(5) {
             return Self::feud(choice);
         }
-        if choice.one_in(3) {
+        if choice.one_in(2) {
             return Self::blackouts(choice);
         }
         if choice.one_in(4) {
@@ -156,7 +156,7 @@ impl Faults {
     }
 
     fn failing_syncs(choice: &mut Choice) -> Self {
-        let (syncs, crash, short_writes) = (choice.pick(&[20, 60]), choice.pick(&[0, 40]), choice.one_in(2));
+        let (syncs, crash, short_writes) = (choice.pick(&[20, 60]), choice.pick(&[10, 40]), choice.one_in(2));
         Self { syncs, crash, machine: 100, short_writes, ..Self::default() }
     }
 
@@ -177,7 +177,9 @@ impl Plan {
         let faults = Faults::draw(choice);
         let writes = faults.blackouts == Some(Meets::Writes);
         let removals = faults.blackouts == Some(Meets::Removals);
-        let largest = choice.pick(if writes { &[3_000, 20_000] } else { &[40, 3_000, 20_000, 60_000] });
+        // What is lost is to be seen.
+        let much = writes || faults.syncs > 0;
+        let largest = choice.pick(if much { &[3_000, 20_000] } else { &[40, 3_000, 20_000, 60_000] });
         let count = if faults.feud { 1 } else { 1 + choice.below(4) };
         let mut files: Vec<u64> = (0..count)
             .map(|_| match choice.one_in(12) {
@@ -239,7 +241,7 @@ impl Plan {
         // What is synced before its record meets no power cut.
         let durability = choice.pick(match faults.blackouts {
             Some(Meets::Writes) => &[Durability::Eventual],
-            Some(Meets::Removals) => &[Durability::Eventual, Durability::Eventual, Durability::Strict],
+            Some(Meets::Removals) => &[Durability::Eventual, Durability::Strict],
             None => &[Durability::Eventual, Durability::Strict],
         });
         let kept = choice.one_in(2);

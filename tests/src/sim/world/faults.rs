@@ -123,7 +123,7 @@ impl World {
     pub(super) fn tempts(&self, action: Action) -> u64 {
         let houses = |index: usize| self.server.as_ref().is_some_and(|server| server.jobs[index].is_house());
         match (self.env.plan.faults.blackouts, action) {
-            (Some(Meets::Removals), Action::Job(index)) if houses(index) => 30,
+            (Some(Meets::Removals), Action::Job(index)) if houses(index) => 100,
             (Some(Meets::Removals), Action::Commit | Action::Committer) => 10,
             (Some(Meets::Writes), Action::Commit) => 30,
             _ => 1,
