@@ -68,17 +68,23 @@ fn many_downloads_at_once_take_little_memory() {
     assert!(peak < LIMIT, "{peak} bytes with {} that wait", stalled.len());
 }
 
-/// The flags of a constrained host, and what the process may have resident with them.
+/// The flags of a constrained host, what the process may have resident with them, and what an upload may add. How much of
+/// the program itself is resident depends on how it was built: all of it counts where it was built as it is shipped.
 const CONSTRAINED: &[&str] = &["--threads", "1", "--buffer-memory", "1MiB", "--max-connections", "200"];
 const CONSTRAINED_LIMIT: u64 = 8 * MIB;
+const CONSTRAINED_GROWTH: u64 = 3 * MIB / 2;
 
 #[test]
 fn a_constrained_host_takes_a_large_upload() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path(), CONSTRAINED);
+    let before = server.peak_memory();
     upload(&server, 1024 * MIB, &pattern(0, MIB as usize));
     let peak = server.peak_memory();
-    assert!(peak < CONSTRAINED_LIMIT, "{peak} bytes");
+    assert!(peak - before < CONSTRAINED_GROWTH, "{before}, then {peak} bytes");
+    if !cfg!(debug_assertions) {
+        assert!(peak < CONSTRAINED_LIMIT, "{peak} bytes");
+    }
 }
 
 #[test]
