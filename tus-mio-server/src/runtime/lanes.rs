@@ -1,6 +1,7 @@
 //! Which job a worker takes next. Receiving bodies burns the processor, and more workers at it than there are cores only
 //! keep each other, and the event loops, from it; syncs and downloads wait for the disk, which is better at several of
-//! them at once. So there is a lane for each: bodies have a worker for each core, and one of them nobody else ever has.
+//! them at once. So there is a lane for each: bodies have a worker for each core, and one of them nobody else ever has, unless
+//! there is but one.
 
 use std::{collections::VecDeque, time::Instant};
 
@@ -74,7 +75,8 @@ impl Lanes {
                 return self.line(lane).jobs.pop_front();
             }
         }
-        if self.materializing == Materializing::Wanted && !self.closed {
+        let is_wanted = self.materializing == Materializing::Wanted && !self.closed;
+        if is_wanted && self.disk.running < self.disk.most {
             self.materializing = Materializing::UnderWay;
             self.disk.running += 1;
             return Some(Job::Materialize);
@@ -87,7 +89,7 @@ impl Lanes {
         self.line(lane).running -= 1;
     }
 
-    /// Whether one job more could be done by one worker more.
+    /// Whether a job waits for who has one of the bodies' places, or for one worker more.
     pub(super) fn are_wanting(&self) -> bool {
         !self.bodies.jobs.is_empty() || self.disk.is_ready()
     }
@@ -157,6 +159,17 @@ mod tests {
         assert_eq!(taken(4, 2, 0, 9), [Disk; 3]);
         assert_eq!(taken(2, 8, 9, 9), [Bodies, Disk, Bodies]);
         assert_eq!(taken(1, 1, 9, 9), [Bodies, Disk]);
+    }
+
+    #[test]
+    fn files_are_put_together_in_the_lane_of_the_disk() {
+        let mut lanes = Lanes::new(2, 2);
+        lanes.materializing = Materializing::Wanted;
+        lanes.push(Job::Reclaim);
+        assert!(matches!(lanes.take(), Some(Job::Reclaim)));
+        assert!(lanes.take().is_none(), "the other worker is for bodies");
+        lanes.done(Lane::Disk);
+        assert!(matches!(lanes.take(), Some(Job::Materialize)));
     }
 
     #[test]
