@@ -1,7 +1,7 @@
 //! What goes into an [`Exchange`](crate::Exchange) and what comes out of it: the whole contract with a
 //! runtime. Control goes through the exchange; body bytes go beside it.
 
-use crate::{Command, Completion, HookCall, HookReply, Instant, LockCall, LockReply, Response, Trailers};
+use crate::{Command, Completion, HookCall, HookReply, Instant, LockCall, LockReply, Response};
 
 /// Names one call of an exchange, so that its completion can be told from a late or foreign one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -37,30 +37,20 @@ pub enum Input {
     Hook(OpId, HookReply),
     /// The open Append has staged this many bytes in all.
     Staged(OpId, u64),
-    /// The body is complete. Comes after the Append it ended has completed.
-    BodyEnd(Trailers),
     /// A HEAD asks for the true offset. The runtime first stages what has already arrived on the connection.
     Checkpoint,
     /// A newcomer wants the lock: it would write at this offset, or not at all (DELETE).
     Yield(Option<u64>),
-    /// The body will not be completed, or the exchange must end. Comes after the Append it ended has completed.
-    Abort(Abort),
+    /// The request must end. An open Append completes first, after [`Command::Stop`].
+    Cancel(Cancel),
     /// The deadline that [`Exchange::deadline`](crate::Exchange::deadline) told has passed.
     Timeout,
 }
 
-/// Why a body, or a whole request, ends before its end.
+/// Why a request must end, whatever its body does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Abort {
-    /// The peer reset the connection: nobody is left to answer.
-    PeerGone,
-    /// The peer closed its side; it may still read an answer.
-    HalfClosed,
-    /// The body stalled, or came too slowly.
-    TooSlow,
-    /// The framing of the body is broken.
-    BadFraming,
-    /// The lock service gave the lock to somebody else.
+pub enum Cancel {
+    /// The lock service gave the lock to another request.
     LockLost,
     /// The server is ending.
     Shutdown,

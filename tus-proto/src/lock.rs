@@ -4,7 +4,7 @@
 //!
 //! The service knows by itself which exchange calls (its *owner*). What it tells an owner unasked reaches the
 //! exchange as [`Input::Yield`](crate::Input::Yield), [`Input::Checkpoint`](crate::Input::Checkpoint) and
-//! [`Abort::LockLost`](crate::Abort::LockLost).
+//! [`Cancel::LockLost`](crate::Cancel::LockLost).
 
 use core::time::Duration;
 

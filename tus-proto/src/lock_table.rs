@@ -21,7 +21,7 @@ pub enum LockEvent {
     Yield(Option<u64>),
     /// A HEAD waits: [`Input::Checkpoint`](crate::Input::Checkpoint).
     Checkpoint,
-    /// The lock is somebody else's: [`Abort::LockLost`](crate::Abort::LockLost).
+    /// The lock is somebody else's: [`Cancel::LockLost`](crate::Cancel::LockLost).
     Lost,
 }
 

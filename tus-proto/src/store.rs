@@ -7,7 +7,7 @@
 
 use alloc::{string::String, vec::Vec};
 
-use crate::{Algorithm, Digest, Fence, UploadId, WallTime};
+use crate::{Algorithm, Digest, Fence, Trailers, UploadId, WallTime};
 
 /// What is committed about an upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -232,16 +232,31 @@ pub enum Unfit {
 }
 
 /// What ended an Append.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AppendEnd {
-    /// The body did.
-    BodyEnd,
+    /// The body is complete; these are its trailers.
+    Complete(Trailers),
+    /// The body was cut short.
+    Cut(Cut),
     /// A byte beyond `max` arrived.
     Overflow,
-    /// [`Command::Stop`], or the body's failure: an [`Input::Abort`](crate::Input::Abort) follows then.
+    /// [`Command::Stop`] did.
     Stopped,
-    /// The store could not take a byte more. What was staged before can be committed.
+    /// The store could not take another byte. What was staged before can be committed.
     Failed(Failure),
+}
+
+/// Why a body ends before it is complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// The peer reset the connection: there is nobody left to answer.
+    PeerGone,
+    /// The peer closed its side; it may still read an answer.
+    HalfClosed,
+    /// The body stalled, or came too slowly.
+    TooSlow,
+    /// The framing of the body is broken.
+    BadFraming,
 }
 
 /// Why the store could not do it, or would not. None of these is the client's fault.

@@ -4,7 +4,7 @@ use alloc::{boxed::Box, format, string::String, vec::Vec};
 
 use super::{checks::Refusal, download};
 use crate::{
-    Abort, Code, Completion, Concat, Config, Connection, Failure, Framing, Record, Rejection, Response,
+    Cancel, Code, Completion, Concat, Config, Connection, Cut, Failure, Framing, Record, Rejection, Response,
     UploadId, WallTime, header::Selection,
 };
 
@@ -185,14 +185,20 @@ pub(super) fn location(mut prefix: String, id: &UploadId) -> String {
 }
 
 /// What a body that was cut short is answered; nothing where nobody is left to read it.
-pub(super) fn to_abort(abort: Abort) -> Option<Code> {
-    match abort {
-        Abort::PeerGone => None,
-        Abort::HalfClosed => Some(Code::UnexpectedEof),
-        Abort::TooSlow => Some(Code::ReadTimeout),
-        Abort::BadFraming => Some(Code::BadRequest),
-        Abort::LockLost => Some(Code::UploadInterrupted),
-        Abort::Shutdown => Some(Code::ServerShutdown),
+pub(super) fn to_cut(cut: Cut) -> Option<Code> {
+    match cut {
+        Cut::PeerGone => None,
+        Cut::HalfClosed => Some(Code::UnexpectedEof),
+        Cut::TooSlow => Some(Code::ReadTimeout),
+        Cut::BadFraming => Some(Code::BadRequest),
+    }
+}
+
+/// What a request is answered that had to end.
+pub(super) fn to_cancel(cancel: Cancel) -> Code {
+    match cancel {
+        Cancel::LockLost => Code::UploadInterrupted,
+        Cancel::Shutdown => Code::ServerShutdown,
     }
 }
 

@@ -11,11 +11,11 @@ use super::{
     answer::{self, Answer},
     checks::{self, Address, Refusal, Request},
     create::Draft,
-    reception::{Body, Failed, Receiving, Reply},
+    reception::{Append, Failed, Receiving, Reply},
 };
 use crate::{
-    Abort, Code, Command, Completion, Event, Head, HookCall, HookReply, Now, OpId, Output, Record, Rejection,
-    RequestInfo, UploadId,
+    AppendEnd, Cancel, Code, Command, Completion, Cut, Event, Head, HookCall, HookReply, Now, OpId, Output,
+    Record, Rejection, RequestInfo, UploadId,
 };
 
 /// A request that goes on once its hook lets it.
@@ -114,8 +114,8 @@ impl Exchange {
     }
 
     pub(super) fn on_shown(&mut self, now: Now, pending: Pending, completion: Completion) {
-        if let Some(abort) = self.abort {
-            return self.abandon(now, &pending, abort);
+        if let Some(cancel) = self.cancelled {
+            return self.abandon(now, &pending, cancel);
         }
         let call = match &pending {
             Pending::Terminate(_) => self.lives(now, completion).map(|upload| self.termination(upload)),
@@ -183,8 +183,8 @@ impl Exchange {
     }
 
     /// The request ends while its hook is pending. Nothing was done, and nothing will be.
-    pub(super) fn abandon(&mut self, now: Now, pending: &Pending, abort: Abort) {
-        self.end(now, answer::to_abort(abort).map(|code| pending.failed(code)));
+    pub(super) fn abandon(&mut self, now: Now, pending: &Pending, cancel: Cancel) {
+        self.end(now, Some(pending.failed(answer::to_cancel(cancel))));
     }
 
     /// All bytes are there that will come, and they are to stay if the hook agrees.
@@ -213,7 +213,7 @@ impl Exchange {
     pub(super) fn stop_upload(&mut self, receiving: Receiving, rejection: Box<Rejection>) {
         let (fence, _) = self.lease.grant();
         let op = self.store(Command::Delete { id: receiving.id, fence });
-        let heard = !matches!(receiving.body, Body::Cut(Abort::PeerGone));
+        let heard = !matches!(receiving.append, Append::Ended(AppendEnd::Cut(Cut::PeerGone)));
         self.state = State::Stopping(op, Box::new(Stopped { rejection, reply: receiving.reply, heard }));
     }
 

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use super::Exchange;
-use crate::{Abort, Fence, Instant, LockCall, LockReply, Now, OpId, Output, UploadId};
+use crate::{Cancel, Fence, Instant, LockCall, LockReply, Now, OpId, Output, UploadId};
 
 #[derive(Debug)]
 pub(super) enum Lease {
@@ -98,7 +98,7 @@ impl Exchange {
             LockReply::Unavailable if retry < held.expires => held.renew_at = retry,
             _ => {
                 held.renew_at = Instant::from_micros(u64::MAX);
-                self.on_abort(now, Abort::LockLost);
+                self.on_cancel(now, Cancel::LockLost);
             }
         }
     }

@@ -35,7 +35,7 @@ mod write;
 use alloc::{boxed::Box, collections::VecDeque, string::String, sync::Arc};
 
 use crate::{
-    Abort, Code, Command, Completion, Config, Deadline, Event, Framing, Head, Input, LockCall, LockReply,
+    Cancel, Code, Command, Completion, Config, Deadline, Event, Framing, Head, Input, LockCall, LockReply,
     Now, OpId, Output, Reason, Record, RequestInfo, Response, UploadId, WallTime,
     cors::Origin,
     header::{self, Conditions},
@@ -69,7 +69,7 @@ pub struct Exchange {
     /// When the upload expires, as far as this request knows. Every answer about it says so.
     expires: Option<WallTime>,
     /// Why the request must end, where that came at a time when no body was being received.
-    abort: Option<Abort>,
+    cancelled: Option<Cancel>,
     /// The newcomer that waits behind us, where it came at such a time, and where it would write.
     newcomer: Option<Option<u64>>,
     /// The request as hooks see it; none where none of those that would is subscribed.
@@ -133,7 +133,7 @@ impl Exchange {
             outputs: VecDeque::new(),
             last_op: 0,
             expires: None,
-            abort: None,
+            cancelled: None,
             newcomer: None,
             request: None,
         };
@@ -195,12 +195,11 @@ impl Exchange {
             Input::Lock(op, reply) => self.on_lock(now, op, reply),
             Input::Store(op, completion) => self.on_store(now, op, completion),
             Input::Hook(op, reply) => self.on_hook(now, op, reply),
-            Input::Abort(abort) => self.on_abort(now, abort),
+            Input::Cancel(cancel) => self.on_cancel(now, cancel),
             Input::Timeout => self.on_timeout(now),
             Input::Yield(offset) => self.on_yield(now, offset),
             Input::Checkpoint => self.on_checkpoint(now),
             Input::Staged(op, total) => self.on_staged(now, op, total),
-            Input::BodyEnd(trailers) => self.on_body_end(now, &trailers),
         }
     }
 
@@ -291,8 +290,8 @@ impl Exchange {
     }
 
     fn lock(&mut self, now: Now, offset: Option<u64>, purpose: Purpose) {
-        if let Some(abort) = self.abort {
-            return self.end(now, answer::to_abort(abort).map(|code| purpose.refused(code)));
+        if let Some(cancel) = self.cancelled {
+            return self.end(now, Some(purpose.refused(answer::to_cancel(cancel))));
         }
         let key = purpose.id().clone();
         self.lease = Lease::Wanted(key.clone());
@@ -302,18 +301,16 @@ impl Exchange {
         self.state = State::Locking(op, purpose);
     }
 
-    fn on_abort(&mut self, now: Now, abort: Abort) {
+    fn on_cancel(&mut self, now: Now, cancel: Cancel) {
         match core::mem::replace(&mut self.state, State::Over) {
-            State::Receiving(receiving) => self.on_body_abort(now, receiving, abort),
+            State::Receiving(receiving) => self.cancel_body(now, receiving, cancel),
             // The queue for a lock may be long; every other state ends by itself, and soon.
-            State::Locking(_, purpose) => {
-                self.end(now, answer::to_abort(abort).map(|code| purpose.refused(code)))
-            }
-            State::Consulting(_, pending) => self.abandon(now, &pending, abort),
+            State::Locking(_, purpose) => self.end(now, Some(purpose.refused(answer::to_cancel(cancel)))),
+            State::Consulting(_, pending) => self.abandon(now, &pending, cancel),
             State::Over => self.stale(State::Over),
             other => {
                 self.state = other;
-                self.abort = self.abort.or(Some(abort));
+                self.cancelled = self.cancelled.or(Some(cancel));
             }
         }
     }

@@ -8,10 +8,10 @@ use super::{
     Exchange, State,
     answer::{self, Answer},
     hooks::Assent,
-    reception::{Append, Body, Failed, Fate, Receiving, Reply, Settling, failed},
+    reception::{Append, Failed, Fate, Receiving, Reply, Settling, failed},
 };
 use crate::{
-    Abort, AppendEnd, Code, Command, Completion, Event, Framing, LockCall, Now, OpId, Output, Trailers,
+    AppendEnd, Cancel, Code, Command, Completion, Event, Framing, LockCall, Now, OpId, Output, Trailers,
     header::Checksum,
 };
 
@@ -27,9 +27,9 @@ impl Exchange {
             // A body of no bytes needs no Append to be verified.
             receiving.verify(&Trailers::default(), &self.config.checksum_algorithms);
         } else {
-            receiving.body = self.abort.map_or(Body::Coming, Body::Cut);
+            receiving.cancelled = self.cancelled;
             receiving.newcomer = self.newcomer;
-            receiving.append = if self.abort.is_some() || self.newcomer.is_some() {
+            receiving.append = if self.cancelled.is_some() || self.newcomer.is_some() {
                 // Nothing was begun, so nothing is lost by giving way.
                 Append::Ended(AppendEnd::Stopped)
             } else {
@@ -54,7 +54,7 @@ impl Exchange {
             if let Append::Open { .. } = receiving.append {
                 let ending = receiving.failed.is_some() || receiving.newcomer.is_some();
                 // Once it is cut short, what may still be committed is decided behind the Append.
-                if ending || matches!(receiving.body, Body::Cut(_)) {
+                if ending || receiving.cancelled.is_some() {
                     self.stop(&mut receiving);
                 } else if receiving.wants_checkpoint(&self.config, now.monotonic) {
                     self.commit(now, &mut receiving);
@@ -85,7 +85,7 @@ impl Exchange {
     /// The body's fate is known: bring what is staged to rest, then end.
     fn settle(&mut self, now: Now, mut receiving: Box<Receiving>, fate: Fate) {
         // Nothing that is staged is committed or forgotten then: it is not ours any more, or soon nobody's.
-        let lost = matches!(fate, Fate::Cut(Abort::LockLost) | Fate::Stopped(_));
+        let lost = matches!(fate, Fate::Cancelled(Cancel::LockLost) | Fate::Stopped(_));
         if receiving.forgets(&fate) && !lost {
             if receiving.staged > receiving.committed {
                 let (fence, _) = self.lease.grant();
@@ -115,7 +115,8 @@ impl Exchange {
             Fate::Failed(Failed::Conflict(offset)) if matches!(receiving.reply, Reply::Write) => {
                 return self.end(now, Some(Answer::Mismatch(offset)));
             }
-            Fate::Cut(abort) => match answer::to_abort(abort) {
+            Fate::Cancelled(cancel) => answer::to_cancel(cancel),
+            Fate::Cut(cut) => match answer::to_cut(cut) {
                 Some(code) => code,
                 None => return self.end(now, None),
             },
@@ -184,6 +185,9 @@ impl Exchange {
                     }
                 };
                 receiving.progress(now.monotonic, total);
+                if let AppendEnd::Complete(trailers) = &end {
+                    receiving.unverified = receiving.verify(trailers, &self.config.checksum_algorithms);
+                }
                 receiving.append = Append::Ended(end);
             }
             (_, Some(Settling::Commit { op: commit, to, length, expires, finish, asked }))
@@ -254,25 +258,14 @@ impl Exchange {
         }
     }
 
-    pub(super) fn on_body_end(&mut self, now: Now, trailers: &Trailers) {
-        match core::mem::replace(&mut self.state, State::Over) {
-            State::Receiving(mut receiving) if matches!(receiving.body, Body::Coming) => {
-                receiving.body = Body::Ended;
-                receiving.unverified = receiving.verify(trailers, &self.config.checksum_algorithms);
-                self.advance(now, receiving);
-            }
-            other => self.stale(other),
-        }
-    }
-
-    /// The body will not be completed, or the request must end now.
-    pub(super) fn on_body_abort(&mut self, now: Now, mut receiving: Box<Receiving>, abort: Abort) {
-        // An outcome that is decided stands. Whoever lost the lock must not commit, even a complete body.
-        let decided = matches!(receiving.body, Body::Cut(_)) || receiving.fate().is_some();
-        if decided && abort != Abort::LockLost {
+    /// The request must end while a body is being received.
+    pub(super) fn cancel_body(&mut self, now: Now, mut receiving: Box<Receiving>, cancel: Cancel) {
+        // An outcome that is decided stands. A writer that lost the lock must not commit even a complete body.
+        let decided = receiving.cancelled.is_some() || receiving.fate().is_some();
+        if decided && cancel != Cancel::LockLost {
             return self.stale(State::Receiving(receiving));
         }
-        receiving.body = Body::Cut(abort);
+        receiving.cancelled = Some(cancel);
         self.stop(&mut receiving);
         self.advance(now, receiving);
     }

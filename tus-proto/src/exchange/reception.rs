@@ -9,8 +9,8 @@ use super::{
     hooks::Assent,
 };
 use crate::{
-    Abort, Algorithm, AppendEnd, Code, Completion, Config, Deadline, Digest, Instant, Now, OpId, Reason,
-    Record, Rejection, Trailers, UploadId, WallTime,
+    Algorithm, AppendEnd, Cancel, Code, Completion, Config, Cut, Deadline, Digest, Instant, Now, OpId,
+    Reason, Record, Rejection, Trailers, UploadId, WallTime,
     header::{Checksum, Checksums},
 };
 
@@ -85,7 +85,8 @@ pub(super) struct Receiving {
     pub staged: u64,
     pub committed: u64,
     pub append: Append,
-    pub body: Body,
+    /// The request must end. A lost lock forbids any commit.
+    pub cancelled: Option<Cancel>,
     /// The one commit, or discard, that may be under way.
     pub settling: Option<Settling>,
     /// Where the last commit was to end, whether or not it did.
@@ -109,13 +110,6 @@ pub(super) struct Receiving {
 pub(super) enum Append {
     Open { op: OpId, stopping: bool },
     Ended(AppendEnd),
-}
-
-#[derive(Debug)]
-pub(super) enum Body {
-    Coming,
-    Ended,
-    Cut(Abort),
 }
 
 #[derive(Debug)]
@@ -150,7 +144,8 @@ pub(super) enum Failed {
 pub(super) enum Fate {
     Complete,
     Overflow,
-    Cut(Abort),
+    Cut(Cut),
+    Cancelled(Cancel),
     Yielded(Option<u64>),
     Refused(Code),
     /// The body is complete, and not what its checksum says.
@@ -182,8 +177,8 @@ impl Receiving {
             at,
             staged: at,
             committed: at,
-            append: Append::Ended(AppendEnd::BodyEnd),
-            body: Body::Ended,
+            append: Append::Ended(AppendEnd::Complete(Trailers::default())),
+            cancelled: None,
             settling: None,
             tried: at,
             dirty_since: None,
@@ -242,8 +237,7 @@ impl Receiving {
 
     /// Whether nothing but the hook is waited for. It is not where the bytes can't stay anyway.
     pub(super) fn awaits_assent(&self) -> bool {
-        let lost = self.failed.is_some() || matches!(self.body, Body::Cut(Abort::LockLost));
-        matches!(self.assent, Assent::Asked(_)) && !lost
+        matches!(self.assent, Assent::Asked(_)) && self.failed.is_none() && !self.has_lost_the_lock()
     }
 
     /// Whether the hook is to be asked now that the body has come to its end: bytes came.
@@ -287,10 +281,10 @@ impl Receiving {
 
     /// What became of the body; none while that is not decided.
     pub(super) fn fate(&self) -> Option<Fate> {
-        let Append::Ended(end) = self.append else { return None };
+        let Append::Ended(end) = &self.append else { return None };
         // A store that knows of the new holder may refuse a commit before we are told: it means the same.
-        if let Body::Cut(Abort::LockLost) = self.body {
-            return Some(Fate::Cut(Abort::LockLost));
+        if self.has_lost_the_lock() {
+            return Some(Fate::Cancelled(Cancel::LockLost));
         }
         if let Some(failed) = self.failed {
             return Some(Fate::Failed(failed));
@@ -298,15 +292,20 @@ impl Receiving {
         if let Assent::Refused(rejection) = &self.assent {
             return Some(Fate::Stopped(rejection.clone()));
         }
-        match (end, &self.body, self.newcomer) {
-            (AppendEnd::Overflow, ..) => Some(Fate::Overflow),
-            (AppendEnd::Failed(failure), ..) => Some(Fate::Refused(answer::to_failure(failure))),
-            (AppendEnd::BodyEnd, Body::Ended, _) => Some(self.refuted.map_or(Fate::Complete, Fate::Refuted)),
-            (_, Body::Cut(abort), _) => Some(Fate::Cut(*abort)),
-            (AppendEnd::Stopped, _, Some(offset)) => Some(Fate::Yielded(offset)),
-            // The runtime is about to say why.
-            (AppendEnd::BodyEnd | AppendEnd::Stopped, ..) => None,
-        }
+        Some(match (end, self.cancelled, self.newcomer) {
+            (AppendEnd::Overflow, ..) => Fate::Overflow,
+            (AppendEnd::Failed(failure), ..) => Fate::Refused(answer::to_failure(*failure)),
+            (AppendEnd::Complete(_), ..) => self.refuted.map_or(Fate::Complete, Fate::Refuted),
+            (AppendEnd::Cut(cut), ..) => Fate::Cut(*cut),
+            (AppendEnd::Stopped, Some(cancel), _) => Fate::Cancelled(cancel),
+            (AppendEnd::Stopped, None, Some(offset)) => Fate::Yielded(offset),
+            // Nobody asked for the stop: a runtime that can't go on.
+            (AppendEnd::Stopped, None, None) => Fate::Cancelled(Cancel::Shutdown),
+        })
+    }
+
+    pub(super) fn has_lost_the_lock(&self) -> bool {
+        self.cancelled == Some(Cancel::LockLost)
     }
 
     /// Whether the staged rest is to be forgotten: the newcomer sends those bytes itself, or they are lost.
@@ -316,7 +315,7 @@ impl Receiving {
             Fate::Failed(_) | Fate::Refuted(_) => true,
             Fate::Complete | Fate::Stopped(_) => false,
             // All or nothing.
-            Fate::Cut(_) | Fate::Overflow | Fate::Refused(_) => self.checksums.guard(),
+            Fate::Cut(_) | Fate::Cancelled(_) | Fate::Overflow | Fate::Refused(_) => self.checksums.guard(),
         }
     }
 

@@ -45,7 +45,7 @@ fn record(id: UploadId) -> Record {
 fn who_waits_for_a_body_holds_no_queue_of_outputs() {
     let mut exchange = receiving();
     assert_eq!(exchange.outputs.capacity(), 0);
-    exchange.handle(at(1), Input::Abort(Abort::TooSlow));
+    exchange.handle(at(1), Input::Cancel(Cancel::Shutdown));
     assert!(matches!(exchange.poll(), Some(Output::Store(_, Command::Stop))));
 }
 
