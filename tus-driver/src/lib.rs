@@ -1,0 +1,19 @@
+//! What stands between a tus [`Exchange`](tus_proto::Exchange) and the world, written once: a [`Session`] is one request
+//! as a sans-I/O machine, and the ports are traits. A runtime moves bytes between its sockets and a session; a
+//! [`Store`] keeps what it is given; neither knows tus.
+//!
+//! No threads, no sockets, no timers are made here. A store gets them from the runtime, as an [`Executor`].
+
+mod answer;
+mod executor;
+mod session;
+mod store;
+
+pub use answer::{Answer, Ticket};
+pub use executor::{Class, Executor, Job, Task};
+pub use session::{Arrival, Effect, HashingSink, Inlet, Session};
+pub use store::{
+    AppendGrant, Change, Changed, Commit, DueEvents, EventKind, EventKinds, FileRange, Loaded, LookupError,
+    Opened, OutboxEvent, Sink, Source, Store, backoff,
+};
+pub use tus_proto;
