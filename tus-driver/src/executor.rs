@@ -12,10 +12,11 @@ pub type Job = Box<dyn FnOnce() + Send>;
 /// Work that awaits: for stores whose own calls are asynchronous.
 pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// What a job is for, so that a runtime can order jobs and bound how many run at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// What a job is for, most urgent first, so that a runtime can order jobs and bound how many run at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
-    /// Commits what requests wait for. A store has at most one of these at a time; nothing else may delay it for long.
+    /// Commits what requests wait for. These wait for each other: one thread is enough for them, and nothing else may
+    /// hold it up for long.
     Commit,
     /// May block on the disk, or use the processor for long, and a request waits for it.
     Blocking,

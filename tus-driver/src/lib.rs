@@ -6,11 +6,15 @@
 
 mod answer;
 mod executor;
+mod locks;
+mod queue;
 mod session;
 mod store;
 
 pub use answer::{Answer, Ticket};
 pub use executor::{Class, Executor, Job, Task};
+pub use locks::{Caller, Inbox, LockService, Locks};
+pub use queue::JobQueue;
 pub use session::{Arrival, Effect, HashingSink, Inlet, Session};
 pub use store::{
     AppendGrant, Change, Changed, Commit, DueEvents, EventKind, EventKinds, FileRange, Loaded, LookupError,

@@ -86,6 +86,11 @@ pub trait Store: Send + Sync + Sized + 'static {
     /// Makes durable all that was acknowledged before the call.
     fn flush(&self, ticket: Ticket<Result<(), Failure>>);
 
+    /// Does now all housekeeping that has something to do: for runtimes whose callers say when.
+    fn housekeep(&self, ticket: Ticket<Result<(), Failure>>) {
+        self.flush(ticket);
+    }
+
     /// Ends housekeeping, and flushes. No other call follows.
     fn close(&self, ticket: Ticket<Result<(), Failure>>);
 

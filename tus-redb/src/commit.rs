@@ -127,7 +127,7 @@ impl Store {
             (None, Durability::Strict) => database::begin_durable(database)?,
             (None, Durability::Eventual) => database::begin_volatile(database)?,
         };
-        let mut tables = Tables::open(&txn, self.options.keeps())?;
+        let mut tables = Tables::open(&txn, self.keeps())?;
         tables.effects.recent = writer.journal.is_some().then(Recent::default);
         let (completions, steps) = (Vec::with_capacity(group.len()), Vec::with_capacity(group.len()));
         let mut prepared = Prepared { goes_on, completions, steps, effects: Effects::default() };
@@ -272,7 +272,7 @@ impl Store {
         let sequence = writer.sequence + 1;
         // A flush must come whatever follows: also one that fails may leave something in the journal.
         self.unflushed.store(true, Ordering::Release);
-        if let Err(error) = journal.append(sequence, self.options.keeps(), steps) {
+        if let Err(error) = journal.append(sequence, self.keeps(), steps) {
             let failure = self.staging.note(error);
             drop(txn);
             if goes_on {

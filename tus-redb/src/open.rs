@@ -87,6 +87,7 @@ fn open(disk: Arc<dyn Disk>, options: &Options, create: bool) -> Result<Store, O
     let staging = Staging::new(Files::new(disk.clone(), epoch), reserve, options.durability);
     let store = Store {
         disk: disk.clone(),
+        events: Mutex::new(options.events),
         options: options.clone(),
         first_fence: Fence(u64::from(epoch) << 32),
         records,

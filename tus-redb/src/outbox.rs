@@ -82,8 +82,17 @@ impl Store {
 
     /// Keeps these events from now on, whatever the options say: for who learns only then which ones somebody will
     /// acknowledge.
-    pub fn keep_events(&mut self, events: Events) {
-        self.options.events = events;
+    pub fn keep_events(&self, events: Events) {
+        *lock(&self.events) = events;
+    }
+
+    pub(crate) fn kept_events(&self) -> Events {
+        *lock(&self.events)
+    }
+
+    /// Whether an event is shown as soon as it is committed; otherwise with the next flush.
+    pub(crate) fn shows_events_at_once(&self) -> bool {
+        self.options.durability == Durability::Strict
     }
 
     /// How many events are kept, shown or not. As cheap as [`Self::load`].

@@ -69,12 +69,6 @@ pub struct Options {
     pub check: bool,
 }
 
-impl Options {
-    pub(crate) fn keeps(&self) -> Keeps {
-        Keeps { events: self.events, scattered: self.materialize }
-    }
-}
-
 impl Default for Options {
     fn default() -> Self {
         Self {
@@ -96,6 +90,8 @@ impl Default for Options {
 pub struct Store {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) options: Options,
+    /// Which events are kept: those of the options, until hooks say otherwise.
+    pub(crate) events: Mutex<Events>,
     pub(crate) first_fence: Fence,
     pub(crate) records: Arc<RecordsFile>,
     pub(crate) staging: Arc<Staging>,
@@ -255,6 +251,10 @@ impl Store {
     /// How many finals were completed by a commit to their last part since the store was opened.
     pub fn finals_finished(&self) -> u64 {
         self.finals_finished.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn keeps(&self) -> Keeps {
+        Keeps { events: *lock(&self.events), scattered: self.options.materialize }
     }
 
     /// Drops what is kept for the next [`Self::load`]. For a store that is idle.

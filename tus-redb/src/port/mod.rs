@@ -1,0 +1,643 @@
+//! The store as the driver's port: calls that answer at once or later, on threads that the runtime gives. What must be
+//! synced before a record is written, which changes share a transaction, and which housekeeping is due is decided here
+//! and in the machines beside this file, and nowhere else.
+
+mod chores;
+mod group;
+
+use std::{
+    fmt,
+    os::fd::BorrowedFd,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Poll, Waker},
+    time::Duration,
+};
+
+use bytes::Buf;
+use tus_driver::{
+    Answer, AppendGrant, Change as PortChange, Changed, Class, Commit, DueEvents, EventKind as PortEventKind,
+    EventKinds, Executor, FileRange, Loaded, LookupError, Opened, OutboxEvent, Ticket,
+};
+use tus_proto::{Algorithm, Completion, Digest, Failure, Fence, Hasher, Instant, Record, UploadId, WallTime};
+
+use self::{
+    chores::{Chore, Chores, Signals},
+    group::Group,
+};
+use crate::{
+    Change, EventKind, Events, Refused, Sink, Source, Store, Syncer, error::WriteError, store::lock,
+};
+
+/// How often housekeeping is looked for where no change comes.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How many expired uploads are removed in one transaction.
+const SWEEP: usize = 64;
+
+/// How many data files are unlinked in one go.
+const RECLAIM: usize = 64;
+
+/// How many bytes are read back in one go: other jobs have their turn after that.
+const DIGEST: u64 = 16 << 20;
+
+/// How many bytes are consolidated in one go.
+const CONSOLIDATE: u64 = 16 << 20;
+
+/// How many events are read at once to find those that are due.
+const PAGE: usize = 64;
+
+/// Hears what a store does beside its answers: for metrics and logs. Called from the store's jobs.
+pub trait Observer: Send + Sync {
+    /// A group of so many changes was committed, and took so long.
+    fn committed(&self, changes: usize, took: Duration) {
+        let _ = (changes, took);
+    }
+
+    /// So many finals became complete with a part of theirs.
+    fn finals_finished(&self, count: u64) {
+        let _ = count;
+    }
+
+    /// So many expired uploads were removed.
+    fn swept(&self, expired: usize) {
+        let _ = expired;
+    }
+
+    /// Something went wrong, for the operator's log.
+    fn error(&self, text: &str) {
+        let _ = text;
+    }
+}
+
+/// An observer that hears nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoObserver;
+
+impl Observer for NoObserver {}
+
+/// A [`Store`] behind the driver's port: see [`tus_driver::Store`]. A clone is the same store.
+#[derive(Clone)]
+pub struct RedbStore(Arc<Shared>);
+
+struct Shared {
+    engine: Store,
+    executor: Arc<dyn Executor>,
+    observer: Box<dyn Observer>,
+    group: Mutex<Group<Entry>>,
+    chores: Mutex<Chores>,
+    /// The disk failed the last commit.
+    failing: AtomicBool,
+    closing: AtomicBool,
+    /// Called when events may be due.
+    wake: Mutex<Option<Arc<dyn Fn() + Send + Sync>>>,
+    /// Uploads whose hook failed: until when their events rest, and how often that was.
+    postponed: Mutex<std::collections::BTreeMap<UploadId, (WallTime, u32)>>,
+}
+
+/// A change in the group, and who is told of it.
+struct Entry {
+    change: Change,
+    /// `None` for the new extent of an Append, which goes on by itself.
+    tell: Box<dyn FnOnce(Changed) + Send>,
+}
+
+impl RedbStore {
+    /// Puts an opened store behind the port. Its work is done by the executor's threads; expired uploads are looked for
+    /// at each `sweep_interval`, at the start too.
+    pub fn start(
+        engine: Store,
+        executor: Arc<dyn Executor>,
+        observer: Box<dyn Observer>,
+        sweep_interval: Duration,
+    ) -> Self {
+        let shared = Arc::new(Shared {
+            engine,
+            executor,
+            observer,
+            group: Mutex::default(),
+            chores: Mutex::new(Chores::new(sweep_interval)),
+            failing: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+            wake: Mutex::default(),
+            postponed: Mutex::default(),
+        });
+        shared.clone().tick();
+        Self(shared)
+    }
+
+    /// The store itself: to look into, to read finished uploads from.
+    pub fn engine(&self) -> &Store {
+        &self.0.engine
+    }
+}
+
+impl Shared {
+    fn submit(self: &Arc<Self>, change: Change, tell: Box<dyn FnOnce(Changed) + Send>) {
+        if lock(&self.group).push(Entry { change, tell }) {
+            self.schedule();
+        }
+    }
+
+    fn schedule(self: &Arc<Self>) {
+        let this = self.clone();
+        self.executor.run(Class::Commit, Box::new(move || this.commit_group()));
+    }
+
+    fn commit_group(self: &Arc<Self>) {
+        let entries = lock(&self.group).take();
+        if !entries.is_empty() {
+            self.commit(entries);
+        }
+        if lock(&self.group).done() {
+            self.schedule();
+        }
+        self.look_for_chores();
+    }
+
+    fn commit(&self, entries: Vec<Entry>) {
+        let begun = self.executor.now().monotonic;
+        let finals = self.engine.finals_finished();
+        let (mut changes, mut tells) = (Vec::with_capacity(entries.len()), Vec::with_capacity(entries.len()));
+        for Entry { change, tell } in entries {
+            changes.push(change);
+            tells.push(tell);
+        }
+        let completions = self.engine.commit(&changes);
+        self.observer.committed(completions.len(), self.executor.now().monotonic.since(begun));
+        let finals = self.engine.finals_finished() - finals;
+        if finals > 0 {
+            self.observer.finals_finished(finals);
+        }
+        self.learn(&completions);
+        let mut eventful = false;
+        for ((change, tell), completion) in changes.into_iter().zip(tells).zip(completions) {
+            let events = self.events_of(&change, &completion);
+            eventful |= events > 0;
+            drop(change);
+            tell(Changed { completion, events });
+        }
+        if eventful && self.engine.shows_events_at_once() {
+            self.wake_outbox();
+        }
+    }
+
+    /// How many events a change has made.
+    fn events_of(&self, change: &Change, completion: &Completion) -> usize {
+        let kept = self.engine.kept_events();
+        let made = match (change, completion) {
+            (Change::Create(record), Completion::Created) => kept.completed && record.is_complete(),
+            (Change::Concat { .. }, Completion::Concatenated(record)) => {
+                kept.completed && record.is_complete()
+            }
+            (Change::Commit { finish: true, .. }, Completion::Committed { .. }) => kept.completed,
+            (Change::Delete { .. }, Completion::Deleted) => kept.terminated,
+            _ => false,
+        };
+        usize::from(made)
+    }
+
+    fn wake_outbox(&self) {
+        let wake = lock(&self.wake).clone();
+        if let Some(wake) = wake {
+            wake();
+        }
+    }
+
+    /// Sees from a group's completions whether the disk works. Where nothing was to be committed, nothing shows.
+    fn learn(&self, completions: &[Completion]) {
+        let done = |completion: &Completion| {
+            matches!(
+                completion,
+                Completion::Created
+                    | Completion::Concatenated(_)
+                    | Completion::Committed { .. }
+                    | Completion::Deleted
+            )
+        };
+        if completions.iter().any(done) {
+            self.failing.store(false, Ordering::Relaxed);
+        } else if completions.contains(&Completion::Failed(Failure::Io)) {
+            self.failing.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Looks for housekeeping once a second.
+    fn tick(self: Arc<Self>) {
+        if self.closing.load(Ordering::Acquire) {
+            return;
+        }
+        if lock(&self.group).is_idle() {
+            // An idle store need not hold what was read last.
+            self.engine.rest();
+        }
+        self.look_for_chores();
+        let at = self.executor.now().monotonic.after(TICK);
+        let weak = Arc::downgrade(&self);
+        let again = move || {
+            if let Some(this) = weak.upgrade() {
+                this.tick();
+            }
+        };
+        self.executor.at(at, Box::new(again));
+    }
+
+    fn look_for_chores(self: &Arc<Self>) {
+        if self.closing.load(Ordering::Acquire) {
+            return;
+        }
+        let now = self.executor.now().monotonic;
+        let signals = Signals {
+            needs_flush: self.engine.needs_flush(),
+            flush_pressing: self.engine.is_flush_pressing(),
+            failing: self.failing.load(Ordering::Relaxed),
+            full: self.engine.is_full(),
+            needs_reclaim: self.engine.needs_reclaim(),
+            needs_consolidation: self.engine.needs_materialize(),
+        };
+        while let Some(chore) = self.next_chore(now, signals) {
+            self.queue(chore);
+        }
+        if let Some(text) = self.engine.trouble() {
+            self.observer.error(&text);
+        }
+    }
+
+    fn next_chore(&self, now: Instant, signals: Signals) -> Option<Chore> {
+        lock(&self.chores).next(now, signals)
+    }
+
+    fn queue(self: &Arc<Self>, chore: Chore) {
+        let class = match chore {
+            Chore::Flush | Chore::Sweep | Chore::Probe => Class::Commit,
+            Chore::FlushData => Class::Blocking,
+            Chore::Reclaim => Class::Background,
+            Chore::Consolidate => Class::Idle,
+        };
+        let this = self.clone();
+        self.executor.run(class, Box::new(move || this.do_chore(chore)));
+    }
+
+    fn do_chore(self: &Arc<Self>, chore: Chore) {
+        let more = self.carry_out(chore);
+        let now = self.executor.now().monotonic;
+        let follows = lock(&self.chores).done(now, chore, more);
+        if let Some(next) = follows.filter(|_| !self.closing.load(Ordering::Acquire)) {
+            self.queue(next);
+        }
+        self.look_for_chores();
+    }
+
+    /// Does a chore. `true` if it left something to do at once.
+    fn carry_out(&self, chore: Chore) -> Result<bool, Failure> {
+        match chore {
+            Chore::FlushData => self.engine.flush_data().map(|()| false),
+            Chore::Flush => {
+                let flushed = self.engine.flush();
+                // An eventual store shows its events only now.
+                self.wake_outbox();
+                flushed.map(|()| false)
+            }
+            Chore::Sweep => {
+                let swept = self.engine.sweep(self.executor.now().wall, SWEEP)?;
+                if swept.expired > 0 {
+                    self.observer.swept(swept.expired);
+                }
+                Ok(swept.more)
+            }
+            Chore::Reclaim => self.engine.reclaim(RECLAIM).map(|removed| removed == RECLAIM),
+            Chore::Consolidate => self.engine.materialize(CONSOLIDATE),
+            Chore::Probe => {
+                let probed = self.engine.probe();
+                self.failing
+                    .store(matches!(probed, Err(Failure::Io | Failure::Unavailable)), Ordering::Relaxed);
+                Ok(false)
+            }
+        }
+    }
+
+    /// Does all there is to do.
+    fn housekeep(&self) -> Result<(), Failure> {
+        while self.carry_out(Chore::Sweep)? {}
+        // What could not be synced is rolled back by the flush.
+        let _ = self.carry_out(Chore::FlushData);
+        self.carry_out(Chore::Flush)?;
+        while self.engine.needs_reclaim() && self.carry_out(Chore::Reclaim)? {}
+        while self.engine.needs_materialize() && self.carry_out(Chore::Consolidate)? {}
+        self.engine.rest();
+        Ok(())
+    }
+
+    /// Syncs what a commit needs, then lets it join a group.
+    fn sync_and_submit(
+        self: &Arc<Self>,
+        commit: Commit<Syncer>,
+        tell: Box<dyn FnOnce(Changed) + Send>,
+        may_block: bool,
+    ) -> Option<Box<dyn FnOnce(Changed) + Send>> {
+        let Commit { id, fence, from, to, length, expires, finish, mut staged } = commit;
+        if staged.is_none() && finish {
+            // An upload that its length alone completes may have garbage past its end, too.
+            staged = self.engine.append(&id, fence, from).ok().map(|sink| sink.syncer());
+        }
+        if let Some(syncer) = &staged {
+            if !may_block && syncer.needs_disk() {
+                return Some(tell);
+            }
+            if let Err(failure) = syncer.sync(finish.then_some(to)) {
+                tell(Completion::Failed(failure).into());
+                return None;
+            }
+        }
+        let change = Change::Commit { id, fence, from, to, length, expires, finish, syncer: staged };
+        self.submit(change, tell);
+        None
+    }
+
+    fn commit_change(self: &Arc<Self>, commit: Commit<Syncer>, ticket: Ticket<Changed>) {
+        let tell = Box::new(move |changed| ticket.answer(changed));
+        // What is in memory goes to the disk with the record.
+        if let Some(tell) = self.sync_and_submit(commit.clone(), tell, false) {
+            let this = self.clone();
+            let job = move || drop(this.sync_and_submit(commit, tell, true));
+            self.executor.run(Class::Blocking, Box::new(job));
+        }
+    }
+
+    fn digest_on(
+        self: Arc<Self>,
+        syncer: Syncer,
+        (from, to): (u64, u64),
+        mut hasher: Box<Hasher>,
+        ticket: Ticket<Result<Digest, Failure>>,
+    ) {
+        let until = to.min(from.saturating_add(DIGEST));
+        match syncer.read_back(from, until, &mut |bytes| hasher.update(bytes)) {
+            Ok(()) if until < to => {
+                let executor = self.executor.clone();
+                let next = move || self.digest_on(syncer, (until, to), hasher, ticket);
+                executor.run(Class::Blocking, Box::new(next));
+            }
+            Ok(()) => ticket.answer(Ok(hasher.finish())),
+            Err(failure) => ticket.answer(Err(failure)),
+        }
+    }
+
+    fn due(&self, now: WallTime, limit: usize) -> Result<DueEvents, Failure> {
+        let mut seen = std::collections::BTreeSet::new();
+        let mut due = DueEvents::default();
+        let mut after = 0;
+        loop {
+            let page = self.engine.outbox(after, PAGE)?;
+            let Some(last) = page.last() else { return Ok(due) };
+            after = last.number;
+            for entry in page {
+                if !seen.insert(entry.record.id.clone()) {
+                    continue;
+                }
+                let (until, attempts) =
+                    lock(&self.postponed).get(&entry.record.id).copied().unwrap_or_default();
+                if until > now {
+                    due.next = Some(due.next.map_or(until, |next| next.min(until)));
+                    continue;
+                }
+                let kind = match entry.kind {
+                    EventKind::Completed => PortEventKind::Completed,
+                    EventKind::Terminated => PortEventKind::Terminated,
+                };
+                due.events.push(OutboxEvent { number: entry.number, kind, record: entry.record, attempts });
+                if due.events.len() == limit {
+                    return Ok(due);
+                }
+            }
+        }
+    }
+}
+
+impl tus_driver::Store for RedbStore {
+    type Sink = Sink;
+    type Staged = Syncer;
+    type Source = Source;
+
+    fn first_fence(&self) -> Fence {
+        self.0.engine.first_fence()
+    }
+
+    fn load(&self, id: &UploadId, _: impl FnOnce() -> Ticket<Loaded>) -> Answer<Loaded> {
+        let engine = &self.0.engine;
+        Answer::Now(match engine.load(id) {
+            Ok(Some(record)) => Ok(record),
+            Ok(None) => Err(match engine.remembers(id) {
+                Ok(true) => LookupError::Gone,
+                Ok(false) => LookupError::Missing,
+                Err(failure) => LookupError::Failed(failure),
+            }),
+            Err(failure) => Err(LookupError::Failed(failure)),
+        })
+    }
+
+    fn append(
+        &self,
+        grant: AppendGrant,
+        later: impl FnOnce() -> Ticket<Opened<Sink>>,
+    ) -> Answer<Opened<Sink>> {
+        let AppendGrant { id, fence, at, rotate, .. } = grant;
+        if !rotate {
+            return Answer::Now(self.0.engine.append(&id, fence, at).map_err(LookupError::from));
+        }
+        let (shared, ticket) = (self.0.clone(), later());
+        let change = Change::Fresh { id: id.clone(), fence, at };
+        let open = move |changed: Changed| {
+            ticket.answer(match changed.completion {
+                Completion::Committed { .. } => {
+                    shared.engine.append(&id, fence, at).map_err(LookupError::from)
+                }
+                Completion::Conflict { offset } => Err(LookupError::Conflict { offset }),
+                Completion::Missing => Err(LookupError::Missing),
+                Completion::Failed(failure) => Err(LookupError::Failed(failure)),
+                _ => Err(LookupError::Failed(Failure::Io)),
+            });
+        };
+        self.0.submit(change, Box::new(open));
+        Answer::Later
+    }
+
+    fn change(&self, change: PortChange<Syncer>, later: impl FnOnce() -> Ticket<Changed>) -> Answer<Changed> {
+        let ticket = later();
+        let change = match change {
+            PortChange::Commit(commit) => {
+                self.0.commit_change(commit, ticket);
+                return Answer::Later;
+            }
+            PortChange::Discard { id, fence } => {
+                let shared = self.0.clone();
+                let job = move || ticket.answer(shared.engine.discard(&id, fence).into());
+                self.0.executor.run(Class::Blocking, Box::new(job));
+                return Answer::Later;
+            }
+            PortChange::Postpone { id, until, .. } => {
+                let mut postponed = lock(&self.0.postponed);
+                let attempts = postponed.get(&id).map_or(0, |(_, attempts)| *attempts);
+                postponed.insert(id, (until, attempts.saturating_add(1)));
+                drop(postponed);
+                ticket.answer(Completion::Committed { offset: 0 }.into());
+                return Answer::Later;
+            }
+            PortChange::Acknowledge { id, number } => {
+                lock(&self.0.postponed).remove(&id);
+                Change::Acknowledge { number }
+            }
+            PortChange::Create { record } => Change::Create(record),
+            PortChange::Concat { record, parts, max, delete_parts } => {
+                Change::Concat { record, parts, max, delete_parts }
+            }
+            PortChange::Delete { id, fence } => Change::Delete { id, fence },
+        };
+        self.0.submit(change, Box::new(move |changed| ticket.answer(changed)));
+        Answer::Later
+    }
+
+    fn digest(
+        &self,
+        staged: &Syncer,
+        range: (u64, u64),
+        algorithm: Algorithm,
+        later: impl FnOnce() -> Ticket<Result<Digest, Failure>>,
+    ) -> Answer<Result<Digest, Failure>> {
+        let (shared, syncer, ticket) = (self.0.clone(), staged.clone(), later());
+        let job = move || shared.digest_on(syncer, range, Box::new(Hasher::new(algorithm)), ticket);
+        self.0.executor.run(Class::Blocking, Box::new(job));
+        Answer::Later
+    }
+
+    fn open(&self, id: &UploadId, _: impl FnOnce() -> Ticket<Opened<Source>>) -> Answer<Opened<Source>> {
+        Answer::Now(self.0.engine.open_source(id).map_err(LookupError::from))
+    }
+
+    fn due_events(
+        &self,
+        now: WallTime,
+        limit: usize,
+        later: impl FnOnce() -> Ticket<Result<DueEvents, Failure>>,
+    ) -> Answer<Result<DueEvents, Failure>> {
+        let (shared, ticket) = (self.0.clone(), later());
+        let job = move || ticket.answer(shared.due(now, limit));
+        self.0.executor.run(Class::Blocking, Box::new(job));
+        Answer::Later
+    }
+
+    fn keep_events(&self, events: EventKinds, wake: Box<dyn Fn() + Send + Sync>) {
+        let EventKinds { completed, terminated } = events;
+        self.0.engine.keep_events(Events { completed, terminated });
+        *lock(&self.0.wake) = Some(Arc::from(wake));
+    }
+
+    fn files(&self, id: &UploadId) -> Result<Vec<(PathBuf, u64)>, Failure> {
+        self.0.engine.paths(id)
+    }
+
+    fn flush(&self, ticket: Ticket<Result<(), Failure>>) {
+        let shared = self.0.clone();
+        let job = move || {
+            // What could not be synced is rolled back by the flush.
+            let _ = shared.engine.flush_data();
+            let flushed = shared.engine.flush();
+            shared.wake_outbox();
+            ticket.answer(flushed);
+        };
+        self.0.executor.run(Class::Commit, Box::new(job));
+    }
+
+    fn housekeep(&self, ticket: Ticket<Result<(), Failure>>) {
+        let shared = self.0.clone();
+        let job = move || ticket.answer(shared.housekeep());
+        self.0.executor.run(Class::Idle, Box::new(job));
+    }
+
+    fn close(&self, ticket: Ticket<Result<(), Failure>>) {
+        self.0.closing.store(true, Ordering::Release);
+        let shared = self.0.clone();
+        let job = move || ticket.answer(shared.engine.flush());
+        self.0.executor.run(Class::Commit, Box::new(job));
+    }
+
+    fn health(&self) -> Result<(), Failure> {
+        if self.0.failing.load(Ordering::Relaxed) { Err(Failure::Io) } else { Ok(()) }
+    }
+}
+
+impl From<Refused> for LookupError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Missing => Self::Missing,
+            Refused::Gone => Self::Gone,
+            Refused::Conflict { offset } => Self::Conflict { offset },
+            Refused::Failed(failure) => Self::Failed(failure),
+        }
+    }
+}
+
+impl tus_driver::Sink for Sink {
+    type Staged = Syncer;
+
+    fn write(&mut self, data: &mut dyn Buf) -> Result<(), Failure> {
+        while data.has_remaining() {
+            let chunk = data.chunk();
+            let len = chunk.len();
+            if let Err(WriteError { written, failure }) = Self::write(self, chunk) {
+                data.advance(written);
+                return Err(failure);
+            }
+            data.advance(len);
+        }
+        Ok(())
+    }
+
+    fn blocks(&self, len: usize) -> bool {
+        !self.would_keep(len)
+    }
+
+    fn splice_target(&mut self) -> Result<Option<(BorrowedFd<'_>, u64)>, Failure> {
+        Self::splice_target(self)
+    }
+
+    fn spliced(&mut self, bytes: u64) {
+        self.advance(bytes);
+    }
+
+    fn len(&self) -> u64 {
+        Self::staged(self)
+    }
+
+    fn staged(&self) -> Syncer {
+        self.syncer()
+    }
+}
+
+impl tus_driver::Source for Source {
+    fn record(&self) -> &Record {
+        Self::record(self)
+    }
+
+    fn poll_read(&mut self, at: u64, buf: &mut [u8], _: &dyn Fn() -> Waker) -> Poll<Result<usize, Failure>> {
+        Poll::Ready(self.read_at(at, buf))
+    }
+
+    fn blocks(&self) -> bool {
+        true
+    }
+
+    fn file_at(&mut self, at: u64) -> Result<Option<FileRange<'_>>, Failure> {
+        let run = Self::file_at(self, at)?;
+        Ok(run.map(|run| FileRange { fd: run.fd, position: run.position, len: run.len }))
+    }
+}
+
+impl fmt::Debug for RedbStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RedbStore").field(&self.0.engine).finish()
+    }
+}
