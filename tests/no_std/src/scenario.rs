@@ -32,9 +32,9 @@ pub(crate) fn run() -> Result<(), u8> {
                 exchange.handle(now, Input::Lock(op, LockReply::Released));
             }
             Output::Store(op, Command::Append { at: 3, .. }) => {
-                let completion = Completion::Appended { total: 4, end: AppendEnd::BodyEnd, digest: None };
+                let end = AppendEnd::Complete(Trailers::default());
+                let completion = Completion::Appended { total: 4, end, digest: None };
                 exchange.handle(now, Input::Store(op, completion));
-                exchange.handle(now, Input::BodyEnd(Trailers::default()));
             }
             Output::Store(op, Command::Load { .. }) => {
                 let (created, metadata) = (WallTime::default(), Default::default());

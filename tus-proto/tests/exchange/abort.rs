@@ -4,17 +4,23 @@
 use std::time::Duration;
 
 use tus_proto::{
-    Abort, AppendEnd, Completion, Config, Connection, Event, Framing, Input, LockCall, LockReply,
+    AppendEnd, Cancel, Completion, Config, Connection, Cut, Event, Failure, Framing, Input, LockCall,
+    LockReply, Trailers,
 };
 
-use super::script::{Grant, Script, Sent, id, record};
+use super::script::{Early, Grant, Script, Sent, id, record};
 
-const ALL: [(Abort, Option<(u16, &str)>); 5] = [
-    (Abort::PeerGone, None),
-    (Abort::HalfClosed, Some((400, "ERR_UNEXPECTED_EOF"))),
-    (Abort::TooSlow, Some((500, "ERR_READ_TIMEOUT"))),
-    (Abort::BadFraming, Some((400, "ERR_BAD_REQUEST"))),
-    (Abort::Shutdown, Some((503, "ERR_SERVER_SHUTDOWN"))),
+const ALL: [(Early, Option<(u16, &str)>); 5] = [
+    (Early::Cut(Cut::PeerGone), None),
+    (Early::Cut(Cut::HalfClosed), Some((400, "ERR_UNEXPECTED_EOF"))),
+    (Early::Cut(Cut::TooSlow), Some((500, "ERR_READ_TIMEOUT"))),
+    (Early::Cut(Cut::BadFraming), Some((400, "ERR_BAD_REQUEST"))),
+    (Early::Cancelled(Cancel::Shutdown), Some((503, "ERR_SERVER_SHUTDOWN"))),
+];
+
+const CANCELS: [(Cancel, Option<(u16, &str)>); 2] = [
+    (Cancel::LockLost, Some((400, "ERR_UPLOAD_INTERRUPTED"))),
+    (Cancel::Shutdown, Some((503, "ERR_SERVER_SHUTDOWN"))),
 ];
 
 fn receiving() -> (Script, Grant) {
@@ -36,21 +42,21 @@ fn answered(script: &mut Script, answer: Option<(u16, &str)>) {
 
 #[test]
 fn what_arrived_is_committed() {
-    for (abort, answer) in ALL {
+    for (early, answer) in ALL {
         let (mut script, grant) = receiving();
-        script.body_is_cut(grant, 40, abort);
+        script.body_ends_early(grant, 40, early);
         script.commits(3, 43);
         script.release();
         answered(&mut script, answer);
-        assert_eq!(script.events, [Event::Received(40)], "{abort:?}");
+        assert_eq!(script.events, [Event::Received(40)], "{early:?}");
     }
 }
 
 #[test]
 fn nothing_arrived_and_nothing_is_committed() {
-    for (abort, answer) in ALL {
+    for (early, answer) in ALL {
         let (mut script, grant) = receiving();
-        script.body_is_cut(grant, 0, abort);
+        script.body_ends_early(grant, 0, early);
         script.release();
         answered(&mut script, answer);
     }
@@ -58,11 +64,11 @@ fn nothing_arrived_and_nothing_is_committed() {
 
 #[test]
 fn a_commit_under_way_is_waited_for_and_the_rest_committed_behind_it() {
-    for (abort, answer) in ALL {
+    for (early, answer) in ALL {
         let (mut script, grant) = receiving();
         script.staged(grant, 100);
         let first = script.commit();
-        script.body_is_cut(grant, 150, abort);
+        script.body_ends_early(grant, 150, early);
         script.idle();
         script.stored(first.op, Completion::Committed { offset: 103 });
         script.commits(103, 153);
@@ -72,10 +78,10 @@ fn a_commit_under_way_is_waited_for_and_the_rest_committed_behind_it() {
 }
 
 #[test]
-fn an_abort_that_comes_while_the_append_is_open_stops_it_first() {
+fn a_cancel_stops_the_open_append_first() {
     let (mut script, grant) = receiving();
     script.staged(grant, 10);
-    script.input(Input::Abort(Abort::Shutdown));
+    script.input(Input::Cancel(Cancel::Shutdown));
     script.stop();
     script.idle();
     script.appended(grant, 12, AppendEnd::Stopped);
@@ -89,7 +95,7 @@ fn a_body_that_was_complete_is_answered_as_that() {
     let (mut script, grant) = receiving();
     script.body_ends(grant, 400);
     let commit = script.commit();
-    script.input(Input::Abort(Abort::Shutdown));
+    script.input(Input::Cancel(Cancel::Shutdown));
     script.stored(commit.op, Completion::Committed { offset: 403 });
     script.release();
     assert_eq!(script.responds().header("Upload-Offset"), Some("403"));
@@ -99,7 +105,7 @@ fn a_body_that_was_complete_is_answered_as_that() {
 fn a_lost_lock_commits_nothing_more() {
     let (mut script, grant) = receiving();
     script.staged(grant, 40);
-    script.input(Input::Abort(Abort::LockLost));
+    script.input(Input::Cancel(Cancel::LockLost));
     script.stop();
     // Neither bytes, nor time, nor a HEAD bring a commit now.
     script.staged(grant, 300);
@@ -125,7 +131,7 @@ fn a_lock_lost_at_the_very_moment_of_a_checkpoint_wins() {
     let (mut script, grant) = receiving();
     script.staged(grant, 40);
     script.pass(Duration::from_secs(10));
-    script.input(Input::Abort(Abort::LockLost));
+    script.input(Input::Cancel(Cancel::LockLost));
     script.stop();
     script.idle();
     script.appended(grant, 40, AppendEnd::Stopped);
@@ -138,7 +144,7 @@ fn a_lock_lost_beside_a_commit_waits_for_it_and_sends_no_other() {
     let (mut script, grant) = receiving();
     script.staged(grant, 100);
     let first = script.commit();
-    script.input(Input::Abort(Abort::LockLost));
+    script.input(Input::Cancel(Cancel::LockLost));
     script.stop();
     script.appended(grant, 200, AppendEnd::Stopped);
     script.idle();
@@ -152,7 +158,7 @@ fn a_commit_refused_because_the_lock_is_lost_is_answered_as_that() {
     let (mut script, grant) = receiving();
     script.staged(grant, 100);
     let commit = script.commit();
-    script.input(Input::Abort(Abort::LockLost));
+    script.input(Input::Cancel(Cancel::LockLost));
     script.stop();
     script.stored(commit.op, Completion::Conflict { offset: 500 });
     script.appended(grant, 200, AppendEnd::Stopped);
@@ -165,23 +171,23 @@ fn a_lock_lost_before_the_body_begins_opens_no_append() {
     let mut script = Script::start(&Sent::patch(3, Framing::Length(400)));
     script.load(&record(3, 1000));
     script.acquire();
-    script.input(Input::Abort(Abort::LockLost));
+    script.input(Input::Cancel(Cancel::LockLost));
     script.load(&record(3, 1000));
     script.release();
     script.refuses(400, "ERR_UPLOAD_INTERRUPTED");
 }
 
 #[test]
-fn an_abort_before_the_body_begins_ends_the_request_where_it_is() {
-    for (abort, answer) in ALL {
+fn a_cancel_before_the_body_begins_ends_the_request_where_it_is() {
+    for (cancel, answer) in CANCELS {
         let mut script = Script::start(&Sent::patch(3, Framing::Length(400)));
-        script.input(Input::Abort(abort));
+        script.input(Input::Cancel(cancel));
         script.load(&record(3, 1000));
         answered(&mut script, answer);
         let mut script = Script::start(&Sent::patch(3, Framing::Length(400)));
         script.load(&record(3, 1000));
         script.acquire();
-        script.input(Input::Abort(abort));
+        script.input(Input::Cancel(cancel));
         script.load(&record(3, 1000));
         script.release();
         answered(&mut script, answer);
@@ -189,12 +195,12 @@ fn an_abort_before_the_body_begins_ends_the_request_where_it_is() {
 }
 
 #[test]
-fn an_abort_while_the_lock_is_waited_for_gives_the_place_in_the_queue_back() {
-    for (abort, answer) in ALL {
+fn a_cancel_while_the_lock_is_waited_for_gives_the_place_in_the_queue_back() {
+    for (cancel, answer) in CANCELS {
         let mut script = Script::start(&Sent::patch(3, Framing::Length(400)));
         script.load(&record(3, 1000));
         let (acquire, _) = script.lock();
-        script.input(Input::Abort(abort));
+        script.input(Input::Cancel(cancel));
         let (release, call) = script.lock();
         assert_eq!(call, LockCall::Release { key: id() });
         // The grant may have been on its way already: the release frees that, too.
@@ -206,12 +212,102 @@ fn an_abort_while_the_lock_is_waited_for_gives_the_place_in_the_queue_back() {
 }
 
 #[test]
-fn a_second_abort_changes_nothing() {
+fn a_cancel_after_the_body_was_cut_changes_nothing() {
     let (mut script, grant) = receiving();
-    script.body_is_cut(grant, 40, Abort::HalfClosed);
+    script.body_is_cut(grant, 40, Cut::HalfClosed);
     let commit = script.commit();
-    script.input(Input::Abort(Abort::Shutdown));
+    script.input(Input::Cancel(Cancel::Shutdown));
     script.stored(commit.op, Completion::Committed { offset: 43 });
     script.release();
     script.refuses(400, "ERR_UNEXPECTED_EOF");
+}
+
+#[test]
+fn a_second_cancel_changes_nothing_unless_the_lock_is_lost() {
+    let (mut script, grant) = receiving();
+    script.staged(grant, 40);
+    script.input(Input::Cancel(Cancel::Shutdown));
+    script.stop();
+    script.input(Input::Cancel(Cancel::Shutdown));
+    script.idle();
+    script.input(Input::Cancel(Cancel::LockLost));
+    script.idle();
+    script.input(Input::Cancel(Cancel::Shutdown));
+    script.appended(grant, 40, AppendEnd::Stopped);
+    script.release();
+    script.refuses(400, "ERR_UPLOAD_INTERRUPTED");
+}
+
+/// The Append ends in whatever way it does although it was told to stop.
+fn ends_after(cancel: Cancel, end: AppendEnd) -> Script {
+    let (mut script, grant) = receiving();
+    script.staged(grant, 40);
+    script.input(Input::Cancel(cancel));
+    script.stop();
+    let total = if let AppendEnd::Complete(_) = end { 400 } else { 40 };
+    script.appended(grant, total, end);
+    script
+}
+
+#[test]
+fn a_body_that_is_complete_when_a_shutdown_comes_is_answered_as_that() {
+    let mut script = ends_after(Cancel::Shutdown, AppendEnd::Complete(Trailers::default()));
+    script.commits(3, 403);
+    script.release();
+    assert_eq!(script.responds().header("Upload-Offset"), Some("403"));
+}
+
+#[test]
+fn a_body_that_is_cut_while_a_shutdown_stops_it_is_answered_as_that() {
+    let mut script = ends_after(Cancel::Shutdown, AppendEnd::Cut(Cut::HalfClosed));
+    script.commits(3, 43);
+    script.release();
+    script.refuses(400, "ERR_UNEXPECTED_EOF");
+}
+
+#[test]
+fn however_the_append_ends_a_lost_lock_commits_nothing() {
+    for end in [
+        AppendEnd::Complete(Trailers::default()),
+        AppendEnd::Cut(Cut::PeerGone),
+        AppendEnd::Overflow,
+        AppendEnd::Stopped,
+        AppendEnd::Failed(Failure::NoSpace),
+    ] {
+        let mut script = ends_after(Cancel::LockLost, end);
+        script.release();
+        script.refuses(400, "ERR_UPLOAD_INTERRUPTED");
+    }
+}
+
+#[test]
+fn a_lock_lost_before_a_request_without_bytes_makes_no_length_known() {
+    let mut script = Script::start(&Sent::patch(3, Framing::Length(0)).with("Upload-Length", 20));
+    script.load(&record(3, None));
+    script.acquire();
+    script.input(Input::Cancel(Cancel::LockLost));
+    script.load(&record(3, None));
+    script.release();
+    script.refuses(400, "ERR_UPLOAD_INTERRUPTED");
+}
+
+#[test]
+fn a_request_without_bytes_is_complete_when_a_shutdown_comes() {
+    let mut script = Script::start(&Sent::patch(3, Framing::Length(0)).with("Upload-Length", 20));
+    script.load(&record(3, None));
+    script.acquire();
+    script.input(Input::Cancel(Cancel::Shutdown));
+    script.load(&record(3, None));
+    script.commits(3, 3);
+    script.release();
+    assert_eq!(script.responds().status(), 204);
+}
+
+#[test]
+fn an_append_that_stops_unasked_is_answered_as_a_shutdown() {
+    let (mut script, grant) = receiving();
+    script.appended(grant, 40, AppendEnd::Stopped);
+    script.commits(3, 43);
+    script.release();
+    script.refuses(503, "ERR_SERVER_SHUTDOWN");
 }

@@ -121,11 +121,13 @@ fn a_head_under_way_does_not_hide_the_next() {
 #[test]
 fn a_head_at_the_end_of_the_body_is_answered_by_its_last_commit() {
     let (mut script, grant) = receiving();
-    script.appended(grant, 900, tus_proto::AppendEnd::BodyEnd);
+    script.staged(grant, 100);
+    let first = script.commit();
     script.input(Input::Checkpoint);
+    script.body_ends(grant, 900);
     script.idle();
-    script.input(Input::BodyEnd(tus_proto::Trailers::default()));
-    script.commits(50, 950);
+    script.stored(first.op, Completion::Committed { offset: 150 });
+    script.commits(150, 950);
     script.checkpointed();
     script.release();
     assert_eq!(script.responds().status(), 204);

@@ -1,11 +1,11 @@
 //! Checksums: nothing of a body is committed before it matched, and nothing of one that did not.
 
 use tus_proto::{
-    Abort, Algorithm, AppendEnd, Code, Command, Completion, Config, Digest, Framing, Hasher, Input, Reason,
-    Trailers,
+    Algorithm, AppendEnd, Cancel, Code, Command, Completion, Config, Cut, Digest, Framing, Hasher, Input,
+    Reason, Trailers,
 };
 
-use super::script::{Grant, Script, Sent, record};
+use super::script::{Early, Grant, Script, Sent, record};
 
 const HELLO: &str = "sha1 qvTGHdzF6KLavt4PO0gs2a6pQ00=";
 const NOTHING: &str = "sha1 2jmj7l5rSw0yVb/vlWAYkK/YBwk=";
@@ -32,8 +32,7 @@ fn receiving(sent: &Sent) -> (Script, Grant) {
 
 /// The Append ends with the body, whose five bytes hash to this.
 fn ends(script: &mut Script, grant: Grant, digest: Option<Digest>, trailers: Trailers) {
-    script.stored(grant.op, Completion::Appended { total: 5, end: AppendEnd::BodyEnd, digest });
-    script.input(Input::BodyEnd(trailers));
+    script.stored(grant.op, Completion::Appended { total: 5, end: AppendEnd::Complete(trailers), digest });
 }
 
 #[track_caller]
@@ -68,9 +67,14 @@ fn a_body_that_differs_leaves_no_trace() {
 
 #[test]
 fn nothing_of_a_body_that_is_cut_or_too_long_is_kept() {
-    for abort in [Abort::HalfClosed, Abort::TooSlow, Abort::BadFraming, Abort::Shutdown] {
+    for early in [
+        Early::Cut(Cut::HalfClosed),
+        Early::Cut(Cut::TooSlow),
+        Early::Cut(Cut::BadFraming),
+        Early::Cancelled(Cancel::Shutdown),
+    ] {
         let (mut script, grant) = receiving(&patch().with("Upload-Checksum", HELLO));
-        script.body_is_cut(grant, 3, abort);
+        script.body_ends_early(grant, 3, early);
         script.discards();
         script.release();
         assert!(script.responds().status() >= 400);

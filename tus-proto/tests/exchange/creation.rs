@@ -2,8 +2,8 @@
 //! `Location` all the same.
 
 use tus_proto::{
-    Abort, AppendEnd, Command, Completion, Config, Connection, Event, Failure, Framing, Input, LockReply,
-    OpId, Record, UploadId, WallTime,
+    AppendEnd, Cancel, Command, Completion, Config, Connection, Cut, Event, Failure, Framing, Input,
+    LockReply, OpId, Record, UploadId, WallTime,
 };
 
 use super::script::{Script, Sent};
@@ -151,7 +151,7 @@ fn what_fails_after_the_upload_was_made_tells_where_it_is() {
     let mut script = created(&Sent::post_with_upload(9, Framing::Chunked));
     script.acquire();
     let grant = script.append();
-    script.body_is_cut(grant, 3, Abort::HalfClosed);
+    script.body_is_cut(grant, 3, Cut::HalfClosed);
     script.commits(0, 3);
     script.release();
     let response = script.refuses(400, "ERR_UNEXPECTED_EOF");
@@ -176,7 +176,7 @@ fn what_fails_after_the_upload_was_made_tells_where_it_is() {
     assert_eq!(script.refuses(423, "ERR_UPLOAD_LOCKED").header("Location"), Some(&*location));
     // The server ends before the body begins.
     let (mut script, op, _) = creating(Config::default(), &Sent::post_with_upload(9, Framing::Chunked));
-    script.input(Input::Abort(Abort::Shutdown));
+    script.input(Input::Cancel(Cancel::Shutdown));
     script.stored(op, Completion::Created);
     assert_eq!(script.refuses(503, "ERR_SERVER_SHUTDOWN").header("Location"), Some(&*location));
 }

@@ -1,6 +1,6 @@
 //! A length that comes later than the upload: told by a PATCH, made known with its first commit.
 
-use tus_proto::{Abort, AppendEnd, Completion, Config, Event, Framing, Input, Record};
+use tus_proto::{AppendEnd, Cancel, Completion, Config, Cut, Event, Framing, Input, Record};
 
 use super::script::{Script, Sent, record};
 
@@ -44,7 +44,7 @@ fn it_is_made_known_without_a_byte_too() {
     assert_eq!(script.commits(3, 3).length, Some(20));
     // And by one that was cut short.
     let (mut script, grant) = Script::receiving(Config::default(), &sent, &record(3, None));
-    script.body_is_cut(grant, 0, Abort::PeerGone);
+    script.body_is_cut(grant, 0, Cut::PeerGone);
     assert_eq!(script.commits(3, 3).length, Some(20));
 }
 
@@ -116,7 +116,7 @@ fn nobody_who_gives_way_or_lost_its_lock_makes_it_known() {
     script.release();
     script.refuses(400, "ERR_UPLOAD_INTERRUPTED");
     let (mut script, grant) = Script::receiving(Config::default(), &sent, &record(3, None));
-    script.input(Input::Abort(Abort::LockLost));
+    script.input(Input::Cancel(Cancel::LockLost));
     script.stop();
     script.appended(grant, 2, AppendEnd::Stopped);
     script.release();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tus_proto::{
-    Abort, Body, Command, Completion, Concat, Config, Connection, Failure, Framing, HookCall, HookReply,
+    Body, Cancel, Command, Completion, Concat, Config, Connection, Failure, Framing, HookCall, HookReply,
     Input, OpId, Record, Rejection, Response, Subscriptions, WallTime,
 };
 
@@ -233,7 +233,7 @@ fn a_get_with_a_body_or_at_the_end_of_the_server_is_answered_all_the_same() {
     let response = got(&get().framed(Framing::Length(5)), finished(10, ""));
     assert_eq!((response.status(), response.connection), (200, Connection::Drain));
     let (mut script, op) = opening(&get());
-    script.input(Input::Abort(Abort::Shutdown));
+    script.input(Input::Cancel(Cancel::Shutdown));
     script.stored(op, Completion::Opened(finished(10, "")));
     assert_eq!(script.responds().status(), 200);
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tus_proto::{
-    AppendEnd, Command, Completion, Config, Framing, Input, LockReply, Reason, Record, Trailers, WallTime,
+    AppendEnd, Command, Completion, Config, Framing, LockReply, Reason, Record, Trailers, WallTime,
 };
 
 use super::script::{Script, Sent, record};
@@ -110,8 +110,7 @@ fn nothing_expires_while_it_is_written_to_and_what_is_not_verified_is_not_commit
     script.idle();
     // What is staged waits for no checkpoint.
     assert_eq!(script.deadline().map(|(_, reason)| reason), Some(Reason::Renew));
-    script.appended(grant, 4, AppendEnd::BodyEnd);
-    script.input(Input::BodyEnd(Trailers::default()));
+    script.appended(grant, 4, AppendEnd::Complete(Trailers::default()));
 }
 
 #[test]
@@ -145,8 +144,7 @@ fn a_body_is_read_back_only_when_the_renewal_under_way_is_done() {
     let renewal = script.commit();
     let mut trailers = Trailers::default();
     trailers.push("Upload-Checksum", b"sha1 qvTGHdzF6KLavt4PO0gs2a6pQ00=");
-    script.stored(grant.op, Completion::Appended { total: 5, end: AppendEnd::BodyEnd, digest: None });
-    script.input(Input::BodyEnd(trailers));
+    script.appended(grant, 5, AppendEnd::Complete(trailers));
     script.idle();
     script.stored(renewal.op, Completion::Committed { offset: 3 });
     let (_, command) = script.store();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tus_proto::{
-    Abort, Command, Completion, Connection, Event, Failure, Input, LockCall, LockReply, OpId, Reason, Record,
+    Cancel, Command, Completion, Connection, Event, Failure, Input, LockCall, LockReply, OpId, Reason, Record,
 };
 
 use super::script::{Script, Sent, id, record};
@@ -101,7 +101,7 @@ fn an_unknown_upload_is_a_404_without_a_body() {
 #[test]
 fn a_shutdown_lets_it_finish() {
     let (mut script, op) = reading();
-    script.input(Input::Abort(Abort::Shutdown));
+    script.input(Input::Cancel(Cancel::Shutdown));
     script.stored(op, Completion::Loaded(record(3, 10)));
     assert_eq!(script.responds().status(), 200);
 }

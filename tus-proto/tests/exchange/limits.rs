@@ -1,6 +1,6 @@
 //! How many bytes of a body are welcome, and what one more is answered.
 
-use tus_proto::{Abort, AppendEnd, Completion, Config, Connection, Event, Framing, Input};
+use tus_proto::{AppendEnd, Cancel, Completion, Config, Connection, Event, Framing, Input};
 
 use super::script::{Script, Sent, record};
 
@@ -46,12 +46,12 @@ fn a_chunked_body_is_kept_up_to_its_limit() {
 }
 
 #[test]
-fn the_peer_may_go_while_the_overflow_is_committed() {
+fn a_shutdown_may_come_while_the_overflow_is_committed() {
     let sent = Sent::patch(0, Framing::Chunked);
     let (mut script, grant) = Script::receiving(Config::default(), &sent, &record(0, 4));
     script.appended(grant, 4, AppendEnd::Overflow);
     let commit = script.commit();
-    script.input(Input::Abort(Abort::PeerGone));
+    script.input(Input::Cancel(Cancel::Shutdown));
     script.stored(commit.op, Completion::Committed { offset: 4 });
     script.release();
     script.refuses(413, "ERR_UPLOAD_SIZE_EXCEEDED");

@@ -163,7 +163,7 @@ fn after_the_end_nothing_is_answered_any_more() {
     script.input(Input::Checkpoint);
     script.input(Input::Yield(None));
     script.input(Input::Timeout);
-    script.input(Input::Abort(tus_proto::Abort::LockLost));
+    script.input(Input::Cancel(tus_proto::Cancel::LockLost));
     script.idle();
     assert_eq!(script.deadline(), None);
 }

@@ -45,14 +45,6 @@ fn the_last_byte_finishes_the_upload() {
 }
 
 #[test]
-fn the_end_of_the_body_is_waited_for_after_the_appends() {
-    let sent = Sent::patch(3, Framing::Chunked);
-    let (mut script, grant) = Script::receiving(Config::default(), &sent, &record(3, 10));
-    script.appended(grant, 5, AppendEnd::BodyEnd);
-    script.idle();
-}
-
-#[test]
 fn a_store_with_part_sizes_of_its_own_keeps_what_it_could_take() {
     let sent = Sent::patch(0, Framing::Length(100));
     let (mut script, grant) = Script::receiving(Config::default(), &sent, &record(0, 1000));

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tus_proto::{
-    Abort, AppendEnd, Command, Completion, Config, Event, Exchange, Fence, Framing, Head, HookCall,
+    AppendEnd, Cancel, Command, Completion, Config, Cut, Event, Exchange, Fence, Framing, Head, HookCall,
     HookReply, Input, Instant, LockCall, LockReply, Now, OpId, Output, Reason, Record, Response, Trailers,
     UploadId, WallTime,
 };
@@ -93,6 +93,13 @@ impl Sent {
     }
 }
 
+/// Why a body is not complete.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Early {
+    Cut(Cut),
+    Cancelled(Cancel),
+}
+
 /// An Append that the exchange has opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Grant {
@@ -177,14 +184,29 @@ impl Script {
 
     /// The body has come to its end, with this many bytes.
     pub(crate) fn body_ends(&mut self, grant: Grant, total: u64) {
-        self.appended(grant, total, AppendEnd::BodyEnd);
-        self.input(Input::BodyEnd(Trailers::default()));
+        self.appended(grant, total, AppendEnd::Complete(Trailers::default()));
     }
 
     /// The body is cut short after this many bytes.
-    pub(crate) fn body_is_cut(&mut self, grant: Grant, total: u64, abort: Abort) {
+    pub(crate) fn body_is_cut(&mut self, grant: Grant, total: u64, cut: Cut) {
+        self.appended(grant, total, AppendEnd::Cut(cut));
+    }
+
+    /// The request must end, after this many bytes of its body.
+    #[track_caller]
+    pub(crate) fn body_is_cancelled(&mut self, grant: Grant, total: u64, cancel: Cancel) {
+        self.input(Input::Cancel(cancel));
+        self.stop();
         self.appended(grant, total, AppendEnd::Stopped);
-        self.input(Input::Abort(abort));
+    }
+
+    /// The body is cut short, or its request is, after this many bytes.
+    #[track_caller]
+    pub(crate) fn body_ends_early(&mut self, grant: Grant, total: u64, early: Early) {
+        match early {
+            Early::Cut(cut) => self.body_is_cut(grant, total, cut),
+            Early::Cancelled(cancel) => self.body_is_cancelled(grant, total, cancel),
+        }
     }
 
     pub(crate) fn pass(&mut self, time: Duration) {

@@ -1,6 +1,6 @@
 //! DELETE: under the lock, behind a look that spares the writer of an upload that is not there.
 
-use tus_proto::{Abort, Command, Completion, Config, Event, Failure, Input, LockReply, OpId};
+use tus_proto::{Cancel, Command, Completion, Config, Event, Failure, Input, LockReply, OpId};
 
 use super::script::{FENCE, Script, Sent, id, record};
 
@@ -70,9 +70,9 @@ fn a_writer_that_does_not_yield_is_a_423() {
 }
 
 #[test]
-fn a_peer_that_goes_meanwhile_does_not_undo_it() {
+fn a_shutdown_meanwhile_does_not_undo_it() {
     let (mut script, op) = deleting();
-    script.input(Input::Abort(Abort::PeerGone));
+    script.input(Input::Cancel(Cancel::Shutdown));
     script.stored(op, Completion::Deleted);
     script.release();
     assert_eq!(script.responds().status(), 204);

@@ -1,7 +1,7 @@
 //! A newcomer wants the lock. Where it goes on from the committed offset, it sends the rest itself; else
 //! what arrived is committed, and the newcomer is told.
 
-use tus_proto::{Abort, AppendEnd, Completion, Config, Event, Framing, Input, Trailers};
+use tus_proto::{AppendEnd, Cancel, Completion, Config, Event, Framing, Input, Trailers};
 
 use super::script::{Grant, Script, Sent, record};
 
@@ -73,8 +73,7 @@ fn a_body_that_ended_all_the_same_is_committed_and_answered() {
     let (mut script, grant) = receiving();
     script.input(Input::Yield(Some(3)));
     script.stop();
-    script.appended(grant, 400, AppendEnd::BodyEnd);
-    script.input(Input::BodyEnd(Trailers::default()));
+    script.appended(grant, 400, AppendEnd::Complete(Trailers::default()));
     script.commits(3, 403);
     script.release();
     assert_eq!(script.responds().header("Upload-Offset"), Some("403"));
@@ -104,13 +103,13 @@ fn a_newcomer_before_the_body_begins_is_given_way_at_once() {
 }
 
 #[test]
-fn a_peer_that_goes_once_the_writer_has_yielded_changes_nothing() {
+fn a_shutdown_once_the_writer_has_yielded_changes_nothing() {
     let (mut script, grant) = receiving();
     script.staged(grant, 20);
     script.input(Input::Yield(Some(3)));
     script.stop();
     script.appended(grant, 20, AppendEnd::Stopped);
-    script.input(Input::Abort(Abort::PeerGone));
+    script.input(Input::Cancel(Cancel::Shutdown));
     script.discards();
     interrupted(&mut script);
 }

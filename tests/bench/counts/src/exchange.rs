@@ -93,9 +93,9 @@ impl Surroundings {
 /// The body is there, all of it.
 pub(crate) fn receive(exchange: &mut Exchange, append: OpId) {
     exchange.handle(NOW, Input::Staged(append, LENGTH));
-    let appended = Completion::Appended { total: LENGTH, end: AppendEnd::BodyEnd, digest: None };
+    let end = AppendEnd::Complete(Trailers::default());
+    let appended = Completion::Appended { total: LENGTH, end, digest: None };
     exchange.handle(NOW, Input::Store(append, appended));
-    exchange.handle(NOW, Input::BodyEnd(Trailers::default()));
 }
 
 /// The creation of an upload.

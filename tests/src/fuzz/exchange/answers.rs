@@ -62,19 +62,29 @@ impl Run {
                 Unfit::UnknownLength,
             ])),
             Command::Create { .. } => Completion::Created,
-            Command::Append { digest, .. } => {
-                let end = self.choice.pick(&[AppendEnd::BodyEnd, AppendEnd::Stopped, AppendEnd::Overflow]);
-                Completion::Appended {
-                    total: self.seen.staged - self.seen.at,
-                    end,
-                    digest: digest.map(|_| self.digest()),
-                }
+            Command::Append { .. } => {
+                let end = match self.choice.below(3) {
+                    0 => AppendEnd::Complete(self.trailers()),
+                    1 => AppendEnd::Stopped,
+                    _ => AppendEnd::Overflow,
+                };
+                self.appended(command, end)
             }
             Command::Commit { to, .. } => Completion::Committed { offset: *to },
             Command::Digest { .. } => Completion::Digested(self.digest()),
             Command::Discard { .. } => Completion::Discarded,
             Command::Delete { .. } => Completion::Deleted,
             Command::Stop => unreachable!("Stop has no completion"),
+        }
+    }
+
+    /// What a store in good health answers once the body has come to this end.
+    pub(super) fn appended(&self, append: &Command, end: AppendEnd) -> Completion {
+        let hashed = matches!(append, Command::Append { digest: Some(_), .. });
+        Completion::Appended {
+            total: self.seen.staged - self.seen.at,
+            end,
+            digest: hashed.then(|| self.digest()),
         }
     }
 
@@ -127,7 +137,7 @@ impl Run {
             Completion::Exists,
             Completion::Concatenated(record(total, total)),
             Completion::Refused(Unfit::NotPartial),
-            Completion::Appended { total, end: AppendEnd::BodyEnd, digest: None },
+            Completion::Appended { total, end: AppendEnd::Complete(Trailers::default()), digest: None },
             Completion::Appended { total: 0, end: AppendEnd::Failed(Failure::NoSpace), digest: None },
             Completion::Committed { offset: total },
             Completion::Conflict { offset: total },

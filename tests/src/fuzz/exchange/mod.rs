@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tus_proto::{
-    Abort, AppendEnd, Command, Completion, Exchange, HookReply, Input, Instant, LockCall, LockReply, Now,
+    AppendEnd, Cancel, Command, Completion, Cut, Exchange, HookReply, Input, Instant, LockCall, LockReply, Now,
     OpId, WallTime,
 };
 
@@ -98,20 +98,22 @@ impl Run {
             }
             11 => {
                 let trailers = self.trailers();
-                self.seen.body_ends(&trailers);
-                self.handle(Input::BodyEnd(trailers));
+                self.body_ends(AppendEnd::Complete(trailers));
             }
             12 => {
-                let abort = self.choice.pick(&[
-                    Abort::PeerGone,
-                    Abort::HalfClosed,
-                    Abort::TooSlow,
-                    Abort::BadFraming,
-                    Abort::LockLost,
-                    Abort::Shutdown,
+                let end = self.choice.pick(&[
+                    Ok(Cut::PeerGone),
+                    Ok(Cut::HalfClosed),
+                    Ok(Cut::TooSlow),
+                    Ok(Cut::BadFraming),
+                    Err(Cancel::LockLost),
+                    Err(Cancel::Shutdown),
                 ]);
                 if self.choice.percent(8) {
-                    self.abort(abort);
+                    match end {
+                        Ok(cut) => self.body_ends(AppendEnd::Cut(cut)),
+                        Err(cancel) => self.cancel(cancel),
+                    }
                 }
             }
             13 => self.handle(Input::Checkpoint),
@@ -141,9 +143,19 @@ impl Run {
         self.now.wall = self.now.wall.after(time);
     }
 
-    fn abort(&mut self, abort: Abort) {
-        self.seen.lock_lost |= abort == Abort::LockLost;
-        self.handle(Input::Abort(abort));
+    fn cancel(&mut self, cancel: Cancel) {
+        self.seen.lock_lost |= cancel == Cancel::LockLost;
+        self.handle(Input::Cancel(cancel));
+    }
+
+    /// The body ends so, and with it the open Append.
+    fn body_ends(&mut self, end: AppendEnd) {
+        let open = |due: &Due| matches!(due, Due::Store(_, Command::Append { .. }));
+        let Some(at) = self.seen.due.iter().position(open) else { return };
+        if let Due::Store(op, command) = self.seen.due.remove(at) {
+            let completion = self.appended(&command, end);
+            self.tell(op, &command, completion);
+        }
     }
 
     /// The open Append stages some more.
@@ -228,7 +240,7 @@ impl Run {
                     let completion = match command {
                         Command::Append { .. } => Completion::Appended {
                             total: self.seen.staged - self.seen.at,
-                            end: AppendEnd::Stopped,
+                            end: AppendEnd::Cut(Cut::PeerGone),
                             digest: None,
                         },
                         _ => self.natural(&command),
@@ -236,7 +248,7 @@ impl Run {
                     self.tell(op, &command, completion);
                 }
                 Some(Due::Hook(op)) => self.decide(op, HookReply::Proceed),
-                None => self.handle(Input::Abort(Abort::PeerGone)),
+                None => self.cancel(Cancel::Shutdown),
             }
         }
         panic!("it does not end: {:?}", self.exchange);

@@ -51,10 +51,6 @@ pub(super) struct Seen {
     pub(super) announced: bool,
     /// What the Append ended with.
     end: Option<AppendEnd>,
-    /// The body was cut short, and the exchange was told.
-    pub(super) cut: bool,
-    /// The body came to its end, and the exchange was told.
-    body_ended: bool,
     /// The staged bytes are what a checksum says.
     verified: bool,
     /// A checksum is missing, malformed or not that of the body.
@@ -80,14 +76,16 @@ impl Seen {
         self.checksum || self.announced
     }
 
-    /// The exchange is about to be told that the body is complete. Only the first such word counts.
-    pub(super) fn body_ends(&mut self, trailers: &Trailers) {
-        if self.appends == 1 && !self.body_ended && !self.cut {
-            self.body_ended = true;
-            let right = |value: &[u8]| value == DIGEST.as_bytes();
-            self.refuted |= trailers.iter().any(|(_, value)| !right(value));
-            self.refuted |= self.announced && trailers.is_empty();
-        }
+    /// The body is complete, with these trailers.
+    fn body_ends(&mut self, trailers: &Trailers) {
+        let right = |value: &[u8]| value == DIGEST.as_bytes();
+        self.refuted |= trailers.iter().any(|(_, value)| !right(value));
+        self.refuted |= self.announced && trailers.is_empty();
+    }
+
+    /// Whether the body is complete, and the exchange was told.
+    fn body_ended(&self) -> bool {
+        matches!(self.end, Some(AppendEnd::Complete(_)))
     }
 
     /// The exchange has put this out.
@@ -148,7 +146,10 @@ impl Seen {
         match (command, completion) {
             (Command::Append { .. }, Completion::Appended { total, end, digest }) => {
                 self.append = None;
-                self.end = Some(*end);
+                if let AppendEnd::Complete(trailers) = end {
+                    self.body_ends(trailers);
+                }
+                self.end = Some(end.clone());
                 if let Some(digest) = digest {
                     self.compare(digest);
                 }
@@ -292,7 +293,7 @@ impl Seen {
                 assert!(!(*finish && self.staged > self.at) || self.agreed(self.hooks.chunk, "chunk"));
                 assert!(!*finish || length.is_none_or(|length| length == *to));
                 if from < to && self.is_guarded() {
-                    assert!(self.end == Some(AppendEnd::BodyEnd) && self.body_ended, "{command:?} too early");
+                    assert!(self.body_ended(), "{command:?} too early");
                     assert!(
                         self.verified && !self.refuted,
                         "{command:?} of a body that is not what it should be"
@@ -301,7 +302,8 @@ impl Seen {
                 self.settling = true;
             }
             Command::Digest { from, to, .. } => {
-                assert!(self.append.is_none() && self.body_ended && !self.settling);
+                assert!(self.append.is_none() && self.body_ended() && !self.settling);
+                assert!(!self.lock_lost && !self.commit_failed, "{command:?} of what can't be kept");
                 assert!(*from == self.at && *to <= self.staged, "{command:?}");
                 self.settling = true;
             }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tus_proto::{
-    Abort, Command, Completion, Event, Framing, HookCall, HookReply, Input, OpId, Record, Subscriptions,
+    Cancel, Command, Completion, Event, Framing, HookCall, HookReply, Input, OpId, Record, Subscriptions,
     UploadId, WallTime,
 };
 
@@ -134,15 +134,12 @@ fn a_hook_that_fails_makes_nothing() {
 }
 
 #[test]
-fn an_abort_while_it_is_pending_makes_nothing() {
+fn a_cancel_while_it_is_pending_makes_nothing() {
     let (mut script, op, _) = asked();
-    script.input(Input::Abort(Abort::PeerGone));
-    script.ends();
+    script.input(Input::Cancel(Cancel::Shutdown));
+    script.refuses(503, "ERR_SERVER_SHUTDOWN");
     script.decided(op, HookReply::Proceed);
     script.idle();
-    let (mut script, _, _) = asked();
-    script.input(Input::Abort(Abort::Shutdown));
-    script.refuses(503, "ERR_SERVER_SHUTDOWN");
     assert_eq!(script.events, []);
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tus_proto::{
-    Abort, Command, Completion, Config, Connection, Event, Failure, Framing, HookCall, HookReply, Input,
+    Cancel, Command, Completion, Config, Connection, Event, Failure, Framing, HookCall, HookReply, Input,
     LockCall, OpId, Record, RequestInfo, Subscriptions, UploadId, WallTime,
 };
 
@@ -196,26 +196,23 @@ fn fails(script: &mut Script, to_head: bool) {
 }
 
 #[test]
-fn an_abort_ends_the_request_at_once_and_a_late_reply_is_nothing() {
+fn a_cancel_ends_the_request_at_once_and_a_late_reply_is_nothing() {
     for sent in all() {
-        for abort in [Abort::PeerGone, Abort::Shutdown] {
-            let (mut script, op) = asked(&sent);
-            script.input(Input::Abort(abort));
-            match abort {
-                Abort::PeerGone => script.ends(),
-                _ if sent.is_head() => assert_eq!(script.responds().status(), 423),
-                _ => drop(script.refuses(503, "ERR_SERVER_SHUTDOWN")),
-            }
-            script.decided(op, HookReply::Proceed);
-            script.idle();
+        let (mut script, op) = asked(&sent);
+        script.input(Input::Cancel(Cancel::Shutdown));
+        match sent.is_head() {
+            true => assert_eq!(script.responds().status(), 423),
+            false => drop(script.refuses(503, "ERR_SERVER_SHUTDOWN")),
         }
+        script.decided(op, HookReply::Proceed);
+        script.idle();
     }
 }
 
 #[test]
-fn an_abort_while_the_store_is_asked_asks_no_hook() {
+fn a_cancel_while_the_store_is_asked_asks_no_hook() {
     let mut script = start(&Sent::delete());
-    script.input(Input::Abort(Abort::Shutdown));
+    script.input(Input::Cancel(Cancel::Shutdown));
     script.load(&record(3, 10));
     script.refuses(503, "ERR_SERVER_SHUTDOWN");
 }

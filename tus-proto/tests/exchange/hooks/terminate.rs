@@ -1,7 +1,7 @@
 //! `on_before_terminate`: under the lock, where it sees what would be deleted.
 
 use tus_proto::{
-    Abort, Command, Completion, Event, Failure, HookCall, HookReply, Input, LockCall, LockReply, OpId,
+    Cancel, Command, Completion, Event, Failure, HookCall, HookReply, Input, LockCall, LockReply, OpId,
     Reason, Subscriptions,
 };
 
@@ -65,28 +65,23 @@ fn it_stays_if_the_hook_fails() {
 
 #[test]
 fn it_stays_if_the_request_ends_meanwhile() {
-    for (abort, status) in
-        [(Abort::PeerGone, None), (Abort::Shutdown, Some(503)), (Abort::LockLost, Some(400))]
-    {
+    for (cancel, status) in [(Cancel::Shutdown, 503), (Cancel::LockLost, 400)] {
         let (mut script, op) = asked();
-        script.input(Input::Abort(abort));
+        script.input(Input::Cancel(cancel));
         script.release();
-        match status {
-            None => script.ends(),
-            Some(status) => assert_eq!(script.responds().status(), status),
-        }
+        assert_eq!(script.responds().status(), status);
         script.decided(op, HookReply::Proceed);
         script.idle();
     }
 }
 
 #[test]
-fn an_abort_while_the_upload_is_read_asks_no_hook() {
+fn a_cancel_while_the_upload_is_read_asks_no_hook() {
     let mut script = locked();
-    script.input(Input::Abort(Abort::PeerGone));
+    script.input(Input::Cancel(Cancel::Shutdown));
     script.load(&record(3, 10));
     script.release();
-    script.ends();
+    script.refuses(503, "ERR_SERVER_SHUTDOWN");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tus_proto::{
-    Abort, Command, Completion, Connection, Event, Failure, Framing, HookReply, Input, LockReply, OpId,
+    Cancel, Command, Completion, Connection, Cut, Event, Failure, Framing, HookReply, Input, LockReply, OpId,
     Reason, Record, WallTime,
 };
 
@@ -64,7 +64,7 @@ fn where_nobody_is_left_to_hear_of_it_a_refusal_deletes_all_the_same() {
     let (mut script, grant) = receiving();
     script.staged(grant, 100);
     script.commits(3, 103);
-    script.body_is_cut(grant, 100, Abort::PeerGone);
+    script.body_is_cut(grant, 100, Cut::PeerGone);
     let op = asks(&mut script, 103);
     script.decided(op, refuse(400, ""));
     let op = deletes(&mut script);
@@ -149,14 +149,14 @@ fn a_hook_that_fails_leaves_the_upload_at_its_last_checkpoint() {
 fn a_lost_lock_neither_commits_nor_deletes() {
     for reply in [HookReply::Proceed, refuse(422, "a virus"), HookReply::Failed] {
         let (mut script, op) = asked();
-        script.input(Input::Abort(Abort::LockLost));
+        script.input(Input::Cancel(Cancel::LockLost));
         script.release();
         script.refuses(400, "ERR_UPLOAD_INTERRUPTED");
         script.decided(op, reply.clone());
         script.idle();
         // Nor does it beside a renewal of the upload's time.
         let (mut script, op, renewal) = renewing();
-        script.input(Input::Abort(Abort::LockLost));
+        script.input(Input::Cancel(Cancel::LockLost));
         script.decided(op, reply);
         script.idle();
         script.stored(renewal, Completion::Committed { offset: 3 });
@@ -218,7 +218,7 @@ fn the_lock_is_kept_and_a_head_is_told_while_a_hook_thinks() {
     script.input(Input::Checkpoint);
     script.checkpointed();
     // The outcome of the body is decided, but for the hook.
-    for input in [Input::Yield(Some(3)), Input::Abort(Abort::PeerGone), Input::Abort(Abort::Shutdown)] {
+    for input in [Input::Yield(Some(3)), Input::Cancel(Cancel::Shutdown)] {
         script.input(input);
         script.idle();
     }

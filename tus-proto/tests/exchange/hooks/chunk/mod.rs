@@ -5,12 +5,12 @@ mod decided;
 use std::time::Duration;
 
 use tus_proto::{
-    Abort, AppendEnd, Completion, Failure, Framing, HookCall, HookReply, Input, OpId, Reason, Record,
+    AppendEnd, Cancel, Completion, Cut, Failure, Framing, HookCall, HookReply, Input, OpId, Reason, Record,
     Subscriptions, Trailers,
 };
 
 use super::{NOBODY, hooked};
-use crate::script::{Grant, Script, Sent, id, record};
+use crate::script::{Early, Grant, Script, Sent, id, record};
 
 const CHUNK: Subscriptions = Subscriptions { chunk: true, ..NOBODY };
 
@@ -93,14 +93,14 @@ fn it_is_not_asked_where_no_byte_came() {
 
 #[test]
 fn a_body_that_is_cut_is_asked_about_as_well() {
-    for (abort, answer) in [
-        (Abort::PeerGone, None),
-        (Abort::HalfClosed, Some((400, "ERR_UNEXPECTED_EOF"))),
-        (Abort::TooSlow, Some((500, "ERR_READ_TIMEOUT"))),
-        (Abort::Shutdown, Some((503, "ERR_SERVER_SHUTDOWN"))),
+    for (early, answer) in [
+        (Early::Cut(Cut::PeerGone), None),
+        (Early::Cut(Cut::HalfClosed), Some((400, "ERR_UNEXPECTED_EOF"))),
+        (Early::Cut(Cut::TooSlow), Some((500, "ERR_READ_TIMEOUT"))),
+        (Early::Cancelled(Cancel::Shutdown), Some((503, "ERR_SERVER_SHUTDOWN"))),
     ] {
         let (mut script, grant) = receiving();
-        script.body_is_cut(grant, 40, abort);
+        script.body_ends_early(grant, 40, early);
         let op = asks(&mut script, 43);
         script.decided(op, HookReply::Proceed);
         script.commits(3, 43);
@@ -133,14 +133,14 @@ fn a_body_that_is_not_kept_is_not_asked_about() {
     // Its checksum is wrong.
     let (mut script, grant) = receiving_of(&sent, &record(3, 1000));
     let digest = Some(tus_proto::Hasher::new(tus_proto::Algorithm::Md5).finish());
-    script.stored(grant.op, Completion::Appended { total: 5, end: AppendEnd::BodyEnd, digest });
-    script.input(Input::BodyEnd(Trailers::default()));
+    let end = AppendEnd::Complete(Trailers::default());
+    script.stored(grant.op, Completion::Appended { total: 5, end, digest });
     script.discards();
     script.release();
     script.refuses(460, "ERR_CHECKSUM_MISMATCH");
     // It can't be verified any more.
     let (mut script, grant) = receiving_of(&sent, &record(3, 1000));
-    script.body_is_cut(grant, 5, Abort::PeerGone);
+    script.body_is_cut(grant, 5, Cut::PeerGone);
     script.discards();
     script.release();
     script.ends();
