@@ -11,11 +11,11 @@ use super::{
     answer::{self, Answer},
     checks::{self, Address, Refusal, Request},
     create::Draft,
-    reception::{Append, Failed, Receiving, Reply},
+    reception::{Append, End, Failed, Receiving, Reply},
 };
 use crate::{
-    AppendEnd, Cancel, Code, Command, Completion, Cut, Event, Head, HookCall, HookReply, Now, OpId, Output,
-    Record, Rejection, RequestInfo, UploadId,
+    Cancel, Code, Command, Completion, Cut, Event, Head, HookCall, HookReply, Now, OpId, Output, Record,
+    Rejection, RequestInfo, UploadId,
 };
 
 /// A request that goes on once its hook lets it.
@@ -213,7 +213,7 @@ impl Exchange {
     pub(super) fn stop_upload(&mut self, receiving: Receiving, rejection: Box<Rejection>) {
         let (fence, _) = self.lease.grant();
         let op = self.store(Command::Delete { id: receiving.id, fence });
-        let heard = !matches!(receiving.append, Append::Ended(AppendEnd::Cut(Cut::PeerGone)));
+        let heard = !matches!(receiving.append, Append::Ended(End::Cut(Cut::PeerGone)));
         self.state = State::Stopping(op, Box::new(Stopped { rejection, reply: receiving.reply, heard }));
     }
 

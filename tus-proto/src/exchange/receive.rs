@@ -8,7 +8,7 @@ use super::{
     Exchange, State,
     answer::{self, Answer},
     hooks::Assent,
-    reception::{Append, Failed, Fate, Receiving, Reply, Settling, failed},
+    reception::{Append, End, Failed, Fate, Receiving, Reply, Settling, failed},
 };
 use crate::{
     AppendEnd, Cancel, Code, Command, Completion, Event, Framing, LockCall, Now, OpId, Output, Trailers,
@@ -23,15 +23,15 @@ impl Exchange {
         if self.config.hooks.chunk {
             receiving.assent = Assent::Due;
         }
+        receiving.cancelled = self.cancelled;
         if self.framing == Framing::Length(0) {
             // A body of no bytes needs no Append to be verified.
             receiving.verify(&Trailers::default(), &self.config.checksum_algorithms);
         } else {
-            receiving.cancelled = self.cancelled;
             receiving.newcomer = self.newcomer;
             receiving.append = if self.cancelled.is_some() || self.newcomer.is_some() {
                 // Nothing was begun, so nothing is lost by giving way.
-                Append::Ended(AppendEnd::Stopped)
+                Append::Ended(End::Stopped)
             } else {
                 self.append(&receiving)
             };
@@ -61,7 +61,7 @@ impl Exchange {
                 } else if core::mem::take(&mut receiving.asked) {
                     self.checkpointed();
                 }
-            } else if let Some(checksum) = receiving.unverified.take() {
+            } else if let Some(checksum) = receiving.unverified.take().filter(|_| !receiving.is_lost()) {
                 self.read_back(&mut receiving, checksum);
             } else if receiving.awaits_assent() {
                 if receiving.wants_checkpoint(&self.config, now.monotonic) {
@@ -185,9 +185,16 @@ impl Exchange {
                     }
                 };
                 receiving.progress(now.monotonic, total);
-                if let AppendEnd::Complete(trailers) = &end {
-                    receiving.unverified = receiving.verify(trailers, &self.config.checksum_algorithms);
-                }
+                let end = match end {
+                    AppendEnd::Complete(trailers) => {
+                        receiving.unverified = receiving.verify(&trailers, &self.config.checksum_algorithms);
+                        End::Complete
+                    }
+                    AppendEnd::Cut(cut) => End::Cut(cut),
+                    AppendEnd::Overflow => End::Overflow,
+                    AppendEnd::Stopped => End::Stopped,
+                    AppendEnd::Failed(failure) => End::Failed(failure),
+                };
                 receiving.append = Append::Ended(end);
             }
             (_, Some(Settling::Commit { op: commit, to, length, expires, finish, asked }))

@@ -9,8 +9,8 @@ use super::{
     hooks::Assent,
 };
 use crate::{
-    Algorithm, AppendEnd, Cancel, Code, Completion, Config, Cut, Deadline, Digest, Instant, Now, OpId,
-    Reason, Record, Rejection, Trailers, UploadId, WallTime,
+    Algorithm, Cancel, Code, Completion, Config, Cut, Deadline, Digest, Failure, Instant, Now, OpId, Reason,
+    Record, Rejection, Trailers, UploadId, WallTime,
     header::{Checksum, Checksums},
 };
 
@@ -109,7 +109,17 @@ pub(super) struct Receiving {
 #[derive(Debug)]
 pub(super) enum Append {
     Open { op: OpId, stopping: bool },
-    Ended(AppendEnd),
+    Ended(End),
+}
+
+/// An [`AppendEnd`](crate::AppendEnd) whose trailers have been looked at, and are not held any longer.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum End {
+    Complete,
+    Cut(Cut),
+    Overflow,
+    Stopped,
+    Failed(Failure),
 }
 
 #[derive(Debug)]
@@ -177,7 +187,7 @@ impl Receiving {
             at,
             staged: at,
             committed: at,
-            append: Append::Ended(AppendEnd::Complete(Trailers::default())),
+            append: Append::Ended(End::Complete),
             cancelled: None,
             settling: None,
             tried: at,
@@ -237,7 +247,12 @@ impl Receiving {
 
     /// Whether nothing but the hook is waited for. It is not where the bytes can't stay anyway.
     pub(super) fn awaits_assent(&self) -> bool {
-        matches!(self.assent, Assent::Asked(_)) && self.failed.is_none() && !self.has_lost_the_lock()
+        matches!(self.assent, Assent::Asked(_)) && !self.is_lost()
+    }
+
+    /// Whether nothing that is staged can be kept any more, whatever it is.
+    pub(super) fn is_lost(&self) -> bool {
+        self.failed.is_some() || self.has_lost_the_lock()
     }
 
     /// Whether the hook is to be asked now that the body has come to its end: bytes came.
@@ -281,7 +296,7 @@ impl Receiving {
 
     /// What became of the body; none while that is not decided.
     pub(super) fn fate(&self) -> Option<Fate> {
-        let Append::Ended(end) = &self.append else { return None };
+        let Append::Ended(end) = self.append else { return None };
         // A store that knows of the new holder may refuse a commit before we are told: it means the same.
         if self.has_lost_the_lock() {
             return Some(Fate::Cancelled(Cancel::LockLost));
@@ -293,14 +308,14 @@ impl Receiving {
             return Some(Fate::Stopped(rejection.clone()));
         }
         Some(match (end, self.cancelled, self.newcomer) {
-            (AppendEnd::Overflow, ..) => Fate::Overflow,
-            (AppendEnd::Failed(failure), ..) => Fate::Refused(answer::to_failure(*failure)),
-            (AppendEnd::Complete(_), ..) => self.refuted.map_or(Fate::Complete, Fate::Refuted),
-            (AppendEnd::Cut(cut), ..) => Fate::Cut(*cut),
-            (AppendEnd::Stopped, Some(cancel), _) => Fate::Cancelled(cancel),
-            (AppendEnd::Stopped, None, Some(offset)) => Fate::Yielded(offset),
+            (End::Overflow, ..) => Fate::Overflow,
+            (End::Failed(failure), ..) => Fate::Refused(answer::to_failure(failure)),
+            (End::Complete, ..) => self.refuted.map_or(Fate::Complete, Fate::Refuted),
+            (End::Cut(cut), ..) => Fate::Cut(cut),
+            (End::Stopped, Some(cancel), _) => Fate::Cancelled(cancel),
+            (End::Stopped, None, Some(offset)) => Fate::Yielded(offset),
             // Nobody asked for the stop: a runtime that can't go on.
-            (AppendEnd::Stopped, None, None) => Fate::Cancelled(Cancel::Shutdown),
+            (End::Stopped, None, None) => Fate::Cancelled(Cancel::Shutdown),
         })
     }
 

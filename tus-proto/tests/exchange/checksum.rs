@@ -168,3 +168,13 @@ fn a_trailer_announced_for_a_body_with_a_length_means_nothing() {
     script.body_ends(grant, 5);
     script.commits(0, 5);
 }
+
+#[test]
+fn nothing_is_read_back_once_the_lock_is_lost() {
+    let (mut script, grant) = receiving(&patch().with("Trailer", "Upload-Checksum"));
+    script.input(Input::Cancel(Cancel::LockLost));
+    script.stop();
+    ends(&mut script, grant, None, trailers(HELLO));
+    script.release();
+    script.refuses(400, "ERR_UPLOAD_INTERRUPTED");
+}

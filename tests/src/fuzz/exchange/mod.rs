@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use tus_proto::{
-    AppendEnd, Cancel, Command, Completion, Cut, Exchange, HookReply, Input, Instant, LockCall, LockReply, Now,
-    OpId, WallTime,
+    AppendEnd, Cancel, Command, Completion, Cut, Exchange, HookReply, Input, Instant, LockCall, LockReply,
+    Now, OpId, WallTime,
 };
 
 use crate::choice::Choice;
