@@ -98,7 +98,10 @@ impl Run {
             }
             11 => {
                 let trailers = self.trailers();
-                self.body_ends(AppendEnd::Complete(trailers));
+                // Most bodies have bytes; one without ends as any call completes.
+                if self.seen.staged > self.seen.at {
+                    self.body_ends(AppendEnd::Complete(trailers));
+                }
             }
             12 => {
                 let end = self.choice.pick(&[
