@@ -7,6 +7,7 @@
 mod answer;
 mod executor;
 mod locks;
+mod memory;
 mod queue;
 mod session;
 mod store;
@@ -14,6 +15,7 @@ mod store;
 pub use answer::{Answer, Ticket};
 pub use executor::{Class, Executor, Job, Task};
 pub use locks::{Caller, Inbox, LockService, Locks};
+pub use memory::MemoryStore;
 pub use queue::JobQueue;
 pub use session::{Arrival, Effect, HashingSink, Inlet, Session};
 pub use store::{

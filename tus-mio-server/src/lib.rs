@@ -8,7 +8,6 @@ mod blocking;
 pub mod hooks;
 pub mod http1;
 mod listen;
-mod locks;
 mod network;
 pub mod page;
 mod paths;
@@ -18,7 +17,7 @@ mod tls;
 
 pub use blocking::{Blocking, Reply, ReplyBody};
 pub use listen::{Address, AddressError, Inherited};
-pub use locks::{Caller, LockService};
+pub use tus_driver::{Caller, LockService};
 pub use network::{Network, NetworkError};
 pub use paths::SettingsError;
 pub use server::{Handle, ServeError, Server, Settings};

@@ -1,48 +1,31 @@
 //! The whole server but for the network, as a function that blocks: for embedding in any framework that has a
 //! thread to spare for a request, and for tests. No reactor, no threads: all is done in the caller's.
 
-mod locks;
+mod calls;
+mod outbox;
 mod reply;
 mod request;
-mod telling;
 
-use std::{
-    fmt,
-    io::Read,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+use std::{fmt, io::Read, sync::Arc, time::Duration};
+
+use tus_driver::{Answer, Class, EventKinds, Executor, Inbox, JobQueue, LockService, Locks, Store};
+use tus_proto::{Code, Config, Failure, Framing, Head, Trailers};
+use tus_redb::{Observer, RedbStore, StoreError};
+
+use self::{
+    calls::{Requests, ask},
+    outbox::Outbox,
+    request::Request,
 };
-
-use tus_proto::{Code, Config, Framing, Head, Trailers};
-use tus_redb::{Store, StoreError};
-
 use crate::{
     hooks::{HookSet, Hooks},
     http1,
-    locks::LockService,
     runtime::Clock,
 };
-use locks::Locks;
 pub use reply::{Reply, ReplyBody};
-use request::Request;
-use telling::Telling;
 
-/// How long what can wait is put off, in microseconds: so much an eventual store may lose with the power.
-const TENDING_INTERVAL: u64 = 1_000_000;
-
-/// How often requests look for expired uploads, in microseconds.
-const SWEEPING_INTERVAL: u64 = 60_000_000;
-
-/// How many expired uploads are removed in one transaction.
-const SWEEP: usize = 64;
-
-/// How many data files are unlinked in one go.
-const RECLAIM: usize = 64;
-
-/// How many bytes of an upload that lies in several files are put into one in one go.
-const MATERIALIZE: u64 = 64 << 20;
+/// How often expired uploads are looked for.
+const SWEEPING_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A tus server without a network: requests go in, responses come out.
 ///
@@ -108,39 +91,43 @@ const MATERIALIZE: u64 = 64 << 20;
 ///
 /// let id = location.rsplit('/').next().and_then(tus_proto::UploadId::new).ok_or("no id")?;
 /// let mut text = String::new();
-/// uploads.store().read(&id).map_err(tus_redb::StoreError)?.ok_or("it is gone")?.read_to_string(&mut text)?;
+/// uploads.store().engine().read(&id).map_err(tus_redb::StoreError)?.ok_or("it is gone")?.read_to_string(&mut text)?;
 /// assert_eq!(text, "hello world");
 /// # use std::io::Read;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone)]
-pub struct Blocking {
-    shared: Arc<Shared>,
+pub struct Blocking<S: Store = RedbStore> {
+    shared: Arc<Shared<S>>,
 }
 
-struct Shared {
-    store: Store,
+impl<S: Store> Clone for Blocking<S> {
+    fn clone(&self) -> Self {
+        Self { shared: self.shared.clone() }
+    }
+}
+
+struct Shared<S: Store> {
+    store: S,
     config: Arc<Config>,
     locks: Locks,
-    /// None where nobody has hooks.
-    telling: Option<Telling>,
+    requests: Arc<Requests<S>>,
+    queue: Arc<JobQueue>,
+    /// `None` if there are no hooks.
+    outbox: Option<Outbox>,
     clock: Clock,
-    /// When what could wait was done last, and when expired uploads were looked for.
-    tended: AtomicU64,
-    swept: AtomicU64,
 }
 
 impl Blocking {
     /// A server of these uploads by these rules. When the last clone goes, the store is closed: all that was
     /// acknowledged is durable then, in either durability.
-    pub fn new(store: Store, config: Config) -> Self {
-        Self::make(store, config, None, None)
+    pub fn new(store: tus_redb::Store, config: Config) -> Self {
+        Self::over(started(store), config, None, None)
     }
 
     /// As [`new`](Self::new), with locks that are not this process's alone.
-    pub fn with_locks(store: Store, config: Config, locks: Arc<dyn LockService>) -> Self {
-        Self::make(store, config, Some(locks), None)
+    pub fn with_locks(store: tus_redb::Store, config: Config, locks: Arc<dyn LockService>) -> Self {
+        Self::over(started(store), config, None, Some(locks))
     }
 
     /// As [`new`](Self::new), with hooks; and with locks that are not this process's alone, where there are any.
@@ -150,30 +137,54 @@ impl Blocking {
     /// [`housekeeping`](Self::housekeeping). (With eventual durability, what completes or ends an upload is flushed
     /// first.)
     pub fn with_hooks(
-        store: Store,
+        store: tus_redb::Store,
         config: Config,
         hooks: Arc<dyn Hooks>,
         locks: Option<Arc<dyn LockService>>,
     ) -> Self {
-        Self::make(store, config, locks, Some(hooks))
+        Self::over(started(store), config, Some(hooks), locks)
     }
+}
 
-    fn make(
-        mut store: Store,
+/// Puts a store of this process's disk on the threads that call.
+fn started(store: tus_redb::Store) -> impl FnOnce(Arc<dyn Executor>) -> RedbStore {
+    |executor| RedbStore::start(store, executor, Box::new(Trouble), SWEEPING_INTERVAL)
+}
+
+/// Logs what goes wrong in the store.
+struct Trouble;
+
+impl Observer for Trouble {
+    fn error(&self, text: &str) {
+        tracing::error!("the store: {text}");
+    }
+}
+
+impl<S: Store> Blocking<S> {
+    /// A server over any store, which `open` makes; with hooks, and with locks that are not this process's alone, where
+    /// there are any. The store's work is done by the threads that call.
+    pub fn over(
+        open: impl FnOnce(Arc<dyn Executor>) -> S,
         mut config: Config,
-        locks: Option<Arc<dyn LockService>>,
         hooks: Option<Arc<dyn Hooks>>,
+        locks: Option<Arc<dyn LockService>>,
     ) -> Self {
+        let clock = Clock::start();
+        let random = |out: &mut [u8]| getrandom::fill(out).is_ok();
+        let queue = Arc::new(JobQueue::new(move || clock.now(), random));
+        let store = open(queue.clone());
         let hooks = hooks.map(HookSet::new);
         config.set_hooks(hooks.as_ref().map(HookSet::before).unwrap_or_default());
         if let Some(hooks) = &hooks {
-            store.keep_events(hooks.after());
+            let tus_redb::Events { completed, terminated } = hooks.after();
+            // Requests and housekeeping look by themselves.
+            store.keep_events(EventKinds { completed, terminated }, Box::new(|| {}));
         }
-        let telling = hooks.map(|hooks| Telling::new(hooks, &store));
-        let locks = Locks::new(store.first_fence(), locks);
-        let (config, clock) = (Arc::new(config), Clock::start());
-        let (tended, swept) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { shared: Arc::new(Shared { store, config, locks, telling, clock, tended, swept }) }
+        let requests: Arc<Requests<S>> = Arc::default();
+        let inbox: Arc<dyn Inbox> = requests.clone();
+        let locks = Locks::new(store.first_fence(), locks.map(|service| (service, inbox)));
+        let (config, outbox) = (Arc::new(config), hooks.map(Outbox::new));
+        Self { shared: Arc::new(Shared { store, config, locks, requests, queue, outbox, clock }) }
     }
 
     /// Carries out a request and returns its response: `(method, path, headers, body)` of whatever framework.
@@ -189,7 +200,7 @@ impl Blocking {
         target: &str,
         fields: &[(&str, &[u8])],
         mut body: impl Read,
-    ) -> Reply {
+    ) -> Reply<S> {
         match framing(fields) {
             Ok(framing) => {
                 let head = Head { method, target, fields, framing, secure: false };
@@ -206,14 +217,17 @@ impl Blocking {
         head: &Head<'_>,
         body: &mut dyn Read,
         trailers: &mut dyn FnMut() -> Trailers,
-    ) -> Reply {
+    ) -> Reply<S> {
         let mut entropy = [0; 10];
         if getrandom::fill(&mut entropy).is_err() {
             tracing::error!("the system gives no random bytes");
             return self.refusal(Code::InternalServerError);
         }
-        let reply = Request::new(&self.shared, head, entropy).run(body, trailers);
-        self.shared.tend();
+        let clock = self.shared.clock;
+        let now = move || clock.now().monotonic;
+        let reply = Request::new(&self.shared, head, entropy, &now).run(body, trailers);
+        // Housekeeping by the way, where some is due.
+        while self.shared.queue.run_one(Class::Background) {}
         // An exchange that its client has left has no answer; ours is always told that it was.
         reply.unwrap_or_else(|| self.refusal(Code::UnexpectedEof))
     }
@@ -227,57 +241,41 @@ impl Blocking {
     /// # Errors
     /// The disk's. What could not be done is tried again the next time.
     pub fn housekeeping(&self) -> Result<(), StoreError> {
-        let (store, clock) = (&self.shared.store, &self.shared.clock);
-        while store.sweep(clock.now().wall, SWEEP).map_err(StoreError)?.more {}
-        self.shared.flush()?;
+        let Shared { store, queue, .. } = &*self.shared;
+        self.shared.flush().map_err(StoreError)?;
         self.shared.tell_all().map_err(StoreError)?;
-        while store.needs_reclaim() && store.reclaim(RECLAIM).map_err(StoreError)? == RECLAIM {}
-        while store.needs_materialize() && store.materialize(MATERIALIZE).map_err(StoreError)? {}
-        store.rest();
-        Ok(())
+        let done = ask(queue, |later| {
+            store.housekeep(later());
+            Answer::Later
+        });
+        while queue.run_one(Class::Idle) {}
+        done.map_err(StoreError)
     }
 
     /// The store, to read finished uploads from.
-    pub fn store(&self) -> &Store {
+    pub fn store(&self) -> &S {
         &self.shared.store
     }
 
     /// The answer where no exchange begins.
-    fn refusal(&self, code: Code) -> Reply {
+    fn refusal(&self, code: Code) -> Reply<S> {
         Reply::new(self.shared.config.refusal(code, self.shared.clock.now().wall), None)
     }
 }
 
-impl Shared {
-    /// Housekeeping by the way, where there is something to do and it was not done lately. What fails is the
-    /// store's trouble, not the request's.
-    fn tend(&self) {
-        let store = &self.store;
-        if self.is_time(&self.swept, SWEEPING_INTERVAL) {
-            let _ = store.sweep(self.clock.now().wall, SWEEP);
-        }
-        if (store.needs_flush() || store.needs_reclaim()) && self.is_time(&self.tended, TENDING_INTERVAL) {
-            let _ = self.flush();
-            let _ = store.reclaim(RECLAIM);
-        }
-        if let Some(trouble) = store.trouble() {
-            tracing::error!("the store: {trouble}");
-        }
+impl<S: Store> Shared<S> {
+    fn flush(&self) -> Result<(), Failure> {
+        ask(&self.queue, |later| {
+            self.store.flush(later());
+            Answer::Later
+        })
     }
+}
 
-    /// Whether so much time has passed since the last time. Says so to one thread only.
-    fn is_time(&self, last: &AtomicU64, interval: u64) -> bool {
-        let (before, now) = (last.load(Ordering::Relaxed), self.clock.now().monotonic.as_micros());
-        now.saturating_sub(before) >= interval
-            && last.compare_exchange(before, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-    }
-
-    fn flush(&self) -> Result<(), StoreError> {
-        if self.store.needs_flush() {
-            // What could not be synced is taken back by the flush that follows.
-            let _ = self.store.flush_data();
-        }
-        self.store.flush().map_err(StoreError)
+impl<S: Store> Drop for Shared<S> {
+    fn drop(&mut self) {
+        // Jobs hold on to the store.
+        self.queue.clear();
     }
 }
 
@@ -292,7 +290,7 @@ fn framing(fields: &[(&str, &[u8])]) -> Result<Framing, Code> {
     }
 }
 
-impl fmt::Debug for Blocking {
+impl<S: Store> fmt::Debug for Blocking<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Blocking").field("config", &self.shared.config).finish_non_exhaustive()
     }
@@ -317,7 +315,7 @@ mod tests {
     #[test]
     fn no_request_leaves_anything_at_the_lock_table() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path(), &tus_redb::Options::default()).unwrap();
+        let store = tus_redb::Store::open(dir.path(), &tus_redb::Options::default()).unwrap();
         let uploads = Blocking::new(store, Config::default());
         let fields: [(&str, &[u8]); 4] = [
             ("Tus-Resumable", b"1.0.0"),
@@ -335,6 +333,6 @@ mod tests {
             let response = uploads.handle_request(method, location, &fields, &b"hello"[..]);
             assert_eq!(response.status(), status, "{method}");
         }
-        assert!(uploads.shared.locks.is_empty());
+        assert!(uploads.shared.locks.is_empty() && uploads.shared.requests.is_empty());
     }
 }

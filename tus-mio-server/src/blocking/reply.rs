@@ -3,29 +3,33 @@
 use std::{
     io::{self, Cursor, Read},
     ops::Deref,
+    sync::Arc,
+    task::{Poll, Wake, Waker},
+    thread::{self, Thread},
 };
 
 use tus_proto::{Body, Failure, Response};
-use tus_redb::{Source, StoreError};
+use tus_driver::{Source, Store};
+use tus_redb::{RedbStore, StoreError};
 
 /// What [`Blocking`](super::Blocking) answers: a [`Response`], and the bytes that it bears.
 ///
 /// Most bodies are text, which [`Response::body`] shows. That of a download is read from the disk, and is left
 /// to [`into_parts`](Self::into_parts); it stays readable when the upload is deleted meanwhile.
 #[derive(Debug)]
-pub struct Reply {
+pub struct Reply<S: Store = RedbStore> {
     response: Response,
-    source: Option<Source>,
+    source: Option<S::Source>,
 }
 
-impl Reply {
-    pub(super) fn new(response: Response, source: Option<Source>) -> Self {
+impl<S: Store> Reply<S> {
+    pub(super) fn new(response: Response, source: Option<S::Source>) -> Self {
         Self { response, source }
     }
 
     /// The response, for its status and its fields, and a reader of its body, whose length is
     /// `response.content().len()`. A framework that answers a HEAD leaves the body out.
-    pub fn into_parts(self) -> (Response, ReplyBody) {
+    pub fn into_parts(self) -> (Response, ReplyBody<S>) {
         let bytes = match (self.response.content(), self.source) {
             (Body::Upload { from, to }, Some(source)) => Bytes::Upload { source, at: *from, to: *to },
             _ => Bytes::Text(Cursor::new(self.response.body().to_owned())),
@@ -34,7 +38,7 @@ impl Reply {
     }
 }
 
-impl Deref for Reply {
+impl<S: Store> Deref for Reply<S> {
     type Target = Response;
 
     fn deref(&self) -> &Response {
@@ -45,15 +49,15 @@ impl Deref for Reply {
 /// The body of a [`Reply`]. Its errors are the disk's; then what was promised can't be sent, and the
 /// connection must end.
 #[derive(Debug)]
-pub struct ReplyBody(Bytes);
+pub struct ReplyBody<S: Store = RedbStore>(Bytes<S::Source>);
 
 #[derive(Debug)]
-enum Bytes {
+enum Bytes<T> {
     Text(Cursor<String>),
-    Upload { source: Source, at: u64, to: u64 },
+    Upload { source: T, at: u64, to: u64 },
 }
 
-impl Read for ReplyBody {
+impl<S: Store> Read for ReplyBody<S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match &mut self.0 {
             Bytes::Text(text) => text.read(buffer),
@@ -61,13 +65,30 @@ impl Read for ReplyBody {
                 let room = usize::try_from(*to - *at).unwrap_or(usize::MAX).min(buffer.len());
                 let buffer = buffer.get_mut(..room).unwrap_or_default();
                 let failed = |failure| io::Error::other(StoreError(failure));
-                let count = source.read_at(*at, buffer).map_err(failed)?;
+                let count = wait(|waker| source.poll_read(*at, buffer, waker)).map_err(failed)?;
                 if count == 0 && room > 0 {
                     return Err(failed(Failure::Io));
                 }
                 *at += count as u64;
                 Ok(count)
             }
+        }
+    }
+}
+
+/// Waits in this thread until a store's call is ready.
+fn wait<T>(mut poll: impl FnMut(&dyn Fn() -> Waker) -> Poll<T>) -> T {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = || Waker::from(Arc::new(Unpark(thread::current())));
+    loop {
+        match poll(&waker) {
+            Poll::Ready(value) => return value,
+            Poll::Pending => thread::park(),
         }
     }
 }

@@ -1,0 +1,215 @@
+//! The smallest store that keeps the promises of [`Store`]: for tests, for examples, and to write another one by.
+//!
+//! All that is committed lives behind one lock, so a change is a transaction by itself, and every call answers at once.
+//! Staged bytes live outside of it, in a buffer of each sink's own: nothing can see them, and they are gone with their
+//! sink if no commit takes them over.
+
+mod concat;
+mod outbox;
+mod state;
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Poll, Waker},
+};
+
+use bytes::{Buf, BufMut, Bytes};
+use tus_proto::{Algorithm, Digest, Failure, Fence, Hasher, Record, UploadId, WallTime};
+
+use self::state::State;
+use crate::{
+    Answer, AppendGrant, Change, Changed, DueEvents, EventKinds, Loaded, LookupError, Opened, Sink, Source,
+    Store, Ticket,
+};
+
+/// A [`Store`] in memory. A clone is the same store; what is in it goes with the last one.
+#[derive(Clone, Default)]
+pub struct MemoryStore(Arc<Mutex<State>>);
+
+impl MemoryStore {
+    /// Removes what has expired, save what is being written, and returns how many uploads that were. They are
+    /// [`LookupError::Gone`] for a day. A store with an [`Executor`](crate::Executor) would do it by itself.
+    pub fn sweep(&self, now: WallTime) -> usize {
+        lock(&self.0).sweep(now)
+    }
+}
+
+impl Store for MemoryStore {
+    type Sink = MemorySink;
+    type Staged = Staged;
+    type Source = MemorySource;
+
+    fn first_fence(&self) -> Fence {
+        // Above that of a new upload. A store that outlives its process counts its openings.
+        Fence(1)
+    }
+
+    fn load(&self, id: &UploadId, _: impl FnOnce() -> Ticket<Loaded>) -> Answer<Loaded> {
+        Answer::Now(lock(&self.0).find(id).map(|upload| upload.record.clone()))
+    }
+
+    fn append(
+        &self,
+        grant: AppendGrant,
+        _: impl FnOnce() -> Ticket<Opened<MemorySink>>,
+    ) -> Answer<Opened<MemorySink>> {
+        Answer::Now(lock(&self.0).append(&grant).map(MemorySink))
+    }
+
+    fn change(&self, change: Change<Staged>, _: impl FnOnce() -> Ticket<Changed>) -> Answer<Changed> {
+        let mut state = lock(&self.0);
+        let before = state.outbox.posted();
+        let completion = state.apply(change).unwrap_or_else(LookupError::into);
+        let events = state.outbox.posted() - before;
+        let wake = state.outbox.wake.clone().filter(|_| events > 0);
+        // It may call the store.
+        drop(state);
+        if let Some(wake) = wake {
+            wake();
+        }
+        Answer::Now(Changed { completion, events })
+    }
+
+    fn digest(
+        &self,
+        staged: &Staged,
+        (from, to): (u64, u64),
+        algorithm: Algorithm,
+        _: impl FnOnce() -> Ticket<Result<Digest, Failure>>,
+    ) -> Answer<Result<Digest, Failure>> {
+        Answer::Now(staged.range(from, to).map(|bytes| {
+            let mut hasher = Hasher::new(algorithm);
+            hasher.update(&bytes);
+            hasher.finish()
+        }))
+    }
+
+    fn open(
+        &self,
+        id: &UploadId,
+        _: impl FnOnce() -> Ticket<Opened<MemorySource>>,
+    ) -> Answer<Opened<MemorySource>> {
+        let state = lock(&self.0);
+        let source = |upload: &state::Upload| {
+            let (record, bytes) = (upload.record.clone(), upload.bytes.clone());
+            MemorySource { record, bytes }
+        };
+        Answer::Now(state.find(id).map(source))
+    }
+
+    fn due_events(
+        &self,
+        now: WallTime,
+        limit: usize,
+        _: impl FnOnce() -> Ticket<Result<DueEvents, Failure>>,
+    ) -> Answer<Result<DueEvents, Failure>> {
+        Answer::Now(Ok(lock(&self.0).outbox.due(now, limit)))
+    }
+
+    fn keep_events(&self, events: EventKinds, wake: Box<dyn Fn() + Send + Sync>) {
+        let outbox = &mut lock(&self.0).outbox;
+        (outbox.kept, outbox.wake) = (events, Some(wake.into()));
+    }
+
+    fn flush(&self, ticket: Ticket<Result<(), Failure>>) {
+        // Memory is as durable as this store promises.
+        ticket.answer(Ok(()));
+    }
+
+    fn close(&self, ticket: Ticket<Result<(), Failure>>) {
+        ticket.answer(Ok(()));
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore").finish_non_exhaustive()
+    }
+}
+
+/// Bytes that a sink has staged; they begin at the offset that was committed when it was opened.
+#[derive(Clone, Debug)]
+pub struct Staged(Arc<Buffer>);
+
+#[derive(Debug)]
+struct Buffer {
+    at: u64,
+    bytes: Mutex<Vec<u8>>,
+}
+
+impl Staged {
+    /// A copy of the bytes between two offsets of the upload. It is an error if they were not all staged.
+    fn range(&self, from: u64, to: u64) -> Result<Bytes, Failure> {
+        let index = |offset: u64| offset.checked_sub(self.0.at).and_then(|index| usize::try_from(index).ok());
+        let range = index(from).zip(index(to)).map(|(from, to)| from..to);
+        let bytes = lock(&self.0.bytes);
+        range.and_then(|range| bytes.get(range)).map(Bytes::copy_from_slice).ok_or(Failure::Io)
+    }
+
+    /// Forgets what lies past this offset of the upload.
+    fn truncate(&self, offset: u64) {
+        let len = usize::try_from(offset.saturating_sub(self.0.at)).unwrap_or(usize::MAX);
+        lock(&self.0.bytes).truncate(len);
+    }
+}
+
+/// The [`Sink`] of a [`MemoryStore`].
+#[derive(Debug)]
+pub struct MemorySink(Staged);
+
+impl Sink for MemorySink {
+    type Staged = Staged;
+
+    fn write(&mut self, data: &mut dyn Buf) -> Result<(), Failure> {
+        lock(&self.0.0.bytes).put(data);
+        Ok(())
+    }
+
+    fn blocks(&self, _: usize) -> bool {
+        false
+    }
+
+    fn len(&self) -> u64 {
+        lock(&self.0.0.bytes).len() as u64
+    }
+
+    fn staged(&self) -> Staged {
+        self.0.clone()
+    }
+}
+
+/// The [`Source`] of a [`MemoryStore`]. It shares the bytes with the store, so a deletion does not take them away.
+#[derive(Debug)]
+pub struct MemorySource {
+    record: Record,
+    bytes: Vec<Bytes>,
+}
+
+impl Source for MemorySource {
+    fn record(&self) -> &Record {
+        &self.record
+    }
+
+    fn poll_read(&mut self, at: u64, buf: &mut [u8], _: &dyn Fn() -> Waker) -> Poll<Result<usize, Failure>> {
+        let mut skip = usize::try_from(at).unwrap_or(usize::MAX);
+        for chunk in &self.bytes {
+            if let Some(rest) = chunk.get(skip..).filter(|rest| !rest.is_empty()) {
+                let count = rest.len().min(buf.len());
+                buf[..count].copy_from_slice(&rest[..count]);
+                return Poll::Ready(Ok(count));
+            }
+            skip -= chunk.len();
+        }
+        Poll::Ready(Ok(0))
+    }
+
+    fn blocks(&self) -> bool {
+        false
+    }
+}
+
+/// Locks a mutex. A panic under the lock leaves nothing that could not be read: see [`Mutex`] on poisoning.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
