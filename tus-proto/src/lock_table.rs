@@ -271,7 +271,8 @@ impl LockTable {
             None => self.reply(head, op, LockReply::Checkpointed),
             // A checkpoint under way may have begun before the bytes this HEAD asks about arrived.
             Some((_, others)) if others.asking => {
-                mutation!("borrowed-checkpoint", &mut others.asking_next, &mut others.asked).push((head, op));
+                let asking = mutation!("borrowed-checkpoint", &mut others.asking_next, &mut others.asked);
+                asking.push((head, op));
             }
             Some((holder, others)) => {
                 others.asked.push((head, op));
