@@ -4,6 +4,9 @@
 //! [`tus_redb`]; here bytes are moved between them and the sockets. [`http1`] is HTTP/1.1 without a socket,
 //! [`Blocking`] the server without HTTP, for other frameworks. [`hooks`] are where a program decides.
 
+#[macro_use(mutation)]
+extern crate tus_proto;
+
 mod blocking;
 pub mod hooks;
 pub mod http1;

@@ -7,6 +7,10 @@
 
 extern crate alloc;
 
+#[macro_use]
+#[doc(hidden)]
+pub mod mutation;
+
 mod checksum;
 mod code;
 mod config;

@@ -223,17 +223,24 @@ impl LockTable {
         if let Some(others) = &mut entry.others {
             let expired = entry.holder.as_ref().is_some_and(|holder| holder.expires <= now);
             if let Some(holder) = entry.holder.take_if(|_| expired && !others.waiters.is_empty()) {
-                others.lost.push(holder.owner);
+                mutation!("forgotten-holder", others.lost.push(holder.owner), ());
                 self.events.push_back((holder.owner, LockEvent::Lost));
             }
-            if entry.holder.is_none() {
+            if mutation!(
+                "two-holders",
+                entry.holder.is_none(),
+                entry.holder.is_none() || !others.waiters.is_empty()
+            ) {
                 // Nobody is left who could checkpoint: what is committed is the truth.
                 let heads = others.asked.drain(..).chain(others.asking_next.drain(..));
                 let told = LockReply::Checkpointed;
                 self.events.extend(heads.map(|(head, op)| (head, LockEvent::Reply(op, told))));
                 others.asking = false;
-                if let Some(next) = others.waiters.pop_front() {
-                    let (owner, fresh) = (next.owner, !others.lost.is_empty());
+                if let Some(next) =
+                    mutation!("jumped-line", others.waiters.pop_front(), others.waiters.pop_back())
+                {
+                    let fresh = mutation!("late-writer-not-told", !others.lost.is_empty(), false);
+                    let owner = next.owner;
                     entry.holder = Some(next.granted(now, fresh, &mut self.next_fence, &mut self.events));
                     if let Some(waiter) = others.waiters.front() {
                         self.events.push_back((owner, LockEvent::Yield(waiter.offset)));
@@ -263,7 +270,10 @@ impl LockTable {
         match held {
             None => self.reply(head, op, LockReply::Checkpointed),
             // A checkpoint under way may have begun before the bytes this HEAD asks about arrived.
-            Some((_, others)) if others.asking => others.asking_next.push((head, op)),
+            Some((_, others)) if others.asking => {
+                let asking = mutation!("borrowed-checkpoint", &mut others.asking_next, &mut others.asked);
+                asking.push((head, op));
+            }
             Some((holder, others)) => {
                 others.asked.push((head, op));
                 others.asking = true;

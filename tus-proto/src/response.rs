@@ -223,7 +223,8 @@ fn is_theirs(name: &str, value: &str) -> bool {
     let begins =
         |prefix: &&str| name.get(..prefix.len()).is_some_and(|text| text.eq_ignore_ascii_case(prefix));
     // RFC 9110 section 5.5: no control characters but the tab.
-    let well_formed = is_token(name) && value.bytes().all(|b| b == b'\t' || (b >= b' ' && b != 0x7f));
+    let well_formed = is_token(name)
+        && mutation!("split-answer", value.bytes().all(|b| b == b'\t' || (b >= b' ' && b != 0x7f)), true);
     well_formed && !OURS.iter().any(|ours| ours.eq_ignore_ascii_case(name)) && !OURS_BEGIN.iter().any(begins)
 }
 

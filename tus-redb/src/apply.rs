@@ -232,7 +232,11 @@ impl<'txn> Tables<'txn> {
         let before = row.clone();
         let offset = row.offset();
         let conflict = Ok(unchanged(Completion::Conflict { offset }));
-        if fence < row.fence || from != offset || to < from || row.is_final() {
+        if fence < mutation!("fence-ignored", row.fence, Fence(0))
+            || mutation!("offset-not-compared", from != offset, false)
+            || to < from
+            || row.is_final()
+        {
             return conflict;
         }
         if row.length.is_some() && length.is_some() && row.length != length {
@@ -279,7 +283,10 @@ impl<'txn> Tables<'txn> {
     ) -> Result<Outcome, Trouble> {
         let Some(mut row) = self.row(id)? else { return Ok(unchanged(Completion::Missing)) };
         let offset = row.offset();
-        if fence < row.fence || at != offset || row.is_final() {
+        if fence < mutation!("fence-ignored", row.fence, Fence(0))
+            || mutation!("offset-not-compared", at != offset, false)
+            || row.is_final()
+        {
             return Ok(unchanged(Completion::Conflict { offset }));
         }
         row.fence = fence;
@@ -296,7 +303,7 @@ impl<'txn> Tables<'txn> {
 
     fn delete(&mut self, id: &UploadId, fence: Fence) -> Result<Outcome, Trouble> {
         let Some(row) = self.row(id)? else { return Ok(unchanged(Completion::Missing)) };
-        if fence < row.fence {
+        if fence < mutation!("fence-ignored", row.fence, Fence(0)) {
             return Ok(unchanged(Completion::Conflict { offset: row.offset() }));
         }
         self.remove(id, &row, Cause::Request)?;
@@ -321,7 +328,7 @@ impl<'txn> Tables<'txn> {
     fn remove_alone(&mut self, id: &UploadId, row: &Row, cause: Cause) -> Result<(), Trouble> {
         self.uploads.remove(id.as_str())?;
         self.note_more();
-        self.reindex(id, row.expires, None)?;
+        mutation!("record-deleted-not-its-index", self.reindex(id, row.expires, None)?, ());
         self.abandon(id, row)?;
         for piece in row.references() {
             self.release(piece.file)?;
@@ -392,7 +399,7 @@ impl<'txn> Tables<'txn> {
         before: Option<WallTime>,
         row: &Row,
     ) -> Result<(), Trouble> {
-        self.post(EventKind::Completed, id, row)?;
+        mutation!("completion-not-told", self.post(EventKind::Completed, id, row)?, ());
         self.scatter(id, row)?;
         self.put(id, before, row)
     }

@@ -185,7 +185,7 @@ impl Store {
             Err(trouble) => return Err(trouble),
         };
         let conflict = Ok(Err(Completion::Conflict { offset: row.offset() }));
-        if fence < self.staging.highest_fence(&id) {
+        if fence < mutation!("fence-ignored", self.staging.highest_fence(&id), Fence(0)) {
             return conflict;
         }
         Ok(match change {
@@ -275,7 +275,7 @@ impl Store {
         if let Err(error) = journal.append(sequence, self.keeps(), steps) {
             let failure = self.staging.note(error);
             drop(txn);
-            if goes_on {
+            if mutation!("batch-dropped", goes_on, false) {
                 // The groups before it are in the journal; it may be there too.
                 self.reopen(writer)?;
             }
@@ -338,7 +338,7 @@ fn check_staged(
         return failed;
     };
     let same_file = grant.piece.is_some_and(|piece| piece.file == last.file);
-    if !same_file || grant.start + last.len != row.offset() {
+    if !same_file || mutation!("offset-not-compared", grant.start + last.len != row.offset(), false) {
         return Ok(Err(Completion::Conflict { offset: row.offset() }));
     }
     if grant.committable().is_none_or(|synced| to > synced) {

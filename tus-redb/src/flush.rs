@@ -61,7 +61,7 @@ impl Store {
         let mut result = Ok(());
         for (file, grant) in dirty {
             if let Err(failure) = grant.sync_data() {
-                self.lose(file);
+                mutation!("failed-sync-forgotten", self.lose(file), ());
                 // Its record may stand on the lost bytes already.
                 self.unflushed.store(true, Ordering::Release);
                 result = Err(failure);
@@ -89,7 +89,7 @@ impl Store {
             return Ok(());
         }
         // What can't be synced is lost, which the records are about to say: that is no reason to stop.
-        let _ = self.sync_dirty();
+        let _ = mutation!("flush-without-data", self.sync_dirty(), Ok(()));
         self.staging.files.sync_names().map_err(|error| self.staging.note(error))?;
         let database = self.database(writer)?;
         let mut lost = lock(&self.lost);

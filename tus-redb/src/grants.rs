@@ -159,7 +159,8 @@ impl Grant {
         let file = opened.map_err(note)?;
         if let Some(first) = small {
             self.staging.note_begun(id);
-            write_all(&*file, &first, 0).map_err(|(_, error)| note(error))?;
+            let first = mutation!("outgrown-without-its-beginning", first.as_slice(), &[]);
+            write_all(&*file, first, 0).map_err(|(_, error)| note(error))?;
         } else if file.len().map_err(note)? < len {
             return Err(self.staging.note(Trouble::damaged(&format!("{id:?} is shorter than its record"))));
         }
@@ -188,7 +189,7 @@ impl Grant {
         if !cut && staged <= self.synced.load(Ordering::Acquire) {
             return Ok(());
         }
-        match (self.staging.durability, self.piece) {
+        match (mutation!("record-before-data", self.staging.durability, Durability::Eventual), self.piece) {
             (Durability::Eventual, Some(piece)) => {
                 lock(&self.staging.dirty).insert(piece.file, self.clone());
             }
@@ -203,8 +204,8 @@ impl Grant {
     /// Syncs the file; a failure is the end of all grants to it. For who has staged something there.
     pub(crate) fn sync_data(&self) -> Result<(), Failure> {
         let file = self.handle.get().ok_or(Failure::Io)?;
-        file.sync_data().map_err(|error| {
-            self.losses.fetch_add(1, Ordering::AcqRel);
+        mutation!("data-not-synced", file.sync_data(), Ok(())).map_err(|error| {
+            self.losses.fetch_add(mutation!("failed-sync-forgotten", 1, 0), Ordering::AcqRel);
             self.staging.note(error)
         })
     }

@@ -57,7 +57,13 @@ pub(crate) fn read(disk: &dyn Disk) -> io::Result<Vec<Group>> {
     let Ok(boot) = disk.boot_id() else { return Ok(Vec::new()) };
     let mut bytes = vec![0; usize::try_from(file.len()?).map_err(io::Error::other)?];
     read_exact(&*file, &mut bytes, 0)?;
-    Ok(bytes.strip_prefix(header(&boot).as_slice()).map(groups).unwrap_or_default())
+    let header = header(&boot);
+    let ours = mutation!(
+        "journal-of-another-boot",
+        bytes.strip_prefix(header.as_slice()),
+        bytes.get(header.len()..)
+    );
+    Ok(mutation!("journal-not-replayed", ours, None).map(groups).unwrap_or_default())
 }
 
 /// Whether the groups that `sequence` committed groups do not have yet are those that follow them.
@@ -203,6 +209,7 @@ fn encode(step: &Step, out: &mut Encoder) {
         }
         Step::Commit { id, fence, from, to, length, expires, small } => {
             out.byte(2).text(id.as_str()).number(fence.0).number(*from).number(*to).optional(*length);
+            let small = mutation!("small-not-in-journal", small.as_ref(), None);
             out.optional(expires.map(WallTime::as_micros)).byte(small.is_some().into());
             if let Some(bytes) = small {
                 out.bytes(bytes);

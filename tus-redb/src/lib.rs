@@ -45,6 +45,9 @@
 //! # }
 //! ```
 
+#[macro_use(mutation)]
+extern crate tus_proto;
+
 mod apply;
 mod backend;
 mod change;

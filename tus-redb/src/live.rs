@@ -94,7 +94,7 @@ impl Live {
     /// An extent's bytes, where they lie in the records.
     pub(crate) fn small(&mut self, piece: Piece) -> Result<Option<Vec<u8>>, Trouble> {
         let Ok(len) = usize::try_from(piece.len) else { return Ok(None) };
-        if let Some(bytes) = self.recent.small(piece.file) {
+        if let Some(bytes) = mutation!("batch-without-its-bodies", self.recent.small(piece.file), None) {
             return Ok(bytes.get(..len).map(<[u8]>::to_vec));
         }
         let entry = self.view()?.small.get(piece.file.0)?;
@@ -108,14 +108,14 @@ impl Live {
 
     /// How many bytes of a file lie in the records.
     pub(crate) fn small_len(&mut self, file: FileId) -> Result<u64, Trouble> {
-        if let Some(bytes) = self.recent.small(file) {
+        if let Some(bytes) = mutation!("batch-without-its-bodies", self.recent.small(file), None) {
             return Ok(bytes.len() as u64);
         }
         Ok(self.view()?.small.get(file.0)?.map_or(0, |entry| entry.value().len() as u64))
     }
 
     pub(crate) fn row(&mut self, id: &UploadId) -> Result<Option<Row>, Trouble> {
-        if let Some(row) = self.recent.row(id) {
+        if let Some(row) = mutation!("batch-not-shown", self.recent.row(id), None) {
             return Ok(Some(row.clone()));
         }
         let Some(bytes) = self.view()?.uploads.get(id.as_str())? else { return Ok(None) };

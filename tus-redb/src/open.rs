@@ -203,7 +203,7 @@ impl Store {
 
 fn count_opening(database: &redb::Database, epoch: u32) -> Result<(), Trouble> {
     let txn = database::begin_durable(database)?;
-    database::set_epoch(&txn, epoch)?;
+    mutation!("opening-not-counted", database::set_epoch(&txn, epoch)?, ());
     Ok(txn.commit()?)
 }
 

@@ -49,7 +49,8 @@ impl Store {
             return Ok(0);
         }
         // A row goes only when its file can't come back.
-        self.staging.files.sync_names().map_err(|error| self.staging.note(error))?;
+        let synced = mutation!("unlink-not-durable", self.staging.files.sync_names(), Ok(()));
+        synced.map_err(|error| self.staging.note(error))?;
         let mut writer = lock(&self.writer);
         let database = self.database(&mut writer)?;
         if let Err(trouble) = self.remove_rows(&database, &candidates) {
@@ -92,7 +93,9 @@ impl Store {
             if candidates.len() == limit {
                 break;
             }
-            if !writer.doomed.contains(&file) && self.staging.is_removable(file) {
+            if !mutation!("unlinked-too-early", writer.doomed.contains(&file), false)
+                && self.staging.is_removable(file)
+            {
                 candidates.push(file);
             }
         }

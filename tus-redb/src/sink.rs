@@ -117,7 +117,10 @@ impl Syncer {
         while at < to {
             let wanted = usize::try_from(to - at).unwrap_or(PIECE).min(PIECE);
             let piece = buffer.get_mut(..wanted).unwrap_or_default();
-            let position = at.checked_sub(self.grant.start).ok_or(Failure::Io)?;
+            let start = self.grant.start;
+            let position =
+                mutation!("read-back-elsewhere", at.checked_sub(start), Some(at.saturating_sub(start + 1)));
+            let position = position.ok_or(Failure::Io)?;
             read_exact(&**file, piece, position).map_err(|error| self.grant.note(error))?;
             take(piece);
             at += wanted as u64;

@@ -211,7 +211,7 @@ pub(crate) struct Held {
 
 impl Held {
     pub(crate) fn new(staging: &Arc<Staging>, files: Vec<FileId>) -> Self {
-        staging.hold(&files);
+        mutation!("source-not-held", staging.hold(&files), ());
         Self { staging: staging.clone(), files }
     }
 }

@@ -183,7 +183,7 @@ impl Store {
     pub fn append(&self, id: &UploadId, fence: Fence, at: u64) -> Result<Sink, Refused> {
         let row = self.row(id).map_err(Refused::Failed)?.ok_or(Refused::Missing)?;
         check_append(&row, fence, at)?;
-        if fence < self.staging.highest_fence(id) {
+        if fence < mutation!("fence-ignored", self.staging.highest_fence(id), Fence(0)) {
             return Err(Refused::Conflict { offset: row.offset() });
         }
         if !self.staging.reserve.remake() {
@@ -239,7 +239,8 @@ impl Store {
                     && let Some(last) = row.extents.last()
                     && let Ok(file) = self.staging.files.open(last.file)
                     && file.len().is_ok_and(|len| len > last.len)
-                    && let Err(error) = file.set_len(last.len)
+                    && let Err(error) =
+                        file.set_len(mutation!("discard-cuts-too-much", last.len, last.len / 2))
                 {
                     self.staging.note(error);
                 }
@@ -349,7 +350,8 @@ impl Store {
 
 fn check_append(row: &Row, fence: Fence, at: u64) -> Result<(), Refused> {
     let offset = row.offset();
-    let welcome = fence >= row.fence && at == offset && !row.is_final();
+    let fenced = fence < mutation!("fence-ignored", row.fence, Fence(0));
+    let welcome = !fenced && mutation!("offset-not-compared", at == offset, true) && !row.is_final();
     if welcome { Ok(()) } else { Err(Refused::Conflict { offset }) }
 }
 

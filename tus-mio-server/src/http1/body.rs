@@ -92,7 +92,11 @@ impl Body {
                     }
                     let size = chunk_size(section.bytes())?;
                     section.clear();
-                    *self = if size == 0 { Self::Trailers } else { Self::ChunkData(size) };
+                    *self = if size == 0 {
+                        Self::Trailers
+                    } else {
+                        Self::ChunkData(mutation!("chunk-size", size, size + 1))
+                    };
                 }
                 Self::ChunkEnd { cr } => {
                     let Some((byte, rest)) = input.split_first() else { return Ok(None) };

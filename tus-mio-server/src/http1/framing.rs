@@ -14,7 +14,7 @@ pub(super) fn of(fields: &Fields<'_>, version: Version) -> Result<Framing, Code>
         return Ok(Framing::Length(length.unwrap_or(0)));
     }
     // RFC 9112 section 6.3, rule 3: both together are an attack; and section 6.1: HTTP/1.0 knows no codings.
-    if length.is_some() || version == Version::Http10 {
+    if mutation!("two-framings", length.is_some(), length == Some(7)) || version == Version::Http10 {
         return Err(Code::BadRequest);
     }
     chunked(codings)
@@ -25,7 +25,7 @@ pub(crate) fn content_length(fields: &Fields<'_>) -> Result<Option<u64>, Code> {
     let mut length = None;
     for text in fields::list(fields, "Content-Length") {
         let value = decimal(text).ok_or(Code::BadRequest)?;
-        if length.is_some_and(|before| before != value) {
+        if length.is_some_and(|before| mutation!("two-lengths", before != value, before < value)) {
             return Err(Code::BadRequest);
         }
         length = Some(value);

@@ -48,7 +48,7 @@ impl Conn {
     /// How many bytes of the upload that the answer bears are to be written beside this connection now, behind all
     /// output.
     pub fn send_credit(&self) -> u64 {
-        if self.wants_write() { 0 } else { self.beside }
+        if mutation!("upload-before-head", self.wants_write(), false) { 0 } else { self.beside }
     }
 
     /// `count` of those bytes, at most the credit, were written.
@@ -74,7 +74,7 @@ impl Conn {
         if sending {
             self.timer.thaw(now);
         } else {
-            self.timer.freeze(now, Reason::Response);
+            mutation!("blamed-peer", self.timer.freeze(now, Reason::Response), self.timer.thaw(now));
         }
     }
 

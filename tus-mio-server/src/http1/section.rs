@@ -89,7 +89,7 @@ impl Section {
         self.line_start = self.bytes.len();
         if !empty {
             self.lines += 1;
-            if self.lines > limits.lines {
+            if self.lines > mutation!("too-many-lines", limits.lines, limits.lines + 1) {
                 return Err(Fault::TooManyLines);
             }
         }

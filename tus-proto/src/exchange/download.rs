@@ -29,7 +29,15 @@ impl Exchange {
     pub(super) fn on_opened(&mut self, now: Now, conditions: &Conditions, completion: Completion) {
         let answer = match completion {
             Completion::Opened(record) if record.is_expired(now.wall) => Answer::Failed(Code::UploadExpired),
-            Completion::Opened(record) if !record.is_complete() => Answer::Failed(Code::UploadNotFinished),
+            Completion::Opened(record)
+                if !mutation!(
+                    "unfinished-sent",
+                    record.is_complete(),
+                    record.is_complete() || record.offset > 0
+                ) =>
+            {
+                Answer::Failed(Code::UploadNotFinished)
+            }
             Completion::Opened(record) => {
                 let selection = conditions.select(&entity_tag(&record), record.offset);
                 Answer::Download(record, selection)

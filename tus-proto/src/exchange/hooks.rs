@@ -166,7 +166,14 @@ impl Exchange {
     }
 
     fn on_decided(&mut self, now: Now, pending: Pending, reply: HookReply) {
-        let (metadata, id) = match reply {
+        let (metadata, id) = match mutation!(
+            "refusal-ignored",
+            reply,
+            match pending {
+                Pending::Terminate(_) => HookReply::Proceed,
+                _ => reply,
+            }
+        ) {
             HookReply::Proceed => (None, None),
             HookReply::Change { metadata, id } => (metadata, id),
             HookReply::Refuse(rejection) => return self.end(now, Some(pending.refused(rejection))),
@@ -174,7 +181,7 @@ impl Exchange {
         };
         match pending {
             Pending::Incoming(Incoming { checked, entropy, .. }) => self.begin(now, checked, entropy),
-            Pending::Create(draft) => match draft.changed(metadata, id) {
+            Pending::Create(draft) => match draft.changed(mutation!("change-ignored", metadata, None), id) {
                 Some(draft) => self.make(now, draft),
                 None => self.end(now, Some(Answer::Failed(Code::InternalServerError))),
             },
@@ -202,7 +209,8 @@ impl Exchange {
             HookReply::Failed => {
                 // Nobody was told of the uncommitted bytes. To commit them would let an upload become complete
                 // that no hook has seen; the client sends them again, and the hook has another chance.
-                receiving.failed.get_or_insert(Failed::Code(Code::InternalServerError));
+                let failed = Failed::Code(Code::InternalServerError);
+                mutation!("failed-hook-agrees", _ = receiving.failed.get_or_insert(failed), ());
                 Assent::Given
             }
         };

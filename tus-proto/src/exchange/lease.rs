@@ -38,7 +38,7 @@ impl Lease {
     /// which no writing state is in.
     pub(super) fn grant(&self) -> (Fence, bool) {
         match self {
-            Self::Held(held) => (held.fence, held.fresh),
+            Self::Held(held) => (held.fence, mutation!("extent-not-fresh", held.fresh, false)),
             Self::None | Self::Wanted(_) => (Fence::default(), false),
         }
     }
@@ -47,7 +47,8 @@ impl Lease {
     pub(super) fn give_up(&mut self) -> Option<UploadId> {
         match core::mem::replace(self, Self::None) {
             Self::None => None,
-            Self::Wanted(key) | Self::Held(Held { key, .. }) => Some(key),
+            Self::Wanted(key) => mutation!("lost-unlock", Some(key), None),
+            Self::Held(Held { key, .. }) => Some(key),
         }
     }
 

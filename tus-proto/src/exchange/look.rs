@@ -30,7 +30,7 @@ impl Exchange {
     pub(super) fn look(&mut self, now: Now, id: UploadId) {
         let op = self.op();
         self.outputs.push_back(Output::Lock(op, LockCall::Checkpoint { key: id.clone() }));
-        let until = now.monotonic.after(CHECKPOINT_WAIT);
+        let until = now.monotonic.after(mutation!("head-waits", CHECKPOINT_WAIT, CHECKPOINT_WAIT * 600));
         self.state = State::Looking(Look::Asking { op, until, id });
     }
 

@@ -279,7 +279,10 @@ impl Exchange {
         match &purpose {
             Purpose::Write(_) if record.is_final() => self.end(now, Some(Answer::Failed(Code::ModifyFinal))),
             Purpose::Write(patch) if patch.offset < record.offset => {
-                self.end(now, Some(Answer::Mismatch(record.offset)));
+                self.end(
+                    now,
+                    Some(Answer::Mismatch(mutation!("wrong-offset-told", record.offset, patch.offset))),
+                );
             }
             Purpose::Write(patch) => {
                 let offset = Some(patch.offset);

@@ -96,7 +96,9 @@ impl Exchange {
             }
         } else if receiving.needs_assent() && !lost {
             return self.ask_assent(receiving);
-        } else if receiving.is_dirty() && !lost {
+        } else if receiving.is_dirty()
+            && mutation!("answered-without-commit", !lost, !lost && receiving.length.is_none())
+        {
             self.commit(now, &mut receiving);
             self.state = State::Receiving(receiving);
             return;
@@ -141,7 +143,7 @@ impl Exchange {
         let from = receiving.committed;
         let (to, length) = if held { (from, None) } else { (receiving.staged, receiving.declare) };
         let finish = !held && receiving.length == Some(to);
-        let expires = match finish && !receiving.partial {
+        let expires = match finish && mutation!("finished-expires", !receiving.partial, receiving.partial) {
             true => None,
             false => self.config.expires(now.wall, receiving.expires),
         };
@@ -171,7 +173,7 @@ impl Exchange {
         completion: Completion,
     ) {
         match (&receiving.append, &receiving.settling) {
-            (Append::Open { op: append, .. }, _) if *append == op => {
+            (Append::Open { op: append, .. }, _) if mutation!("stale-completion", *append == op, true) => {
                 let (total, end) = match completion {
                     Completion::Appended { total, end, digest } => {
                         receiving.digest = digest.map(Box::new);
@@ -222,7 +224,8 @@ impl Exchange {
                 let expected = checksum.digest;
                 receiving.settling = None;
                 match completion {
-                    Completion::Digested(digest) if digest == expected => {}
+                    Completion::Digested(digest)
+                        if mutation!("trailer-not-compared", digest == expected, true) => {}
                     Completion::Digested(_) => receiving.refuted = Some(Code::ChecksumMismatch),
                     other => receiving.failed = Some(failed(&other)),
                 }
@@ -282,7 +285,12 @@ impl Exchange {
             State::Receiving(mut receiving) => {
                 if let Append::Open { .. } = receiving.append {
                     receiving.newcomer.get_or_insert(offset);
-                    self.stop(&mut receiving);
+                    mutation!("lock-released-early", self.stop(&mut receiving), {
+                        let (op, key) = (self.op(), self.lock_key());
+                        let release = key.map(|key| Output::Lock(op, LockCall::Release { key }));
+                        self.outputs.extend(release);
+                        self.stop(&mut receiving);
+                    });
                 }
                 self.advance(now, receiving);
             }
@@ -297,8 +305,15 @@ impl Exchange {
     pub(super) fn on_checkpoint(&mut self, now: Now) {
         match core::mem::replace(&mut self.state, State::Over) {
             State::Receiving(mut receiving) => {
-                receiving.asked = true;
-                self.advance(now, receiving);
+                receiving.asked = mutation!("head-answered-without-commit", true, {
+                    self.checkpointed();
+                    false
+                });
+                mutation!(
+                    "head-not-heard",
+                    self.advance(now, receiving),
+                    self.state = State::Receiving(receiving)
+                );
             }
             other => {
                 self.state = other;

@@ -217,7 +217,9 @@ impl Receiving {
     }
 
     pub(super) fn is_dirty(&self) -> bool {
-        self.staged > self.committed || self.declare.is_some()
+        let declares = self.declare.is_some();
+        self.staged > self.committed
+            || mutation!("completed-twice", declares, declares || self.length == Some(self.committed))
     }
 
     /// Sees that the upload is renewed in half the time it has left.
@@ -281,7 +283,7 @@ impl Receiving {
         };
         let nothing = self.staged == self.at;
         let refuted = match &self.digest {
-            Some(digest) => **digest != checksum.digest,
+            Some(digest) => mutation!("checksum-not-compared", **digest != checksum.digest, false),
             None if nothing => !checksum.matches_nothing(),
             // A checkpoint was told already: what it covers can't be taken back.
             None if self.tried > self.at => {
@@ -330,7 +332,9 @@ impl Receiving {
             Fate::Failed(_) | Fate::Refuted(_) => true,
             Fate::Complete | Fate::Stopped(_) => false,
             // All or nothing.
-            Fate::Cut(_) | Fate::Cancelled(_) | Fate::Overflow | Fate::Refused(_) => self.checksums.guard(),
+            Fate::Cut(_) | Fate::Cancelled(_) | Fate::Overflow | Fate::Refused(_) => {
+                mutation!("cut-body-kept-unverified", self.checksums.guard(), false)
+            }
         }
     }
 

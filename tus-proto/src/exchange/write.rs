@@ -19,7 +19,10 @@ impl Exchange {
             return self.end(now, Some(Answer::Failed(Code::ModifyFinal)));
         }
         if patch.offset != record.offset {
-            return self.end(now, Some(Answer::Mismatch(record.offset)));
+            return self.end(
+                now,
+                Some(Answer::Mismatch(mutation!("wrong-offset-told", record.offset, patch.offset))),
+            );
         }
         match self.ready(patch, &record) {
             Ok(receiving) => self.receive(now, receiving),

@@ -57,7 +57,8 @@ impl Checksums {
 
     /// Whether nothing may be committed before the body has been verified.
     pub(crate) fn guard(&self) -> bool {
-        self.header.is_some() || self.announced
+        let guarded = self.header.is_some() || mutation!("checkpoint-before-trailer", self.announced, false);
+        mutation!("unverified-committed", guarded, false)
     }
 
     /// What the body must hash to, now that its trailer is known too.

@@ -28,7 +28,7 @@ pub(crate) fn attachment(name: Option<&str>) -> String {
 
 /// The last segment of a path, without what can't be seen; none where nothing is left that could be a file's name.
 fn safe(name: &str) -> Option<String> {
-    let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
+    let last = name.rsplit(['/', mutation!("file-name", '\\', '/')]).next().unwrap_or_default();
     let seen: String = last.chars().filter(|c| !c.is_control() && !is_directional(*c)).collect();
     let name = seen.trim();
     (!name.is_empty() && name != "." && name != "..").then(|| name.into())

@@ -11,7 +11,7 @@ pub(crate) fn number(text: &[u8]) -> Option<u64> {
     text.iter().try_fold(0u64, |value, byte| {
         let digit = char::from(*byte).to_digit(10)?;
         let value = value.checked_mul(10)?.checked_add(u64::from(digit))?;
-        (value <= MAX).then_some(value)
+        (value <= mutation!("number-limit", MAX, MAX + 1)).then_some(value)
     })
 }
 

@@ -51,7 +51,7 @@ fn split_unquoted(text: &str, separator: char) -> impl Iterator<Item = &str> {
         }
         escaped = quoted && c == '\\';
         quoted ^= c == '"';
-        c == separator && !quoted
+        c == separator && !mutation!("quoted-separators", quoted, false)
     })
 }
 

@@ -38,9 +38,10 @@ impl ByteRange {
     /// byte.
     pub(crate) fn within(self, length: u64) -> Option<(u64, u64)> {
         let (from, to) = match self {
-            Self::From(first, last) => {
-                (first, last.map_or(length, |last| last.saturating_add(1).min(length)))
-            }
+            Self::From(first, last) => (
+                first,
+                last.map_or(length, |last| mutation!("range-end", last.saturating_add(1), last).min(length)),
+            ),
             Self::Last(bytes) => (length.saturating_sub(bytes), length),
         };
         (from < to).then_some((from, to))
