@@ -18,8 +18,10 @@ pub enum Class {
     /// Commits what requests wait for. These wait for each other: one thread is enough for them, and nothing else may
     /// hold it up for long.
     Commit,
-    /// May block on the disk, or use the processor for long, and a request waits for it.
+    /// May block on the disk, and a request waits for it.
     Blocking,
+    /// Uses the processor for long, and a request waits for it.
+    Compute,
     /// Housekeeping that may run at any time, but not in place of a request's work.
     Background,
     /// Long housekeeping that no request benefits from: run it where nothing else is to do.

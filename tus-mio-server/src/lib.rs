@@ -20,11 +20,11 @@ mod tls;
 
 pub use blocking::{Blocking, Reply, ReplyBody};
 pub use listen::{Address, AddressError, Inherited};
-pub use tus_driver::{Caller, LockService};
 pub use network::{Network, NetworkError};
 pub use paths::SettingsError;
 pub use server::{Handle, ServeError, Server, Settings};
 pub use tls::{TlsError, TlsFiles};
+pub use tus_driver::{Caller, LockService};
 
 /// The examples of the README, compiled.
 #[cfg(doctest)]

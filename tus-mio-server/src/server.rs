@@ -6,27 +6,27 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicBool, AtomicU8, Ordering},
     },
     thread,
     time::Duration,
 };
 
 use mio::{Poll, Waker};
+use tus_driver::{EventKinds, Inbox, LockService, Locks, Store as _, Ticket};
 use tus_proto::Config;
-use tus_redb::{Durability, OpenError, Store};
+use tus_redb::{Durability, OpenError, RedbStore, Store};
 
 use crate::{
     hooks::{HookSet, Hooks},
     http1,
     listen::{Address, Inherited, Listener},
-    locks::LockService,
     network::Network,
     page::Page,
     paths::SettingsError,
     runtime::{
-        self, Admission, Clock, Committer, EventLoop, Hooked, Limits, Locks, Mailbox, Message, Metrics,
-        Pauses, Shared, Workers,
+        self, Admission, Clock, EventLoop, Hooked, Limits, Loops, Mailbox, Message, Metrics, Pauses, Shared,
+        StoreObserver, Threads, Workers,
     },
     tls::{Acceptor, TlsError, TlsFiles},
 };
@@ -212,28 +212,38 @@ impl Server {
             polls.push(poll);
             mailboxes.push(Mailbox::new(waker));
         }
-        let mailboxes = mailboxes.into();
+        let mailboxes: Arc<[Mailbox]> = mailboxes.into();
         let limits = limits(&settings);
         let clock = Clock::start();
         let hooks = hooks.map(|hooks| hooked(hooks, clock, &settings));
+        let pool = Arc::new(Workers::new(workers, cores()));
+        let threads = Arc::new(Threads::new(pool.clone(), clock));
+        let metrics = Arc::new(Metrics::new());
+        let observer = Box::new(StoreObserver(metrics.clone()));
+        let store = RedbStore::start(store, threads.clone(), observer, settings.cleanup_interval);
+        if let Some(deliverer) = hooks.as_ref().and_then(|hooks| hooks.deliverer.clone()) {
+            let kinds = EventKinds { completed: events.completed, terminated: events.terminated };
+            store.keep_events(kinds, Box::new(move || deliverer.wake()));
+        }
+        let inbox: Arc<dyn Inbox> = Arc::new(Loops(mailboxes.clone()));
+        let locks = Locks::new(store.first_fence(), settings.locks.map(|service| (service, inbox)));
         let shared = Arc::new(Shared {
             clock,
             hooks,
             page: settings.demo.then(|| Page::new(settings.protocol.base_path())),
             metrics_path: settings.metrics_path,
-            metrics: Metrics::new(),
+            metrics,
             protocol: Arc::new(settings.protocol),
             http: Arc::new(settings.http),
-            locks: Locks::new(store.first_fence(), settings.locks, &mailboxes),
-            store: Arc::new(store),
+            locks,
+            store,
             mailboxes,
-            workers: Workers::new(workers, cores()),
-            committer: Committer::new(),
+            workers: pool,
+            threads,
             buffers: runtime::buffers_of_each(settings.buffer_memory, polls.len()),
             admission: Admission::new(limits),
             tls,
             shutdown_timeout: settings.shutdown_timeout,
-            cleanup_interval: settings.cleanup_interval,
             shutdowns: AtomicU8::new(0),
         });
         let mut loops: Vec<_> = polls
@@ -267,13 +277,15 @@ impl Server {
         let shared = &self.shared;
         let first = self.loops.remove(0);
         let rest = std::mem::take(&mut self.loops);
+        let closed = AtomicBool::new(false);
         thread::scope(|scope| {
             let mut serving = Vec::new();
             let mut helping = Vec::new();
             let mut telling = None;
+            let closed = &closed;
             let started = (|| {
                 for index in 0..self.workers {
-                    let work = || shared.workers.run(&shared.store, &shared.mailboxes, &shared.committer);
+                    let work = || shared.workers.run(&shared.mailboxes);
                     helping.push(named("worker", index).spawn_scoped(scope, work)?);
                 }
                 if let Some(hooks) = &shared.hooks {
@@ -282,7 +294,7 @@ impl Server {
                         telling = Some(named("deliverer", 0).spawn_scoped(scope, || deliverer.run(shared))?);
                     }
                 }
-                let commit = || shared.committer.run(shared);
+                let commit = || shared.threads.commit(|| closed.load(Ordering::Acquire));
                 let committer = named("committer", 0).spawn_scoped(scope, commit)?;
                 for (index, event_loop) in rest.into_iter().enumerate() {
                     serving.push(named("loop", index + 1).spawn_scoped(scope, || event_loop.run())?);
@@ -306,14 +318,20 @@ impl Server {
             if let Some(hooks) = &shared.hooks {
                 hooks.close();
             }
-            // The committer may give the workers a last job, and they the committer a last change.
+            shared.store.close(Ticket::new(|flushed: Result<(), _>| {
+                if flushed.is_err() {
+                    tracing::error!("what was committed last could not be made durable");
+                }
+            }));
+            // The workers may have a last step for the committing thread.
             shared.workers.close();
             for thread in helping {
                 if thread.join().is_err() {
                     result = result.and(Err(io::Error::other("a worker failed")));
                 }
             }
-            shared.committer.close();
+            closed.store(true, Ordering::Release);
+            shared.threads.notify();
             result.map_err(ServeError::System)
         })
     }

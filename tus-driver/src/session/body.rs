@@ -49,6 +49,11 @@ impl<K: Sink> Body<K> {
         self.end.is_none() && matches!(self.place, Place::Here(_) | Place::Nowhere)
     }
 
+    /// Whether a worker has the sink.
+    pub(super) fn is_lent(&self) -> bool {
+        matches!(self.place, Place::Lent)
+    }
+
     /// Whether the body has not ended yet, wherever its sink is.
     pub(super) fn goes_on(&self) -> bool {
         self.end.is_none()

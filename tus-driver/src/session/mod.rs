@@ -70,7 +70,7 @@ pub enum Arrival<S: Store> {
 
 /// How what is answered later finds its session: a runtime posts it to the thread, task or queue that has the session,
 /// and wakes that. An arrival for a session that is over is dropped.
-pub trait Inlet<S: Store>: Clone + Send + 'static {
+pub trait Inlet<S: Store>: Send + 'static {
     /// Posts an arrival, from any thread. Never waits.
     fn post(&self, arrival: Arrival<S>);
 }
@@ -96,8 +96,9 @@ impl<S: Store> Session<S> {
         Self { exchange, body: None, staged: None, source: None, drain: false, failed: None, events: 0 }
     }
 
-    /// What is to be done next. Calls of the store are made in here; what it answers later comes by `inlet`.
-    pub fn poll(&mut self, now: Now, store: &S, inlet: &impl Inlet<S>) -> Option<Effect> {
+    /// What is to be done next. Calls of the store are made in here; what it answers later
+    /// comes by the inlet that `inlet` makes.
+    pub fn poll<I: Inlet<S>>(&mut self, now: Now, store: &S, inlet: &dyn Fn() -> I) -> Option<Effect> {
         loop {
             if let Some(failure) = self.failed.take() {
                 return Some(Effect::Failed(failure));
@@ -167,6 +168,11 @@ impl<S: Store> Session<S> {
     /// Whether an Append is open whose body has not ended, wherever its sink is.
     pub fn has_open_body(&self) -> bool {
         self.body.as_ref().is_some_and(Body::goes_on)
+    }
+
+    /// Whether the sink is lent.
+    pub fn is_lent(&self) -> bool {
+        self.body.as_ref().is_some_and(Body::is_lent)
     }
 
     /// How many bytes are welcome; one more ends the body as too long. A runtime that reads ahead hands over that one as
@@ -276,7 +282,14 @@ impl<S: Store> Session<S> {
 
 /// The store and the locks.
 impl<S: Store> Session<S> {
-    fn carry_out(&mut self, now: Now, store: &S, inlet: &impl Inlet<S>, op: OpId, command: Command) {
+    fn carry_out<I: Inlet<S>>(
+        &mut self,
+        now: Now,
+        store: &S,
+        inlet: &dyn Fn() -> I,
+        op: OpId,
+        command: Command,
+    ) {
         match command {
             Command::Load { id } => {
                 let later = || ticket(inlet, move |loaded| Arrival::Loaded(op, loaded));
@@ -330,7 +343,14 @@ impl<S: Store> Session<S> {
         }
     }
 
-    fn change(&mut self, now: Now, store: &S, inlet: &impl Inlet<S>, op: OpId, change: Change<S::Staged>) {
+    fn change<I: Inlet<S>>(
+        &mut self,
+        now: Now,
+        store: &S,
+        inlet: &dyn Fn() -> I,
+        op: OpId,
+        change: Change<S::Staged>,
+    ) {
         let later = || ticket(inlet, move |changed| Arrival::Changed(op, changed));
         if let Answer::Now(changed) = store.change(change, later) {
             self.on_changed(now, op, changed);
@@ -385,11 +405,11 @@ impl<S: Store> Session<S> {
 }
 
 /// A ticket whose answer arrives as what `arrival` makes of it.
-fn ticket<S: Store, T: 'static>(
-    inlet: &impl Inlet<S>,
+fn ticket<S: Store, I: Inlet<S>, T: 'static>(
+    inlet: &dyn Fn() -> I,
     arrival: impl FnOnce(T) -> Arrival<S> + Send + 'static,
 ) -> Ticket<T> {
-    let inlet = inlet.clone();
+    let inlet = inlet();
     Ticket::new(move |answer| inlet.post(arrival(answer)))
 }
 

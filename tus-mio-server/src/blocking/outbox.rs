@@ -1,9 +1,6 @@
 //! Telling hooks of events in the thread that calls: when a request has made some, and when housekeeping is done.
 
-use std::{
-    collections::BTreeSet,
-    sync::Mutex,
-};
+use std::{collections::BTreeSet, sync::Mutex};
 
 use tus_driver::{Change, EventKind, OutboxEvent, Store};
 use tus_proto::{Failure, UploadId};

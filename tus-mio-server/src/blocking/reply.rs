@@ -8,8 +8,8 @@ use std::{
     thread::{self, Thread},
 };
 
-use tus_proto::{Body, Failure, Response};
 use tus_driver::{Source, Store};
+use tus_proto::{Body, Failure, Response};
 use tus_redb::{RedbStore, StoreError};
 
 /// What [`Blocking`](super::Blocking) answers: a [`Response`], and the bytes that it bears.

@@ -50,7 +50,9 @@ impl<'a, S: Store> Request<'a, S> {
             // must learn that before its commit is rejected.
             if let Some(arrival) = self.seat.arrival() {
                 self.session.handle(now, arrival);
-            } else if let Some(effect) = self.session.poll(now, &self.shared.store, self.seat.address()) {
+            } else if let Some(effect) =
+                self.session.poll(now, &self.shared.store, &|| self.seat.address().clone())
+            {
                 match effect {
                     Effect::Lock(op, call) => self.seat.call(op, call),
                     Effect::Hook(op, call) => {

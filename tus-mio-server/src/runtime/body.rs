@@ -1,15 +1,14 @@
 //! A body on its way from the socket to the store: the runtime's half of an Append. Large stretches of plain
 //! data are moved by a worker from socket to store; the rest is decoded here and written by a worker.
 
-use tus_proto::{Abort, AppendEnd, Completion, Failure, Input, Now, OpId, Trailers};
+use tus_proto::{Cut, Now, Trailers};
 
 use super::{
     accept::listen_for_input,
     buffers::BUFFER,
     connection::{Connection, ReadEnd},
     event_loop::EventLoop,
-    intake::Intake,
-    workers::{Address, BodyDone, Job, MoveEnd},
+    workers::{Address, BodyDone, BodySink, Job, MoveEnd},
 };
 use crate::http1::{Eof, Event};
 
@@ -22,86 +21,60 @@ const WRITE_MAX: usize = 2 * BUFFER;
 /// How often a body is read in one turn: a sender of tiny chunks must not keep others waiting.
 const READS: usize = 16;
 
-/// An open Append.
-#[derive(Debug)]
+/// The network's half of a request's body.
+#[derive(Debug, Default)]
 pub(super) struct Body {
-    pub op: OpId,
-    /// None while a worker has it, and where no byte is welcome.
-    pub intake: Option<Intake>,
-    pub max: u64,
-    /// A worker is at work for this body.
-    pub at_work: bool,
-    pub staged: u64,
-    /// The exchange wants no more.
-    pub stopped: bool,
-    /// How the body ended; told when the last byte is staged.
-    pub ending: Option<Ending>,
     /// Others waited for the buffer this body gave back: it takes the next one in this round at the earliest.
-    pub not_before: u64,
-    /// A HEAD waits.
-    pub checkpoint: Option<Checkpoint>,
+    not_before: u64,
+    /// A HEAD waits: its question goes to the session when this many bytes have been taken from the socket.
+    drain_until: Option<u64>,
 }
 
-/// How far a HEAD's question has come.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Checkpoint {
-    Asked,
-    /// It goes to the exchange when this many bytes have been taken from the socket, and staged.
-    At(u64),
-}
-
-/// How a body ended.
+/// How a body ended, as the connection's HTTP saw it. It is told when the bytes before it are on their way.
 #[derive(Debug)]
-pub(super) enum Ending {
+enum End {
     Complete(Trailers),
     Overflow,
-    Stopped,
-    Cut(Abort),
-    Failed(Failure),
-}
-
-impl Body {
-    pub(super) fn new(op: OpId, intake: Option<Intake>, max: u64) -> Self {
-        let (at_work, stopped, ending, checkpoint) = (false, false, None, None);
-        Self { op, intake, max, at_work, staged: 0, stopped, ending, not_before: 0, checkpoint }
-    }
+    Cut(Cut),
 }
 
 impl EventLoop {
-    /// Moves a body on as far as it goes without waiting. Tells whether it did anything.
+    /// Moves a body on as far as it goes without waiting. Returns whether it did anything.
     pub(super) fn pump_body(&mut self, connection: &mut Connection) -> bool {
-        let Some(body) = connection.body().filter(|body| !body.at_work) else { return false };
-        if body.stopped {
-            body.ending.get_or_insert(Ending::Stopped);
+        let now = self.now;
+        let Some(request) = connection.request.as_ref().filter(|request| !request.session.is_lent()) else {
+            return false;
+        };
+        if !request.session.is_receiving() {
+            connection.http.set_reading(now.monotonic, false);
+            return false;
         }
         self.aim_checkpoint(connection);
-        let mut progress = self.tell_checkpoint(connection);
-        if !progress && !self.waits_for_commit(connection) {
+        if self.tell_checkpoint(connection) {
+            return true;
+        }
+        if !self.waits_for_commit(connection) {
             self.take_in(connection);
-            progress = self.tell_checkpoint(connection);
+            if self.tell_checkpoint(connection) {
+                return true;
+            }
         }
-        let Some(body) = connection.body().filter(|body| !body.at_work) else { return true };
-        if let Some(ending) = body.ending.take() {
-            self.end_body(connection, ending);
-            progress = true;
-        }
-        progress
+        // Whatever ended the body, or took its sink, is to be seen to.
+        !connection.request.as_ref().is_some_and(|request| request.session.is_receiving())
     }
 
     /// Where the network is faster than the disk, the body waits for its commits: a crash must not cost more
     /// than the exchange allows.
     fn waits_for_commit(&mut self, connection: &mut Connection) -> bool {
-        let waits = connection.request.as_ref().is_some_and(|request| {
-            let open = request.body.as_ref().is_some_and(|body| body.ending.is_none());
-            open && request.exchange.headroom() == 0
-        });
+        let waits = connection.request.as_ref().is_some_and(|request| request.session.headroom() == 0);
         connection.http.set_reading(self.now.monotonic, !waits);
         waits
     }
 
     /// Takes in what is there: decodes it, and gives it to a worker.
     fn take_in(&mut self, connection: &mut Connection) {
-        if connection.body().is_some_and(|body| body.not_before > self.round) {
+        let Some(request) = &connection.request else { return };
+        if request.body.not_before > self.round {
             return;
         }
         // Without credit the end may need no byte more.
@@ -113,29 +86,31 @@ impl EventLoop {
             return;
         };
         let unread = std::mem::take(&mut connection.unread);
-        decode(connection, unread.as_slice(), &mut data, self.now);
+        let mut end = decode(connection, unread.as_slice(), &mut data, self.now);
         let mut scratch = std::mem::take(&mut self.scratch);
         let mut reads = 0;
-        while data.len() + BUFFER <= WRITE_MAX && connection.readable && reads < READS {
+        while end.is_none()
+            && data.len() + BUFFER <= WRITE_MAX
+            && connection.readable
+            && reads < READS
+            && let Some(request) = &connection.request
+        {
             reads += 1;
-            let credit = connection.http.raw_credit();
-            let Some(body) = connection.body().filter(|body| body.ending.is_none()) else { break };
-            let credit = credit.min(body.max - body.staged);
+            let credit = connection.http.raw_credit().min(request.session.welcome());
             if credit >= MOVE_FROM && connection.tls.is_none() {
                 if data.is_empty() {
-                    let headroom =
-                        connection.request.as_ref().map_or(0, |request| request.exchange.headroom());
+                    let headroom = request.session.headroom();
                     self.move_beside(connection, credit.min(headroom));
                 }
                 break;
             }
-            match connection.read(&mut scratch) {
+            end = match connection.read(&mut scratch) {
                 ReadEnd::Bytes(count) => decode(connection, &scratch[..count], &mut data, self.now),
-                ReadEnd::Nothing if connection.broken => cut(connection, Abort::PeerGone),
-                ReadEnd::Nothing => {}
-                ReadEnd::Eof => self.on_body_eof(connection),
-                ReadEnd::Broken => cut(connection, Abort::PeerGone),
-            }
+                ReadEnd::Nothing if connection.broken => Some(End::Cut(Cut::PeerGone)),
+                ReadEnd::Nothing => None,
+                ReadEnd::Eof => self.on_body_eof(connection).map(End::Cut),
+                ReadEnd::Broken => Some(End::Cut(Cut::PeerGone)),
+            };
         }
         self.scratch = scratch;
         if data.is_empty() {
@@ -145,16 +120,28 @@ impl EventLoop {
         } else {
             self.write_beside(connection, data);
         }
+        if let Some(end) = end {
+            self.end_body(connection, end);
+        }
         if reads == READS {
             self.again.push(connection.id);
         }
     }
 
-    fn on_body_eof(&mut self, connection: &mut Connection) {
-        connection.ended = true;
-        if connection.http.eof(self.now.monotonic) == Eof::HalfClosed {
-            cut(connection, Abort::HalfClosed);
+    fn end_body(&self, connection: &mut Connection, end: End) {
+        let now = self.now;
+        let Some(request) = &mut connection.request else { return };
+        match end {
+            End::Complete(trailers) => request.session.end_body(now, trailers),
+            End::Overflow => request.session.overflow(now),
+            End::Cut(why) => cut(connection, now, why),
         }
+    }
+
+    /// The peer has ended its side; and whether the body will not be complete.
+    fn on_body_eof(&mut self, connection: &mut Connection) -> Option<Cut> {
+        connection.ended = true;
+        (connection.http.eof(self.now.monotonic) == Eof::HalfClosed).then_some(Cut::HalfClosed)
     }
 
     fn address(&self, connection: &Connection) -> Address {
@@ -166,69 +153,60 @@ impl EventLoop {
         // Where this fails, the loop is woken for nothing.
         let _ = listen_for_input(self.poll.registry(), &socket, connection.id, false);
         connection.muted = true;
-        self.lend(connection, |intake| Job::Move { to, socket, intake, limit });
+        self.lend(connection, |sink| Job::Move { to, socket, sink, limit });
     }
 
     fn write_beside(&mut self, connection: &mut Connection, data: Vec<u8>) {
         let to = self.address(connection);
-        self.lend(connection, |intake| Job::Write { to, intake, data });
+        self.lend(connection, |sink| Job::Write { to, sink, data });
     }
 
     /// A small body goes into the records: until it is committed it stays in memory.
-    fn takes_at_once(&self, connection: &mut Connection, data: &[u8]) -> bool {
-        let intake = connection.body().and_then(|body| body.intake.as_ref());
-        intake.is_some_and(|intake| intake.takes_at_once(data.len()))
+    fn takes_at_once(&self, connection: &Connection, data: &[u8]) -> bool {
+        connection.request.as_ref().is_some_and(|request| !request.session.blocks(data.len()))
     }
 
     fn write_at_once(&mut self, connection: &mut Connection, data: Vec<u8>) {
-        let Some(mut intake) = connection.body().and_then(|body| body.intake.take()) else { return };
-        let end = intake.write(&data).map_or_else(MoveEnd::Failed, |()| MoveEnd::Done);
-        self.on_body_done(connection, BodyDone { intake, data: Some(data), taken: 0, end });
+        if let Some(request) = &mut connection.request {
+            request.session.write(self.now, &mut &*data);
+        }
+        self.recycle(data);
     }
 
-    fn lend(&mut self, connection: &mut Connection, job: impl FnOnce(Intake) -> Job) {
-        let Some((body, intake)) =
-            connection.body().and_then(|body| body.intake.take().map(|intake| (body, intake)))
-        else {
-            return;
-        };
-        body.at_work = true;
+    fn lend(&mut self, connection: &mut Connection, job: impl FnOnce(BodySink) -> Job) {
+        let lent = connection.request.as_mut().and_then(|request| request.session.lend());
+        let Some(sink) = lent else { return };
         connection.readable_again = false;
-        // From here on it is we who are not reading.
+        // Stop the body timer: the worker, not the client, is now the bottleneck.
         connection.http.set_reading(self.now.monotonic, false);
-        self.shared.workers.submit(job(intake));
+        self.shared.workers.submit(job(sink));
     }
 
-    /// A worker brings the intake back.
+    /// A worker brings the sink back.
     pub(super) fn on_body_done(&mut self, connection: &mut Connection, done: BodyDone) {
-        let waited_for = done.data.is_some_and(|buffer| self.recycle(buffer));
+        let BodyDone { sink, data, taken, end } = done;
+        let waited_for = data.is_some_and(|buffer| self.recycle(buffer));
         let now = self.now;
-        connection.http.moved(now.monotonic, done.taken);
-        connection.taken += done.taken;
+        connection.http.moved(now.monotonic, taken);
+        connection.taken += taken;
         self.unmute(connection);
-        if done.end == MoveEnd::WouldBlock && !connection.readable_again {
+        if end == MoveEnd::WouldBlock && !connection.readable_again {
             connection.readable = false;
         }
         let Some(request) = &mut connection.request else { return };
-        let Some(body) = &mut request.body else { return };
-        body.at_work = false;
         if waited_for {
-            body.not_before = self.round + 1;
+            request.body.not_before = self.round + 1;
             self.again.push(connection.id);
         }
-        let staged = done.intake.staged();
-        body.intake = Some(done.intake);
-        if let MoveEnd::Failed(failure) = done.end {
-            body.ending = Some(Ending::Failed(failure));
-        }
-        if staged > body.staged {
-            body.staged = staged;
-            request.exchange.handle(now, Input::Staged(body.op, staged));
-        }
-        match done.end {
-            MoveEnd::Done | MoveEnd::WouldBlock | MoveEnd::Failed(_) => {}
+        let result = if let MoveEnd::Failed(failure) = end { Err(failure) } else { Ok(()) };
+        request.session.give_back(now, sink, result);
+        let why = match end {
+            MoveEnd::Done | MoveEnd::WouldBlock | MoveEnd::Failed(_) => None,
             MoveEnd::Eof => self.on_body_eof(connection),
-            MoveEnd::Reset => cut(connection, Abort::PeerGone),
+            MoveEnd::Reset => Some(Cut::PeerGone),
+        };
+        if let Some(why) = why {
+            cut(connection, now, why);
         }
     }
 
@@ -252,107 +230,71 @@ impl EventLoop {
         self.again.len() > before
     }
 
-    /// A HEAD asks for the true offset. Tells whether there is an open Append; what lies in the receive buffer
-    /// then is staged first.
-    pub(super) fn begin_checkpoint(&mut self, connection: &mut Connection) -> bool {
-        let Some(body) = connection.body() else { return false };
-        body.checkpoint = Some(Checkpoint::Asked);
-        true
-    }
-
-    /// Sees how much must be staged before a checkpoint: not while a worker is reading, who may have taken
+    /// Sees how much must be staged before a HEAD is answered: not while a worker is reading, which may have taken
     /// some of it already.
     fn aim_checkpoint(&mut self, connection: &mut Connection) {
-        let taken = connection.taken;
-        let Some(body) = connection.body().filter(|body| matches!(body.checkpoint, Some(Checkpoint::Asked)))
-        else {
+        let Some(request) = &mut connection.request else { return };
+        if !request.session.wants_drain() {
+            request.body.drain_until = None;
             return;
-        };
-        body.checkpoint = Some(Checkpoint::At(taken));
-        if let Ok(waiting) = rustix::io::ioctl_fionread(&*connection.socket)
-            && let Some(body) = connection.body()
-        {
-            body.checkpoint = Some(Checkpoint::At(taken.saturating_add(waiting)));
-            connection.readable = true;
         }
+        if request.body.drain_until.is_some() {
+            return;
+        }
+        let waiting = rustix::io::ioctl_fionread(&*connection.socket).ok();
+        request.body.drain_until = Some(connection.taken.saturating_add(waiting.unwrap_or(0)));
+        connection.readable |= waiting.is_some();
     }
 
-    /// Passes the question on once all of that is staged. Tells whether it did.
-    fn tell_checkpoint(&mut self, connection: &mut Connection) -> bool {
+    /// Passes the question on once all of that is staged. Returns whether it did.
+    fn tell_checkpoint(&self, connection: &mut Connection) -> bool {
         let (taken, readable, pending) =
             (connection.taken, connection.readable, !connection.unread.is_empty());
-        let Some(body) = connection.body().filter(|body| !body.at_work && body.ending.is_none()) else {
+        let Some(request) = &mut connection.request else { return false };
+        if !request.session.is_receiving() || !request.session.wants_drain() {
             return false;
-        };
-        let Some(Checkpoint::At(target)) = body.checkpoint else { return false };
+        }
+        let Some(target) = request.body.drain_until else { return false };
         if pending || (readable && taken < target) {
             return false;
         }
-        body.checkpoint = None;
-        let now = self.now;
-        if let Some(request) = &mut connection.request {
-            request.exchange.handle(now, Input::Checkpoint);
-        }
+        request.body.drain_until = None;
+        request.session.drained(self.now);
         true
-    }
-
-    /// Completes the Append, then says how the body ended.
-    fn end_body(&mut self, connection: &mut Connection, ending: Ending) {
-        let now = self.now;
-        connection.http.set_reading(now.monotonic, false);
-        let Some(request) = &mut connection.request else { return };
-        let Some(body) = request.body.take() else { return };
-        let (end, follows) = match ending {
-            Ending::Complete(trailers) => (AppendEnd::BodyEnd, Some(Input::BodyEnd(trailers))),
-            Ending::Overflow => (AppendEnd::Overflow, None),
-            Ending::Stopped => (AppendEnd::Stopped, None),
-            Ending::Cut(abort) => (AppendEnd::Stopped, Some(Input::Abort(abort))),
-            Ending::Failed(failure) => {
-                self.shared.metrics.store_failed(failure);
-                (AppendEnd::Failed(failure), None)
-            }
-        };
-        let digest = body.intake.and_then(Intake::digest);
-        let completion = Completion::Appended { total: body.staged, end, digest };
-        request.exchange.handle(now, Input::Store(body.op, completion));
-        if let Some(input) = follows {
-            request.exchange.handle(now, input);
-        }
-        if body.checkpoint.is_some() {
-            request.exchange.handle(now, Input::Checkpoint);
-        }
     }
 }
 
-/// Decodes body bytes into `data`. What lies behind the body's end is kept for the next request.
-fn decode(connection: &mut Connection, input: &[u8], data: &mut Vec<u8>, now: Now) {
+/// Decodes body bytes into `data`, and says how the body ended, if it did. What follows its end is kept for the next
+/// request.
+fn decode(connection: &mut Connection, input: &[u8], data: &mut Vec<u8>, now: Now) -> Option<End> {
+    let welcome = connection.request.as_ref().map_or(0, |request| request.session.welcome());
     let mut rest = input;
-    if let Some(body) = connection.request.as_mut().and_then(|request| request.body.as_mut()) {
-        while body.ending.is_none() {
-            match connection.http.next(now.monotonic, &mut rest) {
-                Some(Event::Body(bytes)) => {
-                    let room = body.max - body.staged - data.len() as u64;
-                    let welcome = usize::try_from(room).unwrap_or(usize::MAX).min(bytes.len());
-                    data.extend_from_slice(&bytes[..welcome]);
-                    if welcome < bytes.len() {
-                        body.ending = Some(Ending::Overflow);
-                    }
+    let mut end = None;
+    while end.is_none() {
+        match connection.http.next(now.monotonic, &mut rest) {
+            Some(Event::Body(bytes)) => {
+                let room = usize::try_from(welcome - data.len() as u64).unwrap_or(usize::MAX);
+                let welcome = room.min(bytes.len());
+                data.extend_from_slice(&bytes[..welcome]);
+                if welcome < bytes.len() {
+                    end = Some(End::Overflow);
                 }
-                Some(Event::End(trailers)) => body.ending = Some(Ending::Complete(trailers)),
-                Some(Event::Refused(_)) => body.ending = Some(Ending::Cut(Abort::BadFraming)),
-                Some(Event::Head) | None => break,
             }
+            Some(Event::End(trailers)) => end = Some(End::Complete(trailers)),
+            Some(Event::Refused(_)) => end = Some(End::Cut(Cut::BadFraming)),
+            Some(Event::Head) | None => break,
         }
     }
     connection.unread.push(rest);
+    end
 }
 
 /// The body will not go on.
-pub(super) fn cut(connection: &mut Connection, abort: Abort) {
-    if abort == Abort::PeerGone {
+pub(super) fn cut(connection: &mut Connection, now: Now, why: Cut) {
+    if why == Cut::PeerGone {
         connection.give_up();
     }
-    if let Some(body) = connection.body() {
-        body.ending.get_or_insert(Ending::Cut(abort));
+    if let Some(request) = &mut connection.request {
+        request.session.cut_body(now, why);
     }
 }

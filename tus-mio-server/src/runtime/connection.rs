@@ -7,8 +7,9 @@ use std::{
     time::Duration,
 };
 
-use tus_proto::{Exchange, Instant, Now, OpId, Owner};
-use tus_redb::{Source, Syncer};
+use tus_driver::Session;
+use tus_proto::{Instant, Now, Owner};
+use tus_redb::RedbStore;
 
 use super::{
     ConnectionId,
@@ -19,7 +20,7 @@ use super::{
     hooked::Asked,
     socket::{Accepted, Socket},
 };
-use crate::{http1::Conn, tls::Session};
+use crate::{http1::Conn, tls};
 
 /// How much is read at once where a head is expected: bytes behind the head wait in memory for their turn.
 const HEAD_READ: usize = 16 << 10;
@@ -34,7 +35,7 @@ pub(super) struct Connection {
     /// The other end's address; none at a UNIX socket.
     pub peer: Option<IpAddr>,
     /// Between the socket and `http`, on a TLS connection.
-    pub tls: Option<Box<Session>>,
+    pub tls: Option<Box<tls::Session>>,
     pub http: Conn,
     /// What was read and `http` has not taken yet.
     pub unread: Unread,
@@ -69,33 +70,15 @@ pub(super) struct Connection {
 /// The request under way.
 #[derive(Debug)]
 pub(super) struct Request {
-    pub exchange: Exchange,
+    pub session: Session<RedbStore>,
     pub owner: Owner,
-    /// The open Append.
-    pub body: Option<Body>,
-    /// An Append that waits for its new extent.
-    pub opening: Option<Box<(OpId, Opening)>>,
-    /// What brings this request's bytes to the disk, from its Append on.
-    pub syncer: Option<Syncer>,
-    /// The upload that its answer may bear.
-    pub source: Option<Box<Source>>,
+    /// What the network has of its body.
+    pub body: Body,
     /// The hook that the exchange waits for.
     pub asked: Option<Asked>,
     pub begun: Instant,
     /// For the log, where it is told of each request.
     pub label: Option<Box<Label>>,
-}
-
-/// The Append that follows once its new extent is in the record.
-#[derive(Debug)]
-pub(super) struct Opening {
-    pub id: tus_proto::UploadId,
-    pub fence: tus_proto::Fence,
-    pub at: u64,
-    pub max: u64,
-    pub digest: Option<tus_proto::Algorithm>,
-    /// The exchange has thought better of it.
-    pub stopped: bool,
 }
 
 /// What a log line calls a request.
@@ -156,11 +139,6 @@ impl Connection {
         self.request.is_none() && self.http.is_closed()
     }
 
-    /// The open Append, if there is one.
-    pub(super) fn body(&mut self) -> Option<&mut Body> {
-        self.request.as_mut().and_then(|request| request.body.as_mut())
-    }
-
     /// The hook that the request waits for.
     pub(super) fn asked(&self) -> Option<&Asked> {
         self.request.as_ref().and_then(|request| request.asked.as_ref())
@@ -170,7 +148,7 @@ impl Connection {
     pub(super) fn deadline(&self) -> Option<Instant> {
         let http = self.http.deadline().map(|(at, _)| at);
         let request = self.request.as_ref();
-        let exchange = request.and_then(|request| request.exchange.deadline()).map(|(at, _)| at);
+        let exchange = request.and_then(|request| request.session.deadline()).map(|(at, _)| at);
         let hook = self.asked().map(|asked| asked.until);
         http.into_iter().chain(exchange).chain(hook).chain(self.handshake_until()).min()
     }

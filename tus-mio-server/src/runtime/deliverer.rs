@@ -7,8 +7,9 @@ use std::{
     time::Duration,
 };
 
-use tus_proto::{Failure, Instant, UploadId};
-use tus_redb::{Change, Entry, EventKind, Store};
+use tus_driver::{Answer, Changed, Ticket};
+use tus_proto::{Completion, Failure, Instant, UploadId};
+use tus_redb::{Entry, EventKind, Store};
 
 use super::{
     Shared,
@@ -65,11 +66,6 @@ impl Deliverer {
         self.post(News::Committed);
     }
 
-    /// The event of this upload is out of the outbox, or could not be removed.
-    pub(crate) fn acknowledged(&self, id: UploadId, done: bool) {
-        self.post(News::Acknowledged(id, done));
-    }
-
     /// Ends [`run`](Self::run) once no hook is running, or after the shutdown's time; the second time at once.
     pub(crate) fn stop(&self) {
         self.post(News::Stop);
@@ -84,7 +80,7 @@ impl Deliverer {
     pub(crate) fn run(self: &Arc<Self>, shared: &Shared) {
         let now = || shared.clock.now().monotonic;
         // Where the outbox can't be read, nothing was read of it: a pass would find nothing, and all is new.
-        let last = last_number(&shared.store).unwrap_or(0);
+        let last = last_number(shared.store.engine()).unwrap_or(0);
         let mut delivery = Delivery::new(now(), last, self.threads, self.pauses);
         let mut end: Option<Instant> = None;
         loop {
@@ -135,7 +131,7 @@ impl Deliverer {
     fn act(self: &Arc<Self>, shared: &Shared, delivery: &mut Delivery, action: Action) {
         match action {
             Action::Read { after, limit } => {
-                let read = shared.store.outbox(after, limit);
+                let read = shared.store.engine().outbox(after, limit);
                 delivery.on_read(shared.clock.now().monotonic, after, read);
             }
             Action::Tell(entry) => {
@@ -144,7 +140,20 @@ impl Deliverer {
                     delivery.on_told(shared.clock.now().monotonic, &id, told);
                 }
             }
-            Action::Acknowledge(id, number) => shared.committer.acknowledge(id, number),
+            Action::Acknowledge(id, number) => self.acknowledge(shared, id, number),
+        }
+    }
+
+    /// Removes an event that a hook has taken note of.
+    fn acknowledge(self: &Arc<Self>, shared: &Shared, id: UploadId, number: u64) {
+        let (this, of) = (self.clone(), id.clone());
+        let removed = move |changed: Changed| {
+            this.post(News::Acknowledged(of, !matches!(changed.completion, Completion::Failed(_))));
+        };
+        let change = tus_driver::Change::Acknowledge { id, number };
+        let later = || Ticket::new(removed.clone());
+        if let Answer::Now(changed) = tus_driver::Store::change(&shared.store, change, later) {
+            removed(changed);
         }
     }
 
@@ -152,15 +161,15 @@ impl Deliverer {
     fn tell(self: &Arc<Self>, shared: &Shared, entry: Entry) -> Option<Told> {
         let id = entry.record.id.clone();
         // Whoever consumes an upload wants one file: it comes, unless there is no space for it.
-        if entry.kind == EventKind::Completed && !shared.store.is_full() {
-            match shared.store.awaits_materialize(&id) {
+        if entry.kind == EventKind::Completed && !shared.store.engine().is_full() {
+            match shared.store.engine().awaits_materialize(&id) {
                 Ok(true) => return Some(Told::NotYet),
                 Ok(false) => {}
                 Err(_) => return Some(Told::Failed),
             }
         }
         // The store says what is wrong; it may be otherwise later.
-        let Ok(event) = event(&shared.store, entry) else { return Some(Told::Failed) };
+        let Ok(event) = event(shared.store.engine(), entry) else { return Some(Told::Failed) };
         let hook = event.hook();
         shared.metrics.hook_called(hook);
         let this = self.clone();
@@ -174,7 +183,7 @@ impl Deliverer {
 }
 
 /// What a hook is told of an entry.
-pub(crate) fn event(store: &Store, Entry { kind, record, .. }: Entry) -> Result<Event, Failure> {
+fn event(store: &Store, Entry { kind, record, .. }: Entry) -> Result<Event, Failure> {
     match kind {
         EventKind::Terminated => Ok(Event::Terminated(record)),
         EventKind::Completed => store.paths(&record.id).map(|files| Event::Completed(record, files)),
@@ -182,7 +191,7 @@ pub(crate) fn event(store: &Store, Entry { kind, record, .. }: Entry) -> Result<
 }
 
 /// The highest number in an outbox; 0 where it is empty.
-pub(crate) fn last_number(store: &Store) -> Result<u64, Failure> {
+fn last_number(store: &Store) -> Result<u64, Failure> {
     // Behind the highest there is none: it is found by halving, not by reading what may be a million entries.
     let (mut low, mut high) = (0, u64::MAX);
     while low < high {
@@ -193,14 +202,4 @@ pub(crate) fn last_number(store: &Store) -> Result<u64, Failure> {
         }
     }
     Ok(low)
-}
-
-/// Whether a change, if it is made, may leave an event in the outbox.
-pub(crate) fn makes_event(change: &Change) -> bool {
-    match change {
-        Change::Create(record) => record.is_complete(),
-        Change::Commit { finish, .. } => *finish,
-        Change::Fresh { .. } | Change::Acknowledge { .. } => false,
-        _ => true,
-    }
 }

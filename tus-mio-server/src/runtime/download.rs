@@ -3,7 +3,7 @@
 
 use std::io::ErrorKind;
 
-use tus_proto::{Body, Completion, Response, UploadId};
+use tus_proto::{Body, Response};
 use tus_redb::Source;
 
 use super::{
@@ -29,25 +29,12 @@ pub(super) struct Download {
 }
 
 impl EventLoop {
-    /// Holds an upload for the answer that may bear it.
-    pub(super) fn open_source(&self, connection: &mut Connection, id: &UploadId) -> Completion {
-        let source = match self.shared.store.open_source(id) {
-            Ok(source) => source,
-            Err(refused) => return refused.into(),
-        };
-        let record = source.record().clone();
-        if let Some(request) = &mut connection.request {
-            request.source = Some(Box::new(source));
-        }
-        Completion::Opened(record)
-    }
-
     /// The answer was given: what it bears follows it.
     pub(super) fn begin_download(&self, connection: &mut Connection, response: &Response) {
         let Body::Upload { from, .. } = response.content() else { return };
-        let source = connection.request.as_mut().and_then(|request| request.source.take());
+        let source = connection.request.as_mut().and_then(|request| request.session.take_source());
         limit_unsent(connection);
-        connection.download = Some(Box::new(Download { source, at: *from }));
+        connection.download = Some(Box::new(Download { source: source.map(Box::new), at: *from }));
     }
 
     /// Gives a worker the next quantum. Tells whether it did anything.

@@ -8,7 +8,8 @@ use std::{
 };
 
 use mio::{Events, Interest, Poll, Token, event::Event};
-use tus_proto::{Abort, Code, Input, Instant, LockEvent, Now, Owner};
+use tus_driver::Arrival;
+use tus_proto::{Cancel, Code, Cut, Instant, LockEvent, Now, Owner};
 
 use super::{
     ConnectionId, Shared,
@@ -209,8 +210,8 @@ impl EventLoop {
             Message::AcceptAgain => self.accept_all(),
             Message::MakeRoom(search) => self.make_room(search),
             Message::Lock(owner, event) => self.lock_events.push_back((owner, event)),
-            Message::Stored(owner, op, completion) => {
-                self.with_owner(owner, |this, connection| this.complete(connection, op, completion));
+            Message::Arrived(owner, arrival) => {
+                self.with_owner(owner, |this, connection| this.arrive(connection, arrival));
             }
             Message::Hooked(owner, op, reply) => {
                 self.with_owner(owner, |this, connection| this.on_hook_reply(connection, op, reply));
@@ -229,7 +230,17 @@ impl EventLoop {
 
     fn deliver_lock_events(&mut self) {
         while let Some((owner, event)) = self.lock_events.pop_front() {
-            self.with_owner(owner, |this, connection| this.on_lock_event(connection, event));
+            self.with_owner(owner, |this, connection| this.arrive(connection, Arrival::Lock(event)));
+        }
+    }
+
+    /// What the lock table tells an exchange: one of this loop's needs no mailbox.
+    pub(super) fn tell_owner(&mut self, owner: Owner, event: LockEvent) {
+        let index = locks::loop_of(owner);
+        if index == self.index {
+            self.lock_events.push_back((owner, event));
+        } else if let Some(mailbox) = self.shared.mailboxes.get(index) {
+            mailbox.post(Message::Lock(owner, event));
         }
     }
 
@@ -246,7 +257,7 @@ impl EventLoop {
         if self.locks_due.is_some_and(|due| due <= now.monotonic) {
             let shared = self.shared.clone();
             self.locks_due =
-                shared.locks.timeout(now.monotonic, self.index, &shared.mailboxes, &mut self.lock_events);
+                shared.locks.timeout(now.monotonic, |owner, event| self.tell_owner(owner, event));
         }
         if self.accept_at.is_some_and(|at| at <= now.monotonic) {
             self.accept_at = None;
@@ -294,7 +305,7 @@ impl EventLoop {
                 self.shared.metrics.request(None);
                 self.refuse(connection, Code::HeadTimeout);
             }
-            Some(Reason::Body) => cut(connection, Abort::TooSlow),
+            Some(Reason::Body) => cut(connection, now, Cut::TooSlow),
             Some(reason @ (Reason::Idle | Reason::Response | Reason::Linger)) => {
                 tracing::trace!(?reason, "a connection's time is over");
             }
@@ -302,10 +313,10 @@ impl EventLoop {
         }
         self.expire_hook(connection);
         if let Some(request) = &mut connection.request
-            && let Some((_, reason)) = request.exchange.deadline().filter(|(at, _)| *at <= now.monotonic)
+            && let Some((_, reason)) = request.session.deadline().filter(|(at, _)| *at <= now.monotonic)
         {
             self.shared.metrics.expired(Expired::Exchange(reason));
-            request.exchange.handle(now, Input::Timeout);
+            request.session.timeout(now);
         }
     }
 
@@ -332,7 +343,7 @@ impl EventLoop {
     fn cut_short(&mut self, connection: &mut Connection) {
         let now = self.now;
         match &mut connection.request {
-            Some(request) => request.exchange.handle(now, Input::Abort(Abort::Shutdown)),
+            Some(request) => request.session.cancel(now, Cancel::Shutdown),
             None => connection.http.shutdown(now.monotonic),
         }
         self.leave_hook(connection);

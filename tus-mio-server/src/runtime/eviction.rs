@@ -1,6 +1,6 @@
 //! Making room where there are too many connections: the cheapest go first, on whichever loop they are.
 
-use tus_proto::Abort;
+use tus_proto::{Cut, Now};
 
 use super::{accept::WELCOME, body::cut, connection::Connection, event_loop::EventLoop, mailbox::Message};
 use crate::http1::Reason;
@@ -57,7 +57,7 @@ impl EventLoop {
         search.wanted -= found.len();
         for (_, id) in found {
             self.shared.metrics.evicted(kind);
-            self.with_connection(id, |_, connection| evict(connection));
+            self.with_connection(id, |this, connection| evict(connection, this.now));
         }
         search.stops += 1;
         self.pass_on(search);
@@ -82,9 +82,9 @@ impl EventLoop {
 }
 
 /// A body ends as one that is too slow does: what arrived is committed, and answered.
-fn evict(connection: &mut Connection) {
-    if connection.body().is_some() {
-        cut(connection, Abort::TooSlow);
+fn evict(connection: &mut Connection, now: Now) {
+    if connection.request.as_ref().is_some_and(|request| request.session.has_open_body()) {
+        cut(connection, now, Cut::TooSlow);
     } else {
         connection.give_up();
     }

@@ -2,7 +2,8 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use tus_proto::{HookCall, HookReply, Input, Instant, OpId};
+use tus_driver::Arrival;
+use tus_proto::{HookCall, HookReply, Instant, OpId};
 
 use super::{
     Clock, Mailbox, Message, connection::Connection, deliverer::Deliverer, delivery::Pauses,
@@ -89,7 +90,7 @@ impl EventLoop {
         } else {
             tracing::error!(hook = hook.name(), "a hook can't be called: too many requests wait for hooks");
             self.shared.metrics.hook_failed(hook);
-            request.exchange.handle(self.now, Input::Hook(op, HookReply::Failed));
+            request.session.handle(self.now, Arrival::Hook(op, HookReply::Failed));
         }
     }
 
@@ -101,7 +102,7 @@ impl EventLoop {
         {
             self.shared.metrics.hook_failed(asked.hook);
         }
-        request.exchange.handle(self.now, Input::Hook(op, reply));
+        request.session.handle(self.now, Arrival::Hook(op, reply));
     }
 
     /// Stops waiting for a hook whose time is over.
@@ -119,7 +120,7 @@ impl EventLoop {
         if let Some(asked) = request.asked.take() {
             tracing::error!(hook = asked.hook.name(), "a hook took too long");
             self.shared.metrics.hook_timed_out(asked.hook);
-            request.exchange.handle(now, Input::Hook(asked.op, HookReply::Failed));
+            request.session.handle(now, Arrival::Hook(asked.op, HookReply::Failed));
         }
     }
 }

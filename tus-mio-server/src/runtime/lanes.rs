@@ -3,7 +3,9 @@
 //! them at once. So there is a lane for each: bodies have a worker for each core, and one of them nobody else ever has, unless
 //! there is but one.
 
-use std::{collections::VecDeque, time::Instant};
+use std::collections::VecDeque;
+
+use tus_driver::Class;
 
 use super::workers::Job;
 
@@ -14,10 +16,9 @@ pub(super) struct Lanes {
     disk: Line,
     /// Which had its turn last.
     last: Lane,
-    /// Of each kind of housekeeping one job is enough.
-    pub(super) flushing: bool,
-    pub(super) reclaiming: bool,
-    pub(super) materializing: Materializing,
+    /// Long housekeeping, one at a time, when there is nothing else to do; and whether it is under way.
+    idle: VecDeque<Job>,
+    idling: bool,
     pub(super) closed: bool,
 }
 
@@ -34,17 +35,6 @@ struct Line {
     most: usize,
 }
 
-/// Whether uploads are to be put into one file each. One worker does it at a time, when there is nothing else to do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Materializing {
-    #[default]
-    Off,
-    Wanted,
-    UnderWay,
-    /// It failed.
-    NotBefore(Instant),
-}
-
 impl Lanes {
     /// For so many workers on so many cores.
     pub(super) fn new(workers: usize, cores: usize) -> Self {
@@ -53,15 +43,17 @@ impl Lanes {
             bodies: line(workers.min(cores)),
             disk: line(workers.saturating_sub(1)),
             last: Lane::Disk,
-            flushing: false,
-            reclaiming: false,
-            materializing: Materializing::Off,
+            idle: VecDeque::new(),
+            idling: false,
             closed: false,
         }
     }
 
     pub(super) fn push(&mut self, job: Job) {
-        self.line(job.lane()).jobs.push_back(job);
+        match job {
+            Job::Run(Class::Idle, _) => self.idle.push_back(job),
+            _ => self.line(job.lane()).jobs.push_back(job),
+        }
     }
 
     /// The next job that may be done, each lane in its turn. It counts until [`Self::done`] is told of it.
@@ -75,13 +67,18 @@ impl Lanes {
                 return self.line(lane).jobs.pop_front();
             }
         }
-        let is_wanted = self.materializing == Materializing::Wanted && !self.closed;
-        if is_wanted && self.disk.running < self.disk.most {
-            self.materializing = Materializing::UnderWay;
-            self.disk.running += 1;
-            return Some(Job::Materialize);
+        if self.idling || self.closed || self.disk.running == self.disk.most {
+            return None;
         }
-        None
+        let job = self.idle.pop_front()?;
+        self.idling = true;
+        self.disk.running += 1;
+        Some(job)
+    }
+
+    /// The idle job that was taken is done.
+    pub(super) fn idled(&mut self) {
+        self.idling = false;
     }
 
     /// A job of this lane was done. Whoever did it takes the next: nobody has to be woken for what it has kept waiting.
@@ -111,43 +108,33 @@ impl Line {
 impl Job {
     pub(super) fn lane(&self) -> Lane {
         match self {
-            Self::Move { .. } | Self::Write { .. } | Self::Digest { .. } => Lane::Bodies,
-            Self::Send { .. }
-            | Self::Read { .. }
-            | Self::Sync { .. }
-            | Self::Discard { .. }
-            | Self::FlushData
-            | Self::Reclaim
-            | Self::Materialize => Lane::Disk,
+            Self::Move { .. } | Self::Write { .. } | Self::Run(Class::Compute, _) => Lane::Bodies,
+            Self::Send { .. } | Self::Read { .. } | Self::Run(..) => Lane::Disk,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use tus_proto::UploadId;
-    use tus_redb::sim::SimDisk;
-
     use super::*;
-    use crate::runtime::{ConnectionId, Shared, intake::Intake, workers::Address};
+    use crate::runtime::workers::Step;
 
-    /// Bytes for an upload.
-    fn body(shared: &Shared) -> Job {
-        let to = Address { loop_index: 0, connection: ConnectionId { slot: 0, generation: 1 } };
-        let id = UploadId::new("first").unwrap();
-        let sink = shared.store.append(&id, shared.store.first_fence(), 0).unwrap();
-        Job::Write { to, intake: Intake::new(sink, None), data: Vec::new() }
+    fn job(class: Class) -> Job {
+        Job::Run(class, Step(Box::new(|| {})))
+    }
+
+    fn class(job: Job) -> Class {
+        match job {
+            Job::Run(class, _) => class,
+            other => panic!("{other:?}"),
+        }
     }
 
     /// Lanes with so many jobs of each, and which of them are taken, until there is none to take.
     fn taken(workers: usize, cores: usize, bodies: usize, disk: usize) -> Vec<Lane> {
-        let shared = Shared::on(&SimDisk::new());
-        shared.create("first");
         let mut lanes = Lanes::new(workers, cores);
-        (0..disk).for_each(|_| lanes.push(Job::Reclaim));
-        (0..bodies).for_each(|_| lanes.push(body(&shared)));
+        (0..disk).for_each(|_| lanes.push(job(Class::Blocking)));
+        (0..bodies).for_each(|_| lanes.push(job(Class::Compute)));
         std::iter::from_fn(|| lanes.take()).map(|job| job.lane()).collect()
     }
 
@@ -162,25 +149,40 @@ mod tests {
     }
 
     #[test]
-    fn files_are_put_together_in_the_lane_of_the_disk() {
+    fn idle_work_is_done_where_there_is_nothing_else_to_do_and_by_one_worker() {
+        let mut lanes = Lanes::new(3, 2);
+        lanes.push(job(Class::Idle));
+        lanes.push(job(Class::Idle));
+        lanes.push(job(Class::Background));
+        assert_eq!(lanes.take().map(class), Some(Class::Background));
+        assert_eq!(lanes.take().map(class), Some(Class::Idle), "the other worker of the disk");
+        lanes.done(Lane::Disk);
+        assert!(lanes.take().is_none(), "one at a time");
+        lanes.done(Lane::Disk);
+        lanes.idled();
+        assert_eq!(lanes.take().map(class), Some(Class::Idle));
+    }
+
+    #[test]
+    fn idle_work_leaves_the_last_worker_to_bodies() {
         let mut lanes = Lanes::new(2, 2);
-        lanes.materializing = Materializing::Wanted;
-        lanes.push(Job::Reclaim);
-        assert!(matches!(lanes.take(), Some(Job::Reclaim)));
+        lanes.push(job(Class::Idle));
+        lanes.push(job(Class::Blocking));
+        assert_eq!(lanes.take().map(class), Some(Class::Blocking));
         assert!(lanes.take().is_none(), "the other worker is for bodies");
         lanes.done(Lane::Disk);
-        assert!(matches!(lanes.take(), Some(Job::Materialize)));
+        assert_eq!(lanes.take().map(class), Some(Class::Idle));
     }
 
     #[test]
     fn a_job_that_is_done_makes_room_for_the_next_of_its_lane() {
         let mut lanes = Lanes::new(2, 2);
-        lanes.push(Job::Reclaim);
-        lanes.push(Job::FlushData);
-        assert!(matches!(lanes.take(), Some(Job::Reclaim)));
+        lanes.push(job(Class::Background));
+        lanes.push(job(Class::Blocking));
+        assert_eq!(lanes.take().map(class), Some(Class::Background));
         assert!(lanes.take().is_none() && !lanes.are_wanting());
         lanes.done(Lane::Disk);
         assert!(lanes.are_wanting());
-        assert!(matches!(lanes.take(), Some(Job::FlushData)));
+        assert_eq!(lanes.take().map(class), Some(Class::Blocking));
     }
 }

@@ -3,7 +3,9 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use mio::Waker;
-use tus_proto::{Completion, HookReply, LockEvent, OpId, Owner};
+use tus_driver::Arrival;
+use tus_proto::{HookReply, LockEvent, OpId, Owner};
+use tus_redb::RedbStore;
 
 use super::{
     ConnectionId,
@@ -24,8 +26,8 @@ pub(crate) enum Message {
     MakeRoom(Search),
     /// What the lock service tells one of the loop's exchanges.
     Lock(Owner, LockEvent),
-    /// A store command of one of the loop's exchanges completed.
-    Stored(Owner, OpId, Completion),
+    /// Something has arrived for one of the loop's sessions.
+    Arrived(Owner, Arrival<RedbStore>),
     /// A hook that one of the loop's exchanges has asked has decided.
     Hooked(Owner, OpId, HookReply),
     /// A worker brings back what it was lent.

@@ -10,7 +10,6 @@ mod admission;
 mod body;
 mod buffers;
 mod clock;
-mod committer;
 mod connection;
 mod deliverer;
 mod delivery;
@@ -18,14 +17,16 @@ mod download;
 mod entropy;
 mod event_loop;
 mod eviction;
+mod executor;
 mod hook_pool;
 mod hooked;
-mod intake;
+mod inlet;
 mod lanes;
 mod locks;
 mod mailbox;
 mod marks;
 mod metrics;
+mod observer;
 mod request;
 mod routes;
 mod sending;
@@ -41,24 +42,24 @@ use std::{
     time::Duration,
 };
 
+use tus_driver::Locks;
 use tus_proto::Config;
-use tus_redb::Store;
+use tus_redb::RedbStore;
 
 use crate::{http1, page::Page, tls::Acceptor};
 
 pub(crate) use admission::{Admission, Limits};
 pub(crate) use buffers::of_each as buffers_of_each;
 pub(crate) use clock::Clock;
-pub(crate) use committer::Committer;
-pub(crate) use deliverer::{Deliverer, event, last_number};
-pub(crate) use delivery::{Pauses, may_follow};
+pub(crate) use deliverer::Deliverer;
+pub(crate) use delivery::Pauses;
 pub(crate) use event_loop::{ACCEPTING, EventLoop, WAKER};
+pub(crate) use executor::Threads;
 pub(crate) use hooked::Hooked;
-pub(crate) use intake::Intake;
-pub(crate) use locks::Locks;
-pub(crate) use mailbox::{Mailbox, Message, lock};
-pub(crate) use marks::Marks;
+pub(crate) use locks::Loops;
+pub(crate) use mailbox::{Mailbox, Message};
 pub(crate) use metrics::Metrics;
+pub(crate) use observer::StoreObserver;
 pub(crate) use socket::{Accepted, Socket};
 pub(crate) use workers::Workers;
 
@@ -79,21 +80,20 @@ pub(crate) struct Shared {
     pub page: Option<Page>,
     /// Where the metrics are; none where they are not to be seen.
     pub metrics_path: Option<String>,
-    pub metrics: Metrics,
-    pub store: Arc<Store>,
+    pub metrics: Arc<Metrics>,
+    pub store: RedbStore,
     pub locks: Locks,
     pub mailboxes: Arc<[Mailbox]>,
     /// None where nobody has hooks.
     pub hooks: Option<Hooked>,
-    pub workers: Workers,
-    pub committer: Committer,
+    pub workers: Arc<Workers>,
+    pub threads: Arc<Threads>,
     /// How many buffers each loop may have.
     pub buffers: usize,
     pub admission: Admission,
     /// What TCP connections speak; none for plain HTTP.
     pub tls: Option<Acceptor>,
     pub shutdown_timeout: Duration,
-    pub cleanup_interval: Duration,
     /// How many times a shutdown was asked for: 1 drains, 2 ends at once.
     pub shutdowns: AtomicU8,
 }
@@ -102,51 +102,5 @@ impl Shared {
     /// Who tells hooks of events; none where no such hook is subscribed.
     pub(crate) fn deliverer(&self) -> Option<&Arc<Deliverer>> {
         self.hooks.as_ref().and_then(|hooks| hooks.deliverer.as_ref())
-    }
-}
-
-#[cfg(test)]
-impl Shared {
-    /// Those of a server without threads, whose store is on this disk.
-    #[allow(clippy::unwrap_used)]
-    fn on(disk: &tus_redb::sim::SimDisk) -> Self {
-        let store = Store::open_on(Arc::new(disk.clone()), &tus_redb::Options::default()).unwrap();
-        Self {
-            clock: Clock::start(),
-            protocol: Arc::default(),
-            http: Arc::default(),
-            page: None,
-            metrics_path: None,
-            metrics: Metrics::new(),
-            locks: Locks::new(store.first_fence(), None, &Arc::default()),
-            store: Arc::new(store),
-            mailboxes: Arc::default(),
-            hooks: None,
-            workers: Workers::new(4, 2),
-            committer: Committer::new(),
-            buffers: 1,
-            admission: Admission::new(Limits { all: 1, each: 0, uncounted: Vec::new(), prefixes: (32, 64) }),
-            tls: None,
-            shutdown_timeout: Duration::ZERO,
-            cleanup_interval: Duration::from_secs(60),
-            shutdowns: AtomicU8::new(0),
-        }
-    }
-
-    /// Creates an upload as the committer would.
-    #[allow(clippy::unwrap_used)]
-    fn create(&self, id: &str) -> tus_proto::Completion {
-        let record = tus_proto::Record {
-            id: tus_proto::UploadId::new(id).unwrap(),
-            created: tus_proto::WallTime::default(),
-            expires: None,
-            concat: None,
-            offset: 0,
-            length: None,
-            metadata: String::new(),
-        };
-        let mut completions = self.store.commit(&[tus_redb::Change::Create(record)]);
-        self.committer.learn(&completions);
-        completions.remove(0)
     }
 }

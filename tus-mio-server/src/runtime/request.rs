@@ -1,28 +1,24 @@
-//! A request between its head and its answer: the exchange's outputs carried out, completions brought to it.
+//! A request between its head and its answer: its session's effects carried out, what arrives passed on to it.
 
-use tus_proto::{
-    Abort, AppendEnd, Code, Command, Completion, Exchange, Framing, Hasher, Head, Input, LockCall, LockEvent,
-    LockReply, OpId, Output, Owner, Response,
-};
-use tus_redb::Change;
+use tus_driver::{Arrival, Effect, Session};
+use tus_proto::{Cancel, Code, Framing, Head, LockCall, LockEvent, LockReply, OpId, Owner, Response};
+use tus_redb::RedbStore;
 
 use super::{
     body::Body,
-    committer,
-    connection::{Connection, Label, Opening, Request},
+    connection::{Connection, Label, Request},
     event_loop::EventLoop,
-    intake::Intake,
+    inlet::LoopInlet,
     locks,
-    workers::Job,
 };
 
 impl EventLoop {
-    /// A head is complete: the server answers by itself, or an exchange begins.
+    /// A head is complete: the server answers by itself, or a session begins.
     pub(super) fn begin_request(&mut self, connection: &mut Connection) {
         let now = self.now;
         connection.served = true;
         let begun = connection.http.with_head(connection.tls.is_some(), |head| self.take_up(head));
-        let (mut exchange, label, framing) = match begun {
+        let (mut session, label, framing) = match begun {
             Some(Ok(begun)) => begun,
             Some(Err(response)) => return connection.http.respond(now.monotonic, &response),
             None => return,
@@ -31,30 +27,23 @@ impl EventLoop {
             // The end of an empty body needs no byte to be read.
             connection.http.next(now.monotonic, &mut &[][..]);
         }
-        // Nobody reads the body until the exchange wants it.
+        // Nobody reads the body until the session wants it.
         connection.http.set_reading(now.monotonic, false);
         self.serial = self.serial.wrapping_add(1);
         let owner = locks::owner(self.index, connection.id.slot, self.serial);
-        let (body, opening, syncer, source) = (None, None, None, None);
         if self.is_cut() {
-            exchange.handle(now, Input::Abort(Abort::Shutdown));
+            session.cancel(now, Cancel::Shutdown);
         }
-        connection.request = Some(Box::new(Request {
-            exchange,
-            owner,
-            body,
-            opening,
-            syncer,
-            source,
-            asked: None,
-            begun: now.monotonic,
-            label,
-        }));
+        let (body, asked, begun) = (Body::default(), None, now.monotonic);
+        connection.request = Some(Box::new(Request { session, owner, body, asked, begun, label }));
         self.shared.metrics.busy.inc();
     }
 
-    /// The exchange for a request, or the answer where the server gives it by itself.
-    fn take_up(&mut self, head: &Head<'_>) -> Result<(Exchange, Option<Box<Label>>, Framing), Response> {
+    /// The session for a request, or the answer where the server gives it by itself.
+    fn take_up(
+        &mut self,
+        head: &Head<'_>,
+    ) -> Result<(Session<RedbStore>, Option<Box<Label>>, Framing), Response> {
         if let Some(response) = self.own_answer(head) {
             return Err(response);
         }
@@ -65,8 +54,8 @@ impl EventLoop {
         })?;
         let debug = tracing::enabled!(tracing::Level::DEBUG);
         let label = debug.then(|| Box::new(Label::of(head.method, head.target)));
-        let exchange = Exchange::new(self.shared.protocol.clone(), head, entropy, self.now);
-        Ok((exchange, label, head.framing))
+        let session = Session::new(self.shared.protocol.clone(), head, entropy, self.now);
+        Ok((session, label, head.framing))
     }
 
     /// Answers a request that no exchange is there for.
@@ -80,25 +69,24 @@ impl EventLoop {
         refusal
     }
 
-    /// Carries out what the exchange wants. Tells whether there was anything.
-    pub(super) fn run_exchange(&mut self, connection: &mut Connection) -> bool {
+    /// Carries out what the session wants. Returns whether there was anything.
+    pub(super) fn run_session(&mut self, connection: &mut Connection) -> bool {
         let mut progress = false;
-        while let Some(request) = &mut connection.request
-            && let Some(output) = request.exchange.poll()
-        {
+        while let Some(effect) = self.next_effect(connection) {
             progress = true;
             let now = self.now;
-            match output {
-                Output::Lock(op, call) => {
-                    let owner = request.owner;
-                    self.lock(owner, op, call);
+            match effect {
+                Effect::Lock(op, call) => {
+                    if let Some(request) = &connection.request {
+                        self.lock(request.owner, op, call);
+                    }
                 }
-                Output::Store(op, command) => self.store(connection, op, command),
-                Output::Hook(op, call) => self.ask_hook(connection, op, call),
-                Output::Continue => connection.http.send_continue(now.monotonic),
-                Output::Respond(response) => self.respond(connection, &response),
-                Output::Notify(event) => self.shared.metrics.event(event),
-                Output::Done => {
+                Effect::Hook(op, call) => self.ask_hook(connection, op, call),
+                Effect::Continue => connection.http.send_continue(now.monotonic),
+                Effect::Respond(response) => self.respond(connection, &response),
+                Effect::Notify(event) => self.shared.metrics.event(event),
+                Effect::Failed(failure) => self.shared.metrics.store_failed(failure),
+                Effect::Done => {
                     connection.request = None;
                     if connection.download.is_none() {
                         self.shared.metrics.busy.dec();
@@ -112,14 +100,22 @@ impl EventLoop {
         progress
     }
 
+    fn next_effect(&self, connection: &mut Connection) -> Option<Effect> {
+        let Request { session, owner, .. } = &mut **connection.request.as_mut()?;
+        session.poll(self.now, &self.shared.store, &|| LoopInlet {
+            mailboxes: self.shared.mailboxes.clone(),
+            owner: *owner,
+        })
+    }
+
     fn lock(&mut self, owner: Owner, op: OpId, call: LockCall) {
         let shared = self.shared.clone();
         // How long a service takes to grant a free lock is no matter of who holds it.
         let acquires = matches!(call, LockCall::Acquire { .. }) && shared.locks.grants_at_once();
         let before = self.lock_events.len();
-        let call = (owner, op, call);
-        self.locks_due =
-            shared.locks.call(self.now.monotonic, call, &shared.mailboxes, &mut self.lock_events);
+        self.locks_due = shared.locks.call(self.now.monotonic, owner, op, call, |owner, event| {
+            self.tell_owner(owner, event);
+        });
         let answers = |(to, event): &(Owner, LockEvent)| {
             *to == owner && matches!(event, LockEvent::Reply(of, _) if *of == op)
         };
@@ -146,151 +142,14 @@ impl EventLoop {
         }
     }
 
-    fn store(&mut self, connection: &mut Connection, op: OpId, command: Command) {
-        match command {
-            Command::Load { id } => {
-                let completion = self.shared.store.look_up(&id);
-                self.complete(connection, op, completion);
-            }
-            Command::Open { id } => {
-                let completion = self.open_source(connection, &id);
-                self.complete(connection, op, completion);
-            }
-            Command::Concat { record, parts, max, delete_parts } => {
-                self.change(connection, op, Change::Concat { record, parts, max, delete_parts });
-            }
-            Command::Create { record } => self.change(connection, op, Change::Create(record)),
-            Command::Append { id, fence, at, max, fresh, digest } => {
-                let opening = Opening { id, fence, at, max, digest, stopped: false };
-                if fresh && max > 0 {
-                    let (id, fence, at) = (opening.id.clone(), fence, at);
-                    if let Some(request) = &mut connection.request {
-                        request.opening = Some(Box::new((op, opening)));
-                    }
-                    self.change(connection, op, Change::Fresh { id, fence, at });
-                } else {
-                    self.open(connection, op, opening);
-                }
-            }
-            Command::Stop => {
-                if let Some(body) = connection.body() {
-                    body.stopped = true;
-                } else if let Some(request) = &mut connection.request
-                    && let Some(waiting) = &mut request.opening
-                {
-                    waiting.1.stopped = true;
-                }
-            }
-            Command::Commit { .. } => self.commit(connection, op, command),
-            Command::Digest { from, to, algorithm, .. } => {
-                if let Some(request) = &connection.request
-                    && let Some(syncer) = request.syncer.clone()
-                {
-                    let (loop_index, owner, range) = (self.index, request.owner, (from, to));
-                    let hasher = Box::new(Hasher::new(algorithm));
-                    let job = Job::Digest { loop_index, owner, op, syncer, range, hasher };
-                    self.shared.workers.submit(job);
-                }
-            }
-            Command::Discard { id, fence } => {
-                if let Some(request) = &connection.request {
-                    let (loop_index, owner) = (self.index, request.owner);
-                    self.shared.workers.submit(Job::Discard { loop_index, owner, op, id, fence });
-                }
-            }
-            Command::Delete { id, fence } => self.change(connection, op, Change::Delete { id, fence }),
-        }
-    }
-
-    /// Opens the Append: from here on the body is read.
-    fn open(&mut self, connection: &mut Connection, op: OpId, opening: Opening) {
-        let Opening { id, fence, at, max, digest, stopped } = opening;
-        // Where no byte is welcome, none is staged.
-        let sink = if max == 0 { Ok(None) } else { self.shared.store.append(&id, fence, at).map(Some) };
-        let refusal: Completion = match sink {
-            Ok(sink) => {
-                if let Some(request) = &mut connection.request {
-                    let intake = sink.map(|sink| Intake::new(sink, digest));
-                    request.syncer = intake.as_ref().map(Intake::syncer);
-                    let mut body = Body::new(op, intake, max);
-                    body.stopped = stopped;
-                    request.body = Some(body);
-                    connection.http.set_reading(self.now.monotonic, true);
-                }
-                return;
-            }
-            Err(refused) => refused.into(),
-        };
-        self.complete(connection, op, refusal);
-    }
-
-    fn commit(&mut self, connection: &mut Connection, op: OpId, commit: Command) {
-        let Some(request) = &connection.request else { return };
-        let Command::Commit { id, fence, from, to, length, expires, finish } = commit else { return };
-        // An upload that its length alone completes may have garbage behind its end, too.
-        let ending = || self.shared.store.append(&id, fence, from).ok().map(|sink| sink.syncer());
-        let syncer = request.syncer.clone().or_else(|| if finish { ending() } else { None });
-        let change = Change::Commit { id, fence, from, to, length, expires, finish, syncer: syncer.clone() };
-        let entry = committer::Entry { loop_index: self.index, owner: request.owner, op, change };
-        let at_work = request.body.as_ref().is_some_and(|body| body.at_work);
-        match syncer {
-            // What is in memory goes to the disk with the record.
-            Some(syncer) if !at_work && !syncer.needs_disk() && syncer.sync(None).is_ok() => {
-                self.shared.committer.submit(entry);
-            }
-            Some(syncer) => {
-                let (finish_at, entry) = (finish.then_some(to), Box::new(entry));
-                self.shared.workers.submit(Job::Sync { syncer, finish_at, entry });
-            }
-            None => self.shared.committer.submit(entry),
-        }
-    }
-
-    fn change(&mut self, connection: &Connection, op: OpId, change: Change) {
-        if let Some(request) = &connection.request {
-            let entry = committer::Entry { loop_index: self.index, owner: request.owner, op, change };
-            self.shared.committer.submit(entry);
-        }
-    }
-
-    /// A store command completed.
-    pub(super) fn complete(&mut self, connection: &mut Connection, op: OpId, completion: Completion) {
-        let now = self.now;
-        if let Completion::Failed(failure) | Completion::Appended { end: AppendEnd::Failed(failure), .. } =
-            completion
-        {
-            self.shared.metrics.store_failed(failure);
-        }
-        let Some(request) = &mut connection.request else { return };
-        if let Some(waiting) = request.opening.take_if(|waiting| waiting.0 == op) {
-            match completion {
-                Completion::Committed { .. } => self.open(connection, op, waiting.1),
-                other => request.exchange.handle(now, Input::Store(op, other)),
-            }
-        } else {
-            request.exchange.handle(now, Input::Store(op, completion));
-        }
-    }
-
-    /// What the lock service tells the exchange.
-    pub(super) fn on_lock_event(&mut self, connection: &mut Connection, event: LockEvent) {
-        if event == LockEvent::Checkpoint && self.begin_checkpoint(connection) {
-            return;
-        }
-        if matches!(event, LockEvent::Reply(_, LockReply::TimedOut)) {
+    /// Something has arrived for the connection's session.
+    pub(super) fn arrive(&mut self, connection: &mut Connection, arrival: Arrival<RedbStore>) {
+        if let Arrival::Lock(LockEvent::Reply(_, LockReply::TimedOut)) = arrival {
             self.shared.metrics.lock_timeouts.inc();
         }
-        let now = self.now;
-        let Some(request) = &mut connection.request else { return };
-        request.exchange.handle(
-            now,
-            match event {
-                LockEvent::Reply(op, reply) => Input::Lock(op, reply),
-                LockEvent::Yield(offset) => Input::Yield(offset),
-                LockEvent::Checkpoint => Input::Checkpoint,
-                LockEvent::Lost => Input::Abort(Abort::LockLost),
-            },
-        );
+        if let Some(request) = &mut connection.request {
+            request.session.handle(self.now, arrival);
+        }
     }
 }
 

@@ -31,7 +31,7 @@ impl EventLoop {
     fn metrics(&self) -> Response {
         let mut response = Response::new(200, self.now.wall);
         let open = self.shared.admission.open();
-        let outbox = self.shared.store.outbox_len().unwrap_or_default();
+        let outbox = self.shared.store.engine().outbox_len().unwrap_or_default();
         response.set_body(metrics::CONTENT_TYPE, self.shared.metrics.text(open, outbox));
         response
     }
@@ -56,9 +56,9 @@ impl EventLoop {
 
 /// Why the store can't commit.
 fn trouble(shared: &Shared) -> Option<&'static str> {
-    if shared.store.is_full() {
+    if shared.store.engine().is_full() {
         Some("there is no space left on the disk")
-    } else if shared.committer.is_failing() {
+    } else if tus_driver::Store::health(&shared.store).is_err() {
         Some("the disk fails")
     } else {
         None
@@ -112,7 +112,7 @@ mod tests {
         disk.set_free(Some(0));
         let full = (0..1000).any(|number| {
             event_loop.shared.create(&number.to_string());
-            event_loop.shared.store.is_full()
+            event_loop.shared.store.engine().is_full()
         });
         assert!(full);
         assert_eq!(health(&event_loop), (503, "there is no space left on the disk".into()));

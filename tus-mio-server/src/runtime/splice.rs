@@ -4,10 +4,9 @@
 use std::io::{ErrorKind, Read};
 
 use super::{
-    intake::Intake,
     socket::Socket,
     stay::Stay,
-    workers::{BodyDone, MoveEnd},
+    workers::{BodyDone, BodySink, MoveEnd},
 };
 
 /// How much is copied at once where it must be copied.
@@ -26,22 +25,22 @@ impl Mover {
     pub(super) fn run(
         &mut self,
         socket: &Socket,
-        mut intake: Intake,
+        mut sink: BodySink,
         limit: u64,
         mut stay: Stay<'_>,
     ) -> BodyDone {
         #[cfg(target_os = "linux")]
-        if let Some((taken, end)) = self.pipe.run(socket, &mut intake, limit, &mut stay) {
-            return BodyDone { intake, data: None, taken, end };
+        if let Some((taken, end)) = self.pipe.run(socket, &mut sink, limit, &mut stay) {
+            return BodyDone { sink, data: None, taken, end };
         }
-        let (taken, end) = self.copy(socket, &mut intake, limit, &mut stay);
-        BodyDone { intake, data: None, taken, end }
+        let (taken, end) = self.copy(socket, &mut sink, limit, &mut stay);
+        BodyDone { sink, data: None, taken, end }
     }
 
     fn copy(
         &mut self,
         socket: &Socket,
-        intake: &mut Intake,
+        sink: &mut BodySink,
         limit: u64,
         stay: &mut Stay<'_>,
     ) -> (u64, MoveEnd) {
@@ -53,7 +52,7 @@ impl Mover {
                 Ok(0) => return (taken, MoveEnd::Eof),
                 Ok(count) => {
                     taken += count as u64;
-                    if let Err(failure) = intake.write(&self.buffer[..count]) {
+                    if let Err(failure) = sink.write(&mut &self.buffer[..count]) {
                         return (taken, MoveEnd::Failed(failure));
                     }
                     if !stay.goes_on(count as u64) {
@@ -84,10 +83,9 @@ mod linux {
     use tus_proto::Failure;
 
     use super::super::{
-        intake::Intake,
         socket::Socket,
         stay::Stay,
-        workers::{MoveEnd, QUANTUM},
+        workers::{BodySink, MoveEnd, QUANTUM},
     };
 
     /// A pipe between socket and file. It is empty between quanta: one that could not be emptied is thrown away.
@@ -108,11 +106,11 @@ mod linux {
         pub(super) fn run(
             &mut self,
             socket: &Socket,
-            intake: &mut Intake,
+            sink: &mut BodySink,
             limit: u64,
             stay: &mut Stay<'_>,
         ) -> Option<(u64, MoveEnd)> {
-            if !matches!(intake.splice_target(), Ok(Some(_))) {
+            if !matches!(sink.splice_target(), Ok(Some(_))) {
                 return None;
             }
             if matches!(self, Self::Untried) {
@@ -127,7 +125,7 @@ mod linux {
                     Ok(0) => return Some((taken, MoveEnd::Eof)),
                     Ok(count) => {
                         taken += count as u64;
-                        match empty(read, count, intake) {
+                        match empty(read, count, sink) {
                             Emptied::Spliced if stay.goes_on(count as u64) => {}
                             Emptied::Spliced => break,
                             Emptied::Copied => {
@@ -170,9 +168,9 @@ mod linux {
         Failed(Failure),
     }
 
-    fn empty(pipe: &OwnedFd, mut count: usize, intake: &mut Intake) -> Emptied {
+    fn empty(pipe: &OwnedFd, mut count: usize, sink: &mut BodySink) -> Emptied {
         while count > 0 {
-            let spliced = match intake.splice_target() {
+            let spliced = match sink.splice_target() {
                 Ok(Some((file, mut at))) => splice(pipe, None, file, Some(&mut at), count, SpliceFlags::MOVE),
                 Ok(None) => Err(Errno::INVAL),
                 Err(failure) => return Emptied::Failed(failure),
@@ -181,11 +179,11 @@ mod linux {
                 // A file that takes nothing and says nothing is none to wait for.
                 Ok(0) => return Emptied::Failed(Failure::Io),
                 Ok(moved) => {
-                    intake.advance(moved as u64);
+                    sink.spliced(moved as u64);
                     count -= moved;
                 }
                 Err(Errno::INTR) => {}
-                Err(Errno::INVAL | Errno::NOSYS) => return copy_out(pipe, count, intake),
+                Err(Errno::INVAL | Errno::NOSYS) => return copy_out(pipe, count, sink),
                 Err(Errno::NOSPC | Errno::DQUOT | Errno::FBIG) => return Emptied::Failed(Failure::NoSpace),
                 Err(_) => return Emptied::Failed(Failure::Io),
             }
@@ -193,7 +191,7 @@ mod linux {
         Emptied::Spliced
     }
 
-    fn copy_out(pipe: &OwnedFd, count: usize, intake: &mut Intake) -> Emptied {
+    fn copy_out(pipe: &OwnedFd, count: usize, sink: &mut BodySink) -> Emptied {
         let mut data = vec![0; count];
         let mut filled = 0;
         while let Some(rest) = data.get_mut(filled..).filter(|rest| !rest.is_empty()) {
@@ -204,6 +202,6 @@ mod linux {
                 Err(_) => return Emptied::Failed(Failure::Io),
             }
         }
-        intake.write(&data).map_or_else(Emptied::Failed, |()| Emptied::Copied)
+        sink.write(&mut &*data).map_or_else(Emptied::Failed, |()| Emptied::Copied)
     }
 }

@@ -13,7 +13,7 @@ impl EventLoop {
     /// Moves a connection on as far as it goes; what is left after its share comes in the loop's next round.
     pub(super) fn turn(&mut self, connection: &mut Connection) {
         for _ in 0..STEPS {
-            let ran = self.run_exchange(connection);
+            let ran = self.run_session(connection);
             let pumped = self.pump_body(connection);
             let read = connection.request.is_none() && self.read(connection);
             let written = connection.write(self.now);

@@ -379,7 +379,7 @@ impl Shared {
             Ok(()) if until < to => {
                 let executor = self.executor.clone();
                 let next = move || self.digest_on(syncer, (until, to), hasher, ticket);
-                executor.run(Class::Blocking, Box::new(next));
+                executor.run(Class::Compute, Box::new(next));
             }
             Ok(()) => ticket.answer(Ok(hasher.finish())),
             Err(failure) => ticket.answer(Err(failure)),
@@ -509,7 +509,7 @@ impl tus_driver::Store for RedbStore {
     ) -> Answer<Result<Digest, Failure>> {
         let (shared, syncer, ticket) = (self.0.clone(), staged.clone(), later());
         let job = move || shared.digest_on(syncer, range, Box::new(Hasher::new(algorithm)), ticket);
-        self.0.executor.run(Class::Blocking, Box::new(job));
+        self.0.executor.run(Class::Compute, Box::new(job));
         Answer::Later
     }
 

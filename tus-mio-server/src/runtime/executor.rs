@@ -1,0 +1,74 @@
+//! The threads that a store's jobs run on: commits and timers on one of their own, the rest among the workers.
+
+use std::{fmt, sync::Arc};
+
+use tus_driver::{Class, Executor, Job, JobQueue, Task};
+use tus_proto::{Instant, Now};
+
+use super::workers::{self, Workers};
+
+/// A server's threads, as its store sees them.
+pub(crate) struct Threads {
+    workers: Arc<Workers>,
+    /// What the committing thread does, one after another.
+    commits: JobQueue,
+}
+
+impl Threads {
+    pub(crate) fn new(workers: Arc<Workers>, clock: super::Clock) -> Self {
+        let random = |out: &mut [u8]| getrandom::fill(out).is_ok();
+        Self { workers, commits: JobQueue::new(move || clock.now(), random) }
+    }
+
+    /// The body of the committing thread, until `closed` says so and there is nothing left to do.
+    pub(crate) fn commit(&self, closed: impl Fn() -> bool) {
+        loop {
+            let seen = self.commits.seen();
+            if self.commits.run_one(Class::Idle) {
+                continue;
+            }
+            if closed() {
+                // Timers hold on to nothing that another server would miss.
+                return self.commits.clear();
+            }
+            self.commits.wait(seen, self.commits.deadline());
+        }
+    }
+
+    /// Lets the committing thread look whether it is to end.
+    pub(crate) fn notify(&self) {
+        self.commits.notify();
+    }
+}
+
+impl Executor for Threads {
+    fn run(&self, class: Class, job: Job) {
+        match class {
+            Class::Commit => self.commits.run(class, job),
+            _ => self.workers.submit(workers::Job::Run(class, workers::Step(job))),
+        }
+    }
+
+    fn at(&self, when: Instant, job: Job) {
+        self.commits.at(when, job);
+        self.commits.notify();
+    }
+
+    fn spawn(&self, task: Task) -> Result<(), Task> {
+        Err(task)
+    }
+
+    fn now(&self) -> Now {
+        self.commits.now()
+    }
+
+    fn random(&self, out: &mut [u8]) -> bool {
+        self.commits.random(out)
+    }
+}
+
+impl fmt::Debug for Threads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Threads").field("commits", &self.commits).finish_non_exhaustive()
+    }
+}
