@@ -1,24 +1,24 @@
-//! A runtime in one thread, without sockets: exchanges, a lock table and a store on a virtual clock. Whatever an
-//! exchange asks is done at once; time passes only when a test says so, or when nothing else is left to do.
+//! A runtime in one thread, without sockets: sessions, a lock table and a store on a virtual clock. Whatever a
+//! session asks is done at once; time passes only when a test says so, or when nothing else is left to do.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, VecDeque},
     io::Read,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
+use tus_driver::{Arrival, Class, Effect, Inlet, JobQueue, Session};
 use tus_proto::{
-    Abort, AppendEnd, Body as Content, Config, Exchange, Framing, Hasher, Head, HookReply, Input, Instant,
-    LockEvent, LockTable, Now, OpId, Output, Owner, Response, UploadId, WallTime,
+    Body as Content, Cancel, Config, Cut, Framing, Head, HookReply, Instant, LockEvent, LockTable, Now,
+    Owner, Response, Trailers, UploadId, WallTime,
 };
 use tus_redb::{
-    Options, Sink, Source, Store, Syncer,
+    NoObserver, Options, RedbStore, Source, Store,
     sim::{Crash, SimDisk},
 };
 
 mod wire;
-mod work;
 
 use crate::{
     message::{Answer, Body, Last, Request},
@@ -33,59 +33,67 @@ const HOUR: Duration = Duration::from_secs(3600);
 pub struct Drive {
     config: Arc<Config>,
     disk: SimDisk,
-    /// None only while it is opened again.
-    store: Option<Store>,
+    /// `None` only while it is opened again.
+    store: Option<RedbStore>,
+    jobs: Arc<JobQueue>,
     locks: LockTable,
+    /// What the store and its executor see of the time.
+    clock: Arc<Mutex<Now>>,
     now: Now,
+    arrivals: Arrivals,
     running: BTreeMap<Owner, Running>,
     names: HashMap<&'static str, Owner>,
     last_owner: u64,
 }
 
+/// What has arrived for sessions, in order.
+type Arrivals = Arc<Mutex<VecDeque<(Owner, Arrival<RedbStore>)>>>;
+
+/// Posts what is for one session.
+struct Post(Arrivals, Owner);
+
+impl Inlet<RedbStore> for Post {
+    fn post(&self, arrival: Arrival<RedbStore>) {
+        self.0.lock().unwrap().push_back((self.1, arrival));
+    }
+}
+
 /// A request under way, and its body as a connection would have it.
 #[derive(Debug)]
 struct Running {
-    exchange: Exchange,
-    append: Option<Append>,
-    syncer: Option<Syncer>,
-    /// The upload that the response sends bytes of.
-    source: Option<Source>,
+    session: Session<RedbStore>,
     /// What has arrived and is not staged yet.
     arrived: Vec<u8>,
     /// How many bytes of the body are still to come; none where only its end tells.
     missing: Option<u64>,
     ending: Option<End>,
     response: Option<Response>,
+    /// The upload that the response sends bytes of.
+    source: Option<Source>,
     done: bool,
     /// Whoever runs this request hangs: nothing is done for it, and what it is to be told waits.
     stuck: bool,
-    inbox: Vec<LockEvent>,
-}
-
-#[derive(Debug)]
-struct Append {
-    op: OpId,
-    sink: Option<Sink>,
-    hasher: Option<Hasher>,
-    max: u64,
-    staged: u64,
-    stopped: bool,
+    inbox: Vec<Arrival<RedbStore>>,
 }
 
 impl Drive {
     /// A driver with an empty store, on a disk in memory.
     pub fn new(config: Config) -> Self {
         let disk = SimDisk::new();
-        let store = open(&disk);
+        let now =
+            Now { monotonic: Instant::from_micros(0), wall: WallTime::from_micros(1_700_000_000_000_000) };
+        let clock = Arc::new(Mutex::new(now));
+        let jobs = queue(&clock);
+        let store = open(&disk, &jobs);
         Self {
             config: Arc::new(config),
-            locks: LockTable::new(store.first_fence()),
+            locks: LockTable::new(store.engine().first_fence()),
             disk,
             store: Some(store),
-            now: Now {
-                monotonic: Instant::from_micros(0),
-                wall: WallTime::from_micros(1_700_000_000_000_000),
-            },
+            jobs,
+            clock,
+            now,
+            arrivals: Arrivals::default(),
             running: BTreeMap::new(),
             names: HashMap::new(),
             last_owner: 0,
@@ -102,9 +110,12 @@ impl Drive {
         self.disk.crash(crash);
         self.disk.heal();
         self.running.clear();
+        self.arrivals.lock().unwrap().clear();
+        self.jobs.clear();
         self.store = None;
-        let store = open(&self.disk);
-        self.locks = LockTable::new(store.first_fence());
+        self.jobs = queue(&self.clock);
+        let store = open(&self.disk, &self.jobs);
+        self.locks = LockTable::new(store.engine().first_fence());
         self.store = Some(store);
     }
 
@@ -135,9 +146,7 @@ impl Drive {
         };
         let ended = missing == Some(0) || matches!(request.body, Body::Chunked(_, Last::Sent));
         let running = Running {
-            exchange: Exchange::new(self.config.clone(), &head, entropy, self.now),
-            append: None,
-            syncer: None,
+            session: Session::new(self.config.clone(), &head, entropy, self.now),
             source: None,
             arrived,
             missing,
@@ -187,8 +196,8 @@ impl Drive {
             running.stuck = false;
             let waiting = std::mem::take(&mut running.inbox);
             self.pump(owner);
-            for event in waiting {
-                self.on_lock_event(owner, event);
+            for arrival in waiting {
+                self.arrive_at(owner, arrival);
             }
         }
         self.settle();
@@ -197,8 +206,9 @@ impl Drive {
     /// The server shuts down: every request must end, but for those that are stuck.
     pub fn shut_down(&mut self) {
         for owner in self.owners() {
-            self.end_append(owner, AppendEnd::Stopped);
-            self.tell(owner, Input::Abort(Abort::Shutdown));
+            if let Some(running) = self.running.get_mut(&owner) {
+                running.session.cancel(self.now, Cancel::Shutdown);
+            }
         }
         self.settle();
     }
@@ -207,7 +217,7 @@ impl Drive {
     pub fn stored(&self, location: &str) -> Vec<u8> {
         let id = location.rsplit('/').next().and_then(UploadId::new).unwrap();
         let mut bytes = Vec::new();
-        self.open_store().read(&id).unwrap().unwrap().read_to_end(&mut bytes).unwrap();
+        self.open_store().engine().read(&id).unwrap().unwrap().read_to_end(&mut bytes).unwrap();
         bytes
     }
 
@@ -264,8 +274,8 @@ impl Drive {
 
     fn deadline(&self) -> Option<Instant> {
         let moving = self.running.values().filter(|running| !running.stuck);
-        let exchanges = moving.filter_map(|running| running.exchange.deadline());
-        exchanges.map(|(at, _)| at).chain(self.locks.deadline()).min()
+        let sessions = moving.filter_map(|running| running.session.deadline());
+        sessions.map(|(at, _)| at).chain(self.locks.deadline()).min()
     }
 
     /// Lets what is due at this time be due.
@@ -273,7 +283,9 @@ impl Drive {
         self.set_clock(self.now.monotonic.max(at));
         self.locks.timeout(self.now.monotonic);
         for owner in self.owners() {
-            self.tell(owner, Input::Timeout);
+            if let Some(running) = self.running.get_mut(&owner) {
+                running.session.timeout(self.now);
+            }
         }
         self.settle();
     }
@@ -281,12 +293,7 @@ impl Drive {
     fn set_clock(&mut self, at: Instant) {
         let passed = at.since(self.now.monotonic);
         self.now = Now { monotonic: at, wall: self.now.wall.after(passed) };
-    }
-
-    fn tell(&mut self, owner: Owner, input: Input) {
-        if let Some(running) = self.running.get_mut(&owner) {
-            running.exchange.handle(self.now, input);
-        }
+        *self.clock.lock().unwrap() = self.now;
     }
 
     /// Does all there is to do now.
@@ -294,71 +301,100 @@ impl Drive {
         loop {
             let mut quiet = true;
             while let Some((owner, event)) = self.locks.poll() {
-                self.on_lock_event(owner, event);
+                self.arrive_at(owner, Arrival::Lock(event));
+                quiet = false;
+            }
+            loop {
+                let arrival = self.arrivals.lock().unwrap().pop_front();
+                let Some((owner, arrival)) = arrival else { break };
+                self.arrive_at(owner, arrival);
                 quiet = false;
             }
             for owner in self.owners() {
-                while let Some(output) =
-                    self.running.get_mut(&owner).and_then(|running| running.exchange.poll())
-                {
-                    self.carry_out(owner, output);
+                while self.carry_out(owner) {
                     quiet = false;
                 }
                 quiet &= !self.pump(owner);
             }
+            quiet &= !self.jobs.run_one(Class::Background);
             if quiet {
                 return;
             }
         }
     }
 
-    fn on_lock_event(&mut self, owner: Owner, event: LockEvent) {
-        if let Some(running) = self.running.get_mut(&owner).filter(|running| running.stuck) {
-            return running.inbox.push(event);
+    fn arrive_at(&mut self, owner: Owner, arrival: Arrival<RedbStore>) {
+        let Some(running) = self.running.get_mut(&owner) else { return };
+        if running.stuck {
+            return running.inbox.push(arrival);
         }
-        let input = match event {
-            LockEvent::Reply(op, reply) => Input::Lock(op, reply),
-            LockEvent::Yield(offset) => Input::Yield(offset),
-            LockEvent::Lost => {
-                self.end_append(owner, AppendEnd::Stopped);
-                Input::Abort(Abort::LockLost)
+        let asks = matches!(arrival, Arrival::Lock(LockEvent::Checkpoint));
+        running.session.handle(self.now, arrival);
+        if asks {
+            // What has arrived is taken in first.
+            self.pump(owner);
+            if let Some(running) = self.running.get_mut(&owner) {
+                running.session.drained(self.now);
             }
-            LockEvent::Checkpoint => {
-                // What has arrived is taken in first.
-                self.pump(owner);
-                Input::Checkpoint
-            }
+        }
+    }
+
+    /// Carries out one effect of a session. Returns whether there was one.
+    fn carry_out(&mut self, owner: Owner) -> bool {
+        let (now, arrivals) = (self.now, self.arrivals.clone());
+        let (Some(running), Some(store)) = (self.running.get_mut(&owner), &self.store) else { return false };
+        let Some(effect) = running.session.poll(now, store, &|| Post(arrivals.clone(), owner)) else {
+            return false;
         };
-        self.tell(owner, input);
-    }
-
-    fn carry_out(&mut self, owner: Owner, output: Output) {
-        let now = self.now;
-        match output {
-            Output::Lock(op, call) => self.locks.call(now.monotonic, owner, op, call),
-            Output::Store(op, command) => self.store(owner, op, command),
-            Output::Hook(op, _) => self.tell(owner, Input::Hook(op, HookReply::Proceed)),
-            Output::Continue | Output::Notify(_) => {}
-            Output::Respond(response) => {
-                if let Some(running) = self.running.get_mut(&owner) {
-                    assert!(running.response.replace(response).is_none(), "two responses");
-                }
+        match effect {
+            Effect::Lock(op, call) => self.locks.call(now.monotonic, owner, op, call),
+            Effect::Hook(op, _) => running.session.handle(now, Arrival::Hook(op, HookReply::Proceed)),
+            Effect::Continue | Effect::Notify(_) | Effect::Failed(_) => {}
+            Effect::Respond(response) => {
+                running.source = running.session.take_source();
+                assert!(running.response.replace(response).is_none(), "two responses");
             }
-            Output::Done => {
-                if let Some(running) = self.running.get_mut(&owner) {
-                    running.done = true;
-                }
-            }
+            Effect::Done => running.done = true,
         }
+        true
     }
 
-    fn open_store(&self) -> &Store {
+    /// Stages what has arrived, and ends the body where that is due. Returns whether it did anything.
+    fn pump(&mut self, owner: Owner) -> bool {
+        let now = self.now;
+        let Some(running) = self.running.get_mut(&owner).filter(|running| running.session.is_receiving())
+        else {
+            return false;
+        };
+        let arrived = std::mem::take(&mut running.arrived);
+        running.session.write(now, &mut &*arrived);
+        let ending = running.ending.take();
+        let progress = !arrived.is_empty() || ending.is_some();
+        match ending {
+            None => {}
+            Some(End::Complete) => running.session.end_body(now, Trailers::default()),
+            Some(End::Close | End::HalfClose) => running.session.cut_body(now, Cut::HalfClosed),
+            Some(End::Reset) => running.session.cut_body(now, Cut::PeerGone),
+            Some(End::BadFraming) => running.session.cut_body(now, Cut::BadFraming),
+            Some(End::Stall) => running.session.cut_body(now, Cut::TooSlow),
+        }
+        progress
+    }
+
+    fn open_store(&self) -> &RedbStore {
         self.store.as_ref().expect("the store is open between the calls")
     }
 }
 
-fn open(disk: &SimDisk) -> Store {
-    Store::open_on(Arc::new(disk.clone()), &Options::default()).unwrap()
+/// Jobs that this thread works off, on the driver's clock.
+fn queue(clock: &Arc<Mutex<Now>>) -> Arc<JobQueue> {
+    let clock = clock.clone();
+    Arc::new(JobQueue::new(move || *clock.lock().unwrap(), |_| false))
+}
+
+fn open(disk: &SimDisk, jobs: &Arc<JobQueue>) -> RedbStore {
+    let store = Store::open_on(Arc::new(disk.clone()), &Options::default()).unwrap();
+    RedbStore::start(store, jobs.clone(), Box::new(NoObserver), HOUR)
 }
 
 fn read(mut source: Source, from: u64, to: u64) -> Vec<u8> {

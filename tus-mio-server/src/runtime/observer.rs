@@ -19,8 +19,10 @@ impl Observer for StoreObserver {
     }
 
     fn swept(&self, expired: usize) {
-        self.0.swept(expired);
-        tracing::info!(uploads = expired, "expired");
+        if expired > 0 {
+            self.0.swept(expired);
+            tracing::info!(uploads = expired, "expired");
+        }
     }
 
     fn error(&self, text: &str) {

@@ -57,12 +57,22 @@ pub trait Observer: Send + Sync {
         let _ = (changes, took);
     }
 
+    /// A change is done, and its request is about to be told of it.
+    fn changed(&self, change: &Change, completion: &Completion) {
+        let _ = (change, completion);
+    }
+
+    /// All that was committed is durable, or could not be made so.
+    fn flushed(&self, flushed: Result<(), Failure>) {
+        let _ = flushed;
+    }
+
     /// So many finals became complete with a part of theirs.
     fn finals_finished(&self, count: u64) {
         let _ = count;
     }
 
-    /// So many expired uploads were removed.
+    /// A sweep removed so many expired uploads.
     fn swept(&self, expired: usize) {
         let _ = expired;
     }
@@ -177,6 +187,7 @@ impl Shared {
         for ((change, tell), completion) in changes.into_iter().zip(tells).zip(completions) {
             let events = self.events_of(&change, &completion);
             eventful |= events > 0;
+            self.observer.changed(&change, &completion);
             drop(change);
             tell(Changed { completion, events });
         }
@@ -297,21 +308,21 @@ impl Shared {
             Chore::FlushData => self.engine.flush_data().map(|()| false),
             Chore::Flush => {
                 let flushed = self.engine.flush();
+                self.observer.flushed(flushed);
                 // An eventual store shows its events only now.
                 self.wake_outbox();
                 flushed.map(|()| false)
             }
             Chore::Sweep => {
                 let swept = self.engine.sweep(self.executor.now().wall, SWEEP)?;
-                if swept.expired > 0 {
-                    self.observer.swept(swept.expired);
-                }
+                self.observer.swept(swept.expired);
                 Ok(swept.more)
             }
             Chore::Reclaim => self.engine.reclaim(RECLAIM).map(|removed| removed == RECLAIM),
             Chore::Consolidate => self.engine.materialize(CONSOLIDATE),
             Chore::Probe => {
                 let probed = self.engine.probe();
+                self.observer.flushed(probed);
                 self.failing
                     .store(matches!(probed, Err(Failure::Io | Failure::Unavailable)), Ordering::Relaxed);
                 Ok(false)
@@ -348,7 +359,10 @@ impl Shared {
                 return Some(tell);
             }
             if let Err(failure) = syncer.sync(finish.then_some(to)) {
-                tell(Completion::Failed(failure).into());
+                let (failed, syncer) = (Completion::Failed(failure), staged);
+                let change = Change::Commit { id, fence, from, to, length, expires, finish, syncer };
+                self.observer.changed(&change, &failed);
+                tell(failed.into());
                 return None;
             }
         }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use tus_proto::{
-    Abort, AppendEnd, Command, Completion, Concat, Exchange, Fence, Framing, Input, Instant, LockCall,
+    AppendEnd, Command, Completion, Concat, Cut, Exchange, Fence, Framing, Input, Instant, LockCall,
     LockReply, Now, OpId, Output, Record, Response, UploadId, WallTime,
 };
 
@@ -188,9 +188,8 @@ impl Case {
         let Command::Append { at, max, digest, .. } = command else { panic!("{command:?}") };
         assert_eq!((at, max), (from, reference::room(&self.rules, from, length)));
         assert_eq!(digest.map(tus_proto::Algorithm::name), algorithm);
-        let end = AppendEnd::Stopped;
+        let end = AppendEnd::Cut(Cut::HalfClosed);
         self.exchange.handle(NOW, Input::Store(op, Completion::Appended { total: 0, end, digest: None }));
-        self.exchange.handle(NOW, Input::Abort(Abort::HalfClosed));
     }
 
     fn download(&mut self, id: &str) {

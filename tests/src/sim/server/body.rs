@@ -1,7 +1,8 @@
-//! A body on its way from the network to the store: decoded here, or moved beside the connection by a worker.
+//! A body on its way from the network to its session: decoded here, or moved past the connection by a worker.
 
+use tus_driver::HashingSink;
 use tus_mio_server::http1::{Eof, Event};
-use tus_proto::{Abort, AppendEnd, Completion, Digest, Failure, Hasher, Input, Now, OpId, Trailers};
+use tus_proto::{Cut, Now, Trailers};
 use tus_redb::Sink;
 
 use super::{
@@ -13,76 +14,43 @@ use crate::sim::{env::Env, network::Read};
 /// How much decoded data goes to a worker at once, at the most.
 const WRITE_MAX: usize = 8 << 10;
 
-/// An open Append.
-#[derive(Debug)]
+/// The network's half of a body.
+#[derive(Debug, Default)]
 pub(super) struct Body {
-    op: OpId,
-    /// None while a worker has it, and where no byte is welcome.
-    intake: Option<Intake>,
-    max: u64,
-    at_work: bool,
-    staged: u64,
-    pub(super) stopped: bool,
-    ending: Option<Ending>,
-    checkpoint: Option<Checkpoint>,
-}
-
-/// Where a body's bytes go, hashed on the way where the head names a checksum.
-#[derive(Debug)]
-pub(super) struct Intake {
-    pub(super) sink: Sink,
-    pub(super) hasher: Option<Hasher>,
-}
-
-/// How far a HEAD's question has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Checkpoint {
-    Asked,
-    /// It goes to the exchange when this many bytes have been taken, and staged.
-    At(u64),
+    /// A HEAD waits: its question goes to the session when this many bytes have been taken.
+    drain_until: Option<u64>,
 }
 
 /// How a body ended.
 #[derive(Debug)]
-enum Ending {
+enum End {
     Complete(Trailers),
     Overflow,
-    Stopped,
-    Cut(Abort),
-    Failed(Failure),
-}
-
-impl Body {
-    pub(super) fn new(op: OpId, intake: Option<Intake>, max: u64, stopped: bool) -> Self {
-        let (at_work, ending, checkpoint) = (false, None, None);
-        Self { op, intake, max, at_work, staged: 0, stopped, ending, checkpoint }
-    }
-
-    /// Whether nothing has ended it yet.
-    pub(super) fn goes_on(&self) -> bool {
-        !self.stopped && self.ending.is_none()
-    }
+    Cut(Cut),
 }
 
 impl Server {
-    /// Moves a body on as far as it goes without waiting. Tells whether it did anything.
+    /// Moves a body on as far as it goes without waiting. Returns whether it did anything.
     pub(super) fn pump_body(&mut self, env: &mut Env, connection: &mut Connection) -> bool {
-        let Some(body) = connection.body().filter(|body| !body.at_work) else { return false };
-        if body.stopped {
-            body.ending.get_or_insert(Ending::Stopped);
+        let now = env.now;
+        let Some(request) = connection.request.as_ref().filter(|request| !request.session.is_lent()) else {
+            return false;
+        };
+        if !request.session.is_receiving() {
+            connection.http.set_reading(now.monotonic, false);
+            return false;
         }
         aim_checkpoint(env, connection);
-        let mut progress = tell_checkpoint(env.now, connection);
-        if !progress && !waits_for_commit(env.now, connection) {
+        if tell_checkpoint(now, connection) {
+            return true;
+        }
+        if !waits_for_commit(now, connection) {
             self.take_in(env, connection);
-            progress = tell_checkpoint(env.now, connection);
+            if tell_checkpoint(now, connection) {
+                return true;
+            }
         }
-        let Some(body) = connection.body().filter(|body| !body.at_work) else { return true };
-        if let Some(ending) = body.ending.take() {
-            end_body(env.now, connection, ending);
-            progress = true;
-        }
-        progress
+        !connection.request.as_ref().is_some_and(|request| request.session.is_receiving())
     }
 
     /// Takes in what is there: decodes it, or lets a worker move it.
@@ -92,172 +60,150 @@ impl Server {
         }
         let mut data = Vec::new();
         let unread = std::mem::take(&mut connection.unread);
-        decode(connection, &unread, &mut data, env.now);
-        while data.len() < WRITE_MAX && connection.readable {
+        let mut end = decode(connection, &unread, &mut data, env.now);
+        while end.is_none() && data.len() < WRITE_MAX && connection.readable {
+            let Some(request) = &connection.request else { break };
             let credit = connection.http.raw_credit();
-            let headroom = connection.request.as_ref().map_or(0, |request| request.exchange.headroom());
-            let Some(body) = connection.body().filter(|body| body.ending.is_none()) else { break };
-            let credit = credit.min(body.max - body.staged).min(headroom);
+            let credit = credit.min(request.session.welcome()).min(request.session.headroom());
             if credit > 0 && data.is_empty() && env.choice.one_in(2) {
                 let limit = env.choice.part(credit);
-                return self.lend(env, connection, |intake| Work::Move { intake, limit });
+                return self.lend(env, connection, |sink| Work::Move { sink, limit });
             }
-            match self.receive(env, connection, WRITE_MAX) {
+            end = match self.receive(env, connection, WRITE_MAX) {
                 Read::Bytes(bytes) => decode(connection, &bytes, &mut data, env.now),
-                Read::Nothing => {}
-                Read::End => on_body_eof(env.now, connection),
-                Read::Broken => cut(connection, Abort::PeerGone),
-            }
+                Read::Nothing => None,
+                Read::End => on_body_eof(env.now, connection).map(End::Cut),
+                Read::Broken => Some(End::Cut(Cut::PeerGone)),
+            };
         }
         if !data.is_empty() {
-            self.lend(env, connection, |intake| Work::Write { intake, data });
+            self.hand_over(env, connection, data);
+        }
+        let Some(request) = &mut connection.request else { return };
+        match end {
+            None => {}
+            Some(End::Complete(trailers)) => {
+                request.watch.body_whole |= request.session.has_open_body();
+                request.session.end_body(env.now, trailers);
+            }
+            Some(End::Overflow) => request.session.overflow(env.now),
+            Some(End::Cut(why)) => cut(env.now, connection, why),
         }
     }
 
-    fn lend(&mut self, env: &mut Env, connection: &mut Connection, work: impl FnOnce(Intake) -> Work) {
-        let link = connection.link;
-        let request = connection.request.as_mut();
-        let Some((owner, body)) = request.and_then(|request| Some((request.owner, request.body.as_mut()?)))
-        else {
-            return;
-        };
-        let Some(intake) = body.intake.take() else { return };
-        body.at_work = true;
-        self.jobs.push(Job { link: Some(link), owner: Some(owner), op: Some(body.op), work: work(intake) });
-        // From here on it is we who are not reading.
+    /// Writes what stays in memory at once, at times; lets a worker write all else.
+    fn hand_over(&mut self, env: &mut Env, connection: &mut Connection, data: Vec<u8>) {
+        let Some(request) = &mut connection.request else { return };
+        if request.session.blocks(data.len()) || env.choice.one_in(2) {
+            return self.lend(env, connection, |sink| Work::Write { sink, data });
+        }
+        request.watch.on_staged(data.len() as u64);
+        request.session.write(env.now, &mut &*data);
+    }
+
+    fn lend(
+        &mut self,
+        env: &mut Env,
+        connection: &mut Connection,
+        work: impl FnOnce(HashingSink<Sink>) -> Work,
+    ) {
+        let Some(request) = &mut connection.request else { return };
+        let Some(sink) = request.session.lend() else { return };
+        let (link, owner) = (Some(connection.link), Some(request.owner));
+        self.jobs.push(Job { link, owner, work: work(sink) });
+        // The worker, not the client, is now the bottleneck.
         connection.http.set_reading(env.now.monotonic, false);
     }
 
-    /// A worker brings the intake back.
+    /// A worker brings the sink back.
     pub(super) fn on_body_done(&mut self, env: &mut Env, connection: &mut Connection, done: BodyDone) {
         let now = env.now;
         connection.http.moved(now.monotonic, done.taken);
         connection.taken += done.taken;
         let Some(request) = &mut connection.request else { return };
-        let Some(body) = &mut request.body else { return };
-        body.at_work = false;
-        let staged = done.intake.sink.staged();
-        body.intake = Some(done.intake);
-        if let MoveEnd::Failed(failure) = done.end {
-            body.ending = Some(Ending::Failed(failure));
-        }
-        if staged > body.staged {
-            body.staged = staged;
-            let op = body.op;
-            request.tell(now, Input::Staged(op, staged));
-        }
+        let result = if let MoveEnd::Failed(failure) = done.end { Err(failure) } else { Ok(()) };
+        request.watch.on_staged_in_all(done.sink.len());
+        request.session.give_back(now, done.sink, result);
         match done.end {
             MoveEnd::Done | MoveEnd::Failed(_) => {}
-            MoveEnd::Eof => on_body_eof(now, connection),
-            MoveEnd::Reset => cut(connection, Abort::PeerGone),
+            MoveEnd::Eof => {
+                if let Some(why) = on_body_eof(now, connection) {
+                    cut(now, connection, why);
+                }
+            }
+            MoveEnd::Reset => cut(now, connection, Cut::PeerGone),
         }
     }
 }
 
 /// Where the network is faster than the disk, the body waits for its commits.
 fn waits_for_commit(now: Now, connection: &mut Connection) -> bool {
-    let waits = connection.request.as_ref().is_some_and(|request| {
-        let open = request.body.as_ref().is_some_and(|body| body.ending.is_none());
-        open && request.exchange.headroom() == 0
-    });
+    let waits = connection.request.as_ref().is_some_and(|request| request.session.headroom() == 0);
     connection.http.set_reading(now.monotonic, !waits);
     waits
 }
 
-fn on_body_eof(now: Now, connection: &mut Connection) {
+fn on_body_eof(now: Now, connection: &mut Connection) -> Option<Cut> {
     connection.ended = true;
-    if connection.http.eof(now.monotonic) == Eof::HalfClosed {
-        cut(connection, Abort::HalfClosed);
-    }
+    (connection.http.eof(now.monotonic) == Eof::HalfClosed).then_some(Cut::HalfClosed)
 }
 
-/// A HEAD asks for the true offset. Tells whether there is an open Append; what has arrived by then is staged
-/// first.
-pub(super) fn begin_checkpoint(connection: &mut Connection) -> bool {
-    let Some(body) = connection.body() else { return false };
-    body.checkpoint = Some(Checkpoint::Asked);
-    true
-}
-
-/// Sees how much must be staged before a checkpoint.
+/// Sees how much must be staged before a HEAD is answered.
 fn aim_checkpoint(env: &Env, connection: &mut Connection) {
-    let taken = connection.taken;
     let waiting = env.links.get(&connection.link).map_or(0, |link| link.up.arrived() as u64);
-    if let Some(body) = connection.body().filter(|body| body.checkpoint == Some(Checkpoint::Asked)) {
-        body.checkpoint = Some(Checkpoint::At(taken + waiting));
+    let Some(request) = &mut connection.request else { return };
+    if !request.session.wants_drain() {
+        request.body.drain_until = None;
+    } else if request.body.drain_until.is_none() {
+        request.body.drain_until = Some(connection.taken + waiting);
         connection.readable = true;
     }
 }
 
-/// Passes the question on once all of that is staged. Tells whether it did.
+/// Passes the question on once all of that is staged. Returns whether it did.
 fn tell_checkpoint(now: Now, connection: &mut Connection) -> bool {
     let (taken, readable, pending) = (connection.taken, connection.readable, !connection.unread.is_empty());
-    let Some(body) = connection.body().filter(|body| !body.at_work && body.ending.is_none()) else {
-        return false;
-    };
-    let Some(Checkpoint::At(target)) = body.checkpoint else { return false };
-    if pending || (readable && taken < target) {
+    let Some(request) = &mut connection.request else { return false };
+    let Some(target) = request.body.drain_until else { return false };
+    if !request.session.is_receiving() || pending || (readable && taken < target) {
         return false;
     }
-    body.checkpoint = None;
-    if let Some(request) = &mut connection.request {
-        request.tell(now, Input::Checkpoint);
-    }
+    request.body.drain_until = None;
+    request.watch.on_checkpoint();
+    request.session.drained(now);
     true
 }
 
-/// Completes the Append, then says how the body ended.
-fn end_body(now: Now, connection: &mut Connection, ending: Ending) {
-    connection.http.set_reading(now.monotonic, false);
-    let Some(request) = &mut connection.request else { return };
-    let Some(body) = request.body.take() else { return };
-    let (end, follows) = match ending {
-        Ending::Complete(trailers) => (AppendEnd::BodyEnd, Some(Input::BodyEnd(trailers))),
-        Ending::Overflow => (AppendEnd::Overflow, None),
-        Ending::Stopped => (AppendEnd::Stopped, None),
-        Ending::Cut(abort) => (AppendEnd::Stopped, Some(Input::Abort(abort))),
-        Ending::Failed(failure) => (AppendEnd::Failed(failure), None),
-    };
-    let digest: Option<Digest> = body.intake.and_then(|intake| intake.hasher).map(Hasher::finish);
-    request.watch.body_whole = end == AppendEnd::BodyEnd;
-    let completion = Completion::Appended { total: body.staged, end, digest };
-    request.tell(now, Input::Store(body.op, completion));
-    if let Some(input) = follows {
-        request.tell(now, input);
-    }
-    if body.checkpoint.is_some() {
-        request.tell(now, Input::Checkpoint);
-    }
-}
-
-/// Decodes body bytes into `data`. What lies behind the body's end is kept for the next request.
-fn decode(connection: &mut Connection, input: &[u8], data: &mut Vec<u8>, now: Now) {
+/// Decodes body bytes into `data`, and says how the body ended, if it did. What follows its end is kept for the next
+/// request.
+fn decode(connection: &mut Connection, input: &[u8], data: &mut Vec<u8>, now: Now) -> Option<End> {
+    let welcome = connection.request.as_ref().map_or(0, |request| request.session.welcome());
     let mut rest = input;
-    if let Some(body) = connection.request.as_mut().and_then(|request| request.body.as_mut()) {
-        while body.ending.is_none() {
-            match connection.http.next(now.monotonic, &mut rest) {
-                Some(Event::Body(bytes)) => {
-                    let room = (body.max - body.staged - data.len() as u64).min(bytes.len() as u64);
-                    data.extend_from_slice(&bytes[..room as usize]);
-                    if (room as usize) < bytes.len() {
-                        body.ending = Some(Ending::Overflow);
-                    }
+    let mut end = None;
+    while end.is_none() {
+        match connection.http.next(now.monotonic, &mut rest) {
+            Some(Event::Body(bytes)) => {
+                let room = (welcome - data.len() as u64).min(bytes.len() as u64);
+                data.extend_from_slice(&bytes[..room as usize]);
+                if (room as usize) < bytes.len() {
+                    end = Some(End::Overflow);
                 }
-                Some(Event::End(trailers)) => body.ending = Some(Ending::Complete(trailers)),
-                Some(Event::Refused(_)) => body.ending = Some(Ending::Cut(Abort::BadFraming)),
-                Some(Event::Head) | None => break,
             }
+            Some(Event::End(trailers)) => end = Some(End::Complete(trailers)),
+            Some(Event::Refused(_)) => end = Some(End::Cut(Cut::BadFraming)),
+            Some(Event::Head) | None => break,
         }
     }
     connection.unread.extend_from_slice(rest);
+    end
 }
 
 /// The body will not go on.
-pub(super) fn cut(connection: &mut Connection, abort: Abort) {
-    if abort == Abort::PeerGone {
+pub(super) fn cut(now: Now, connection: &mut Connection, why: Cut) {
+    if why == Cut::PeerGone {
         connection.give_up();
     }
-    if let Some(body) = connection.body() {
-        body.ending.get_or_insert(Ending::Cut(abort));
+    if let Some(request) = &mut connection.request {
+        request.session.cut_body(now, why);
     }
 }

@@ -1,6 +1,6 @@
 //! An upload on its way to a client: read by a worker and sent beside the connection, a piece at a time.
 
-use tus_proto::{Body, Completion, Response, UploadId};
+use tus_proto::{Body, Response};
 use tus_redb::Source;
 
 use super::{
@@ -36,19 +36,6 @@ enum SendEnd {
 }
 
 impl Server {
-    /// Holds an upload for the answer that may bear it.
-    pub(super) fn open_source(&self, connection: &mut Connection, id: &UploadId) -> Completion {
-        let source = match self.store.open_source(id) {
-            Ok(source) => source,
-            Err(refused) => return refused.into(),
-        };
-        let record = source.record().clone();
-        if let Some(request) = &mut connection.request {
-            request.source = Some(source);
-        }
-        Completion::Opened(record)
-    }
-
     /// Gives a worker the next piece, or lets go of what is sent, or will not be. Tells whether it did anything.
     pub(super) fn pump_download(&mut self, env: &mut Env, connection: &mut Connection) -> bool {
         let over = connection.http.send_credit() == 0 && !connection.http.wants_write();
@@ -64,7 +51,7 @@ impl Server {
         // Between being promised and being read an upload may go.
         let late = !std::mem::replace(&mut download.begun, true) && !env.choice.one_in(4);
         let work = Work::Send { source, from: download.at, limit, late };
-        self.jobs.push(Job { link: Some(connection.link), owner: None, op: None, work });
+        self.jobs.push(Job { link: Some(connection.link), owner: None, work });
         // From here on it is we who are not sending.
         connection.http.set_sending(env.now.monotonic, false);
         true
@@ -91,7 +78,7 @@ impl Connection {
     /// The answer was given: what it bears follows it.
     pub(super) fn begin_download(&mut self, response: &Response) {
         let Body::Upload { from, .. } = response.content() else { return };
-        let source = self.request.as_mut().and_then(|request| request.source.take());
+        let source = self.request.as_mut().and_then(|request| request.session.take_source());
         self.download = Some(Download { source, at: *from, begun: false });
     }
 

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use tus_proto::{HookCall, HookReply, Input, Instant, OpId, Owner, Rejection};
+use tus_driver::Arrival;
+use tus_proto::{HookCall, HookReply, Instant, OpId, Owner, Rejection};
 
 use super::Server;
 use crate::sim::env::Env;
@@ -51,7 +52,7 @@ impl Server {
             let Some(link) = self.link_of(owner) else { continue };
             self.with(env, link, |_, env, connection| {
                 if let Some(request) = &mut connection.request {
-                    request.tell(env.now, Input::Hook(op, reply));
+                    request.session.handle(env.now, Arrival::Hook(op, reply));
                 }
             });
         }

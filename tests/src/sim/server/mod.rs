@@ -1,17 +1,22 @@
-//! The server as a run has it: the real HTTP, exchange, lock table and store, and between them the strictest
-//! runtime there can be. Whatever a real one does on several threads is an event here, which the run schedules
+//! The server as a run has it: the shipped HTTP, session, lock table and store, and around them the strictest runtime
+//! there can be. Whatever a real one does on several threads is an event here, which the run schedules
 //! in any legal order, one at a time: a piece of a write, a sync, the commit of a group, the delivery of what
 //! came of it, a connection's turn.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
+use tus_driver::{Arrival, Class, Session};
 use tus_mio_server::http1::Conn;
-use tus_proto::{
-    Abort, Algorithm, Completion, Exchange, Fence, Input, Instant, LockEvent, OpId, Owner, UploadId,
-};
-use tus_redb::{Change, Source, Store, Syncer};
+use tus_proto::{Cancel, Instant, LockEvent, Owner};
 
-use self::{body::Body, download::Download, hooks::Call, jobs::Job, watch::Watch};
+use self::{
+    body::Body,
+    download::Download,
+    hooks::Call,
+    jobs::Job,
+    store::{Shared, Watched},
+    watch::Watch,
+};
 use super::env::{Env, LinkId};
 
 mod body;
@@ -19,25 +24,22 @@ mod download;
 mod hooks;
 mod jobs;
 mod request;
+mod store;
 mod turn;
 mod watch;
 
 /// One life of the process.
 #[derive(Debug)]
 pub(super) struct Server {
-    pub(super) store: Store,
+    pub(super) store: Watched,
+    shared: Shared,
     pub(super) connections: BTreeMap<LinkId, Connection>,
     owners: BTreeMap<Owner, LinkId>,
     pub(super) jobs: Vec<Job>,
-    pub(super) commits: VecDeque<Entry>,
     pub(super) letters: Vec<Letter>,
     calls: Vec<Call>,
-    /// What a flush needs is synced.
-    pub(super) flush: bool,
     /// It takes no more connections, and ends when the last one has.
     pub(super) ending: bool,
-    /// The disk failed the last commit.
-    pub(super) failing: bool,
 }
 
 /// One connection.
@@ -63,57 +65,34 @@ pub(super) struct Connection {
 /// The request under way.
 #[derive(Debug)]
 pub(super) struct Request {
-    pub(super) exchange: Exchange,
+    pub(super) session: Session<Watched>,
     pub(super) owner: Owner,
-    body: Option<Body>,
-    opening: Option<(OpId, Opening)>,
-    syncer: Option<Syncer>,
-    /// The upload that the answer may bear.
-    source: Option<Source>,
+    body: Body,
     watch: Watch,
-}
-
-/// The Append that follows once its new extent is in the record.
-#[derive(Debug)]
-struct Opening {
-    id: UploadId,
-    fence: Fence,
-    at: u64,
-    max: u64,
-    digest: Option<Algorithm>,
-    stopped: bool,
-}
-
-/// A change and whom its completion concerns.
-#[derive(Debug)]
-pub(super) struct Entry {
-    owner: Owner,
-    op: OpId,
-    change: Change,
 }
 
 /// What a worker or the committer has to tell a connection.
 #[derive(Debug)]
 pub(super) enum Letter {
-    Stored(Owner, OpId, Completion),
+    Arrived(Owner, Arrival<Watched>),
     Body(LinkId, jobs::BodyDone),
     Sent(LinkId, download::Sent),
 }
 
 impl Server {
     /// A process that has just opened its store.
-    pub(super) fn new(store: Store) -> Self {
+    pub(super) fn new(env: &Env, store: tus_redb::Store) -> Self {
+        let shared = Shared::default();
+        shared.desk().now = Some(env.now);
         Self {
-            store,
+            store: Watched::new(store, shared.clone()),
+            shared,
             connections: BTreeMap::new(),
             owners: BTreeMap::new(),
             jobs: Vec::new(),
-            commits: VecDeque::new(),
             letters: Vec::new(),
             calls: Vec::new(),
-            flush: false,
             ending: false,
-            failing: false,
         }
     }
 
@@ -178,7 +157,7 @@ impl Server {
     /// Whether who is meant by a letter can read it now.
     pub(super) fn is_deliverable(&self, letter: &Letter) -> bool {
         match letter {
-            Letter::Stored(owner, ..) => self.is_moving(*owner),
+            Letter::Arrived(owner, _) => self.is_moving(*owner),
             Letter::Body(link, _) | Letter::Sent(link, _) => !self.is_paused(*link),
         }
     }
@@ -197,18 +176,17 @@ impl Server {
     /// Hears what the lock service has told a request.
     pub(super) fn on_lock_event(&mut self, env: &mut Env, owner: Owner, event: LockEvent) {
         if let Some(link) = self.link_of(owner) {
-            self.with(env, link, |this, env, connection| this.hear(env, connection, event));
+            let arrival = Arrival::Lock(event);
+            self.with(env, link, |this, env, connection| this.arrive(env, connection, arrival));
         }
     }
 
     /// Delivers what a worker or the committer has to tell.
     pub(super) fn deliver(&mut self, env: &mut Env, letter: Letter) {
         match letter {
-            Letter::Stored(owner, op, completion) => {
+            Letter::Arrived(owner, arrival) => {
                 if let Some(link) = self.link_of(owner) {
-                    self.with(env, link, |this, env, connection| {
-                        this.complete(env, connection, op, completion)
-                    });
+                    self.with(env, link, |this, env, connection| this.arrive(env, connection, arrival));
                 }
             }
             Letter::Body(link, done) => {
@@ -223,7 +201,9 @@ impl Server {
     /// When something must be done by the clock.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let connections = self.connections.values().filter_map(Connection::deadline);
-        connections.chain(self.next_reply()).min()
+        let desk = self.shared.desk();
+        let timers = desk.timers.iter().map(|(at, _)| *at);
+        connections.chain(self.next_reply()).chain(timers).min()
     }
 
     /// Lets what is due be due.
@@ -235,6 +215,7 @@ impl Server {
             self.with(env, link, |this, env, connection| this.on_time(env, connection));
         }
         self.hear_hooks(env);
+        self.run_timers(env);
     }
 
     /// Hangs on to whatever a connection is in, for a while.
@@ -263,24 +244,18 @@ impl Server {
             self.with(env, link, |_, env, connection| {
                 connection.http.shutdown(env.now.monotonic);
                 if let Some(request) = &mut connection.request {
-                    request.tell(env.now, Input::Abort(Abort::Shutdown));
+                    request.session.cancel(env.now, Cancel::Shutdown);
                 }
             });
         }
     }
 
-    /// Whether a worker, the committer or a letter is on its way for this request.
-    fn has_work_for(&self, owner: Owner) -> bool {
-        let letter = |letter: &Letter| matches!(letter, Letter::Stored(to, ..) if *to == owner);
-        self.jobs.iter().any(|job| job.owner == Some(owner))
-            || self.commits.iter().any(|entry| entry.owner == owner)
-            || self.letters.iter().any(letter)
-    }
-
     /// Whether nothing is under way at all.
     pub(super) fn is_idle(&self) -> bool {
         let requests = self.connections.values().any(|connection| connection.request.is_some());
-        !requests && self.jobs.is_empty() && self.commits.is_empty() && self.letters.is_empty()
+        let desk = self.shared.desk();
+        let works = desk.jobs.iter().any(|job| job.class < Class::Background) || !desk.arrivals.is_empty();
+        !requests && self.jobs.is_empty() && !works && self.letters.is_empty()
     }
 }
 
@@ -298,16 +273,12 @@ impl Connection {
         self.request.is_none() && self.http.is_closed()
     }
 
-    fn body(&mut self) -> Option<&mut Body> {
-        self.request.as_mut().and_then(|request| request.body.as_mut())
-    }
-
     fn deadline(&self) -> Option<Instant> {
         if self.paused.is_some() {
             return self.paused;
         }
         let http = self.http.deadline().map(|(at, _)| at);
-        let exchange = self.request.as_ref().and_then(|request| request.exchange.deadline());
+        let exchange = self.request.as_ref().and_then(|request| request.session.deadline());
         http.into_iter().chain(exchange.map(|(at, _)| at)).min()
     }
 

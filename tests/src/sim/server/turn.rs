@@ -2,7 +2,7 @@
 //! as much of it as the run likes.
 
 use tus_mio_server::http1::{Eof, Event, Reason};
-use tus_proto::{Abort, Code, Input};
+use tus_proto::{Code, Cut};
 
 use super::{Connection, Server, body::cut};
 use crate::sim::{env::Env, network::Read};
@@ -13,7 +13,7 @@ impl Server {
             return;
         }
         loop {
-            let ran = self.run_exchange(env, connection);
+            let ran = self.run_session(env, connection);
             let pumped = self.pump_body(env, connection);
             let read = connection.request.is_none() && self.read(env, connection);
             let written = self.write(env, connection);
@@ -40,14 +40,14 @@ impl Server {
         }
         match connection.http.expired(now.monotonic) {
             Some(Reason::Head) => self.refuse(env, connection, Code::HeadTimeout),
-            Some(Reason::Body) => cut(connection, Abort::TooSlow),
+            Some(Reason::Body) => cut(now, connection, Cut::TooSlow),
             Some(Reason::Idle | Reason::Response | Reason::Linger) | None => {}
         }
         if let Some(request) = &mut connection.request
-            && request.exchange.deadline().is_some_and(|(at, _)| at <= now.monotonic)
+            && request.session.deadline().is_some_and(|(at, _)| at <= now.monotonic)
         {
-            request.tell(now, Input::Timeout);
-            let next = request.exchange.deadline();
+            request.session.timeout(now);
+            let next = request.session.deadline();
             assert!(next.is_none_or(|(at, _)| at > now.monotonic), "a deadline does not advance: {next:?}");
         }
     }

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use tus_driver::{Change, Commit};
 use tus_proto::{
-    Abort, Body, Command, Completion, Framing, Head, HookCall, HookReply, Input, Instant, LockCall, OpId,
-    Response, UploadId,
+    Body, Completion, Framing, Head, HookCall, HookReply, Instant, LockCall, Response, UploadId,
 };
+use tus_redb::Syncer;
 
+use super::store::Call;
 use crate::sim::env::Env;
 
 /// How long a HEAD may take: its one checkpoint.
@@ -38,8 +40,9 @@ pub(super) struct Watch {
     at: u64,
     staged: u64,
     committed: u64,
-    /// The commit that is under way.
-    commit: Option<OpId>,
+    /// Whether a commit is under way, and how many calls of the store are.
+    commit: bool,
+    calls: usize,
     /// What is staged may never be committed: a commit has failed, or somebody else writes there.
     forgets: bool,
     asked: Option<Asked>,
@@ -87,25 +90,105 @@ impl Watch {
             at: 0,
             staged: 0,
             committed: 0,
-            commit: None,
+            commit: false,
+            calls: 0,
             forgets: false,
             asked: None,
         }
     }
 
-    /// It makes an upload.
-    pub(super) fn on_made(&mut self, id: &UploadId) {
-        self.about = Some((id.clone(), 0));
+    /// The session asks the store.
+    pub(super) fn on_call(&mut self, call: &Call) {
+        match call {
+            Call::Load => {}
+            Call::Open => assert!(self.veto == Veto::Nothing, "a hook has refused it"),
+            Call::Append(grant) => {
+                assert!(self.veto == Veto::Nothing, "a hook has refused it");
+                (self.at, self.staged, self.committed) = (grant.at, grant.at, grant.at);
+                self.calls += usize::from(grant.rotate);
+            }
+            Call::Digest => {
+                assert!(self.veto == Veto::Nothing, "a hook has refused it");
+                self.calls += 1;
+            }
+            Call::Change(change) => {
+                self.on_change(change);
+                self.calls += 1;
+            }
+        }
     }
 
-    pub(super) fn on_append(&mut self, at: u64) {
-        (self.at, self.staged, self.committed) = (at, at, at);
+    /// The session asks for a change: for nothing that a hook has refused, and for what it has changed.
+    fn on_change(&mut self, change: &Change<Syncer>) {
+        let vetoed = match change {
+            Change::Discard { .. } => false,
+            Change::Delete { .. } => self.veto == Veto::All,
+            // Nothing expires while its hook thinks.
+            Change::Commit(commit) if commit.from == commit.to && !commit.finish => self.veto == Veto::All,
+            _ => self.veto != Veto::Nothing,
+        };
+        assert!(!vetoed, "a hook has refused it: {change:?}");
+        match change {
+            Change::Create { record } | Change::Concat { record, .. } => {
+                if let Some(metadata) = &self.metadata {
+                    assert_eq!(record.metadata, *metadata, "a hook would have other metadata");
+                }
+                self.about = Some((record.id.clone(), 0));
+            }
+            Change::Commit(Commit { id, from, to, .. }) => {
+                let verified = !self.guarded || self.body_whole || from == to;
+                assert!(verified, "{id}: {from}..{to} are to be committed, and are not verified");
+                assert!(!self.commit, "{id}: two commits of one request at once");
+                self.commit = true;
+            }
+            _ => {}
+        }
     }
 
-    pub(super) fn on_commit(&mut self, op: OpId, id: &UploadId, (from, to): (u64, u64)) {
-        let verified = !self.guarded || self.body_whole || from == to;
-        assert!(verified, "{id}: {from}..{to} are to be committed, and are not verified");
-        assert!(self.commit.replace(op).is_none(), "{id}: two commits of one request at once");
+    /// Whether the store owes it nothing.
+    pub(super) fn is_idle(&self) -> bool {
+        self.calls == 0
+    }
+
+    /// The store has answered a call.
+    pub(super) fn on_answer(&mut self) {
+        self.calls -= 1;
+    }
+
+    /// So many bytes more are staged.
+    pub(super) fn on_staged(&mut self, bytes: u64) {
+        self.staged += bytes;
+    }
+
+    /// So many bytes are staged in all.
+    pub(super) fn on_staged_in_all(&mut self, bytes: u64) {
+        self.staged = self.at + bytes;
+    }
+
+    /// Another writer wants the lock, or has it.
+    pub(super) fn on_loss(&mut self) {
+        self.forgets = true;
+    }
+
+    /// A HEAD waits for this writer.
+    pub(super) fn on_checkpoint(&mut self) {
+        self.asked.get_or_insert(Asked { staged: self.staged, commits: 0 });
+    }
+
+    /// The store has answered a change.
+    pub(super) fn on_changed(&mut self, completion: &Completion) {
+        self.on_answer();
+        if !std::mem::take(&mut self.commit) {
+            return;
+        }
+        match completion {
+            Completion::Committed { offset } => self.committed = *offset,
+            _ => self.forgets = true,
+        }
+        if let Some(asked) = &mut self.asked {
+            asked.commits += 1;
+            assert!(asked.commits <= HEAD_COMMITS, "a HEAD waits for one commit after another");
+        }
     }
 
     /// A hook is asked, and will say this.
@@ -122,23 +205,6 @@ impl Watch {
     /// The exchange wants something. What it makes of the upload may be told later, when a late writer has gone on.
     pub(super) fn look(&mut self, env: &Env) {
         self.was_gone |= self.about.as_ref().is_some_and(|(id, _)| env.oracle.may_be_gone(id, env.now.wall));
-    }
-
-    /// The exchange asks the store: for nothing that a hook has refused, and for what it has changed.
-    pub(super) fn on_command(&self, command: &Command) {
-        let vetoed = match command {
-            Command::Load { .. } | Command::Stop | Command::Discard { .. } => false,
-            Command::Delete { .. } => self.veto == Veto::All,
-            // Nothing expires while its hook thinks.
-            Command::Commit { from, to, finish: false, .. } if from == to => self.veto == Veto::All,
-            _ => self.veto != Veto::Nothing,
-        };
-        assert!(!vetoed, "a hook has refused it: {command:?}");
-        if let (Command::Create { record } | Command::Concat { record, .. }, Some(metadata)) =
-            (command, &self.metadata)
-        {
-            assert_eq!(record.metadata, *metadata, "a hook would have other metadata");
-        }
     }
 
     /// The exchange calls the lock service.
@@ -160,39 +226,9 @@ impl Watch {
         assert!(told, "{key}: a HEAD is to tell {}, and {staged} had arrived", self.committed);
     }
 
-    /// The exchange is about to be told this.
-    pub(super) fn on_input(&mut self, input: &Input) {
-        match input {
-            Input::Staged(_, total) => self.staged = self.at + total,
-            Input::Store(op, completion) => self.on_completion(*op, completion),
-            Input::Checkpoint => {
-                self.asked.get_or_insert(Asked { staged: self.staged, commits: 0 });
-            }
-            Input::Yield(_) | Input::Abort(Abort::LockLost) => self.forgets = true,
-            _ => {}
-        }
-    }
-
-    fn on_completion(&mut self, op: OpId, completion: &Completion) {
-        if let Completion::Appended { total, .. } = completion {
-            self.staged = self.at + total;
-        }
-        if self.commit.take_if(|commit| *commit == op).is_none() {
-            return;
-        }
-        match completion {
-            Completion::Committed { offset } => self.committed = *offset,
-            _ => self.forgets = true,
-        }
-        if let Some(asked) = &mut self.asked {
-            asked.commits += 1;
-            assert!(asked.commits <= HEAD_COMMITS, "a HEAD waits for one commit after another");
-        }
-    }
-
     /// The exchange wants nothing more for now. `writing` says that its Append is open, and to go on.
     pub(super) fn on_rest(&self, writing: bool) {
-        let idle = self.asked.is_some() && self.commit.is_none() && writing;
+        let idle = self.asked.is_some() && !self.commit && writing;
         assert!(!idle, "a HEAD waits for {:?}, which does not commit", self.about);
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tus_driver::Class;
 use tus_redb::{
     Durability,
     sim::{Crash, Fault},
@@ -70,8 +71,7 @@ impl World {
 
     /// Lets what is about to be done fail, at times, if it is a sync.
     pub(super) fn spoil(&mut self, action: Action) {
-        let syncs = |index: usize| self.server.as_ref().is_some_and(|server| server.jobs[index].syncs());
-        let concerned = matches!(action, Action::Job(index) if syncs(index));
+        let concerned = self.class_of(action) == Some(Class::Blocking);
         if concerned && !self.is_quiet() && self.env.fault(self.env.plan.faults.syncs) {
             let from = self.env.disk.calls();
             let until = from + self.env.choice.pick(&[1, 2, 3]);
@@ -121,13 +121,18 @@ impl World {
 
     /// How many times as often as else the power fails when this has been done.
     pub(super) fn tempts(&self, action: Action) -> u64 {
-        let houses = |index: usize| self.server.as_ref().is_some_and(|server| server.jobs[index].is_house());
-        match (self.env.plan.faults.blackouts, action) {
-            (Some(Meets::Removals), Action::Job(index)) if houses(index) => 100,
-            (Some(Meets::Removals), Action::Commit | Action::Committer) => 10,
-            (Some(Meets::Writes), Action::Commit) => 30,
+        match (self.env.plan.faults.blackouts, self.class_of(action)) {
+            (Some(Meets::Removals), Some(Class::Background | Class::Idle)) => 100,
+            (Some(Meets::Removals), Some(Class::Commit)) => 10,
+            (Some(Meets::Writes), Some(Class::Commit)) => 30,
             _ => 1,
         }
+    }
+
+    /// What the store's job is for that is about to run.
+    fn class_of(&self, action: Action) -> Option<Class> {
+        let Action::Store(index) = action else { return None };
+        self.server.as_ref()?.store_jobs().get(index).copied()
     }
 
     /// From here on everything goes well.

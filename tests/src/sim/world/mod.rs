@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use tus_driver::Class;
 use tus_proto::{Fence, Instant, LockTable, Owner};
 use tus_redb::{Disk, Durability, OpenError, Store, sim::SimDisk};
 
@@ -46,9 +47,8 @@ enum Action {
     LockEvent(Owner),
     Letter(usize),
     Job(usize),
-    Commit,
-    House,
-    Committer,
+    Store(usize),
+    Events,
     Time,
 }
 
@@ -150,20 +150,25 @@ impl World {
         let (late, early): (Vec<_>, Vec<_>) = jobs.partition(|(_, job)| job.is_late());
         actions.extend(early.into_iter().map(|(index, _)| Action::Job(index)));
         let commits = self.stalled_until <= env.now.monotonic;
-        if !server.commits.is_empty() && commits {
-            actions.push(Action::Commit);
-        }
+        let classes = server.store_jobs();
+        let house = |class: &Class| *class >= Class::Background;
+        let works = classes.iter().enumerate().filter(|(_, class)| !house(class));
+        let works = works.filter(|(_, class)| commits || **class != Class::Commit);
+        actions.extend(works.map(|(index, _)| Action::Store(index)));
+        let houses = classes.iter().enumerate().filter(|(_, class)| house(class));
+        let houses: Vec<Action> = houses.map(|(index, _)| Action::Store(index)).collect();
         if actions.is_empty() {
             // Before them, what nobody needs any more may be tidied away.
-            actions.extend((!late.is_empty()).then_some(Action::House));
+            actions.extend(&houses);
             actions.extend(late.into_iter().map(|(index, _)| Action::Job(index)));
         }
         // Who fetches, and who loses power or a sync, is to meet those who tidy up.
         let Plan { downloads, faults, .. } = &self.env.plan;
         let often = *downloads || faults.blackouts.is_some() || faults.syncs > 0;
         if !actions.is_empty() && self.env.choice.one_in(if often { 4 } else { 12 }) {
-            actions.push(Action::House);
-            actions.extend(commits.then_some(Action::Committer));
+            actions.extend(&houses);
+            let events = self.env.plan.store.events.completed && commits;
+            actions.extend(events.then_some(Action::Events));
         }
         actions
     }
@@ -205,9 +210,8 @@ impl World {
                 server.deliver(env, letter);
             }
             (Action::Job(index), Some(server)) => server.work(env, index),
-            (Action::Commit, Some(server)) => server.commit_group(env),
-            (Action::House, Some(server)) => server.keep_house(env),
-            (Action::Committer, Some(server)) => server.commit_nothing(env),
+            (Action::Store(index), Some(server)) => server.run_store_job(env, index),
+            (Action::Events, Some(server)) => server.tell_events(env),
         }
         self.env.links.retain(|_, link| !(link.closed && link.forgotten));
     }
@@ -264,7 +268,7 @@ impl World {
         }
         env.oracle.look_at_faults(&env.disk);
         env.oracle.check_store(&store, &env.disk, true);
-        self.server = Some(Server::new(store));
+        self.server = Some(Server::new(env, store));
     }
 
     /// Everybody is done: nothing may be left behind.
@@ -283,29 +287,30 @@ impl World {
         let Some(mut server) = server else { panic!("the server does not come up again") };
         assert!(server.connections.is_empty(), "connections that nobody uses: {:?}", server.connections);
         assert!(env.plan.faults.remote_locks || env.locks.is_empty(), "locks that nobody holds");
-        server.store.flush().expect("a healthy disk takes a flush");
-        env.oracle.on_flush(&server.store, &env.disk);
-        while server.store.outbox_len().expect("a healthy disk can be read") > 0 {
+        let flush = |server: &Server| server.store.engine().flush().expect("a healthy disk takes a flush");
+        flush(&server);
+        env.oracle.on_flush(server.store.engine(), &env.disk);
+        while server.store.engine().outbox_len().expect("a healthy disk can be read") > 0 {
             server.tell_events(&mut env);
-            server.store.flush().expect("a healthy disk takes a flush");
+            flush(&server);
         }
         env.oracle.check_events();
-        let store = server.store;
+        let store = server.store.engine();
         for _ in 0..100 {
             let _ = store.materialize(u64::MAX).expect("a healthy disk lets finals be gathered");
         }
         store.flush().expect("a healthy disk takes a flush");
         while store.reclaim(64).expect("a healthy disk lets files go") > 0 {}
-        env.oracle.check_store(&store, &env.disk, true);
+        env.oracle.check_store(store, &env.disk, true);
         let found = store.verify().map_err(|failure| (failure, store.trouble()));
         assert_eq!(found, Ok(Vec::new()));
-        check_files(&store, &env.disk);
+        check_files(store, &env.disk);
         let lasting = env.plan.store.durability == Durability::Strict && env.plan.expiry.is_none();
         for (file, shelf) in shelves.iter().enumerate().filter(|_| lasting) {
             let there = shelf.removed || !shelf.finished || env.oracle.complete(file) > 0;
             assert!(there, "file {file} was told to be complete, and is not there");
         }
-        drop(store);
+        drop(server);
         assert_eq!(env.disk.open_files(), 0, "files are open, and nobody has them");
         env.report.faults += env.disk.faults_hit() - env.faults_counted;
         env.report
