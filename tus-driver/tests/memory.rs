@@ -284,7 +284,9 @@ fn events_come_in_their_order_and_one_put_off_keeps_back_its_uploads_others() {
     let kept = Kept::default();
     let woken = Arc::new(AtomicUsize::new(0));
     let count = woken.clone();
-    let wake = Box::new(move || drop(count.fetch_add(1, Ordering::Relaxed)));
+    let wake = Box::new(move || {
+        count.fetch_add(1, Ordering::Relaxed);
+    });
     kept.0.keep_events(EventKinds { completed: true, terminated: true }, wake);
     kept.create("a", 0);
     kept.create("b", 0);
