@@ -1,5 +1,7 @@
 //! What `MemoryStore` promises by itself, as any other store.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::{
     sync::{
         Arc,

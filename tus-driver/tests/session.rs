@@ -1,6 +1,8 @@
 //! `Session` over a store in memory, driven by the smallest runtime there can be: one thread, no sockets, a clock that
 //! stands still.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex},
