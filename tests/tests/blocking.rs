@@ -52,7 +52,7 @@ impl Place {
     fn stored(&self, location: &str) -> Vec<u8> {
         let id = location.rsplit('/').next().and_then(UploadId::new).unwrap();
         let mut bytes = Vec::new();
-        self.uploads.store().read(&id).unwrap().unwrap().read_to_end(&mut bytes).unwrap();
+        self.uploads.store().engine().read(&id).unwrap().unwrap().read_to_end(&mut bytes).unwrap();
         bytes
     }
 
@@ -319,7 +319,7 @@ fn housekeeping_makes_durable_and_gives_space_back() {
         assert_eq!(place.send(location, Request::delete()).status(), 204);
     }
     place.uploads.housekeeping().unwrap();
-    assert!(!place.uploads.store().needs_flush());
+    assert!(!place.uploads.store().engine().needs_flush());
     assert_eq!(place.files(), before);
 }
 
@@ -328,9 +328,9 @@ fn requests_do_the_housekeeping_by_the_way() {
     let place = place(Config::builder(), Durability::Eventual);
     let location = place.create(5);
     written(&place.send(&location, Request::patch(0).sized("hello")), "5");
-    assert!(place.uploads.store().needs_flush());
+    assert!(place.uploads.store().engine().needs_flush());
     let begun = Instant::now();
-    while place.uploads.store().needs_flush() {
+    while place.uploads.store().engine().needs_flush() {
         assert!(begun.elapsed() < Duration::from_secs(60), "no request flushed");
         assert_eq!(place.offset(&location), 5);
     }

@@ -345,7 +345,7 @@ fn in_the_blocking_entry_what_failed_is_told_by_housekeeping() {
     let (shop, watch) = Shop::new(&[Hook::UploadComplete, Hook::UploadTerminate]);
     let mut wire = Embedded::with_hooks(config(), shop.failing("bad", 3));
     let bad = create(&mut wire, "ann", 0, BAD);
-    assert_eq!(wire.uploads().store().outbox_len(), Ok(1));
+    assert_eq!(wire.uploads().store().engine().outbox_len(), Ok(1));
     // Its completion is tried before its termination is told.
     assert_eq!(wire.send(&at(&bad, "", Request::delete())).status, 204);
     create(&mut wire, "ann", 0, A);
@@ -355,7 +355,7 @@ fn in_the_blocking_entry_what_failed_is_told_by_housekeeping() {
     assert!(watch.is_quiet());
     wire.uploads().housekeeping().unwrap();
     assert_eq!([watch.next(), watch.next()], ["+bad=", "-bad"]);
-    assert_eq!(wire.uploads().store().outbox_len(), Ok(0));
+    assert_eq!(wire.uploads().store().engine().outbox_len(), Ok(0));
 }
 
 /// Deletes every upload when it is complete, by a request of its own.
@@ -394,7 +394,7 @@ fn a_hook_of_the_blocking_entry_may_send_requests_at_its_own_upload() {
     shredder.uploads.set(wire.uploads().clone()).unwrap();
     create(&mut wire, "ann", 0, A);
     assert_eq!(*shredder.told.lock().unwrap(), ['+', '-']);
-    assert_eq!(wire.uploads().store().outbox_len(), Ok(0));
+    assert_eq!(wire.uploads().store().engine().outbox_len(), Ok(0));
 }
 
 #[test]

@@ -326,5 +326,5 @@ fn the_blocking_entry_takes_a_service_as_well() {
     assert_eq!((head.status(), head.header("Upload-Offset")), (200, Some("5")));
     locks.be_reachable(true);
     assert_eq!(patch(5, 4, &mut &b"you!"[..]).status(), 204);
-    assert_eq!(stored(uploads.store(), location), "helloyou!");
+    assert_eq!(stored(uploads.store().engine(), location), "helloyou!");
 }

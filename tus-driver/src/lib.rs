@@ -19,7 +19,7 @@ pub use memory::MemoryStore;
 pub use queue::JobQueue;
 pub use session::{Arrival, Effect, HashingSink, Inlet, Session};
 pub use store::{
-    AppendGrant, Change, Changed, Commit, DueEvents, EventKind, EventKinds, FileRange, Loaded, LookupError,
-    Opened, OutboxEvent, Sink, Source, Store, backoff,
+    AppendGrant, Change, Changed, Commit, DueEvents, EventKind, EventKinds, EventQuery, FileRange, Loaded,
+    LookupError, Opened, OutboxEvent, Sink, Source, Store, backoff,
 };
 pub use tus_proto;

@@ -19,8 +19,8 @@ use tus_proto::{Algorithm, Digest, Failure, Fence, Hasher, Record, UploadId, Wal
 
 use self::state::State;
 use crate::{
-    Answer, AppendGrant, Change, Changed, DueEvents, EventKinds, Loaded, LookupError, Opened, Sink, Source,
-    Store, Ticket,
+    Answer, AppendGrant, Change, Changed, DueEvents, EventKinds, EventQuery, Loaded, LookupError, Opened,
+    Sink, Source, Store, Ticket,
 };
 
 /// A [`Store`] in memory. A clone is the same store; what is in it goes with the last one.
@@ -59,10 +59,9 @@ impl Store for MemoryStore {
 
     fn change(&self, change: Change<Staged>, _: impl FnOnce() -> Ticket<Changed>) -> Answer<Changed> {
         let mut state = lock(&self.0);
-        let before = state.outbox.posted();
         let completion = state.apply(change).unwrap_or_else(LookupError::into);
-        let events = state.outbox.posted() - before;
-        let wake = state.outbox.wake.clone().filter(|_| events > 0);
+        let events = state.outbox.take_posted();
+        let wake = state.outbox.wake.clone().filter(|_| !events.is_empty());
         // It may call the store.
         drop(state);
         if let Some(wake) = wake {
@@ -100,11 +99,10 @@ impl Store for MemoryStore {
 
     fn due_events(
         &self,
-        now: WallTime,
-        limit: usize,
+        query: EventQuery,
         _: impl FnOnce() -> Ticket<Result<DueEvents, Failure>>,
     ) -> Answer<Result<DueEvents, Failure>> {
-        Answer::Now(Ok(lock(&self.0).outbox.due(now, limit)))
+        Answer::Now(Ok(lock(&self.0).outbox.due(&query)))
     }
 
     fn keep_events(&self, events: EventKinds, wake: Box<dyn Fn() + Send + Sync>) {

@@ -66,11 +66,10 @@ pub trait Store: Send + Sync + Sized + 'static {
         later: impl FnOnce() -> Ticket<Opened<Self::Source>>,
     ) -> Answer<Opened<Self::Source>>;
 
-    /// Reads the outbox: of each upload the first event that is due, at most `limit` of them.
+    /// Reads the outbox: of each upload the first event, if it is due.
     fn due_events(
         &self,
-        now: WallTime,
-        limit: usize,
+        query: EventQuery,
         later: impl FnOnce() -> Ticket<Result<DueEvents, Failure>>,
     ) -> Answer<Result<DueEvents, Failure>>;
 
@@ -240,16 +239,24 @@ pub struct Commit<T> {
 
 /// What became of a [`Change`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Changed {
     /// As the command completes.
     pub completion: Completion,
-    /// How many events the change put into the outbox.
-    pub events: usize,
+    /// The uploads whose events the change put into the outbox: its own, and finals that became complete or went with it.
+    pub events: Vec<UploadId>,
 }
 
 impl From<Completion> for Changed {
     fn from(completion: Completion) -> Self {
-        Self { completion, events: 0 }
+        Self { completion, events: Vec::new() }
+    }
+}
+
+impl Changed {
+    /// A completion, and the uploads that events were made of.
+    pub fn new(completion: Completion, events: Vec<UploadId>) -> Self {
+        Self { completion, events }
     }
 }
 
@@ -377,6 +384,17 @@ pub struct OutboxEvent {
     pub record: Record,
     /// How often it was put off.
     pub attempts: u32,
+}
+
+/// Which events are wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventQuery {
+    /// The time: what was put off until later is not due.
+    pub now: WallTime,
+    /// How many at the most.
+    pub limit: usize,
+    /// Of this upload alone.
+    pub upload: Option<UploadId>,
 }
 
 /// What is due in the outbox.

@@ -12,8 +12,8 @@ use std::{
 };
 
 use tus_driver::{
-    Answer, AppendGrant, Change, Commit, EventKind, EventKinds, LookupError, MemoryStore, Sink, Source,
-    Store, backoff,
+    Answer, AppendGrant, Change, Commit, EventKind, EventKinds, EventQuery, LookupError, MemoryStore, Sink,
+    Source, Store, backoff,
     tus_proto::{Algorithm, Completion, Concat, Fence, Hasher, Record, Unfit, UploadId, WallTime},
 };
 
@@ -294,7 +294,10 @@ fn events_come_in_their_order_and_one_put_off_keeps_back_its_uploads_others() {
     kept.create("b", 0);
     kept.delete("a");
     assert_eq!(woken.load(Ordering::Relaxed), 3);
-    let due = |time, limit| now(kept.0.due_events(time, limit, || unreachable!())).unwrap();
+    let due = |time, limit| {
+        let query = EventQuery { now: time, limit, upload: None };
+        now(kept.0.due_events(query, || unreachable!())).unwrap()
+    };
     let names = |time, limit| {
         let events = due(time, limit).events;
         events.into_iter().map(|event| (event.record.id, event.kind, event.attempts)).collect::<Vec<_>>()

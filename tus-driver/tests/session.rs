@@ -10,8 +10,8 @@ use std::{
 };
 
 use tus_driver::{
-    Answer, AppendGrant, Arrival, Change, Changed, DueEvents, Effect, EventKinds, Inlet, Loaded, MemoryStore,
-    Opened, Session, Source, Store, Ticket,
+    Answer, AppendGrant, Arrival, Change, Changed, DueEvents, Effect, EventKinds, EventQuery, Inlet, Loaded,
+    MemoryStore, Opened, Session, Source, Store, Ticket,
     tus_proto::{
         Algorithm, Body, Cancel, Config, Cut, Digest, Failure, Fence, Framing, Head, Instant, LockEvent,
         LockTable, Now, Owner, Response, Trailers, UploadId, WallTime,
@@ -380,11 +380,10 @@ impl Store for Slow {
 
     fn due_events(
         &self,
-        now: WallTime,
-        limit: usize,
+        query: EventQuery,
         later: impl FnOnce() -> Ticket<Result<DueEvents, Failure>>,
     ) -> Answer<Result<DueEvents, Failure>> {
-        self.0.due_events(now, limit, later)
+        self.0.due_events(query, later)
     }
 
     fn keep_events(&self, events: EventKinds, wake: Box<dyn Fn() + Send + Sync>) {

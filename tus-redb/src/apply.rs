@@ -89,6 +89,8 @@ pub(crate) struct Effects {
     pub(crate) fallen: Vec<UploadId>,
     /// How many finals were completed by a commit to their last part.
     pub(crate) finals: u64,
+    /// Uploads of which events were kept.
+    pub(crate) events: Vec<UploadId>,
     /// What is looked at before the transaction is committed, where it is a batch's.
     pub(crate) recent: Option<Recent>,
 }

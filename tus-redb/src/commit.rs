@@ -21,11 +21,24 @@ use crate::{
     store::{Durability, Options, Store, Writer, lock},
 };
 
+/// What became of a change, and the uploads whose events it put into the outbox.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) completion: Completion,
+    pub(crate) events: Vec<UploadId>,
+}
+
+impl From<Completion> for Done {
+    fn from(completion: Completion) -> Self {
+        Self { completion, events: Vec::new() }
+    }
+}
+
 /// A group whose changes were tried, and which of them are to be committed.
 struct Prepared {
     /// Whether earlier groups are in the same transaction.
     goes_on: bool,
-    completions: Vec<Completion>,
+    completions: Vec<Done>,
     /// By the indices of their completions.
     steps: Vec<(usize, Step)>,
     effects: Effects,
@@ -46,14 +59,19 @@ impl Store {
     /// that is refused does not hinder the others. What completes well has the durability the store was
     /// opened with. Blocks on the disk.
     pub fn commit(&self, group: &[Change]) -> Vec<Completion> {
+        self.commit_with_events(group).into_iter().map(|done| done.completion).collect()
+    }
+
+    /// The same, with the uploads whose events each change put into the outbox.
+    pub(crate) fn commit_with_events(&self, group: &[Change]) -> Vec<Done> {
         let mut writer = lock(&self.writer);
         match self.try_commit(&mut writer, group) {
-            Ok(completions) => completions,
-            Err(failure) => vec![Completion::Failed(failure); group.len()],
+            Ok(done) => done,
+            Err(failure) => group.iter().map(|_| Completion::Failed(failure).into()).collect(),
         }
     }
 
-    fn try_commit(&self, writer: &mut Writer, group: &[Change]) -> Result<Vec<Completion>, Failure> {
+    fn try_commit(&self, writer: &mut Writer, group: &[Change]) -> Result<Vec<Done>, Failure> {
         if self.must_flush(writer) && self.flush_held(writer).is_err() && journal_is_torn(writer) {
             return Err(Failure::Io);
         }
@@ -85,10 +103,7 @@ impl Store {
         let steps: Vec<Step> = steps.into_iter().map(|(_, step)| step).collect();
         if let Err(failure) = self.conclude(writer, txn, goes_on, &steps, effects) {
             // Whoever was refused behind the first of them may have been told of what it would have made.
-            completions
-                .iter_mut()
-                .skip(first)
-                .for_each(|completion| *completion = Completion::Failed(failure));
+            completions.iter_mut().skip(first).for_each(|done| *done = Completion::Failed(failure).into());
         } else {
             self.finals_finished.fetch_add(finals, Ordering::Relaxed);
         }
@@ -145,7 +160,8 @@ impl Store {
                     Err(trouble) => return Err(trouble),
                 },
             };
-            prepared.completions.push(completion);
+            let events = std::mem::take(&mut tables.effects.events);
+            prepared.completions.push(Done { completion, events });
         }
         if writer.journal.is_none() {
             tables.drop_small(tables.effects.outgrown.clone())?;

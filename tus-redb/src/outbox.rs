@@ -86,10 +86,6 @@ impl Store {
         *lock(&self.events) = events;
     }
 
-    pub(crate) fn kept_events(&self) -> Events {
-        *lock(&self.events)
-    }
-
     /// Whether an event is shown as soon as it is committed; otherwise with the next flush.
     pub(crate) fn shows_events_at_once(&self) -> bool {
         self.options.durability == Durability::Strict
@@ -119,6 +115,7 @@ impl Tables<'_> {
         if kept {
             let number = database::next_event(self.txn)?;
             self.txn.open_table(OUTBOX)?.insert(number, encode(kind, &row.record(id)).as_slice())?;
+            self.effects.events.push(id.clone());
             self.note_more();
         }
         Ok(())

@@ -7,21 +7,23 @@ use std::{
 
 use tus_proto::{Completion, Record, UploadId, WallTime};
 
-use crate::{DueEvents, EventKind, EventKinds, LookupError, OutboxEvent};
+use crate::{DueEvents, EventKind, EventKinds, EventQuery, LookupError, OutboxEvent};
 
 #[derive(Default)]
 pub(super) struct Outbox {
     /// By number, each with the time until which it is put off.
     events: BTreeMap<u64, (OutboxEvent, WallTime)>,
-    posted: usize,
+    last_number: u64,
+    /// Of which uploads events were posted since [`take_posted`](Self::take_posted).
+    posted: Vec<UploadId>,
     pub kept: EventKinds,
     pub wake: Option<Arc<dyn Fn() + Send + Sync>>,
 }
 
 impl Outbox {
-    /// How many events were ever posted.
-    pub(super) fn posted(&self) -> usize {
-        self.posted
+    /// The uploads of which events were posted by the last change.
+    pub(super) fn take_posted(&mut self) -> Vec<UploadId> {
+        std::mem::take(&mut self.posted)
     }
 
     /// Adds an event if its kind is kept. A part never tells that it is complete: its final does.
@@ -31,8 +33,9 @@ impl Outbox {
             EventKind::Terminated => self.kept.terminated,
         };
         if kept {
-            self.posted += 1;
-            let (number, record) = (self.posted as u64, record.clone());
+            self.last_number += 1;
+            self.posted.push(record.id.clone());
+            let (number, record) = (self.last_number, record.clone());
             let event = OutboxEvent { number, kind, record, attempts: 0 };
             self.events.insert(number, (event, WallTime::default()));
         }
@@ -61,11 +64,14 @@ impl Outbox {
     }
 
     /// An upload's first event keeps back those after it, also while it is put off.
-    pub(super) fn due(&self, now: WallTime, limit: usize) -> DueEvents {
+    pub(super) fn due(&self, query: &EventQuery) -> DueEvents {
+        let EventQuery { now, limit, upload } = query;
         let mut uploads = BTreeSet::new();
-        let firsts = self.events.values().filter(|(event, _)| uploads.insert(&event.record.id));
-        let (due, later): (Vec<_>, Vec<_>) = firsts.partition(|(_, until)| *until <= now);
-        let next = later.iter().map(|(_, until)| *until).min().filter(|_| due.len() <= limit);
-        DueEvents { events: due.iter().take(limit).map(|(event, _)| event.clone()).collect(), next }
+        let firsts = self.events.values();
+        let firsts = firsts.filter(|(event, _)| upload.as_ref().is_none_or(|id| *id == event.record.id));
+        let firsts = firsts.filter(|(event, _)| uploads.insert(&event.record.id));
+        let (due, later): (Vec<_>, Vec<_>) = firsts.partition(|(_, until)| until <= now);
+        let next = later.iter().map(|(_, until)| *until).min().filter(|_| due.len() <= *limit);
+        DueEvents { events: due.iter().take(*limit).map(|(event, _)| event.clone()).collect(), next }
     }
 }

@@ -21,7 +21,7 @@ use std::{
 use bytes::Buf;
 use tus_proto::{
     AppendEnd, Cancel, Command, Completion, Config, Cut, Deadline, Digest, Event, Exchange, Failure, Head,
-    HookCall, HookReply, Input, LockCall, LockEvent, Now, OpId, Output, Response, Trailers,
+    HookCall, HookReply, Input, LockCall, LockEvent, Now, OpId, Output, Response, Trailers, UploadId,
 };
 
 use self::body::Body;
@@ -85,15 +85,23 @@ pub struct Session<S: Store> {
     /// A HEAD waits for what has already arrived on the connection.
     drain: bool,
     failed: Option<Failure>,
-    /// How many events its changes put into the outbox.
-    events: usize,
+    /// The uploads whose events its changes put into the outbox.
+    events: Vec<UploadId>,
 }
 
 impl<S: Store> Session<S> {
     /// Takes a request up. `entropy` are fresh random bytes: a new upload's id is made of them.
     pub fn new(config: Arc<Config>, head: &Head<'_>, entropy: [u8; 10], now: Now) -> Self {
         let exchange = Exchange::new(config, head, entropy, now);
-        Self { exchange, body: None, staged: None, source: None, drain: false, failed: None, events: 0 }
+        Self {
+            exchange,
+            body: None,
+            staged: None,
+            source: None,
+            drain: false,
+            failed: None,
+            events: Vec::new(),
+        }
     }
 
     /// What is to be done next. Calls of the store are made in here; what it answers later
@@ -151,9 +159,9 @@ impl<S: Store> Session<S> {
         self.source.take()
     }
 
-    /// How many events the request's changes have put into the outbox.
-    pub fn events(&self) -> usize {
-        self.events
+    /// The uploads whose events the request's changes have put into the outbox.
+    pub fn events(&self) -> &[UploadId] {
+        &self.events
     }
 }
 
@@ -358,7 +366,7 @@ impl<S: Store> Session<S> {
     }
 
     fn on_changed(&mut self, now: Now, op: OpId, changed: Changed) {
-        self.events += changed.events;
+        self.events.extend(changed.events);
         self.complete(now, op, changed.completion);
     }
 

@@ -127,9 +127,11 @@ impl<S: Store> Drop for Seat<'_, S> {
     }
 }
 
-/// Makes a call of the store, and waits for its answer.
+/// Makes a call of the store, and waits for its answer: with jobs up to the class `last`, which must be that of the
+/// store's own for it.
 pub(super) fn ask<T: Send + 'static>(
     queue: &Arc<JobQueue>,
+    last: Class,
     call: impl FnOnce(&dyn Fn() -> Ticket<T>) -> Answer<T>,
 ) -> T {
     let slot: Arc<Mutex<Option<T>>> = Arc::new(Mutex::new(None));
@@ -148,7 +150,7 @@ pub(super) fn ask<T: Send + 'static>(
         if let Some(answer) = lock(&slot).take() {
             return answer;
         }
-        if !queue.run_one(Class::Idle) {
+        if !queue.run_one(last) {
             queue.wait(seen, None);
         }
     }

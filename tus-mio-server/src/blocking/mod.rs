@@ -244,7 +244,7 @@ impl<S: Store> Blocking<S> {
         let Shared { store, queue, .. } = &*self.shared;
         self.shared.flush().map_err(StoreError)?;
         self.shared.tell_all().map_err(StoreError)?;
-        let done = ask(queue, |later| {
+        let done = ask(queue, Class::Idle, |later| {
             store.housekeep(later());
             Answer::Later
         });
@@ -265,7 +265,7 @@ impl<S: Store> Blocking<S> {
 
 impl<S: Store> Shared<S> {
     fn flush(&self) -> Result<(), Failure> {
-        ask(&self.queue, |later| {
+        ask(&self.queue, Class::Background, |later| {
             self.store.flush(later());
             Answer::Later
         })

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Mutex};
 
-use tus_driver::{Change, EventKind, OutboxEvent, Store};
+use tus_driver::{Change, Class, EventKind, EventQuery, OutboxEvent, Store};
 use tus_proto::{Failure, UploadId};
 
 use super::{
@@ -32,21 +32,32 @@ impl Outbox {
 }
 
 impl<S: Store> Shared<S> {
-    /// Tells what a request has made. What can't be told now is told by housekeeping.
-    pub(super) fn tell_events(&self) {
+    /// Tells what a request has made of these uploads. What can't be told now is told by housekeeping.
+    pub(super) fn tell_events(&self, uploads: &[UploadId]) {
         // An eventual store shows an event when it is durable.
-        if self.outbox.as_ref().is_some_and(|outbox| outbox.hooks.tells()) && self.flush().is_ok() {
-            let _ = self.tell_all();
+        if uploads.is_empty() || self.flush().is_err() {
+            return;
+        }
+        for id in uploads {
+            let _ = self.tell_due(Some(id));
         }
     }
 
     /// Tells all events in the outbox, each once; of an upload none after one whose hook fails.
     pub(super) fn tell_all(&self) -> Result<(), Failure> {
+        self.tell_due(None)
+    }
+
+    fn tell_due(&self, upload: Option<&UploadId>) -> Result<(), Failure> {
         let Some(outbox) = self.outbox.as_ref().filter(|outbox| outbox.hooks.tells()) else { return Ok(()) };
         let mut failed = BTreeSet::new();
         loop {
-            let (now, limit) = (self.clock.now().wall, PAGE + failed.len());
-            let due = ask(&self.queue, |later| self.store.due_events(now, limit, later))?;
+            let query = EventQuery {
+                now: self.clock.now().wall,
+                limit: PAGE + failed.len(),
+                upload: upload.cloned(),
+            };
+            let due = ask(&self.queue, Class::Background, |later| self.store.due_events(query, later))?;
             let mut told = false;
             for event in due.events {
                 let id = event.record.id.clone();
@@ -79,7 +90,8 @@ impl<S: Store> Shared<S> {
         };
         outbox.hooks.tell(event) && {
             // One that can't be removed is told again.
-            ask(&self.queue, |later| self.store.change(Change::Acknowledge { id, number }, later));
+            let change = Change::Acknowledge { id, number };
+            ask(&self.queue, Class::Background, |later| self.store.change(change, later));
             true
         }
     }

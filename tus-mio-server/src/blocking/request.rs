@@ -50,6 +50,8 @@ impl<'a, S: Store> Request<'a, S> {
             // must learn that before its commit is rejected.
             if let Some(arrival) = self.seat.arrival() {
                 self.session.handle(now, arrival);
+                // What lies in the framework's buffers can't be seen: what was read is all there is.
+                self.session.drained(now);
             } else if let Some(effect) =
                 self.session.poll(now, &self.shared.store, &|| self.seat.address().clone())
             {
@@ -66,9 +68,7 @@ impl<'a, S: Store> Request<'a, S> {
                     // The framework's business.
                     Effect::Continue => {}
                     Effect::Done => {
-                        if self.session.events() > 0 {
-                            self.shared.tell_events();
-                        }
+                        self.shared.tell_events(self.session.events());
                         let source = self.session.take_source();
                         return response.map(|response| Reply::new(response, source));
                     }
@@ -77,8 +77,6 @@ impl<'a, S: Store> Request<'a, S> {
                 self.session.timeout(now);
             } else if self.shared.queue.run_one(Class::Background) {
                 // A job may have brought what this request waits for.
-            } else if self.session.wants_drain() {
-                self.session.drained(now);
             } else if self.session.is_receiving() {
                 self.read(body, trailers);
             } else {

@@ -20,7 +20,7 @@ use std::{
 use bytes::Buf;
 use tus_driver::{
     Answer, AppendGrant, Change as PortChange, Changed, Class, Commit, DueEvents, EventKind as PortEventKind,
-    EventKinds, Executor, FileRange, Loaded, LookupError, Opened, OutboxEvent, Ticket,
+    EventKinds, EventQuery, Executor, FileRange, Loaded, LookupError, Opened, OutboxEvent, Ticket,
 };
 use tus_proto::{Algorithm, Completion, Digest, Failure, Fence, Hasher, Instant, Record, UploadId, WallTime};
 
@@ -29,7 +29,8 @@ use self::{
     group::Group,
 };
 use crate::{
-    Change, EventKind, Events, Refused, Sink, Source, Store, Syncer, error::WriteError, store::lock,
+    Change, EventKind, Events, Refused, Sink, Source, Store, Syncer, commit::Done, error::WriteError,
+    store::lock,
 };
 
 /// How often housekeeping is looked for where no change comes.
@@ -176,39 +177,23 @@ impl Shared {
             changes.push(change);
             tells.push(tell);
         }
-        let completions = self.engine.commit(&changes);
-        self.observer.committed(completions.len(), self.executor.now().monotonic.since(begun));
+        let done = self.engine.commit_with_events(&changes);
+        self.observer.committed(done.len(), self.executor.now().monotonic.since(begun));
         let finals = self.engine.finals_finished() - finals;
         if finals > 0 {
             self.observer.finals_finished(finals);
         }
-        self.learn(&completions);
+        self.learn(done.iter().map(|done| &done.completion));
         let mut eventful = false;
-        for ((change, tell), completion) in changes.into_iter().zip(tells).zip(completions) {
-            let events = self.events_of(&change, &completion);
-            eventful |= events > 0;
+        for ((change, tell), Done { completion, events }) in changes.into_iter().zip(tells).zip(done) {
+            eventful |= !events.is_empty();
             self.observer.changed(&change, &completion);
             drop(change);
-            tell(Changed { completion, events });
+            tell(Changed::new(completion, events));
         }
         if eventful && self.engine.shows_events_at_once() {
             self.wake_outbox();
         }
-    }
-
-    /// How many events a change has made.
-    fn events_of(&self, change: &Change, completion: &Completion) -> usize {
-        let kept = self.engine.kept_events();
-        let made = match (change, completion) {
-            (Change::Create(record), Completion::Created) => kept.completed && record.is_complete(),
-            (Change::Concat { .. }, Completion::Concatenated(record)) => {
-                kept.completed && record.is_complete()
-            }
-            (Change::Commit { finish: true, .. }, Completion::Committed { .. }) => kept.completed,
-            (Change::Delete { .. }, Completion::Deleted) => kept.terminated,
-            _ => false,
-        };
-        usize::from(made)
     }
 
     fn wake_outbox(&self) {
@@ -219,7 +204,7 @@ impl Shared {
     }
 
     /// Sees from a group's completions whether the disk works. Where nothing was to be committed, nothing shows.
-    fn learn(&self, completions: &[Completion]) {
+    fn learn<'a>(&self, completions: impl Iterator<Item = &'a Completion> + Clone) {
         let done = |completion: &Completion| {
             matches!(
                 completion,
@@ -229,9 +214,9 @@ impl Shared {
                     | Completion::Deleted
             )
         };
-        if completions.iter().any(done) {
+        if completions.clone().any(done) {
             self.failing.store(false, Ordering::Relaxed);
-        } else if completions.contains(&Completion::Failed(Failure::Io)) {
+        } else if completions.into_iter().any(|completion| *completion == Completion::Failed(Failure::Io)) {
             self.failing.store(true, Ordering::Relaxed);
         }
     }
@@ -400,7 +385,8 @@ impl Shared {
         }
     }
 
-    fn due(&self, now: WallTime, limit: usize) -> Result<DueEvents, Failure> {
+    fn due(&self, query: &EventQuery) -> Result<DueEvents, Failure> {
+        let EventQuery { now, limit, upload } = query;
         let mut seen = std::collections::BTreeSet::new();
         let mut due = DueEvents::default();
         let mut after = 0;
@@ -409,12 +395,13 @@ impl Shared {
             let Some(last) = page.last() else { return Ok(due) };
             after = last.number;
             for entry in page {
-                if !seen.insert(entry.record.id.clone()) {
+                let other = upload.as_ref().is_some_and(|id| *id != entry.record.id);
+                if other || !seen.insert(entry.record.id.clone()) {
                     continue;
                 }
                 let (until, attempts) =
                     lock(&self.postponed).get(&entry.record.id).copied().unwrap_or_default();
-                if until > now {
+                if until > *now {
                     due.next = Some(due.next.map_or(until, |next| next.min(until)));
                     continue;
                 }
@@ -423,7 +410,7 @@ impl Shared {
                     EventKind::Terminated => PortEventKind::Terminated,
                 };
                 due.events.push(OutboxEvent { number: entry.number, kind, record: entry.record, attempts });
-                if due.events.len() == limit {
+                if due.events.len() == *limit {
                     return Ok(due);
                 }
             }
@@ -533,12 +520,11 @@ impl tus_driver::Store for RedbStore {
 
     fn due_events(
         &self,
-        now: WallTime,
-        limit: usize,
+        query: EventQuery,
         later: impl FnOnce() -> Ticket<Result<DueEvents, Failure>>,
     ) -> Answer<Result<DueEvents, Failure>> {
         let (shared, ticket) = (self.0.clone(), later());
-        let job = move || ticket.answer(shared.due(now, limit));
+        let job = move || ticket.answer(shared.due(&query));
         self.0.executor.run(Class::Blocking, Box::new(job));
         Answer::Later
     }

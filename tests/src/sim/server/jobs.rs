@@ -75,9 +75,12 @@ impl Server {
         self.letters.extend(letter);
     }
 
-    /// The store's jobs that wait, by what they are for.
-    pub(in crate::sim) fn store_jobs(&self) -> Vec<Class> {
-        self.shared.desk().jobs.iter().map(|job| job.class).collect()
+    /// The store's jobs that may run now, by what they are for.
+    pub(in crate::sim) fn store_jobs(&self) -> Vec<(usize, Class)> {
+        let desk = self.shared.desk();
+        let jobs = desk.jobs.iter().enumerate();
+        let moving = jobs.filter(|(_, job)| job.owner.is_none_or(|owner| self.is_moving(owner)));
+        moving.map(|(index, job)| (index, job.class)).collect()
     }
 
     /// Runs a job of the store's.

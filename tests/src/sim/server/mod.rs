@@ -259,6 +259,14 @@ impl Server {
     }
 }
 
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Jobs and arrivals hold on to the store: a process that ends takes them along.
+        let desk = std::mem::take(&mut *self.shared.desk());
+        drop(desk);
+    }
+}
+
 impl Connection {
     /// The network has news for it.
     pub(super) fn wake(&mut self, env: &mut Env) {

@@ -91,8 +91,11 @@ impl Server {
         let link = connection.link;
         let Request { session, owner, watch, .. } = connection.request.as_mut()?;
         let (owner, shared) = (*owner, self.shared.clone());
-        shared.desk().now = Some(env.now);
+        let mut desk = shared.desk();
+        (desk.now, desk.owner) = (Some(env.now), Some(owner));
+        drop(desk);
         let effect = session.poll(env.now, &self.store, &|| Post(shared.clone(), owner));
+        shared.desk().owner = None;
         for call in std::mem::take(&mut self.shared.desk().calls) {
             watch.on_call(&call);
             match &call {

@@ -9,10 +9,10 @@ use std::{
 };
 
 use tus_driver::{
-    Answer, AppendGrant, Arrival, Change, Changed, Class, DueEvents, EventKinds, Executor, Inlet, Job,
-    Loaded, Opened, Store, Task, Ticket,
+    Answer, AppendGrant, Arrival, Change, Changed, Class, DueEvents, EventKinds, EventQuery, Executor, Inlet,
+    Job, Loaded, Opened, Store, Task, Ticket,
 };
-use tus_proto::{Algorithm, Completion, Digest, Failure, Fence, Instant, Now, Owner, UploadId, WallTime};
+use tus_proto::{Algorithm, Completion, Digest, Failure, Fence, Instant, Now, Owner, UploadId};
 use tus_redb::{Observer, RedbStore, Sink, Source, Syncer};
 
 /// How often expired uploads are looked for.
@@ -21,6 +21,8 @@ const SWEEP_INTERVAL: Duration = Duration::from_millis(200);
 /// A job of the store's, and what it is for.
 pub(in crate::sim) struct StoreJob {
     pub(in crate::sim) class: Class,
+    /// The request whose call has queued it: it is held up with that.
+    pub(in crate::sim) owner: Option<Owner>,
     job: Job,
 }
 
@@ -48,6 +50,8 @@ pub(super) enum Deed {
 #[derive(Debug, Default)]
 pub(super) struct Desk {
     pub(super) now: Option<Now>,
+    /// The request whose session is at work.
+    pub(super) owner: Option<Owner>,
     pub(super) jobs: Vec<StoreJob>,
     pub(super) timers: Vec<(Instant, StoreJob)>,
     pub(super) arrivals: Vec<(Owner, Arrival<Watched>)>,
@@ -67,11 +71,14 @@ impl Shared {
 
 impl Executor for Shared {
     fn run(&self, class: Class, job: Job) {
-        self.desk().jobs.push(StoreJob { class, job });
+        let mut desk = self.desk();
+        // A commit is many requests'.
+        let owner = desk.owner.filter(|_| class != Class::Commit);
+        desk.jobs.push(StoreJob { class, owner, job });
     }
 
     fn at(&self, when: Instant, job: Job) {
-        self.desk().timers.push((when, StoreJob { class: Class::Background, job }));
+        self.desk().timers.push((when, StoreJob { class: Class::Background, owner: None, job }));
     }
 
     fn spawn(&self, task: Task) -> Result<(), Task> {
@@ -188,11 +195,10 @@ impl Store for Watched {
 
     fn due_events(
         &self,
-        now: WallTime,
-        limit: usize,
+        query: EventQuery,
         later: impl FnOnce() -> Ticket<Result<DueEvents, Failure>>,
     ) -> Answer<Result<DueEvents, Failure>> {
-        self.inner.due_events(now, limit, later)
+        self.inner.due_events(query, later)
     }
 
     fn keep_events(&self, events: EventKinds, wake: Box<dyn Fn() + Send + Sync>) {

@@ -132,7 +132,8 @@ impl World {
     /// What the store's job is for that is about to run.
     fn class_of(&self, action: Action) -> Option<Class> {
         let Action::Store(index) = action else { return None };
-        self.server.as_ref()?.store_jobs().get(index).copied()
+        let jobs = self.server.as_ref()?.store_jobs();
+        jobs.into_iter().find(|(at, _)| *at == index).map(|(_, class)| class)
     }
 
     /// From here on everything goes well.

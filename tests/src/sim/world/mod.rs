@@ -151,12 +151,11 @@ impl World {
         actions.extend(early.into_iter().map(|(index, _)| Action::Job(index)));
         let commits = self.stalled_until <= env.now.monotonic;
         let classes = server.store_jobs();
-        let house = |class: &Class| *class >= Class::Background;
-        let works = classes.iter().enumerate().filter(|(_, class)| !house(class));
-        let works = works.filter(|(_, class)| commits || **class != Class::Commit);
+        let (houses, works): (Vec<_>, Vec<_>) =
+            classes.into_iter().partition(|(_, class)| *class >= Class::Background);
+        let works = works.into_iter().filter(|(_, class)| commits || *class != Class::Commit);
         actions.extend(works.map(|(index, _)| Action::Store(index)));
-        let houses = classes.iter().enumerate().filter(|(_, class)| house(class));
-        let houses: Vec<Action> = houses.map(|(index, _)| Action::Store(index)).collect();
+        let houses: Vec<Action> = houses.into_iter().map(|(index, _)| Action::Store(index)).collect();
         if actions.is_empty() {
             // Before them, what nobody needs any more may be tidied away.
             actions.extend(&houses);
