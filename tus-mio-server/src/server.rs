@@ -86,7 +86,7 @@ pub struct Settings {
     /// Whether a finished concatenation is put into one file, behind all other work. Default yes.
     pub materialize: bool,
     /// Code of yours that is asked and told, see [`hooks`](crate::hooks). Default none.
-    pub hooks: Option<Arc<dyn Hooks>>,
+    pub hooks: Hooks,
     /// How many hooks that come before the fact may run at once, 1 to 64, and as many of those that come after it.
     /// Default 4. No thread is started for what is not subscribed.
     pub hook_threads: usize,
@@ -128,7 +128,7 @@ impl Default for Settings {
             locks: None,
             materialize: true,
             max_waiting_finals: 4,
-            hooks: None,
+            hooks: Hooks::new(),
             hook_threads: 4,
             hook_timeout: Duration::from_secs(30),
             hook_pause: Duration::from_secs(1),
@@ -188,7 +188,7 @@ impl Server {
             listeners.push(Listener::bind(address).map_err(failed)?);
         }
         let addresses = listeners.iter().map(|listener| listener.address().clone()).collect();
-        let hooks = settings.hooks.take().map(HookSet::new);
+        let hooks = HookSet::new(std::mem::take(&mut settings.hooks));
         settings.protocol.set_hooks(hooks.as_ref().map(HookSet::before).unwrap_or_default());
         let events = hooks.as_ref().map(HookSet::after).unwrap_or_default();
         let options = tus_redb::Options {

@@ -135,12 +135,12 @@ impl Blocking {
     /// A server of these uploads by these rules. When the last clone goes, the store is closed: all that was
     /// acknowledged is durable then, in either durability.
     pub fn new(store: Store, config: Config) -> Self {
-        Self::make(store, config, None, None)
+        Self::make(store, config, None, Hooks::new())
     }
 
     /// As [`new`](Self::new), with locks that are not this process's alone.
     pub fn with_locks(store: Store, config: Config, locks: Arc<dyn LockService>) -> Self {
-        Self::make(store, config, Some(locks), None)
+        Self::make(store, config, Some(locks), Hooks::new())
     }
 
     /// As [`new`](Self::new), with hooks; and with locks that are not this process's alone, where there are any.
@@ -152,19 +152,14 @@ impl Blocking {
     pub fn with_hooks(
         store: Store,
         config: Config,
-        hooks: Arc<dyn Hooks>,
+        hooks: Hooks,
         locks: Option<Arc<dyn LockService>>,
     ) -> Self {
-        Self::make(store, config, locks, Some(hooks))
+        Self::make(store, config, locks, hooks)
     }
 
-    fn make(
-        mut store: Store,
-        mut config: Config,
-        locks: Option<Arc<dyn LockService>>,
-        hooks: Option<Arc<dyn Hooks>>,
-    ) -> Self {
-        let hooks = hooks.map(HookSet::new);
+    fn make(mut store: Store, mut config: Config, locks: Option<Arc<dyn LockService>>, hooks: Hooks) -> Self {
+        let hooks = HookSet::new(hooks);
         config.set_hooks(hooks.as_ref().map(HookSet::before).unwrap_or_default());
         if let Some(hooks) = &hooks {
             store.keep_events(hooks.after());
