@@ -5,10 +5,7 @@ use std::{
     collections::{HashMap, VecDeque},
     io::{self, ErrorKind, Read},
     panic::resume_unwind,
-    sync::{
-        Arc,
-        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
-    },
+    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     thread::JoinHandle,
     time::Duration,
 };

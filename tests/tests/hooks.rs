@@ -286,7 +286,7 @@ fn a_hook_that_is_given_is_called_and_others_cost_no_call() {
     assert_eq!((hooks.is_empty(), format!("{hooks:?}").as_str()), (false, "[\"on_incoming_request\"]"));
     let answer = Embedded::with_hooks(config(), hooks.clone()).send(&post("ann", 5, A));
     assert_eq!(answer.status, 418);
-    let server = Running::start_with(|settings| settings.hooks = hooks);
+    let server = Running::start(|settings| settings.hooks = hooks);
     assert_eq!(Tcp::new(server.address()).send(&post("ann", 5, A)).status, 418);
 }
 

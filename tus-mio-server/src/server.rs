@@ -25,8 +25,8 @@ use crate::{
     page::Page,
     paths::SettingsError,
     runtime::{
-        self, Admission, Clock, Committer, EventLoop, Hooked, Limits, Locks, Mailbox, Message, Metrics,
-        Pauses, Shared, Workers,
+        self, Admission, Clock, Committer, EventLoop, Heads, Hooked, Limits, Locks, Mailbox, Message,
+        Metrics, Pauses, Shared, Workers,
     },
     tls::{Acceptor, TlsError, TlsFiles},
 };
@@ -59,6 +59,9 @@ pub struct Settings {
     /// Memory for buffers of bodies that must be decoded, in bytes, all event loops together: each has at least one
     /// buffer of 128 KiB. Default: 4 MiB an event loop.
     pub buffer_memory: Option<u64>,
+    /// Memory for heads that are not complete, in bytes, all connections together: beyond it the oldest of those that
+    /// hold more than 4 KiB is rejected with 431. Default 4 MiB.
+    pub head_memory: u64,
     /// Threads that may block on the disk, 1 to 64. Default 4.
     pub workers: usize,
     /// What all TCP listeners speak TLS with; none for plain HTTP. UNIX sockets never do. Default none.
@@ -117,6 +120,7 @@ impl Default for Settings {
             http: http1::Settings::default(),
             threads: None,
             buffer_memory: None,
+            head_memory: 4 << 20,
             workers: 4,
             tls: None,
             max_connections: 4096,
@@ -185,7 +189,7 @@ impl Server {
         let mut listeners = inherited.into_listeners();
         for address in &settings.listen {
             let failed = |error| ServeError::Listen(address.clone(), error);
-            listeners.push(Listener::bind(address).map_err(failed)?);
+            listeners.push(Listener::bind(address, &settings.listen).map_err(failed)?);
         }
         let addresses = listeners.iter().map(|listener| listener.address().clone()).collect();
         let hooks = HookSet::new(std::mem::take(&mut settings.hooks));
@@ -231,6 +235,7 @@ impl Server {
             committer: Committer::new(),
             buffers: runtime::buffers_of_each(settings.buffer_memory, polls.len()),
             admission: Admission::new(limits),
+            heads: Heads::new(settings.head_memory),
             tls,
             shutdown_timeout: settings.shutdown_timeout,
             cleanup_interval: settings.cleanup_interval,

@@ -190,7 +190,10 @@ impl Blocking {
                 let head = Head { method, target, fields, framing, secure: false };
                 self.handle(&head, &mut body, &mut Trailers::default)
             }
-            Err(code) => self.refusal(code),
+            Err(code) => {
+                let origin = fields.iter().find(|(name, _)| name.eq_ignore_ascii_case("Origin"));
+                self.refusal(code, origin.map(|(_, value)| *value))
+            }
         }
     }
 
@@ -205,12 +208,12 @@ impl Blocking {
         let mut entropy = [0; 10];
         if getrandom::fill(&mut entropy).is_err() {
             tracing::error!("the system gives no random bytes");
-            return self.refusal(Code::InternalServerError);
+            return self.refusal(Code::InternalServerError, head.values("Origin").next());
         }
         let reply = Request::new(&self.shared, head, entropy).run(body, trailers);
         self.shared.tend();
         // An exchange that its client has left has no answer; ours is always told that it was.
-        reply.unwrap_or_else(|| self.refusal(Code::UnexpectedEof))
+        reply.unwrap_or_else(|| self.refusal(Code::UnexpectedEof, head.values("Origin").next()))
     }
 
     /// Does what can wait: removes expired uploads, makes durable what an eventual store has not flushed, tells hooks
@@ -238,8 +241,8 @@ impl Blocking {
     }
 
     /// The answer where no exchange begins.
-    fn refusal(&self, code: Code) -> Reply {
-        Reply::new(self.shared.config.refusal(code, self.shared.clock.now().wall), None)
+    fn refusal(&self, code: Code, origin: Option<&[u8]>) -> Reply {
+        Reply::new(self.shared.config.refusal(code, origin, self.shared.clock.now().wall), None)
     }
 }
 

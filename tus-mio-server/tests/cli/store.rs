@@ -211,7 +211,7 @@ fn delete_removes_record_and_bytes() {
     let run = place.run(&["delete", "b-half", "--json"], &[]);
     assert_eq!(document(&run), json!({"deleted": "b-half", "bytes": 5}));
     let run = place.run(&["verify"], &[]);
-    assert_eq!(run.assert_quiet_success(), "ok: 1 uploads, 0 bytes\n");
+    assert_eq!(run.assert_quiet_success(), "ok: 1 upload, 0 bytes\n");
 }
 
 #[test]
