@@ -122,12 +122,12 @@ impl Blocking {
     /// A server of these uploads by these rules. When the last clone goes, the store is closed: all that was
     /// acknowledged is durable then, in either durability.
     pub fn new(store: tus_redb::Store, config: Config) -> Self {
-        Self::over(started(store), config, None, None)
+        Self::over(started(store), config, Hooks::new(), None)
     }
 
     /// As [`new`](Self::new), with locks that are not this process's alone.
     pub fn with_locks(store: tus_redb::Store, config: Config, locks: Arc<dyn LockService>) -> Self {
-        Self::over(started(store), config, None, Some(locks))
+        Self::over(started(store), config, Hooks::new(), Some(locks))
     }
 
     /// As [`new`](Self::new), with hooks; and with locks that are not this process's alone, where there are any.
@@ -139,10 +139,10 @@ impl Blocking {
     pub fn with_hooks(
         store: tus_redb::Store,
         config: Config,
-        hooks: Arc<dyn Hooks>,
+        hooks: Hooks,
         locks: Option<Arc<dyn LockService>>,
     ) -> Self {
-        Self::over(started(store), config, Some(hooks), locks)
+        Self::over(started(store), config, hooks, locks)
     }
 }
 
@@ -166,14 +166,14 @@ impl<S: Store> Blocking<S> {
     pub fn over(
         open: impl FnOnce(Arc<dyn Executor>) -> S,
         mut config: Config,
-        hooks: Option<Arc<dyn Hooks>>,
+        hooks: Hooks,
         locks: Option<Arc<dyn LockService>>,
     ) -> Self {
         let clock = Clock::start();
         let random = |out: &mut [u8]| getrandom::fill(out).is_ok();
         let queue = Arc::new(JobQueue::new(move || clock.now(), random));
         let store = open(queue.clone());
-        let hooks = hooks.map(HookSet::new);
+        let hooks = HookSet::new(hooks);
         config.set_hooks(hooks.as_ref().map(HookSet::before).unwrap_or_default());
         if let Some(hooks) = &hooks {
             let tus_redb::Events { completed, terminated } = hooks.after();
@@ -206,7 +206,10 @@ impl<S: Store> Blocking<S> {
                 let head = Head { method, target, fields, framing, secure: false };
                 self.handle(&head, &mut body, &mut Trailers::default)
             }
-            Err(code) => self.refusal(code),
+            Err(code) => {
+                let origin = fields.iter().find(|(name, _)| name.eq_ignore_ascii_case("Origin"));
+                self.refusal(code, origin.map(|(_, value)| *value))
+            }
         }
     }
 
@@ -221,7 +224,7 @@ impl<S: Store> Blocking<S> {
         let mut entropy = [0; 10];
         if getrandom::fill(&mut entropy).is_err() {
             tracing::error!("the system gives no random bytes");
-            return self.refusal(Code::InternalServerError);
+            return self.refusal(Code::InternalServerError, head.values("Origin").next());
         }
         let clock = self.shared.clock;
         let now = move || clock.now().monotonic;
@@ -229,7 +232,7 @@ impl<S: Store> Blocking<S> {
         // Housekeeping by the way, where some is due.
         while self.shared.queue.run_one(Class::Background) {}
         // An exchange that its client has left has no answer; ours is always told that it was.
-        reply.unwrap_or_else(|| self.refusal(Code::UnexpectedEof))
+        reply.unwrap_or_else(|| self.refusal(Code::UnexpectedEof, head.values("Origin").next()))
     }
 
     /// Does what can wait: removes expired uploads, makes durable what an eventual store has not flushed, tells hooks
@@ -258,8 +261,8 @@ impl<S: Store> Blocking<S> {
     }
 
     /// The answer where no exchange begins.
-    fn refusal(&self, code: Code) -> Reply<S> {
-        Reply::new(self.shared.config.refusal(code, self.shared.clock.now().wall), None)
+    fn refusal(&self, code: Code, origin: Option<&[u8]>) -> Reply<S> {
+        Reply::new(self.shared.config.refusal(code, origin, self.shared.clock.now().wall), None)
     }
 }
 

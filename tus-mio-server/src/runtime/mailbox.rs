@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use mio::Waker;
 use tus_driver::Arrival;
-use tus_proto::{HookReply, LockEvent, OpId, Owner};
+use tus_proto::{HookReply, Instant, LockEvent, OpId, Owner};
 use tus_redb::RedbStore;
 
 use super::{
@@ -24,6 +24,8 @@ pub(crate) enum Message {
     AcceptAgain,
     /// New connections wait: close those that nobody would miss.
     MakeRoom(Search),
+    /// The head of a connection takes too much memory: the one that must be complete by then.
+    RejectHead(ConnectionId, Instant),
     /// What the lock service tells one of the loop's exchanges.
     Lock(Owner, LockEvent),
     /// Something has arrived for one of the loop's sessions.

@@ -18,6 +18,7 @@ mod entropy;
 mod event_loop;
 mod eviction;
 mod executor;
+mod heads;
 mod hook_pool;
 mod hooked;
 mod inlet;
@@ -55,6 +56,7 @@ pub(crate) use deliverer::Deliverer;
 pub(crate) use delivery::Pauses;
 pub(crate) use event_loop::{ACCEPTING, EventLoop, WAKER};
 pub(crate) use executor::Threads;
+pub(crate) use heads::Heads;
 pub(crate) use hooked::Hooked;
 pub(crate) use locks::Loops;
 pub(crate) use mailbox::{Mailbox, Message};
@@ -91,6 +93,7 @@ pub(crate) struct Shared {
     /// How many buffers each loop may have.
     pub buffers: usize,
     pub admission: Admission,
+    pub heads: Heads,
     /// What TCP connections speak; none for plain HTTP.
     pub tls: Option<Acceptor>,
     pub shutdown_timeout: Duration,
@@ -102,5 +105,59 @@ impl Shared {
     /// Who tells hooks of events; none where no such hook is subscribed.
     pub(crate) fn deliverer(&self) -> Option<&Arc<Deliverer>> {
         self.hooks.as_ref().and_then(|hooks| hooks.deliverer.as_ref())
+    }
+}
+
+#[cfg(test)]
+impl Shared {
+    /// Those of a server without threads, whose store is on this disk.
+    #[allow(clippy::unwrap_used)]
+    fn on(disk: &tus_redb::sim::SimDisk) -> Self {
+        let engine = tus_redb::Store::open_on(Arc::new(disk.clone()), &tus_redb::Options::default()).unwrap();
+        let (clock, workers) = (Clock::start(), Arc::new(Workers::new(4, 2)));
+        let threads = Arc::new(Threads::new(workers.clone(), clock));
+        let observer = Box::new(tus_redb::NoObserver);
+        let store = RedbStore::start(engine, threads.clone(), observer, Duration::from_secs(60));
+        Self {
+            clock,
+            protocol: Arc::default(),
+            http: Arc::default(),
+            page: None,
+            metrics_path: None,
+            metrics: Arc::new(Metrics::new()),
+            locks: Locks::new(tus_driver::Store::first_fence(&store), None),
+            store,
+            mailboxes: Arc::default(),
+            hooks: None,
+            workers,
+            threads,
+            buffers: 1,
+            admission: Admission::new(Limits { all: 1, each: 0, uncounted: Vec::new(), prefixes: (32, 64) }),
+            heads: Heads::new(1),
+            tls: None,
+            shutdown_timeout: Duration::ZERO,
+            shutdowns: AtomicU8::new(0),
+        }
+    }
+
+    /// Creates an upload, as the committing thread would.
+    #[allow(clippy::unwrap_used)]
+    fn create(&self, id: &str) -> tus_proto::Completion {
+        let record = tus_proto::Record {
+            id: tus_proto::UploadId::new(id).unwrap(),
+            created: tus_proto::WallTime::default(),
+            expires: None,
+            concat: None,
+            offset: 0,
+            length: None,
+            metadata: String::new(),
+        };
+        let (tell, told) = std::sync::mpsc::channel();
+        let ticket =
+            || tus_driver::Ticket::new(move |changed: tus_driver::Changed| tell.send(changed).unwrap());
+        let change = tus_driver::Change::Create { record };
+        tus_driver::Store::change(&self.store, change, ticket);
+        self.threads.commit(|| true);
+        told.recv().unwrap().completion
     }
 }

@@ -77,7 +77,12 @@ mod tests {
 
     use mio::net::TcpStream;
 
-    use super::{super::workers::Job, *};
+    use tus_driver::Class;
+
+    use super::{
+        super::workers::{Job, Step},
+        *,
+    };
 
     /// Both ends of a connection.
     fn connection() -> (Socket, Peer) {
@@ -128,7 +133,7 @@ mod tests {
         peer.write_all(b"more").unwrap();
         let mut stay = young(&workers);
         assert!(stay.goes_on(QUANTUM));
-        workers.submit(Job::Reclaim);
+        workers.submit(Job::Run(Class::Background, Step(Box::new(|| {}))));
         assert!(!stay.wait(&socket) && !stay.goes_on(1));
     }
 
