@@ -66,7 +66,9 @@ mod tests {
     #[test]
     fn a_group_is_bounded_and_the_rest_is_the_next() {
         let mut group = Group::default();
-        (0..GROUP + 3).for_each(|change| drop(group.push(change)));
+        for change in 0..GROUP + 3 {
+            group.push(change);
+        }
         assert_eq!(group.take().len(), GROUP);
         assert!(group.done());
         assert_eq!(group.take(), [GROUP, GROUP + 1, GROUP + 2]);

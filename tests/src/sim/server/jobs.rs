@@ -1,7 +1,9 @@
 //! What threads do, one piece at a time: moving a body's bytes, sending an upload's, and the steps of the store.
 
+use std::time::Duration;
+
 use tus_driver::{Class, HashingSink};
-use tus_proto::{Failure, Owner};
+use tus_proto::{Failure, Instant, Owner};
 use tus_redb::{Change, Sink, Source};
 
 use super::{Letter, Server, download::send, store::Deed};
@@ -78,9 +80,27 @@ impl Server {
     /// The store's jobs that may run now, by what they are for.
     pub(in crate::sim) fn store_jobs(&self) -> Vec<(usize, Class)> {
         let desk = self.shared.desk();
-        let jobs = desk.jobs.iter().enumerate();
+        let jobs = desk.jobs.iter().enumerate().filter(|(_, job)| job.held.is_none());
         let moving = jobs.filter(|(_, job)| job.owner.is_none_or(|owner| self.is_moving(owner)));
         moving.map(|(index, job)| (index, job.class)).collect()
+    }
+
+    /// Lets the thread that has a job of the store's hang, if a request has queued it.
+    pub(in crate::sim) fn hold_store_job(&mut self, env: &mut Env, index: usize) -> bool {
+        let until = Duration::from_millis(env.choice.pick(&[10, 1_500, 12_000, 100_000]));
+        let until = env.later(until);
+        let mut desk = self.shared.desk();
+        let Some(job) = desk.jobs.get_mut(index).filter(|job| job.owner.is_some()) else { return false };
+        job.held = Some(until);
+        env.report.faults += 1;
+        true
+    }
+
+    /// Lets threads go on whose time has come, or all.
+    pub(super) fn release_store_jobs(&mut self, now: Option<Instant>) {
+        for job in &mut self.shared.desk().jobs {
+            job.held = job.held.filter(|until| now.is_some_and(|now| *until > now));
+        }
     }
 
     /// Runs a job of the store's.

@@ -202,7 +202,8 @@ impl Server {
     pub(super) fn deadline(&self) -> Option<Instant> {
         let connections = self.connections.values().filter_map(Connection::deadline);
         let desk = self.shared.desk();
-        let timers = desk.timers.iter().map(|(at, _)| *at);
+        let held = desk.jobs.iter().filter_map(|job| job.held);
+        let timers = desk.timers.iter().map(|(at, _)| *at).chain(held);
         connections.chain(self.next_reply()).chain(timers).min()
     }
 
@@ -215,6 +216,7 @@ impl Server {
             self.with(env, link, |this, env, connection| this.on_time(env, connection));
         }
         self.hear_hooks(env);
+        self.release_store_jobs(Some(now));
         self.run_timers(env);
     }
 
@@ -230,6 +232,7 @@ impl Server {
 
     /// Everything goes on.
     pub(super) fn unpause_all(&mut self) {
+        self.release_store_jobs(None);
         for connection in self.connections.values_mut().filter(|connection| connection.paused.is_some()) {
             connection.paused = None;
             connection.again = true;

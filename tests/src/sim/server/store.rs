@@ -23,6 +23,8 @@ pub(in crate::sim) struct StoreJob {
     pub(in crate::sim) class: Class,
     /// The request whose call has queued it: it is held up with that.
     pub(in crate::sim) owner: Option<Owner>,
+    /// The thread that has it hangs until then.
+    pub(super) held: Option<Instant>,
     job: Job,
 }
 
@@ -74,11 +76,11 @@ impl Executor for Shared {
         let mut desk = self.desk();
         // A commit is many requests'.
         let owner = desk.owner.filter(|_| class != Class::Commit);
-        desk.jobs.push(StoreJob { class, owner, job });
+        desk.jobs.push(StoreJob { class, owner, held: None, job });
     }
 
     fn at(&self, when: Instant, job: Job) {
-        self.desk().timers.push((when, StoreJob { class: Class::Background, owner: None, job }));
+        self.desk().timers.push((when, StoreJob { class: Class::Background, owner: None, held: None, job }));
     }
 
     fn spawn(&self, task: Task) -> Result<(), Task> {

@@ -209,7 +209,12 @@ impl World {
                 server.deliver(env, letter);
             }
             (Action::Job(index), Some(server)) => server.work(env, index),
-            (Action::Store(index), Some(server)) => server.run_store_job(env, index),
+            (Action::Store(index), Some(server)) => {
+                let hangs = env.plan.faults.pause > 0 && env.fault(3) && server.hold_store_job(env, index);
+                if !hangs {
+                    server.run_store_job(env, index);
+                }
+            }
             (Action::Events, Some(server)) => server.tell_events(env),
         }
         self.env.links.retain(|_, link| !(link.closed && link.forgotten));
