@@ -238,7 +238,7 @@ fn nobody_but_its_owner_gets_at_an_upload() {
 fn a_creation_is_changed_or_refused() {
     both(&[Hook::UploadCreate], |wire, _| {
         let upload = create(wire, "ann", 5, "id bWluZQ==,b Yg==");
-        assert_eq!(upload, "/files/mine");
+        assert!(upload.ends_with("/files/mine"), "{upload}");
         let head = wire.send(&at(&upload, "", Request::head()));
         assert_eq!(head.value("Upload-Metadata"), Some("id bWluZQ==,b Yg==,owner YW5u"));
         let refused = wire.send(&post("ann", 1001, "id bW9yZQ=="));
