@@ -201,6 +201,9 @@ impl Client {
     }
 }
 
+/// What a request is sent to that says nothing of it.
+const HOST: &str = "localhost";
+
 const CLOSED: &str = "the server has closed";
 
 /// A request as bytes.
@@ -208,7 +211,7 @@ pub fn serialise(request: &Request) -> Vec<u8> {
     let mut bytes = format!("{} {} HTTP/1.1\r\n", request.method, request.target).into_bytes();
     let mut field = |name: &str, value: &str| bytes.extend(format!("{name}: {value}\r\n").bytes());
     if !request.fields.iter().any(|(name, _)| name == "Host") {
-        field("Host", "localhost");
+        field("Host", HOST);
     }
     for (name, value) in &request.fields {
         field(name, value);
@@ -362,5 +365,13 @@ impl Wire for Tcp {
 
     fn may_lag(&self) -> bool {
         true
+    }
+
+    fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
+    }
+
+    fn origin(&self, request: &Request) -> String {
+        format!("{}://{}", self.scheme(), request.host().unwrap_or(HOST))
     }
 }

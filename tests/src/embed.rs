@@ -12,7 +12,7 @@ use std::{
 
 use tempfile::TempDir;
 use tus_mio_server::{Blocking, Reply, hooks::Hooks};
-use tus_proto::Config;
+use tus_proto::{Body as Content, Config};
 use tus_redb::{Options, Store};
 
 use crate::{
@@ -130,7 +130,8 @@ fn answer(reply: Reply) -> Answer {
     let (response, mut reader) = reply.into_parts();
     let mut body = Vec::new();
     reader.read_to_end(&mut body).unwrap();
-    assert_eq!(body.len() as u64, response.content().len());
+    let length = if let Content::Omitted { .. } = response.content() { 0 } else { response.content().len() };
+    assert_eq!(body.len() as u64, length);
     Answer { body, ..Answer::from(&response) }
 }
 
@@ -170,5 +171,10 @@ impl Wire for Embedded {
 
     fn may_lag(&self) -> bool {
         true
+    }
+
+    fn origin(&self, _: &Request) -> String {
+        // How clients reach a framework only that knows.
+        String::new()
     }
 }

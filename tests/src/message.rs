@@ -107,16 +107,24 @@ impl Request {
         self
     }
 
-    /// Whether the answer to it must have no body.
-    pub fn is_head(&self) -> bool {
+    /// The host it names.
+    pub fn host(&self) -> Option<&str> {
+        self.fields.iter().find(|(name, _)| name == "Host").map(|(_, host)| host.as_str())
+    }
+
+    /// The method that counts by default.
+    pub fn effective_method(&self) -> String {
         let overridden =
             self.fields.iter().find(|(name, _)| name.eq_ignore_ascii_case("X-HTTP-Method-Override"));
         match overridden {
-            Some((_, method)) if self.method != "OPTIONS" => {
-                method.eq_ignore_ascii_case("HEAD") || self.method == "HEAD"
-            }
-            _ => self.method == "HEAD",
+            Some((_, method)) if self.method == "POST" => method.to_ascii_uppercase(),
+            _ => self.method.clone(),
         }
+    }
+
+    /// Whether the answer to it must have no body.
+    pub fn is_head(&self) -> bool {
+        self.method == "HEAD" || self.effective_method() == "HEAD"
     }
 }
 

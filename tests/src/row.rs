@@ -74,7 +74,8 @@ pub struct Expect {
     /// Fields that must not be there.
     pub absent: Vec<&'static str>,
     /// Whether the `Location` must be that of a new upload, which the row's `{upload}` is from now on, and
-    /// what precedes the id in it.
+    /// what precedes the id in it: `{scheme}` stands for the wire's, `{origin}` for what it shows the request to be
+    /// sent to.
     pub creates: Option<&'static str>,
     /// What that upload is called in the steps that follow, beside `{upload}`.
     pub named: Option<&'static str>,
@@ -96,6 +97,14 @@ pub trait Wire {
     fn answer(&mut self, name: &'static str) -> Answer;
     /// Whether what was sent may still be on its way.
     fn may_lag(&self) -> bool;
+    /// The scheme of the server's URLs.
+    fn scheme(&self) -> &'static str {
+        "http"
+    }
+    /// Scheme and host that a request shows it is sent to, as URLs begin; empty where it does not.
+    fn origin(&self, request: &Request) -> String {
+        request.host().map_or(String::new(), |host| format!("{}://{host}", self.scheme()))
+    }
 }
 
 /// A row without steps, which shows this case of `docs/wire.md`.
@@ -188,8 +197,13 @@ pub fn refused(status: u16, code: &'static str) -> Expect {
     Expect { code: Some(code), ..self::status(status) }
 }
 
-/// A 201 whose `Location` is relative.
+/// A 201 whose `Location` is absolute, where the request shows of what.
 pub fn created() -> Expect {
+    status(201).creates("{origin}/files/")
+}
+
+/// A 201 whose `Location` is a path.
+pub fn created_below() -> Expect {
     status(201).creates("/files/")
 }
 
@@ -255,7 +269,7 @@ pub fn run(row: &Row, wire: &mut dyn Wire) -> Result<(), String> {
             Step::Send(request, expect) => {
                 let request = place.fill(request);
                 let answer = wire.send(&request);
-                check(&request, expect, &answer, &mut place)
+                check(&request, expect, &answer, &mut place, wire)
             }
             Step::Begin(name, request) => {
                 let request = place.fill(request);
@@ -274,7 +288,7 @@ pub fn run(row: &Row, wire: &mut dyn Wire) -> Result<(), String> {
             Step::Answered(name, expect) => {
                 let answer = wire.answer(name);
                 match begun.iter().find(|(begun, _)| begun == name) {
-                    Some((_, request)) => check(request, expect, &answer, &mut place),
+                    Some((_, request)) => check(request, expect, &answer, &mut place, wire),
                     None => Err(format!("{name} was never begun")),
                 }
             }
@@ -337,7 +351,13 @@ impl Place {
     }
 }
 
-fn check(request: &Request, expect: &Expect, answer: &Answer, place: &mut Place) -> Result<(), String> {
+fn check(
+    request: &Request,
+    expect: &Expect,
+    answer: &Answer,
+    place: &mut Place,
+    wire: &dyn Wire,
+) -> Result<(), String> {
     if answer.status != expect.status {
         let body = String::from_utf8_lossy(&answer.body);
         return Err(format!("the status must be {}, and is {} {body}", expect.status, answer.status));
@@ -348,7 +368,8 @@ fn check(request: &Request, expect: &Expect, answer: &Answer, place: &mut Place)
         return Err(format!("the code must be {:?}, and is {code:?}", expect.code));
     }
     if let Some(prefix) = expect.creates {
-        place.created(prefix, answer)?;
+        let prefix = prefix.replace("{scheme}", wire.scheme()).replace("{origin}", &wire.origin(request));
+        place.created(&prefix, answer)?;
         place.named.extend(expect.named.map(|name| (name, place.location.clone())));
     }
     for (name, value) in &expect.fields {

@@ -35,7 +35,8 @@ pub fn check(request: &Request, answer: &Answer) -> Result<(), String> {
 }
 
 fn is_download(request: &Request, answer: &Answer) -> bool {
-    request.method == "GET" && answer.status < 400 && answer.value("ETag").is_some()
+    let reads = ["GET", "HEAD"].contains(&request.effective_method().as_str());
+    reads && answer.status < 400 && answer.value("ETag").is_some()
 }
 
 /// `Sun, 06 Nov 1994 08:49:37 GMT`.
@@ -58,7 +59,7 @@ fn date(answer: &Answer) -> Result<(), String> {
 
 /// An error says `CODE: text` and a line's end; a success and an answer to HEAD have no body.
 fn body(request: &Request, answer: &Answer) -> Result<(), String> {
-    if is_download(request, answer) {
+    if is_download(request, answer) && !request.is_head() {
         return Ok(());
     }
     if answer.status < 400 || request.is_head() {

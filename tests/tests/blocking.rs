@@ -173,6 +173,7 @@ fn a_checksum_in_the_trailer_is_verified_with_and_without_an_announcement() {
             fields: &fields,
             framing: Framing::Chunked,
             secure: false,
+            direct: false,
         };
         let patch = |mut body: &[u8]| {
             let mut asked = 0;

@@ -2,7 +2,13 @@
 //! Bodies are large enough to go all the ways a body can go.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::{io::Read, sync::Arc, thread, time::Duration};
+use std::{
+    io::{Read, Write},
+    os::unix::net::UnixStream,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 use tempfile::TempDir;
 use tests::{
@@ -11,6 +17,7 @@ use tests::{
     message::Body,
     server::Running,
 };
+use tus_mio_server::Address;
 use tus_proto::UploadId;
 use tus_redb::{Options, Store};
 
@@ -553,4 +560,33 @@ fn a_body_that_stands_still_makes_room_and_what_arrived_stays() {
     let told = next.answer(true).unwrap();
     assert_eq!(told.value("Upload-Offset"), Some(&*(MIB / 2 + 15).to_string()));
     assert_eq!(metric(&mut next, "tus_connections_evicted_total{state=\"slow\"}"), 1);
+}
+
+#[test]
+fn locations_are_absolute_for_clients_that_may_be_at_the_other_end_themselves() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("socket");
+    let server = Running::start(|settings| settings.listen.push(Address::Unix(path.clone())));
+    let post = |version: &str, more: &str| {
+        format!(
+            "POST /files {version}\r\nHost: up.example:81\r\nTus-Resumable: 1.0.0\r\nUpload-Length: 1\r\n{more}Content-Length: 0\r\n\r\n"
+        )
+    };
+    let told = |bytes: &str| {
+        let mut client = Client::connect(server.address());
+        client.write(bytes.as_bytes());
+        client.answer(false).unwrap().value("Location").unwrap().to_owned()
+    };
+    assert!(told(&post("HTTP/1.1", "")).starts_with("http://up.example:81/files/"));
+    assert!(told(&post("HTTP/1.1", "Via: 1.0 x\r\n")).starts_with("/files/"));
+    assert!(told(&post("HTTP/1.0", "")).starts_with("/files/"), "as nginx speaks by default");
+    let absolute = post("HTTP/1.1", "").replace("/files ", "http://other.example/files ");
+    assert!(told(&absolute).starts_with("http://other.example/files/"));
+    let mut socket = UnixStream::connect(&path).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let bytes = post("HTTP/1.1", "Connection: close\r\n");
+    socket.write_all(bytes.as_bytes()).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("\r\nLocation: /files/"), "{answer}");
 }

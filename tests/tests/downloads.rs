@@ -14,7 +14,7 @@ use tests::{
     server::Running,
 };
 use tus_mio_server::Settings;
-use tus_proto::{Config, UploadId};
+use tus_proto::{Config, MethodOverride, UploadId};
 use tus_redb::{Options, Store};
 
 const MIB: usize = 1 << 20;
@@ -274,4 +274,46 @@ fn a_peer_that_takes_nothing_is_cut_and_does_not_hold_up_the_servers_end() {
     server.handle().shutdown();
     server.join().unwrap();
     drop(stalled);
+}
+
+#[test]
+fn a_head_without_tus_tells_the_length_and_keeps_the_connection() {
+    let server = serve(|_| {});
+    let data = data(3 * MIB);
+    let location = upload(&server, &data);
+    let mut client = Client::connect(server.address());
+    for (request, status, length) in [
+        (Request::bare("HEAD", &location), 200, data.len()),
+        (Request::bare("HEAD", &location).with("Range", "bytes=5-9"), 206, 5),
+    ] {
+        client.request(&request);
+        let answer = client.answer(true).unwrap();
+        assert_eq!((answer.status, answer.value("Content-Length")), (status, Some(&*length.to_string())));
+    }
+    // In a POST's framing a body would have to follow.
+    client.request(&Request::bare("POST", &location).with("X-HTTP-Method-Override", "HEAD"));
+    let answer = client.answer(false).unwrap();
+    assert_eq!((answer.status, answer.value("Content-Length")), (200, Some("0")));
+    client.request(&get(&location));
+    assert!(client.answer(false).unwrap().body == data);
+    client.request(&Request::tus("HEAD", &location));
+    let answer = client.answer(true).unwrap();
+    assert_eq!((answer.value("Upload-Offset"), answer.value("Content-Length")), (Some("3145728"), None));
+    assert!(client.is_kept());
+}
+
+#[test]
+fn a_head_made_a_get_where_any_method_may_be_overridden_leaves_the_connection_usable() {
+    let server = serve(|settings| {
+        let config = Config::builder().downloads(true).method_override(MethodOverride::Any);
+        settings.protocol = config.build().unwrap();
+    });
+    let location = upload(&server, b"hello");
+    let mut client = Client::connect(server.address());
+    for _ in 0..3 {
+        client.request(&Request::bare("HEAD", &location).with("X-HTTP-Method-Override", "GET"));
+        let answer = client.answer(true).unwrap();
+        assert_eq!((answer.status, answer.value("Content-Length")), (200, Some("5")));
+    }
+    assert!(client.is_kept());
 }

@@ -294,7 +294,7 @@ fn a_hook_that_is_given_is_called_and_others_cost_no_call() {
 fn a_creation_is_changed_or_refused() {
     both(&[Hook::UploadCreate], |wire, _| {
         let upload = create(wire, "ann", 5, "id bWluZQ==,b Yg==");
-        assert_eq!(upload, "/files/mine");
+        assert!(upload.ends_with("/files/mine"), "{upload}");
         let head = wire.send(&at(&upload, "", Request::head()));
         assert_eq!(head.value("Upload-Metadata"), Some("id bWluZQ==,b Yg==,owner YW5u"));
         let refused = wire.send(&post("ann", 1001, "id bW9yZQ=="));

@@ -222,6 +222,52 @@ fn the_metrics_and_the_health_are_only_to_be_read() {
 }
 
 #[test]
+fn what_is_none_of_the_protocols_does_not_say_tus_resumable() {
+    let server = Running::start(|settings| settings.demo = true);
+    for path in ["/", "/page.js", "/page.css", "/metrics", "/healthz"] {
+        for method in ["GET", "HEAD"] {
+            let answer = send(&server, &Request::bare(method, path));
+            assert_eq!((answer.status, answer.values("Tus-Resumable").len()), (200, 0), "{method} {path}");
+            assert_eq!(answer.value("X-Content-Type-Options"), Some("nosniff"));
+            assert_eq!(answer.value("Cache-Control"), Some("no-store"));
+        }
+    }
+    let refused = send(&server, &Request::bare("PUT", "/healthz"));
+    assert_eq!((refused.status, refused.values("Tus-Resumable").len()), (405, 0));
+    let tus = send(&server, &Request::bare("PUT", "/page.js"));
+    assert_eq!((tus.status, tus.value("Tus-Resumable")), (404, Some("1.0.0")));
+}
+
+#[test]
+fn every_form_of_a_target_reaches_what_is_none_of_the_protocols() {
+    let server = Running::start(|settings| settings.demo = true);
+    for path in ["/", "/page.js", "/metrics", "/healthz"] {
+        for target in [format!("http://any.example{path}"), format!("HTTP://any.example:81{path}?a=/b")] {
+            assert_eq!(get(&server, &target).status, 200, "{target}");
+        }
+    }
+    assert_eq!(get(&server, "http://any.example?/healthz").status, 200, "the page");
+    for target in ["/x/http://any.example/healthz", "//any.example/healthz", "/files?/healthz"] {
+        assert_ne!(get(&server, target).status, 200, "{target}");
+    }
+}
+
+#[test]
+fn the_page_has_another_policy_each_time_and_its_html_fits_it() {
+    let server = Running::start(|settings| settings.demo = true);
+    let page = || {
+        let answer = get(&server, "/");
+        let policy = answer.value("Content-Security-Policy").unwrap().to_owned();
+        let nonce = policy.split("'nonce-").nth(1).unwrap().split('\'').next().unwrap().to_owned();
+        let html = String::from_utf8(answer.body).unwrap();
+        assert_eq!(html.matches(&format!(" nonce=\"{nonce}\"")).count(), 2, "{html}");
+        assert!(!policy.contains("script-src 'self'") && nonce.len() == 32, "{policy}");
+        nonce
+    };
+    assert_ne!(page(), page());
+}
+
+#[test]
 fn the_metrics_are_where_they_are_said_to_be_or_nowhere() {
     let server = Running::start(|settings| settings.metrics_path = Some("/of/mine".into()));
     assert_eq!((get(&server, "/of/mine").status, get(&server, "/metrics").status), (200, 404));

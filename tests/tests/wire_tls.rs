@@ -5,11 +5,6 @@ use std::time::Duration;
 
 use tests::{Row, client::Tcp, row, section_tests, server::Running, table, tls::Identity};
 
-/// What these expect is plain HTTP's: http, where nothing else says how the server is reached. What TLS makes of it is
-/// in `tls.rs`.
-const PLAIN: [&str; 2] =
-    ["Location behind a proxy that says nothing", "Location behind a proxy that says nonsense"];
-
 fn start(row: Option<&Row>, identity: &Identity) -> Running {
     Running::start(|settings| {
         settings.tls = Some(identity.files());
@@ -27,9 +22,6 @@ fn section(name: &str) {
     let identity = Identity::new();
     let shared = start(None, &identity);
     table::run_section(name, |row| {
-        if PLAIN.contains(&row.name.as_str()) {
-            return Ok(());
-        }
         // A server for this row alone, where it needs one.
         let own = (row.config.is_some() || row.stalls).then(|| start(Some(row), &identity));
         let address = own.as_ref().unwrap_or(&shared).address();

@@ -60,7 +60,14 @@ impl<S: Store> Drive<S> {
     fn start(&mut self, method: &str, target: &str, fields: &[(&str, &str)], length: u64) -> Owner {
         let mut all = vec![("Tus-Resumable", &b"1.0.0"[..])];
         all.extend(fields.iter().map(|(name, value)| (*name, value.as_bytes())));
-        let head = Head { method, target, fields: &all, framing: Framing::Length(length), secure: false };
+        let head = Head {
+            method,
+            target,
+            fields: &all,
+            framing: Framing::Length(length),
+            secure: false,
+            direct: false,
+        };
         let owner = Owner(self.running.len() as u64 + 1);
         let session = Session::new(self.config.clone(), &head, [owner.0 as u8; 10], NOW);
         let mail = Mail(Arc::default());
@@ -218,7 +225,14 @@ fn one_byte_too_many_is_not_kept() {
         ("Upload-Offset", b"0"),
         ("Content-Type", b"application/offset+octet-stream"),
     ];
-    let head = Head { method: "PATCH", target: &upload, fields: &fields, framing: chunked, secure: false };
+    let head = Head {
+        method: "PATCH",
+        target: &upload,
+        fields: &fields,
+        framing: chunked,
+        secure: false,
+        direct: false,
+    };
     let session = Session::new(drive.config.clone(), &head, [9; 10], NOW);
     let owner = Owner(9);
     drive.running.insert(owner, Running { session, mail: Mail(Arc::default()), response: None, done: false });

@@ -78,7 +78,7 @@ pub enum Code {
     InternalServerError,
     /// No such path.
     NotFound,
-    /// `X-HTTP-Method-Override` names another method, or several.
+    /// `X-HTTP-Method-Override` names no method, or several.
     InvalidMethodOverride,
     /// The head or the framing of the body is malformed.
     BadRequest,
@@ -202,11 +202,9 @@ impl Code {
                 (500, "ERR_INTERNAL_SERVER_ERROR", "the server could not carry the request out")
             }
             Self::NotFound => (404, "ERR_NOT_FOUND", "there is nothing at this address"),
-            Self::InvalidMethodOverride => (
-                400,
-                "ERR_INVALID_METHOD_OVERRIDE",
-                "X-HTTP-Method-Override must be PATCH, DELETE, HEAD or POST",
-            ),
+            Self::InvalidMethodOverride => {
+                (400, "ERR_INVALID_METHOD_OVERRIDE", "X-HTTP-Method-Override must be the name of one method")
+            }
             Self::BadRequest => (400, "ERR_BAD_REQUEST", "the request is malformed"),
             Self::UriTooLong => (414, "ERR_URI_TOO_LONG", "the request target is too long"),
             Self::HeadTooLarge => (431, "ERR_HEAD_TOO_LARGE", "the request's head is too large"),

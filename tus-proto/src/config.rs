@@ -13,6 +13,7 @@ pub struct Config {
     pub(crate) max_size: u64,
     pub(crate) max_chunk_size: u64,
     pub(crate) termination: bool,
+    pub(crate) method_override: MethodOverride,
     pub(crate) location: Location,
     pub(crate) lock_wait: Duration,
     pub(crate) lock_ttl: Duration,
@@ -22,6 +23,7 @@ pub struct Config {
     pub(crate) cors: Cors,
     pub(crate) checksum_algorithms: Vec<Algorithm>,
     pub(crate) concatenation: bool,
+    pub(crate) concatenation_unfinished: bool,
     pub(crate) delete_parts: bool,
     pub(crate) max_parts: usize,
     pub(crate) downloads: bool,
@@ -31,12 +33,49 @@ pub struct Config {
 /// How `Location` is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Location {
-    /// `/files/ID`: right behind every proxy that keeps the path.
-    Relative,
+    /// As nothing else decides.
+    By(Locations),
     /// Under this URL, which ends without a slash.
     Under(String),
-    /// Absolute, from `Forwarded`, `X-Forwarded-*` or `Host`.
-    BehindProxy,
+    /// Absolute, from what the proxy says in these, else from `Host`.
+    BehindProxy(ProxyHeaders),
+}
+
+/// Whether the `Location` of a new upload is a whole URL.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Locations {
+    /// A whole URL, by the connection's scheme and the request's host, where nothing shows a proxy or a browser;
+    /// else a path. A path is right behind every proxy that keeps it, and browsers understand it; many programs
+    /// do not.
+    #[default]
+    Auto,
+    /// A path always: `/files/ID`.
+    Relative,
+    /// A whole URL always, as far as the request names a host.
+    Absolute,
+}
+
+/// The headers in which a proxy says how its client has reached it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ProxyHeaders {
+    /// `X-Forwarded-Host`, `X-Forwarded-Proto` and `X-Forwarded-Port`.
+    #[default]
+    XForwarded,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
+/// Which requests `X-HTTP-Method-Override` may turn into those of another method. tus asks for all of them; but a
+/// proxy that allows some methods and not others sees the actual one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MethodOverride {
+    /// Those of POST.
+    #[default]
+    Post,
+    /// All but OPTIONS.
+    Any,
+    /// None: the header means nothing.
+    Off,
 }
 
 impl Config {
@@ -56,7 +95,8 @@ impl Config {
                 max_size: 0,
                 max_chunk_size: 0,
                 termination: true,
-                location: Location::Relative,
+                method_override: MethodOverride::Post,
+                location: Location::By(Locations::Auto),
                 lock_wait: Duration::from_secs(5),
                 lock_ttl: Duration::from_secs(60),
                 checkpoint_bytes: 32 << 20,
@@ -65,13 +105,16 @@ impl Config {
                 cors: Cors::default(),
                 checksum_algorithms: Algorithm::ALL.to_vec(),
                 concatenation: true,
+                concatenation_unfinished: true,
                 delete_parts: false,
                 max_parts: 1000,
                 downloads: false,
                 hooks: Subscriptions::default(),
             },
+            locations: Locations::Auto,
             location_base_url: None,
             behind_proxy: false,
+            proxy_headers: ProxyHeaders::XForwarded,
         }
     }
 
@@ -130,8 +173,10 @@ impl Default for Config {
 #[derive(Clone, Debug)]
 pub struct ConfigBuilder {
     config: Config,
+    locations: Locations,
     location_base_url: Option<String>,
     behind_proxy: bool,
+    proxy_headers: ProxyHeaders,
 }
 
 impl ConfigBuilder {
@@ -159,6 +204,18 @@ impl ConfigBuilder {
         self
     }
 
+    /// Which requests `X-HTTP-Method-Override` may turn into those of another method. Default those of POST.
+    pub fn method_override(mut self, requests: MethodOverride) -> Self {
+        self.config.method_override = requests;
+        self
+    }
+
+    /// Whether `Location` is absolute, where neither a base URL nor a proxy decides. Default by the request.
+    pub fn locations(mut self, locations: Locations) -> Self {
+        self.locations = locations;
+        self
+    }
+
     /// Makes `Location` absolute, under this `http` or `https` URL: the collection's, as clients reach it.
     pub fn location_base_url(mut self, url: &str) -> Self {
         self.location_base_url = Some(url.into());
@@ -166,9 +223,17 @@ impl ConfigBuilder {
     }
 
     /// Makes `Location` absolute, from what a proxy says of the address the client used. Only where a proxy
-    /// sets or removes those headers: otherwise clients choose what they are told.
+    /// sets those headers or adds to them: otherwise clients choose what they are told. With
+    /// [`Locations::Relative`] it stays relative.
     pub fn behind_proxy(mut self, enabled: bool) -> Self {
         self.behind_proxy = enabled;
+        self
+    }
+
+    /// In which headers the proxy says it; what others say is the client's own. Of a list the last member counts,
+    /// which is the one that the proxy has added. Default `X-Forwarded-*`.
+    pub fn proxy_headers(mut self, headers: ProxyHeaders) -> Self {
+        self.proxy_headers = headers;
         self
     }
 
@@ -216,6 +281,12 @@ impl ConfigBuilder {
         self
     }
 
+    /// Whether a final may be made before its parts are finished. Default yes.
+    pub fn concatenation_unfinished(mut self, enabled: bool) -> Self {
+        self.config.concatenation_unfinished = enabled;
+        self
+    }
+
     /// Whether the parts of a final are deleted once it is complete. Default no: they may be used again.
     pub fn delete_parts(mut self, enabled: bool) -> Self {
         self.config.delete_parts = enabled;
@@ -240,8 +311,8 @@ impl ConfigBuilder {
         self
     }
 
-    /// The origins whose pages may use the server from a browser, as `https://example.org`, or `*` for all.
-    /// Default none: browsers then keep pages of other origins away.
+    /// The origins whose pages may use the server from a browser, as `https://example.org`, or `*` for all (but not
+    /// with credentials). Default none: browsers then keep pages of other origins away.
     pub fn cors_allow_origins(mut self, origins: Vec<String>) -> Self {
         self.config.cors.origins = origins;
         self
@@ -268,16 +339,21 @@ impl ConfigBuilder {
     /// The configuration, if all of it makes sense. The error is the caller's, and says how to mend it.
     pub fn build(mut self) -> Result<Config, ConfigError> {
         let config = &mut self.config;
-        config.cors.check()?;
+        config.cors = core::mem::take(&mut config.cors).checked()?;
         config.base_path = checked_base_path(&config.base_path)?;
-        if self.behind_proxy && self.location_base_url.is_some() {
-            return Err(ConfigError::new("give either a location base URL or behind-proxy, not both"));
-        }
-        if let Some(url) = &self.location_base_url {
-            config.location = Location::Under(checked_url(url)?);
-        } else if self.behind_proxy {
-            config.location = Location::BehindProxy;
-        }
+        config.location = match (&self.location_base_url, self.behind_proxy, self.locations) {
+            (Some(_), true, _) => {
+                return Err(ConfigError::new("give either a location base URL or behind-proxy, not both"));
+            }
+            (Some(_), _, Locations::Relative) => {
+                return Err(ConfigError::new(
+                    "give either a location base URL or relative locations, not both",
+                ));
+            }
+            (Some(url), ..) => Location::Under(checked_url(url)?),
+            (None, true, Locations::Auto | Locations::Absolute) => Location::BehindProxy(self.proxy_headers),
+            (None, _, locations) => Location::By(locations),
+        };
         if config.upload_expiry.is_some_and(|expiry| expiry < Duration::from_secs(1)) {
             return Err(ConfigError::new("an upload must live at least 1s"));
         }
@@ -367,5 +443,9 @@ mod tests {
             assert!(url(bad).is_err(), "{bad:?}");
         }
         assert!(Config::builder().location_base_url("http://h").behind_proxy(true).build().is_err());
+        let relative = || Config::builder().locations(Locations::Relative);
+        assert!(relative().location_base_url("http://h").build().is_err());
+        let location = relative().behind_proxy(true).build().map(|c| c.location);
+        assert_eq!(location, Ok(Location::By(Locations::Relative)));
     }
 }

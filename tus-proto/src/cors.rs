@@ -6,9 +6,12 @@ use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
-use core::time::Duration;
+use core::{net::Ipv6Addr, time::Duration};
 
-use crate::{ConfigError, Response, header::is_token};
+use crate::{
+    ConfigError, Response,
+    header::{authority, is_token},
+};
 
 /// The request headers that clients of this protocol send. An operator may add to them.
 const REQUEST_HEADERS: &str = "Authorization, Content-Type, If-Match, If-None-Match, If-Range, Range, Tus-Resumable, Upload-Checksum, \
@@ -42,26 +45,35 @@ pub(crate) enum Origin {
     Allowed(String),
 }
 
+impl Origin {
+    /// Which pages may show a download, whatever the answer says of reading it.
+    pub(crate) fn resource_policy(&self) -> &'static str {
+        if matches!(self, Self::Allowed(_)) { "cross-origin" } else { "same-origin" }
+    }
+}
+
 impl Cors {
-    /// Checks what an operator has written.
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        for origin in &self.origins {
-            let rest =
-                origin.split_once("://").filter(|(scheme, _)| !scheme.is_empty()).map(|(_, rest)| rest);
-            let host = |rest: &str| {
-                !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_graphic() && b != b'/' && b != b',')
-            };
-            if origin != "*" && origin != "null" && !rest.is_some_and(host) {
-                return Err(ConfigError::from(format!(
+    /// What an operator has written, with origins as browsers send them.
+    pub(crate) fn checked(mut self) -> Result<Self, ConfigError> {
+        for origin in &mut self.origins {
+            *origin = normalised(origin).ok_or_else(|| {
+                ConfigError::from(format!(
                     "the allowed origin {origin:?} must be * or an origin as https://example.org, without a path"
-                )));
-            }
+                ))
+            })?;
+        }
+        // Any page can have the origin null: from within a frame that is a sandbox.
+        let anybody = self.origins.iter().find(|origin| matches!(origin.as_str(), "*" | "null"));
+        if let Some(anybody) = anybody.filter(|_| self.credentials) {
+            return Err(ConfigError::from(format!(
+                "with {anybody} as allowed origin any page could act for its visitors: name the origins, or allow no credentials"
+            )));
         }
         match self.headers.iter().find(|name| !is_token(name)) {
             Some(name) => {
                 Err(ConfigError::from(format!("the allowed header {name:?} is not a header's name")))
             }
-            None => Ok(()),
+            None => Ok(self),
         }
     }
 
@@ -75,11 +87,10 @@ impl Cors {
             return Origin::None;
         }
         let origin = origin.and_then(|value| core::str::from_utf8(value).ok());
-        let listed =
-            |origin: &&str| self.any() || self.origins.iter().any(|known| known.eq_ignore_ascii_case(origin));
+        let listed = |origin: &&str| self.origins.iter().any(|known| known.eq_ignore_ascii_case(origin));
         match origin.filter(listed) {
             // Where every origin gets the same answer, nothing needs to say that they might not.
-            _ if self.any() && !self.credentials => Origin::Allowed("*".to_string()),
+            _ if self.any() => Origin::Allowed("*".to_string()),
             Some(origin) => Origin::Allowed(origin.to_string()),
             None => Origin::Other,
         }
@@ -110,6 +121,39 @@ impl Cors {
             response.push("Access-Control-Max-Age", age.as_secs());
         }
     }
+}
+
+/// An origin as browsers send it: in small letters, without the port that goes without saying. None where no
+/// browser would send anything like it.
+fn normalised(origin: &str) -> Option<String> {
+    if matches!(origin, "*" | "null") {
+        return Some(origin.into());
+    }
+    let (scheme, rest) = origin.split_once("://")?;
+    let letter = |b: u8| b.is_ascii_alphanumeric() || b"+-.".contains(&b);
+    if !scheme.starts_with(|c: char| c.is_ascii_alphabetic()) || !scheme.bytes().all(letter) {
+        return None;
+    }
+    let scheme = scheme.to_ascii_lowercase();
+    let default = match scheme.as_str() {
+        "http" => 80,
+        "https" => 443,
+        // Those of apps that have a browser in them.
+        _ => {
+            let allowed = |b: u8| b.is_ascii_graphic() && !b"/\\?#@*,\"".contains(&b);
+            let well_formed = !rest.is_empty() && rest.bytes().all(allowed);
+            return well_formed.then(|| format!("{scheme}://{}", rest.to_ascii_lowercase()));
+        }
+    };
+    let (host, port) = authority(rest)?;
+    let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(address) => format!("[{}]", address.parse::<Ipv6Addr>().ok()?),
+        None => host.to_ascii_lowercase(),
+    };
+    Some(match port {
+        Some(port) if port != default => format!("{scheme}://{host}:{port}"),
+        _ => format!("{scheme}://{host}"),
+    })
 }
 
 #[cfg(test)]
@@ -149,16 +193,44 @@ mod tests {
     }
 
     #[test]
-    fn any_origin_is_told_so_unless_credentials_forbid_it() {
+    fn any_origin_is_told_so_and_never_with_credentials() {
         let any = list(&["*"]);
         let response = answer(&any, Some("https://a.example"), None);
         assert_eq!(response.header("Access-Control-Allow-Origin"), Some("*"));
         assert_eq!(response.header("Vary"), None);
-        let response = answer(&Cors { credentials: true, ..any }, Some("https://a.example"), None);
+        for anybody in [&["*"][..], &["https://a.example", "*"], &["null"]] {
+            assert!(Cors { credentials: true, ..list(anybody) }.checked().is_err(), "{anybody:?}");
+        }
+        let named = Cors { credentials: true, ..list(&["https://a.example"]) }.checked();
+        let response = answer(&named.unwrap_or_default(), Some("https://a.example"), None);
         assert_eq!(response.header("Access-Control-Allow-Origin"), Some("https://a.example"));
         assert_eq!(response.header("Access-Control-Allow-Credentials"), Some("true"));
         assert_eq!(response.header("Vary"), Some("Origin"));
         assert!(answer(&Cors::default(), Some("https://a.example"), Some("POST")).header("Vary").is_none());
+    }
+
+    #[test]
+    fn origins_become_what_browsers_send() {
+        for (written, sent) in [
+            ("https://app.example:443", "https://app.example"),
+            ("http://App.Example:80", "http://app.example"),
+            ("HTTPS://app.example:8443", "https://app.example:8443"),
+            ("http://app.example:443", "http://app.example:443"),
+            ("https://app.example:0443", "https://app.example"),
+            ("http://127.0.0.1:3000", "http://127.0.0.1:3000"),
+            ("http://[::1]:3000", "http://[::1]:3000"),
+            ("https://[2001:DB8:0:0::1]:443", "https://[2001:db8::1]"),
+            ("capacitor://localhost", "capacitor://localhost"),
+            ("app://.", "app://."),
+            ("*", "*"),
+            ("null", "null"),
+        ] {
+            assert_eq!(normalised(written).as_deref(), Some(sent), "{written:?}");
+            let cors = list(&[written]).checked().unwrap_or_default();
+            let allowed = if sent == "*" { "https://x.example" } else { sent };
+            let told = answer(&cors, Some(allowed), None);
+            assert_eq!(told.header("Access-Control-Allow-Origin"), Some(sent), "{written:?}");
+        }
     }
 
     #[test]
@@ -174,12 +246,30 @@ mod tests {
 
     #[test]
     fn what_is_no_origin_or_header_is_refused() {
-        assert!(list(&["*", "null", "http://localhost:3000"]).check().is_ok());
-        for bad in
-            ["", "example.org", "https://", "https://a/b", "https://a,https://b", "://a", "https://a\r\nX: y"]
-        {
-            assert!(list(&[bad]).check().is_err(), "{bad:?}");
+        assert!(list(&["*", "null", "http://localhost:3000"]).checked().is_ok());
+        for bad in [
+            "",
+            "example.org",
+            "https://",
+            "https://a/b",
+            "https://a/",
+            "https://a,https://b",
+            "://a",
+            "https://a\r\nX: y",
+            "https://*.example",
+            "https://a?b",
+            "https://a#b",
+            "https://user@a",
+            "https://a:0",
+            "https://a:65536",
+            "https://a:",
+            "https://\u{e9}",
+            "https://[::g]",
+            "app://*",
+            "1x://a",
+        ] {
+            assert!(list(&[bad]).checked().is_err(), "{bad:?}");
         }
-        assert!(Cors { headers: vec!["X Y".into()], ..Cors::default() }.check().is_err());
+        assert!(Cors { headers: vec!["X Y".into()], ..Cors::default() }.checked().is_err());
     }
 }

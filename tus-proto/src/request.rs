@@ -23,6 +23,10 @@ pub struct Head<'a> {
     pub framing: Framing,
     /// Whether the connection to us is TLS. Only the scheme of an absolute `Location` depends on it.
     pub secure: bool,
+    /// Whether the client itself may be at the other end: HTTP/1.1 or later, over TCP. Proxies are met at UNIX
+    /// sockets, and speak HTTP/1.0. Only [`Locations::Auto`](crate::Locations::Auto) depends on it: say no where
+    /// you don't know it.
+    pub direct: bool,
 }
 
 impl<'a> Head<'a> {

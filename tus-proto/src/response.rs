@@ -9,6 +9,9 @@ use crate::{Code, Rejection, WallTime, header::is_token};
 /// The media type of what the server says by itself.
 const TEXT: &str = "text/plain; charset=utf-8";
 
+/// The line that every answer of the protocol begins with.
+const TUS_RESUMABLE: &str = "Tus-Resumable: 1.0.0\r\n";
+
 /// What the framing sets, or the protocol for every answer, whatever a hook would like.
 const OURS: [&str; 11] = [
     "Cache-Control",
@@ -52,14 +55,20 @@ pub enum Body {
         /// The one behind the last.
         to: u64,
     },
+    /// Nothing: the request was a HEAD, and the answer to a GET would bring as much.
+    Omitted {
+        /// In bytes.
+        length: u64,
+    },
 }
 
 impl Body {
-    /// Its length in bytes.
+    /// Its length in bytes: what `Content-Length` says.
     pub fn len(&self) -> u64 {
         match self {
             Self::Text(text) => text.len() as u64,
             Self::Upload { from, to } => to.saturating_sub(*from),
+            Self::Omitted { length } => *length,
         }
     }
 
@@ -96,7 +105,8 @@ impl Response {
         let headers = String::with_capacity(256);
         let mut response =
             Self { status, headers, body: Body::Text(Cow::Borrowed("")), connection: Connection::KeepAlive };
-        response.headers.push_str("Tus-Resumable: 1.0.0\r\nCache-Control: ");
+        response.headers.push_str(TUS_RESUMABLE);
+        response.headers.push_str("Cache-Control: ");
         response.headers.push_str(cache_control);
         response.headers.push_str("\r\nX-Content-Type-Options: nosniff\r\n");
         response.push("Date", wall.imf_fixdate());
@@ -202,13 +212,30 @@ impl Response {
     pub fn body(&self) -> &str {
         match &self.body {
             Body::Text(text) => text,
-            Body::Upload { .. } => "",
+            Body::Upload { .. } | Body::Omitted { .. } => "",
         }
     }
 
     /// What follows the header section.
     pub fn content(&self) -> &Body {
         &self.body
+    }
+
+    /// The same response without what makes it one of tus: for what a server says beside it.
+    pub fn not_tus(mut self) -> Self {
+        if self.headers.starts_with(TUS_RESUMABLE) {
+            self.headers.drain(..TUS_RESUMABLE.len());
+        }
+        self
+    }
+
+    /// The same response without its body, but with its length where that is an upload's.
+    pub(crate) fn head_alone(mut self) -> Self {
+        match self.body {
+            Body::Upload { from, to } => self.body = Body::Omitted { length: to.saturating_sub(from) },
+            Body::Text(_) | Body::Omitted { .. } => return self.without_body(),
+        }
+        self
     }
 
     /// The same response without its body, as a HEAD gets it.

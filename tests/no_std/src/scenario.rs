@@ -18,7 +18,14 @@ pub(crate) fn run() -> Result<(), u8> {
         ("Upload-Offset", b"3"),
     ];
     let framing = Framing::Length(4);
-    let head = Head { method: "PATCH", target: "/files/upload", fields: &fields, framing, secure: false };
+    let head = Head {
+        method: "PATCH",
+        target: "/files/upload",
+        fields: &fields,
+        framing,
+        secure: false,
+        direct: false,
+    };
     let now = Now::default();
     let mut exchange = Exchange::new(Arc::new(config), &head, [0; 10], now);
     let mut answers = Vec::new();

@@ -85,7 +85,7 @@ pub(super) fn rows() -> Vec<Row> {
         row("S5", "POST with the wrong checksum creates the upload and keeps nothing of it")
             .send(
                 post().with(NAME, SHA1).sized("hallo"),
-                refused(460, "ERR_CHECKSUM_MISMATCH").creates("/files/"),
+                refused(460, "ERR_CHECKSUM_MISMATCH").creates("{origin}/files/"),
             )
             .tells(0),
     ]);

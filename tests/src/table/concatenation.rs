@@ -14,6 +14,7 @@ pub(super) fn rows() -> Vec<Row> {
     rows.extend(limits());
     rows.extend(untouchable());
     rows.extend(deletions());
+    rows.extend(finished_parts_alone());
     rows
 }
 
@@ -304,5 +305,21 @@ fn deletions() -> Vec<Row> {
             .send(head("{a}"), status(404))
             .send(head("{b}"), status(404))
             .send(head("{final}"), whole(5)),
+    ]
+}
+
+/// Where finals of unfinished parts are not wanted.
+fn finished_parts_alone() -> Vec<Row> {
+    let strict = |config: tus_proto::ConfigBuilder| config.concatenation_unfinished(false);
+    vec![
+        one_of_two("N14", "a final of a part that is not finished is refused where that is disabled")
+            .config(strict)
+            .send(concat("final;{a} {b}"), nothing(400, "ERR_INVALID_CONCAT"))
+            .send(patch("{b}", 0).sized("lo"), status(204).offset(2))
+            .send(concat("final;{a} {b} {a}"), complete(8))
+            .send(concat("final;{a} /files/unknown"), nothing(400, "ERR_INVALID_CONCAT")),
+        two_parts("N5", "blanks around the semicolon and between the URLs")
+            .send(concat("final ; {a}   {b} "), complete(5))
+            .send(Request::head(), whole(5)),
     ]
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     message::Request,
-    row::{Expect, Row, created, refused, row, status},
+    row::{Expect, Row, created, created_below, refused, row, status},
 };
 
 const HERE: &str = "https://app.example";
@@ -78,12 +78,15 @@ fn preflights() -> Vec<Row> {
                     .with("Access-Control-Allow-Credentials", "true")
                     .with("Access-Control-Max-Age", 600),
             ),
-        row("X4", "with credentials every origin is told by its name")
-            .config(|config| anybody(config).cors_allow_credentials(true))
+        row("X4", "a preflight of another origin learns nothing of credentials")
+            .config(|config| listed(config).cors_allow_credentials(true))
             .send(
                 preflight("/files").with("Origin", ELSEWHERE),
-                status(204).with("Access-Control-Allow-Origin", ELSEWHERE).with("Vary", "Origin"),
+                unreadable(status(204)).with("Vary", "Origin"),
             ),
+        row("X1", "a preflight of an origin that is listed with its port and in capitals")
+            .config(|config| config.cors_allow_origins(vec!["HTTPS://App.Example:443".to_owned()]))
+            .send(preflight("/files").with("Origin", HERE), allowed()),
     ]
 }
 
@@ -92,7 +95,7 @@ fn requests() -> Vec<Row> {
     vec![
         row("X2", "a page of a listed origin can read every answer")
             .config(listed)
-            .send(post().with("Origin", HERE), readable(created(), HERE).with("Vary", "Origin"))
+            .send(post().with("Origin", HERE), readable(created_below(), HERE).with("Vary", "Origin"))
             .send(Request::head().with("Origin", HERE), readable(status(200), HERE))
             .send(
                 Request::patch(3).with("Origin", HERE).sized("x"),
@@ -115,13 +118,35 @@ fn requests() -> Vec<Row> {
             ),
         row("X2", "where every origin is allowed, none is named")
             .config(anybody)
-            .send(post().with("Origin", ELSEWHERE), readable(created(), "*").without("Vary")),
+            .send(post().with("Origin", ELSEWHERE), readable(created_below(), "*").without("Vary")),
+        row("X5", "pages of other origins may not show a download")
+            .config(|config| listed(config).downloads(true))
+            .send(post().upload_type().sized("hello"), created().offset(5))
+            .send(get(), download("same-origin"))
+            .send(get().with("Origin", ELSEWHERE), download("same-origin"))
+            .send(get().with("Origin", HERE), download("cross-origin")),
+        row("X5", "every page may show a download where every origin is allowed")
+            .config(|config| anybody(config).downloads(true))
+            .send(post().upload_type().sized("hello"), created().offset(5))
+            .send(get(), download("cross-origin")),
         row("X3", "a request of another origin is served as any client's")
             .config(listed)
-            .send(post().with("Origin", ELSEWHERE), unreadable(created().offset(0)).with("Vary", "Origin"))
+            .send(
+                post().with("Origin", ELSEWHERE),
+                unreadable(created_below().offset(0)).with("Vary", "Origin"),
+            )
             .tells(0),
         row("X3", "a request of no origin at all is too")
             .config(listed)
             .send(post(), unreadable(created().offset(0)).with("Vary", "Origin")),
     ]
+}
+
+fn get() -> Request {
+    Request::bare("GET", "{upload}")
+}
+
+/// All of "hello", for these pages.
+fn download(pages: &str) -> Expect {
+    status(200).body("hello").with("Cross-Origin-Resource-Policy", pages)
 }

@@ -1,8 +1,10 @@
 //! POST: creation, creation-with-upload, creation-defer-length.
 
+use tus_proto::{ConfigBuilder, Locations, ProxyHeaders};
+
 use crate::{
     message::Request,
-    row::{Expect, Row, created, refused, row, status},
+    row::{Expect, Row, created, created_below, refused, row, status},
 };
 
 pub(super) fn rows() -> Vec<Row> {
@@ -143,7 +145,7 @@ fn with_upload() -> Vec<Row> {
 
 fn too_long() -> Vec<Row> {
     let upload = |length| post(length).upload_type();
-    let small = |config: tus_proto::ConfigBuilder| config.max_chunk_size(4);
+    let small = |config: ConfigBuilder| config.max_chunk_size(4);
     vec![
         row("C13", "POST with more bytes than the upload has")
             .send(upload(4).sized("hello"), nothing(413, "ERR_UPLOAD_SIZE_EXCEEDED")),
@@ -157,45 +159,108 @@ fn too_long() -> Vec<Row> {
                 nothing(413, "ERR_MAX_SIZE_EXCEEDED"),
             ),
         row("C14", "POST with more bytes than the upload has, chunked, keeps what belongs to it")
-            .send(upload(4).chunked(&["hello"]), refused(413, "ERR_UPLOAD_SIZE_EXCEEDED").creates("/files/"))
+            .send(
+                upload(4).chunked(&["hello"]),
+                refused(413, "ERR_UPLOAD_SIZE_EXCEEDED").creates("{origin}/files/"),
+            )
             .send(Request::head(), status(200).offset(4).with("Upload-Length", 4)),
         row("C14", "POST with a body over max_chunk_size, chunked, keeps the beginning")
             .config(small)
-            .send(upload(9).chunked(&["hello"]), refused(413, "ERR_CHUNK_SIZE_EXCEEDED").creates("/files/"))
+            .send(
+                upload(9).chunked(&["hello"]),
+                refused(413, "ERR_CHUNK_SIZE_EXCEEDED").creates("{origin}/files/"),
+            )
             .tells(4),
     ]
 }
 
+/// A creation at a host that is not the one of every request, and what a proxy would say of another.
+fn forwarded() -> Request {
+    post(5).with("Host", "inner:81").with("X-Forwarded-Host", "outer").with("X-Forwarded-Proto", "https")
+}
+
 fn locations() -> Vec<Row> {
-    let forwarded = |request: Request| {
-        request.with("Host", "inner:81").with("X-Forwarded-Host", "outer").with("X-Forwarded-Proto", "https")
-    };
-    vec![
-        row("C16", "Location does not believe anybody").send(forwarded(post(5)), created()),
+    let inner = || post(5).with("Host", "inner:81");
+    let mut rows = vec![
+        row("C16", "Location is a URL where nothing shows a proxy")
+            .send(inner(), status(201).creates("{origin}/files/"))
+            .tells(0),
+        row("C16", "Location is as by default where that is said")
+            .config(|config| config.locations(Locations::Auto))
+            .send(inner(), status(201).creates("{origin}/files/")),
+    ];
+    rows.push(row("C16", "Location does not believe anybody").send(forwarded(), created_below()));
+    let signs = [
+        ("Forwarded", "for=1.2.3.4"),
+        ("Via", "1.1 cache"),
+        ("X-Real-IP", "1.2.3.4"),
+        ("X-Forwarded-For", "1.2.3.4"),
+        ("x-forwarded-prefix", ""),
+        ("Origin", "https://page.example"),
+        ("Sec-Fetch-Mode", "cors"),
+    ];
+    rows.extend(signs.map(|(name, value)| {
+        row("C16", format!("Location is a path where there is {name}"))
+            .send(inner().with(name, value), created_below())
+            .tells(0)
+    }));
+    rows.extend([
+        row("C19", "Location is a path always")
+            .config(|config| config.locations(Locations::Relative))
+            .send(inner(), created_below()),
+        row("C19", "Location is a URL always, and does not believe anybody")
+            .config(|config| config.locations(Locations::Absolute))
+            .send(
+                forwarded().with("Forwarded", "host=outer").with("Origin", "https://page.example"),
+                status(201).creates("{scheme}://inner:81/files/"),
+            ),
+        row("C19", "Location is a path always, behind a proxy too")
+            .config(|config| config.locations(Locations::Relative).behind_proxy(true))
+            .send(forwarded(), created_below()),
         row("C17", "Location under a given URL")
             .config(|config| config.location_base_url("https://cdn.example/up/"))
-            .send(post(5), status(201).creates("https://cdn.example/up/"))
+            .send(forwarded(), status(201).creates("https://cdn.example/up/"))
             .tells(0),
+    ]);
+    rows.extend(behind_a_proxy());
+    rows
+}
+
+fn behind_a_proxy() -> Vec<Row> {
+    let behind = |config: ConfigBuilder| config.behind_proxy(true);
+    let standard = |config: ConfigBuilder| config.behind_proxy(true).proxy_headers(ProxyHeaders::Forwarded);
+    let says = "for=1.2.3.4;host=\"front:8443\";proto=https";
+    vec![
         row("C18", "Location behind a proxy")
-            .config(|config| config.behind_proxy(true))
-            .send(forwarded(post(5)), status(201).creates("https://outer/files/")),
+            .config(behind)
+            .send(forwarded(), status(201).creates("https://outer/files/")),
+        row("C18", "Location behind a proxy that adds to what the client says").config(behind).send(
+            post(5)
+                .with("X-Forwarded-Host", "evil")
+                .with("X-Forwarded-Host", "evil:1, outer")
+                .with("X-Forwarded-Proto", "http,https")
+                .with("X-Forwarded-Port", "1, 8443"),
+            status(201).creates("https://outer:8443/files/"),
+        ),
+        row("C18", "Location behind a proxy does not believe headers that it does not set")
+            .config(behind)
+            .send(forwarded().with("Forwarded", says), status(201).creates("https://outer/files/")),
         row("C18", "Location behind a proxy that says Forwarded")
-            .config(|config| config.behind_proxy(true))
-            .send(
-                forwarded(post(5)).with("Forwarded", "for=1.2.3.4;host=\"front:8443\";proto=https"),
-                status(201).creates("https://front:8443/files/"),
-            ),
+            .config(standard)
+            .send(forwarded().with("Forwarded", says), status(201).creates("https://front:8443/files/")),
+        row("C18", "Location behind a proxy that adds to the client's Forwarded").config(standard).send(
+            post(5).with("Forwarded", format!("host=evil;proto=http;x=\", {says}")),
+            status(201).creates("https://front:8443/files/"),
+        ),
         row("C18", "Location behind a proxy that says nothing")
-            .config(|config| config.behind_proxy(true))
-            .send(post(5).with("Host", "inner:81"), status(201).creates("http://inner:81/files/")),
-        row("C18", "Location behind a proxy that says nonsense")
-            .config(|config| config.behind_proxy(true))
-            .send(
-                post(5)
-                    .with("Host", "inner:80")
-                    .with("X-Forwarded-Host", "a b")
-                    .with("X-Forwarded-Proto", "gopher"),
-                status(201).creates("http://inner/files/"),
-            ),
+            .config(behind)
+            .send(post(5).with("Host", "inner:81"), status(201).creates("{scheme}://inner:81/files/")),
+        row("C18", "Location behind a proxy that says nonsense").config(behind).send(
+            post(5)
+                .with("Host", "inner:81")
+                .with("X-Forwarded-Host", "a b")
+                .with("X-Forwarded-Proto", "gopher"),
+            status(201).creates("{scheme}://inner:81/files/"),
+        ),
     ]
 }

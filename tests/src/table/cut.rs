@@ -68,7 +68,7 @@ pub(super) fn rows() -> Vec<Row> {
         row("C15", "a creation whose body is cut tells where the upload is")
             .begin("creation", Request::post().with("Upload-Length", 9).upload_type().announcing(9, "hello"))
             .end("creation", End::HalfClose)
-            .answered("creation", refused(400, "ERR_UNEXPECTED_EOF").creates("/files/"))
+            .answered("creation", refused(400, "ERR_UNEXPECTED_EOF").creates("{origin}/files/"))
             .tells(5)
             .send(Request::patch(5).sized("you!"), status(204).offset(9)),
         row("C11", "a creation that completes after a pause")

@@ -34,6 +34,7 @@ pub(super) fn rows() -> Vec<Row> {
     let mut rows = whole();
     rows.extend(ranges());
     rows.extend(names());
+    rows.extend(heads());
     rows
 }
 
@@ -45,6 +46,8 @@ fn whole() -> Vec<Row> {
                 .with("Content-Type", "application/octet-stream")
                 .without("Content-Range")
                 .with("Cache-Control", "no-cache")
+                .with("Content-Security-Policy", "sandbox; default-src 'none'")
+                .with("Cross-Origin-Resource-Policy", "same-origin")
                 .having("Content-Disposition"),
         ),
         row("G1", "GET of an empty upload").config(enabled).upload(0).send(get(), status(200).having("ETag")),
@@ -118,11 +121,58 @@ fn names() -> Vec<Row> {
         typed("G8", "filetype dGV4dC9wbGFpbg0KWDogeQ==", octets),
         typed("G8", "filetype bm9uc2Vuc2U=", octets),
         typed("G8", "filetype", octets),
+        // `multipart/byteranges; boundary=x`, `Multipart/x-mixed-replace`.
+        typed("G8", "filetype bXVsdGlwYXJ0L2J5dGVyYW5nZXM7IGJvdW5kYXJ5PXg=", octets),
+        typed("G8", "filetype TXVsdGlwYXJ0L3gtbWl4ZWQtcmVwbGFjZQ==", octets),
         // `a.txt`
         hello("G1", "GET tells the upload's name", "filename YS50eHQ=")
             .send(get(), all().with("Content-Disposition", "attachment; filename=\"a.txt\"")),
         // `../../etc/passwd`
         hello("G8", "GET of an upload whose name is a path", "filename Li4vLi4vZXRjL3Bhc3N3ZA==")
             .send(get(), all().with("Content-Disposition", "attachment; filename=\"passwd\"")),
+    ]
+}
+
+/// HEAD as clients ask that know nothing of tus.
+fn heads() -> Vec<Row> {
+    let bare = |target: &str| Request::bare("HEAD", target);
+    let head = || bare("{upload}");
+    vec![
+        hello(
+            "G10",
+            "HEAD of a finished upload, of a client that knows nothing of tus",
+            "filetype aW1hZ2UvcG5n",
+        )
+        .send(
+            head(),
+            status(200)
+                .having("ETag")
+                .with("Content-Type", "image/png")
+                .with("Accept-Ranges", "bytes")
+                .with("Cache-Control", "no-cache")
+                .without("Upload-Offset"),
+        ),
+        hello("G10", "such a HEAD of a range", "")
+            .send(head().with("Range", "bytes=1-2"), status(206).with("Content-Range", "bytes 1-2/5"))
+            .send(head().with("Range", "bytes=5-"), status(416).with("Content-Range", "bytes */5"))
+            .send(head().with("If-None-Match", "*"), status(304))
+            .send(head().with("If-Match", "\"other\""), status(412).without("Tus-Version")),
+        hello("G10", "such a HEAD by an override", "")
+            .send(
+                Request::bare("POST", "{upload}").with("X-HTTP-Method-Override", "HEAD"),
+                status(200).having("ETag"),
+            )
+            .tells(5),
+        row("G10", "such a HEAD of an upload that is not finished, or not there")
+            .config(enabled)
+            .upload(5)
+            .send(head(), status(404))
+            .send(bare("/files/unknown"), status(404))
+            .send(bare("/files"), status(405).with("Allow", "OPTIONS, POST"))
+            .tells(0),
+        hello("R1", "HEAD of another version where downloads are enabled", "")
+            .send(head().with("Tus-Resumable", "0.2.2"), status(412).with("Tus-Version", "1.0.0")),
+        hello("H1", "HEAD where downloads are enabled", "")
+            .send(Request::head(), status(200).offset(5).without("ETag")),
     ]
 }

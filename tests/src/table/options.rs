@@ -43,6 +43,12 @@ pub(super) fn rows() -> Vec<Row> {
                     "creation,creation-with-upload,creation-defer-length,checksum,checksum-trailer",
                 ),
             ),
+        row("O2", "OPTIONS tells no concatenation of unfinished parts where that is disabled")
+            .config(|config| config.concatenation_unfinished(false))
+            .send(
+                options("/files"),
+                status(204).with("Tus-Extension", EXTENSIONS.replace(",concatenation-unfinished", "")),
+            ),
         row("O1", "OPTIONS of another version is answered all the same")
             .send(options("/files").with("Tus-Resumable", "0.2.2"), told()),
         row("O1", "OPTIONS with a body").send(options("/files").sized("hello"), told()),

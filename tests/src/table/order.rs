@@ -7,11 +7,12 @@ use crate::{
 
 /// Breaks every rule behind the path.
 fn wrong(target: &str) -> Request {
-    Request::bare("BREW", target)
-        .with("X-HTTP-Method-Override", "BREW")
+    Request::bare("POST", target)
+        .with("X-HTTP-Method-Override", "BREW, BREW")
         .with("Upload-Offset", "x")
         .with("Upload-Length", "x")
         .with("Expect", "x")
+        .with("If-Match", "x")
 }
 
 /// Breaks every rule behind the version.

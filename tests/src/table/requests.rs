@@ -1,9 +1,11 @@
 //! Every request: version, method override, path, method, numbers, expectation.
 
+use tus_proto::MethodOverride;
+
 use super::NO_NUMBERS;
 use crate::{
     message::Request,
-    row::{Row, created, refused, row, status},
+    row::{Expect, Row, created, refused, row, status},
 };
 
 pub(super) fn rows() -> Vec<Row> {
@@ -14,6 +16,7 @@ pub(super) fn rows() -> Vec<Row> {
     rows.extend(methods());
     rows.extend(numbers());
     rows.extend(expectations());
+    rows.extend(conditions());
     rows
 }
 
@@ -59,72 +62,114 @@ fn versions() -> Vec<Row> {
     ]
 }
 
+fn over(actual: &str, target: &str, name: &str) -> Request {
+    Request::tus(actual, target).with("X-HTTP-Method-Override", name)
+}
+
+fn over_patch(actual: &str, name: &str) -> Request {
+    over(actual, "{upload}", name).with("Upload-Offset", 0).upload_type().sized("hello")
+}
+
+/// A 405 that tells what is allowed for an upload.
+fn not_for_an_upload() -> Expect {
+    refused(405, "ERR_METHOD_NOT_ALLOWED").with("Allow", "OPTIONS, HEAD, PATCH, DELETE")
+}
+
 fn overrides() -> Vec<Row> {
-    let over = |actual: &str, target: &str, name: &str| {
-        Request::tus(actual, target).with("X-HTTP-Method-Override", name)
-    };
-    let patch = |actual: &str, name: &str| {
-        over(actual, "{upload}", name).with("Upload-Offset", 0).upload_type().sized("hello")
-    };
     let mut rows: Vec<_> = ["PATCH", "Patch", "patch"]
         .map(|name| {
             row("R2", format!("POST overridden by {name} is a PATCH"))
                 .upload(5)
-                .send(patch("POST", name), status(204).offset(5))
+                .send(over_patch("POST", name), status(204).offset(5))
                 .tells(5)
         })
         .into();
     rows.extend([
-        row("R2", "PUT overridden by PATCH is a PATCH")
-            .upload(5)
-            .send(patch("PUT", "PATCH"), status(204).offset(5)),
-        row("R2", "GET overridden by PATCH is a PATCH")
-            .upload(5)
-            .send(patch("GET", "PATCH"), status(204).offset(5)),
-        row("R2", "an unknown method overridden by PATCH is a PATCH")
-            .upload(5)
-            .send(patch("BREW", "PATCH"), status(204).offset(5)),
         row("R2", "POST overridden by DELETE is a DELETE")
             .upload(5)
             .send(over("POST", "{upload}", "DELETE"), status(204))
             .send(Request::head(), status(404)),
-        row("R2", "GET overridden by HEAD is a HEAD")
+        row("R2", "POST overridden by HEAD is a HEAD")
             .upload(5)
-            .send(over("GET", "{upload}", "HEAD"), status(200).offset(0).with("Upload-Length", 5)),
-        row("R2", "PUT overridden by POST is a creation")
-            .send(over("PUT", "/files", "POST").with("Upload-Length", 5), created().offset(0)),
-        row("R2", "PATCH overridden by DELETE ignores what a PATCH needs")
+            .send(over("POST", "{upload}", "HEAD"), status(200).offset(0).with("Upload-Length", 5)),
+        row("R2", "POST overridden by POST is a creation")
+            .send(over("POST", "/files", "POST").with("Upload-Length", 5), created().offset(0)),
+        row("R2", "POST overridden by OPTIONS is an OPTIONS")
+            .send(over("POST", "/files", "options"), status(204).with("Tus-Version", "1.0.0")),
+        row("R2", "POST overridden by GET is a GET")
             .upload(5)
-            .send(over("PATCH", "{upload}", "DELETE"), status(204)),
+            .send(over("POST", "{upload}", "GET"), not_for_an_upload()),
+        row("R2", "POST overridden by GET is a GET where downloads are enabled")
+            .config(|config| config.downloads(true))
+            .send(Request::post().with("Upload-Length", 5).upload_type().sized("hello"), created().offset(5))
+            .send(over("POST", "{upload}", "GET"), status(200).body("hello").having("ETag")),
         row("R2", "an override needs the version as the method itself does").upload(5).send(
-            patch("GET", "PATCH").without("Tus-Resumable"),
+            over_patch("POST", "PATCH").without("Tus-Resumable"),
             refused(412, "ERR_UNSUPPORTED_VERSION").with("Tus-Version", "1.0.0"),
         ),
-        row("R3", "OPTIONS ignores an override").send(over("OPTIONS", "/files", "PATCH"), status(204)),
-        row("R3", "OPTIONS ignores a bad override").send(over("OPTIONS", "/files", "BREW"), status(204)),
         row("R2", "an override with the same value twice counts once")
             .upload(5)
-            .send(patch("POST", "PATCH").with("X-HTTP-Method-Override", "PATCH"), status(204).offset(5)),
+            .send(over_patch("POST", "PATCH").with("X-HTTP-Method-Override", "PATCH"), status(204).offset(5)),
+        row("R3", "OPTIONS ignores an override").send(over("OPTIONS", "/files", "PATCH"), status(204)),
+        row("R3", "OPTIONS ignores a bad override").send(over("OPTIONS", "/files", "a b"), status(204)),
+    ]);
+    rows.extend(["GET", "PUT", "BREW"].map(|actual| {
+        row("R3", format!("{actual} ignores an override"))
+            .upload(5)
+            .send(over(actual, "{upload}", "DELETE"), not_for_an_upload())
+            .send(over(actual, "{upload}", ""), not_for_an_upload())
+            .tells(0)
+    }));
+    rows.extend([
+        row("R3", "HEAD ignores an override")
+            .upload(5)
+            .send(over("HEAD", "{upload}", "DELETE"), status(200).offset(0))
+            .tells(0),
+        row("R3", "PATCH ignores an override")
+            .upload(5)
+            .send(over_patch("PATCH", "DELETE"), status(204).offset(5))
+            .tells(5),
+        row("R15", "where any method may be overridden, GET can be a DELETE")
+            .config(|config| config.method_override(MethodOverride::Any))
+            .upload(5)
+            .send(over("GET", "{upload}", "DELETE"), status(204))
+            .send(Request::head(), status(404)),
+        row("R15", "where any method may be overridden, PUT and unknown ones can be a PATCH")
+            .config(|config| config.method_override(MethodOverride::Any))
+            .upload(5)
+            .send(over_patch("PUT", "PATCH"), status(204).offset(5))
+            .send(over("BREW", "{upload}", "head"), status(200).offset(5))
+            .send(over("PATCH", "{upload}", "DELETE"), status(204)),
+        row("R15", "where any method may be overridden, OPTIONS still ignores it")
+            .config(|config| config.method_override(MethodOverride::Any))
+            .send(over("OPTIONS", "/files", "PATCH"), status(204)),
+        row("R15", "where no method may be overridden, POST ignores it too")
+            .config(|config| config.method_override(MethodOverride::Off))
+            .upload(5)
+            .send(over("POST", "{upload}", "DELETE"), not_for_an_upload())
+            .send(over("POST", "/files", "").with("Upload-Length", 5), created().offset(0)),
     ]);
     rows
 }
 
 fn bad_overrides() -> Vec<Row> {
     let bad = || refused(400, "ERR_INVALID_METHOD_OVERRIDE");
-    let mut rows: Vec<_> = ["GET", "OPTIONS", "PUT", "", "PATCH, PATCH", "PATCHES"]
+    let mut rows: Vec<_> = ["PUT", "PATCHES", "brew"]
         .map(|name| {
-            row("R4", format!("the override {name:?} is refused"))
+            row("R4", format!("the override {name:?} is a method that is not there"))
                 .upload(5)
-                .send(Request::tus("POST", "{upload}").with("X-HTTP-Method-Override", name), bad())
+                .send(over("POST", "{upload}", name), not_for_an_upload())
         })
         .into();
+    rows.extend(["", "PATCH, PATCH", "a/b"].map(|name| {
+        row("R4", format!("the override {name:?} is refused"))
+            .upload(5)
+            .send(over("POST", "{upload}", name), bad())
+    }));
     rows.push(
-        row("R4", "two different overrides are refused").upload(5).send(
-            Request::tus("POST", "{upload}")
-                .with("X-HTTP-Method-Override", "PATCH")
-                .with("X-HTTP-Method-Override", "DELETE"),
-            bad(),
-        ),
+        row("R4", "two different overrides are refused")
+            .upload(5)
+            .send(over("POST", "{upload}", "PATCH").with("X-HTTP-Method-Override", "DELETE"), bad()),
     );
     rows
 }
@@ -155,6 +200,12 @@ fn paths() -> Vec<Row> {
         row("R8", "the collection with a query").send(at("/files?a=/b"), created().offset(0)),
         row("R8", "the collection in absolute form")
             .send(at(absolute).with("Host", "localhost"), created().offset(0)),
+        row("R8", "the collection at the root of a URL without a path")
+            .config(|config| config.base_path("/"))
+            .send(
+                at("http://localhost?x=/files").with("Host", "localhost"),
+                status(201).creates("{origin}/").offset(0),
+            ),
         row("R8", "an upload with a query")
             .upload(5)
             .send(Request::tus("HEAD", "{upload}?x=1/2"), status(200).offset(0)),
@@ -174,10 +225,10 @@ fn paths() -> Vec<Row> {
         row("R8", "another base path")
             .config(|config| config.base_path("/a/b/"))
             .send(at("/files"), nowhere())
-            .send(at("/a/b"), status(201).creates("/a/b/").offset(0)),
+            .send(at("/a/b"), status(201).creates("{origin}/a/b/").offset(0)),
         row("R8", "the root as base path")
             .config(|config| config.base_path("/"))
-            .send(at("/"), status(201).creates("/").offset(0)),
+            .send(at("/"), status(201).creates("{origin}/").offset(0)),
     ]);
     rows
 }
@@ -262,5 +313,42 @@ fn expectations() -> Vec<Row> {
         row("R12", "100-continue is met, in any case of letters")
             .upload(5)
             .send(Request::patch(0).with("Expect", "100-Continue").sized("hello"), status(204).offset(5)),
+    ]
+}
+
+fn conditions() -> Vec<Row> {
+    let other = "\"other\"";
+    let failed = || refused(412, "ERR_PRECONDITION_FAILED").without("Upload-Offset");
+    vec![
+        row("R16", "PATCH of an upload that If-Match does not name changes nothing")
+            .upload(5)
+            .send(Request::patch(0).with("If-Match", other).sized("hello"), failed())
+            .tells(0),
+        row("R16", "PATCH of an upload, whatever it is")
+            .upload(5)
+            .send(Request::patch(0).with("If-Match", "*").sized("hello"), status(204).offset(5)),
+        row("R16", "an upload that is not there matches nothing").send(
+            Request::tus("DELETE", "/files/unknown").with("If-Match", "*"),
+            refused(404, "ERR_UPLOAD_NOT_FOUND"),
+        ),
+        row("R16", "DELETE of an upload that If-Match does not name deletes nothing")
+            .upload(5)
+            .send(Request::delete().with("If-Match", other), failed())
+            .tells(0)
+            .send(Request::delete().with("If-Match", "*"), status(204))
+            .send(Request::head(), status(404)),
+        row("R16", "DELETE of a finished upload that If-Match does not name deletes nothing")
+            .upload(5)
+            .send(Request::patch(0).sized("hello"), status(204))
+            .send(Request::delete().with("If-Match", other), failed())
+            .tells(5),
+        row("K1", "the offset before the condition").upload(5).send(
+            Request::patch(3).with("If-Match", other).sized("lo"),
+            refused(409, "ERR_MISMATCHED_OFFSET").offset(0),
+        ),
+        row("K1", "the size limits before the condition").upload(5).send(
+            Request::patch(0).with("If-Match", other).sized("hello, you"),
+            refused(413, "ERR_UPLOAD_SIZE_EXCEEDED"),
+        ),
     ]
 }

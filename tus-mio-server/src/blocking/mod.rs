@@ -193,7 +193,8 @@ impl<S: Store> Blocking<S> {
     /// much of `body` is read; without one, it is read to its end. (Two that contradict each other, or one beside
     /// `Transfer-Encoding`, are refused: an attack that the framework has let pass.) The response is complete
     /// but for `Content-Length` and what else belongs to the connection; its body is read by
-    /// [`Reply::into_parts`].
+    /// [`Reply::into_parts`]. Its `Location` is a path, unless the configuration makes it absolute: how clients reach
+    /// the framework is not known here.
     pub fn handle_request(
         &self,
         method: &str,
@@ -203,7 +204,7 @@ impl<S: Store> Blocking<S> {
     ) -> Reply<S> {
         match framing(fields) {
             Ok(framing) => {
-                let head = Head { method, target, fields, framing, secure: false };
+                let head = Head { method, target, fields, framing, secure: false, direct: false };
                 self.handle(&head, &mut body, &mut Trailers::default)
             }
             Err(code) => {

@@ -28,7 +28,8 @@ impl<S: Store> Reply<S> {
     }
 
     /// The response, for its status and its fields, and a reader of its body, whose length is
-    /// `response.content().len()`. A framework that answers a HEAD leaves the body out.
+    /// `response.content().len()`; where the request was a HEAD, that is what `Content-Length` says, and there is no
+    /// body.
     pub fn into_parts(self) -> (Response, ReplyBody<S>) {
         let bytes = match (self.response.content(), self.source) {
             (Body::Upload { from, to }, Some(source)) => Bytes::Upload { source, at: *from, to: *to },

@@ -6,7 +6,12 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tus_mio_server::Address;
 
-use super::{limits::LimitArgs, storage::StorageArgs, value};
+use super::{
+    choices::{Location, MethodOverride, ProxyHeaders},
+    limits::LimitArgs,
+    storage::StorageArgs,
+    value,
+};
 
 const AFTER_HELP: &str = "\
 Every flag can also be given in the environment: TUS_ and its name in capitals, as TUS_DATA_DIR=/srv/tus, \
@@ -120,15 +125,31 @@ pub(crate) struct ServeArgs {
     #[arg(help_heading = "Network")]
     pub(crate) metrics_path: String,
 
-    /// Answer with absolute locations under this http or https URL, the uploads' as clients reach it [default:
-    /// none, locations are relative]
+    /// Answer with whole URLs as locations, or with paths; auto: with URLs, but with paths where a request shows a proxy
+    /// or a browser
+    #[arg(long, env = "TUS_LOCATION", value_name = "FORM", default_value = "auto", help_heading = "Network")]
+    pub(crate) location: Location,
+
+    /// Answer with absolute locations under this http or https URL, the uploads' as clients reach it [default: none]
     #[arg(long, env = "TUS_LOCATION_BASE_URL", value_name = "URL", help_heading = "Network")]
     pub(crate) location_base_url: Option<String>,
 
-    /// Answer with absolute locations, from what Forwarded, X-Forwarded-* and Host say. Only behind a proxy that
-    /// sets these headers itself [default: off]
+    /// Answer with absolute locations, from what the proxy's headers say, else Host. Only behind a proxy that sets
+    /// these headers, or adds to them [default: off]
     #[arg(long, env = "TUS_BEHIND_PROXY", value_parser = value::switch, help_heading = "Network")]
     pub(crate) behind_proxy: bool,
+
+    /// In which headers the proxy says how it was reached: X-Forwarded-Host, -Proto and -Port, or Forwarded. Others
+    /// are not believed; of a list the last member counts
+    #[arg(long, env = "TUS_PROXY_HEADERS", value_name = "HEADERS", default_value = "x-forwarded")]
+    #[arg(help_heading = "Network")]
+    pub(crate) proxy_headers: ProxyHeaders,
+
+    /// Which requests X-HTTP-Method-Override may turn into those of another method. any defeats what a proxy allows
+    /// by method
+    #[arg(long, env = "TUS_METHOD_OVERRIDE", value_name = "REQUESTS", default_value = "post")]
+    #[arg(help_heading = "Network")]
+    pub(crate) method_override: MethodOverride,
 
     /// Origins whose pages may upload from a browser, as https://example.org, or * for all; may be repeated
     /// [default: none]
@@ -147,7 +168,7 @@ pub(crate) struct ServeArgs {
     #[arg(help_heading = "Browsers")]
     pub(crate) cors_allow_headers: Vec<String>,
 
-    /// Let those pages send cookies and the like [default: off]
+    /// Let those pages send cookies and the like; not where they are all pages [default: off]
     #[arg(long, env = "TUS_CORS_ALLOW_CREDENTIALS", value_parser = value::switch, help_heading = "Browsers")]
     pub(crate) cors_allow_credentials: bool,
 
@@ -191,6 +212,11 @@ pub(crate) struct ServeArgs {
     /// Refuse to put uploads together from parts [default: off]
     #[arg(long, env = "TUS_DISABLE_CONCATENATION", value_parser = value::switch, help_heading = "Uploads")]
     pub(crate) disable_concatenation: bool,
+
+    /// Refuse to put uploads together before all their parts are finished [default: off]
+    #[arg(long, env = "TUS_DISABLE_CONCATENATION_UNFINISHED", value_parser = value::switch)]
+    #[arg(help_heading = "Uploads")]
+    pub(crate) disable_concatenation_unfinished: bool,
 
     /// Most parts of one concatenation
     #[arg(long, env = "TUS_MAX_PARTS", value_name = "NUMBER", default_value = "1000")]
@@ -435,6 +461,6 @@ mod tests {
             let by_parser = arg.get_action().takes_values() && !arg.get_default_values().is_empty();
             assert!(help.len() > 10 && by_hand != by_parser, "--{long}: {help}");
         }
-        assert_eq!(flags, 2 * 56 + 4 * 2 + 2);
+        assert_eq!(flags, 2 * 60 + 4 * 2 + 2);
     }
 }

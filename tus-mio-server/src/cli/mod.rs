@@ -1,6 +1,7 @@
 //! The command line: what was asked for, checked as a whole before anything is touched, and then done.
 
 mod args;
+mod choices;
 mod json;
 mod limits;
 mod logging;

@@ -65,10 +65,14 @@ fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
         .downloads(args.enable_downloads)
         .lock_wait(args.lock_wait)
         .lock_ttl(args.lock_ttl)
+        .locations(args.location.into())
         .behind_proxy(args.behind_proxy)
+        .proxy_headers(args.proxy_headers.into())
+        .method_override(args.method_override.into())
         .upload_expiry((!args.upload_expiry.is_zero()).then_some(args.upload_expiry))
         .checksum_algorithms(args.checksum_algorithms.0.clone())
         .concatenation(!args.disable_concatenation)
+        .concatenation_unfinished(!args.disable_concatenation_unfinished)
         .max_parts(args.max_parts)
         .delete_parts(args.delete_parts)
         .checkpoint_bytes(args.storage.checkpoint_size)
@@ -238,6 +242,9 @@ mod tests {
             "--checkpoint-size=1MB",
             "--checkpoint-interval=7s",
             "--disable-concatenation",
+            "--disable-concatenation-unfinished",
+            "--location=absolute",
+            "--method-override=any",
             "--max-parts=8",
             "--delete-parts",
             "--enable-downloads",
@@ -283,6 +290,8 @@ mod tests {
             .termination(false)
             .downloads(true)
             .concatenation(false)
+            .concatenation_unfinished(false)
+            .method_override(tus_proto::MethodOverride::Any)
             .max_parts(8)
             .delete_parts(true)
             .checkpoint_bytes(1_000_000)
@@ -338,6 +347,29 @@ mod tests {
         let behind_proxy = settings_of(&["--behind-proxy"]).unwrap().protocol;
         let expected = tus_proto::Config::builder().behind_proxy(true).build().unwrap();
         assert_eq!(format!("{behind_proxy:?}"), format!("{expected:?}"));
+        for (flags, expected) in [
+            (
+                &["--behind-proxy", "--proxy-headers=forwarded"][..],
+                tus_proto::Config::builder()
+                    .behind_proxy(true)
+                    .proxy_headers(tus_proto::ProxyHeaders::Forwarded),
+            ),
+            (
+                &["--location=relative"],
+                tus_proto::Config::builder().locations(tus_proto::Locations::Relative),
+            ),
+            (
+                &["--location=absolute"],
+                tus_proto::Config::builder().locations(tus_proto::Locations::Absolute),
+            ),
+            (
+                &["--method-override=off"],
+                tus_proto::Config::builder().method_override(tus_proto::MethodOverride::Off),
+            ),
+        ] {
+            let (settings, expected) = (settings_of(flags).unwrap().protocol, expected.build().unwrap());
+            assert_eq!(format!("{settings:?}"), format!("{expected:?}"));
+        }
     }
 
     #[test]
@@ -352,6 +384,9 @@ mod tests {
             (&["--base-path=files"][..], "must start with /"),
             (&["--location-base-url=example.org"], "absolute http or https URL"),
             (&["--location-base-url=https://example.org", "--behind-proxy"], "not both"),
+            (&["--location-base-url=https://example.org", "--location=relative"], "not both"),
+            (&["--cors-allow-origin=*", "--cors-allow-credentials"], "name the origins"),
+            (&["--cors-allow-origin=https://example.org/app"], "without a path"),
             (&["--lock-ttl=500ms"], "at least 1s"),
             (&["--head-timeout=0"], "--head-timeout can't be 0"),
             (&["--metrics-path=metrics"], "must start with /"),

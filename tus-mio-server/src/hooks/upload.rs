@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use tus_proto::{Record, RequestInfo, UploadId};
+use tus_proto::{Record, RequestInfo, Target, UploadId};
 
 use super::Metadata;
 
@@ -26,9 +26,10 @@ impl<'a> Request<'a> {
         &self.0.target
     }
 
-    /// The target without its query.
+    /// The path of the target, as the server itself understands it: without the query, and without scheme and host
+    /// where the target is a whole URL.
     pub fn path(&self) -> &'a str {
-        self.target().split('?').next().unwrap_or_default()
+        Target::of(self.target()).path()
     }
 
     /// The first header of this name, compared without case, where it is UTF-8.
@@ -184,5 +185,18 @@ impl DataFile {
     /// The environment's: the upload was deleted in the meantime, or the disk fails.
     pub fn open(&self) -> io::Result<impl Read + use<>> {
         Ok(File::open(&self.path)?.take(self.length))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_by_path_can_not_be_walked_around() {
+        for target in ["/files/a", "/files/a?b=/c", "http://any/files/a", "HTTPS://any:1/files/a?/d"] {
+            let info = RequestInfo { target: target.into(), ..RequestInfo::default() };
+            assert_eq!((Request(&info).path(), Request(&info).target()), ("/files/a", target));
+        }
     }
 }

@@ -357,6 +357,7 @@ impl Conn {
             fields: &fields,
             framing: self.current.request.framing,
             secure,
+            direct: self.current.request.version != Version::Http10,
         }))
     }
 

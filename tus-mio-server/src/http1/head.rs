@@ -1,6 +1,6 @@
 //! A request's head: the request line, and what the head says about the connection.
 
-use tus_proto::{Code, Framing};
+use tus_proto::{Code, Framing, Target, TargetForm};
 
 use super::fields::{self, Fields, is_authority, is_token, port_of};
 use super::framing;
@@ -96,17 +96,17 @@ fn version(protocol: &[u8]) -> Result<Version, Code> {
 
 /// RFC 9112 section 3.2: the four forms of a target, each for its methods. None has a fragment.
 fn check_target(method: &str, target: &str) -> Result<(), Code> {
-    let well_formed = match (method, target) {
+    let read = Target::of(target);
+    let well_formed = match (method, read.form()) {
         // RFC 9110 section 9.3.6: a port is required.
-        ("CONNECT", authority) => port_of(authority.as_bytes()).is_some_and(|port| !port.is_empty()),
-        (_, "*") => method == "OPTIONS",
-        (_, target) if target.contains('#') => false,
-        (_, target) if target.starts_with('/') => true,
-        (_, target) => target.split_once("://").is_some_and(|(scheme, rest)| {
-            let authority = rest.split(['/', '?']).next().unwrap_or_default();
-            let known = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
-            known && is_authority(authority.as_bytes())
-        }),
+        ("CONNECT", _) => port_of(target.as_bytes()).is_some_and(|port| !port.is_empty()),
+        (_, TargetForm::Asterisk) => method == "OPTIONS",
+        (_, TargetForm::Origin) => !target.contains('#'),
+        (_, TargetForm::Absolute) => {
+            !target.contains('#')
+                && read.authority().is_some_and(|authority| is_authority(authority.as_bytes()))
+        }
+        (_, TargetForm::Authority) => false,
     };
     if well_formed { Ok(()) } else { Err(Code::BadRequest) }
 }

@@ -26,8 +26,13 @@ pub(super) fn write(out: &mut Vec<u8>, response: &Response, to_head: bool, persi
     out.extend_from_slice(response.header_section().as_bytes());
     // RFC 9110 section 8.6: none on 1xx and 204; on 304 and to a HEAD it would have to be that of the answer to a GET.
     let framed = !to_head && status >= 200 && status != 204 && status != 304;
-    if framed {
-        let _ = write!(out, "Content-Length: {}\r\n", response.content().len());
+    let length = match response.content() {
+        Body::Omitted { length } if to_head && status >= 200 => Some(*length),
+        Body::Omitted { .. } => framed.then_some(0),
+        body => framed.then(|| body.len()),
+    };
+    if let Some(length) = length {
+        let _ = write!(out, "Content-Length: {length}\r\n");
     }
     out.extend_from_slice(match persistence {
         Persistence::Default => b"",

@@ -1,10 +1,7 @@
 //! The page a newcomer sees at `/`: upload files from a browser, with nothing installed. It is an ordinary
 //! tus client; the server treats it as any other. Its files are compiled in, so that the binary is all there is.
 
-/// The policy the page is written for: everything it loads is its own, nothing is inline, nobody frames it.
-pub const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; img-src 'self' data:; object-src 'none'; \
-     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-
+const NONCE: &str = "{{nonce}}";
 const PLACEHOLDER: &str = "{{base_path}}";
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
@@ -18,6 +15,33 @@ const FILES: [(&str, Asset<'static>); 6] = [
     ("/memory.js", Asset { content_type: JAVASCRIPT, body: include_str!("memory.js") }),
     ("/words.js", Asset { content_type: JAVASCRIPT, body: include_str!("words.js") }),
 ];
+
+/// What marks the page's own script and style in one answer: what lies at the same origin beside them, uploads above
+/// all, is none of the page's, and no browser takes it for that.
+#[derive(Clone, Debug)]
+pub struct Nonce(String);
+
+impl Nonce {
+    /// Made of fresh random bytes.
+    pub fn of(random: [u8; 16]) -> Self {
+        Self(random.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// The policy the page is written for: it loads what bears the nonce, and what that imports; nothing is inline,
+    /// nobody frames it, and it talks to its own origin alone.
+    pub fn policy(&self) -> String {
+        let nonce = &self.0;
+        format!(
+            "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src data:; \
+             connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        )
+    }
+
+    /// A file of the page, with the nonce where it belongs.
+    pub fn fill(&self, body: &str) -> String {
+        body.replace(NONCE, &self.0)
+    }
+}
 
 /// The page for one collection.
 #[derive(Clone, Debug)]
@@ -74,7 +98,7 @@ mod tests {
     use super::*;
 
     fn html(base_path: &str) -> String {
-        Page::new(base_path).asset("/").unwrap().body.into()
+        Nonce::of([7; 16]).fill(Page::new(base_path).asset("/").unwrap().body)
     }
 
     /// What stands between each occurrence of `before` and the quote that follows.
@@ -89,6 +113,26 @@ mod tests {
         assert_eq!(meta(""), "/");
         assert_eq!(meta("/a\"><b c='&"), "/a&quot;&gt;&lt;b c=&#39;&amp;");
         assert!(!html("/files").contains("{{"));
+    }
+
+    #[test]
+    fn the_policy_names_what_the_page_loads_and_nothing_else() {
+        let (html, policy) = (html("/files"), Nonce::of([7; 16]).policy());
+        let nonce = "07".repeat(16);
+        let marked = |tag: &str| quoted(&html, tag).iter().all(|rest| rest == &nonce);
+        assert_eq!(html.matches("<script ").count(), html.matches("\" nonce=\"").count() - 1);
+        assert!(marked(" nonce=\""), "{html}");
+        let sources =
+            policy.split("; ").filter(|rule| rule.starts_with("script") || rule.starts_with("style"));
+        for rule in sources {
+            assert_eq!(rule.split_once(' ').unwrap().1, format!("'nonce-{nonce}'"));
+        }
+        assert_eq!(policy.matches("'self'").count(), 1, "{policy}");
+        assert!(
+            policy.contains("connect-src 'self'") && policy.starts_with("default-src 'none'"),
+            "{policy}"
+        );
+        assert_ne!(Nonce::of([8; 16]).policy(), policy);
     }
 
     #[test]

@@ -17,7 +17,10 @@ impl EventLoop {
     pub(super) fn begin_request(&mut self, connection: &mut Connection) {
         let now = self.now;
         connection.served = true;
-        let begun = connection.http.with_head(connection.tls.is_some(), |head| self.take_up(head));
+        let (secure, tcp) = (connection.tls.is_some(), connection.peer.is_some());
+        let begun = connection
+            .http
+            .with_head(secure, |head| self.take_up(&Head { direct: head.direct && tcp, ..*head }));
         let (mut session, label, framing) = match begun {
             Some(Ok(begun)) => begun,
             Some(Err(response)) => return connection.http.respond(now.monotonic, &response),

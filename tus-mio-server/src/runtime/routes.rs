@@ -1,16 +1,19 @@
 //! What the server answers by itself, on the event loop: the page, the metrics, and how it is.
 
-use tus_proto::{Code, Connection, Head, Response};
+use tus_proto::{Code, Connection, Head, Response, Target};
 
 use super::{Shared, event_loop::EventLoop, metrics};
-use crate::{page::CONTENT_SECURITY_POLICY, paths::HEALTH_PATH};
+use crate::{page, paths::HEALTH_PATH};
 
 const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
 
 impl EventLoop {
-    /// The answer to a request that is for none of the uploads; none where the protocol answers.
+    /// The answer to a request that is for none of the uploads, and so none of tus; none where the protocol answers.
     pub(super) fn own_answer(&self, head: &Head<'_>) -> Option<Response> {
-        let path = head.target.split('?').next().unwrap_or_default();
+        self.answer_at(Target::of(head.target).path(), head).map(Response::not_tus)
+    }
+
+    fn answer_at(&self, path: &str, head: &Head<'_>) -> Option<Response> {
         let reads = matches!(head.method, "GET" | "HEAD");
         let shared = &*self.shared;
         if path == HEALTH_PATH || shared.metrics_path.as_deref() == Some(path) {
@@ -20,11 +23,18 @@ impl EventLoop {
                 false => self.reads_only(),
             });
         }
-        let asset = shared.page.as_ref()?.asset(path).filter(|_| reads)?;
+        let page = shared.page.as_ref()?;
+        let asset = page.asset(path).filter(|_| reads)?;
+        let mut nonce = [0; 16];
+        if getrandom::fill(&mut nonce).is_err() {
+            tracing::error!("the system gives no random bytes");
+            return Some(self.shared.protocol.refusal(Code::InternalServerError, self.now.wall));
+        }
+        let nonce = page::Nonce::of(nonce);
         let mut response = Response::new(200, self.now.wall);
-        response.push("Content-Security-Policy", CONTENT_SECURITY_POLICY);
+        response.push("Content-Security-Policy", nonce.policy());
         response.push("Referrer-Policy", "no-referrer");
-        response.set_body(asset.content_type, String::from(asset.body));
+        response.set_body(asset.content_type, nonce.fill(asset.body));
         Some(response)
     }
 
@@ -87,6 +97,7 @@ mod tests {
             fields: &[],
             framing: Framing::Length(0),
             secure: false,
+            direct: false,
         };
         let response = event_loop.own_answer(&head).unwrap();
         (response.status(), response.body().to_owned())

@@ -2,7 +2,10 @@
 
 use alloc::{boxed::Box, format, string::String, vec::Vec};
 
-use super::{checks::Refusal, download};
+use super::{
+    checks::Refusal,
+    download::{self, Part},
+};
 use crate::{
     Cancel, Code, Completion, Concat, Config, Connection, Cut, Failure, Framing, Record, Rejection, Response,
     UploadId, WallTime, header::Selection,
@@ -41,8 +44,8 @@ pub(super) enum Answer {
         location: String,
         code: Code,
     },
-    /// GET: this of the upload.
-    Download(Record, Selection),
+    /// GET: this of the upload, or the head of that.
+    Download(Record, Selection, Part),
     /// PATCH: the bytes are committed up to this offset.
     Written(u64),
     /// PATCH: the body was read to its end, and is not what its checksum says.
@@ -107,7 +110,7 @@ impl Answer {
                 response
             }
             Self::Terminated => Response::new(204, wall),
-            Self::Download(record, selection) => download::response(&record, selection, wall),
+            Self::Download(record, selection, part) => download::response(&record, selection, part, wall),
         };
         // What is answered here was answered without reading the body.
         response.connection = match (framing, response.status()) {
@@ -139,7 +142,11 @@ fn options(config: &Config, wall: WallTime) -> Response {
     response.push("Tus-Version", "1.0.0");
     let checksum = if config.checksum_algorithms.is_empty() { "" } else { ",checksum,checksum-trailer" };
     let expiration = if config.upload_expiry.is_some() { ",expiration" } else { "" };
-    let concatenation = if config.concatenation { ",concatenation,concatenation-unfinished" } else { "" };
+    let concatenation = match (config.concatenation, config.concatenation_unfinished) {
+        (false, _) => "",
+        (true, false) => ",concatenation",
+        (true, true) => ",concatenation,concatenation-unfinished",
+    };
     let termination = if config.termination { ",termination" } else { "" };
     response.push(
         "Tus-Extension",

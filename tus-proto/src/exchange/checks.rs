@@ -4,13 +4,17 @@
 
 use alloc::{format, string::String};
 
-use super::{answer, concat::Parts, download::Download};
+use super::{
+    answer,
+    concat::Parts,
+    download::{Download, Part},
+};
 use crate::{
-    Code, Concat, Config, Framing, Head, UploadId,
+    Code, Concat, Config, Framing, Head, Locations, MethodOverride, Target, TargetForm, UploadId,
     config::Location,
     header::{
-        Checksums, Conditions, UploadConcat, external_origin, is_offset_octet_stream, joined_metadata,
-        members, number, single,
+        Checksums, Conditions, IfMatch, UploadConcat, direct_origin, external_origin, is_offset_octet_stream,
+        is_token, joined_metadata, members, number, shows_proxy, single,
     },
 };
 
@@ -22,7 +26,7 @@ pub(super) enum Request {
     Look(UploadId),
     Download(Download),
     Write(Patch),
-    Terminate(UploadId),
+    Terminate(Termination),
 }
 
 /// A POST to the collection, of anything but a final.
@@ -59,6 +63,14 @@ pub(super) struct Patch {
     /// `Upload-Length`, where it came with this request.
     pub length: Option<u64>,
     pub checksums: Checksums,
+    pub if_match: IfMatch,
+}
+
+/// A DELETE.
+#[derive(Debug)]
+pub(super) struct Termination {
+    pub id: UploadId,
+    pub if_match: IfMatch,
 }
 
 /// A request that is refused by its head alone.
@@ -83,29 +95,17 @@ enum Method {
 }
 
 impl Method {
-    fn named(name: &str) -> Self {
-        match name {
-            "OPTIONS" => Self::Options,
-            "HEAD" => Self::Head,
-            "GET" => Self::Get,
-            "POST" => Self::Post,
-            "PATCH" => Self::Patch,
-            "DELETE" => Self::Delete,
-            _ => Self::Other,
-        }
-    }
+    const KNOWN: [(&'static str, Self); 6] = [
+        ("OPTIONS", Self::Options),
+        ("HEAD", Self::Head),
+        ("GET", Self::Get),
+        ("POST", Self::Post),
+        ("PATCH", Self::Patch),
+        ("DELETE", Self::Delete),
+    ];
 
-    /// None where only the head knows it.
-    fn name(self) -> Option<&'static str> {
-        match self {
-            Self::Options => Some("OPTIONS"),
-            Self::Head => Some("HEAD"),
-            Self::Get => Some("GET"),
-            Self::Post => Some("POST"),
-            Self::Patch => Some("PATCH"),
-            Self::Delete => Some("DELETE"),
-            Self::Other => None,
-        }
+    fn named(name: &str) -> Self {
+        Self::KNOWN.iter().find(|(known, _)| *known == name).map_or(Self::Other, |(_, method)| *method)
     }
 }
 
@@ -118,12 +118,14 @@ enum Place {
 }
 
 /// What a request wants of what: all that must be known before hooks may see it.
-pub(super) struct Address {
+pub(super) struct Address<'a> {
     place: Place,
     method: Method,
+    /// The method's name.
+    name: &'a str,
 }
 
-impl Address {
+impl<'a> Address<'a> {
     /// The upload that the target names.
     pub(super) fn id(&self) -> Option<&UploadId> {
         match &self.place {
@@ -133,8 +135,8 @@ impl Address {
     }
 
     /// The name of the method that counts.
-    pub(super) fn method<'a>(&self, head: &Head<'a>) -> &'a str {
-        self.method.name().unwrap_or(head.method)
+    pub(super) fn method(&self) -> &'a str {
+        self.name
     }
 
     pub(super) fn is_head(&self) -> bool {
@@ -146,35 +148,46 @@ impl Address {
     }
 }
 
-fn refuse(code: Code, method: Method) -> Refusal {
-    Refusal { code, allow: "", to_head: method == Method::Head }
+fn refuse(code: Code, to_head: bool) -> Refusal {
+    Refusal { code, allow: "", to_head }
 }
 
 /// Reads path and method.
-pub(super) fn address(config: &Config, head: &Head<'_>) -> Result<Address, Refusal> {
+pub(super) fn address<'a>(config: &Config, head: &Head<'a>) -> Result<Address<'a>, Refusal> {
     let actual = Method::named(head.method);
-    let place = place(config, head.target).map_err(|code| refuse(code, actual))?;
-    let method = match actual {
-        Method::Options => Method::Options,
-        _ => overridden(head, actual).map_err(|code| refuse(code, actual))?,
-    };
-    Ok(Address { place, method })
+    let refused = |code| refuse(code, actual == Method::Head);
+    let place = place(config, &Target::of(head.target)).map_err(refused)?;
+    let (method, name) = method(config, head, actual).map_err(refused)?;
+    Ok(Address { place, method, name })
 }
 
 /// Checks the rest of the head.
-pub(super) fn check(config: &Config, head: &Head<'_>, address: Address) -> Result<Request, Refusal> {
-    let Address { place, method } = address;
+pub(super) fn check(config: &Config, head: &Head<'_>, address: Address<'_>) -> Result<Request, Refusal> {
+    let Address { place, method, .. } = address;
+    let to_head = method == Method::Head;
+    // Where uploads can be downloaded, a HEAD that says nothing of tus asks what a GET would be answered (RFC 9110
+    // section 9.3.2).
+    let of_get = to_head && config.downloads && head.values("Tus-Resumable").next().is_none();
+    let method = if of_get { Method::Get } else { method };
     if method != Method::Get && !matches!(single(head, "Tus-Resumable"), Ok(Some(b"1.0.0"))) {
-        return Err(refuse(Code::UnsupportedVersion, method));
+        return Err(refuse(Code::UnsupportedVersion, to_head));
     }
-    let not_allowed = |allow| Refusal { allow, ..refuse(Code::MethodNotAllowed, method) };
+    let not_allowed = |allow| Refusal { allow, ..refuse(Code::MethodNotAllowed, to_head) };
     let typed = match (place, method) {
         (Place::Collection, Method::Post) => posted(config, head),
         (Place::Upload(id), Method::Head) => Ok(Request::Look(id)),
         (Place::Upload(id), Method::Patch) => patch(config, head, id).map(Request::Write),
-        (Place::Upload(id), Method::Delete) if config.termination => Ok(Request::Terminate(id)),
+        (Place::Upload(id), Method::Delete) if config.termination => {
+            Ok(Request::Terminate(Termination { id, if_match: IfMatch::of(head) }))
+        }
         (Place::Upload(id), Method::Get) if config.downloads => {
-            Ok(Request::Download(Download { id, conditions: Conditions::of(head) }))
+            let part = match (head.method, to_head) {
+                ("HEAD", _) => Part::Head,
+                // The framing knows of no HEAD here.
+                (_, true) => Part::BareHead,
+                (_, false) => Part::All,
+            };
+            Ok(Request::Download(Download { id, conditions: Conditions::of(head), part }))
         }
         (Place::Upload(_), _) => return Err(not_allowed(answer::upload_methods(config))),
         (Place::Collection, _) => return Err(not_allowed("OPTIONS, POST")),
@@ -183,22 +196,17 @@ pub(super) fn check(config: &Config, head: &Head<'_>, address: Address) -> Resul
     // RFC 9110 section 10.1.1: what can't be met is said before anything is done.
     let expected = members(head, "Expect").all(|value| value.eq_ignore_ascii_case(b"100-continue"));
     let typed = if expected { typed } else { typed.and(Err(Code::ExpectationFailed)) };
-    typed.map_err(|code| refuse(code, method))
+    typed.map_err(|code| refuse(code, to_head))
 }
 
-/// What the target names. Every form of RFC 9112 section 3.2 is understood; a query is ignored.
-fn place(config: &Config, target: &str) -> Result<Place, Code> {
-    if target == "*" {
-        return Ok(Place::Server);
+/// What the target names; a query is ignored.
+fn place(config: &Config, target: &Target<'_>) -> Result<Place, Code> {
+    match target.form() {
+        TargetForm::Asterisk => return Ok(Place::Server),
+        TargetForm::Authority => return Err(Code::NotFound),
+        TargetForm::Origin | TargetForm::Absolute => {}
     }
-    let path = target.split(['?', '#']).next().unwrap_or_default();
-    let path = match path.split_once("://") {
-        Some((_, rest)) if !path.starts_with('/') => {
-            rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/")
-        }
-        _ => path,
-    };
-    let below = path.strip_prefix(&config.base_path).ok_or(Code::NotFound)?;
+    let below = target.path().strip_prefix(&config.base_path).ok_or(Code::NotFound)?;
     match below.strip_prefix('/') {
         None if below.is_empty() => Ok(Place::Collection),
         None => Err(Code::NotFound),
@@ -207,18 +215,22 @@ fn place(config: &Config, target: &str) -> Result<Place, Code> {
     }
 }
 
-/// The method after `X-HTTP-Method-Override`: tus asks that the actual method be ignored then. Some clients
-/// write it in other cases of letters.
-fn overridden(head: &Head<'_>, actual: Method) -> Result<Method, Code> {
-    match single(head, "X-HTTP-Method-Override") {
-        Ok(None) => Ok(actual),
-        Ok(Some(name)) => {
-            let known = ["PATCH", "DELETE", "HEAD", "POST"];
-            let name = known.into_iter().find(|known| name.eq_ignore_ascii_case(known.as_bytes()));
-            name.map(Method::named).ok_or(Code::InvalidMethodOverride)
-        }
-        Err(_) => Err(Code::InvalidMethodOverride),
-    }
+/// The method that counts, and its name. tus asks that the actual one be ignored where `X-HTTP-Method-Override`
+/// is there; some clients write that in other cases of letters.
+fn method<'a>(config: &Config, head: &Head<'a>, actual: Method) -> Result<(Method, &'a str), Code> {
+    let heeded = match config.method_override {
+        MethodOverride::Post => actual == Method::Post,
+        MethodOverride::Any => actual != Method::Options,
+        MethodOverride::Off => false,
+    };
+    let value = if heeded { single(head, "X-HTTP-Method-Override") } else { Ok(None) };
+    let Some(value) = value.map_err(|_| Code::InvalidMethodOverride)? else {
+        return Ok((actual, head.method));
+    };
+    let name = core::str::from_utf8(value).ok().filter(|name| is_token(name));
+    let name = name.ok_or(Code::InvalidMethodOverride)?;
+    let known = Method::KNOWN.into_iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+    Ok(known.map_or((Method::Other, name), |(name, method)| (method, name)))
 }
 
 fn posted(config: &Config, head: &Head<'_>) -> Result<Request, Code> {
@@ -260,7 +272,7 @@ fn patch(config: &Config, head: &Head<'_>, id: UploadId) -> Result<Patch, Code> 
     let offset = single(head, "Upload-Offset").ok().flatten().and_then(number).ok_or(Code::InvalidOffset)?;
     let length = upload_length(head)?;
     let checksums = Checksums::of(head, &config.checksum_algorithms)?;
-    Ok(Patch { id, offset, length, checksums })
+    Ok(Patch { id, offset, length, checksums, if_match: IfMatch::of(head) })
 }
 
 fn upload_length(head: &Head<'_>) -> Result<Option<u64>, Code> {
@@ -272,12 +284,15 @@ fn has_upload_type(head: &Head<'_>) -> bool {
     matches!(single(head, "Content-Type"), Ok(Some(value)) if is_offset_octet_stream(value))
 }
 
+/// What `Location` has before the id.
 fn location(config: &Config, head: &Head<'_>) -> String {
-    match &config.location {
-        Location::Under(url) => format!("{url}/"),
-        Location::Relative => format!("{}/", config.base_path),
-        Location::BehindProxy => {
-            format!("{}{}/", external_origin(head).unwrap_or_default(), config.base_path)
-        }
-    }
+    let origin = match &config.location {
+        Location::Under(url) => return format!("{url}/"),
+        Location::BehindProxy(headers) => external_origin(head, *headers),
+        Location::By(Locations::Relative) => None,
+        Location::By(Locations::Absolute) => direct_origin(head),
+        Location::By(Locations::Auto) if !head.direct || shows_proxy(head) => None,
+        Location::By(Locations::Auto) => direct_origin(head),
+    };
+    format!("{}{}/", origin.unwrap_or_default(), config.base_path)
 }

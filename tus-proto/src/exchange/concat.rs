@@ -1,6 +1,6 @@
 //! POST of a final: one command, which the store carries out in one transaction. No byte of it passes here.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{boxed::Box, string::String, vec::Vec};
 
 use super::{
     Exchange, State,
@@ -48,12 +48,51 @@ impl Parts {
     }
 }
 
+/// A final all of whose parts must be finished, while they are looked at.
+#[derive(Debug)]
+pub(super) struct Gathering {
+    assembly: Assembly,
+    entropy: [u8; 10],
+    /// How many are.
+    seen: usize,
+}
+
 impl Exchange {
     pub(super) fn concat(&mut self, now: Now, assembly: Assembly, entropy: [u8; 10]) {
         // A chunked body might turn out to be empty, but only reading it would tell, and nobody sends one.
         if self.framing != Framing::Length(0) {
             return self.end(now, Some(Answer::Failed(Code::ModifyFinal)));
         }
+        if self.config.concatenation_unfinished {
+            return self.put_together(now, assembly, entropy);
+        }
+        self.gather(Box::new(Gathering { assembly, entropy, seen: 0 }), now);
+    }
+
+    /// Looks at the next part. What is finished stays finished: the store need not look again.
+    fn gather(&mut self, gathering: Box<Gathering>, now: Now) {
+        match gathering.assembly.parts.ids.get(gathering.seen).cloned() {
+            Some(id) => {
+                let op = self.store(Command::Load { id });
+                self.state = State::Gathering(op, gathering);
+            }
+            None => self.put_together(now, gathering.assembly, gathering.entropy),
+        }
+    }
+
+    pub(super) fn on_gathered(&mut self, now: Now, mut gathering: Box<Gathering>, completion: &Completion) {
+        let code = match completion {
+            Completion::Loaded(record) if record.is_complete() => {
+                gathering.seen = gathering.seen.saturating_add(1);
+                return self.gather(gathering, now);
+            }
+            Completion::Loaded(_) | Completion::Missing | Completion::Gone => Code::InvalidConcat,
+            other => answer::to_completion(other),
+        };
+        self.end(now, Some(Answer::Failed(code)));
+    }
+
+    fn put_together(&mut self, now: Now, assembly: Assembly, entropy: [u8; 10]) {
         let Assembly { value, parts, metadata, location } = assembly;
         if parts.lacks() {
             // One may have come since, which no hook has seen.

@@ -9,26 +9,38 @@ use super::{
 };
 use crate::{
     Code, Command, Completion, Now, Record, Response, UploadId, WallTime,
-    header::{Conditions, Selection, attachment, is_media_type, metadata_value},
+    header::{Conditions, IfMatch, Selection, attachment, is_media_type, is_multipart, metadata_value},
 };
 
-/// A GET of an upload.
+/// A GET of an upload, or a HEAD that asks for the same.
 #[derive(Debug)]
 pub(super) struct Download {
     pub id: UploadId,
     pub conditions: Conditions,
+    pub part: Part,
+}
+
+/// How much of the answer to a GET is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    All,
+    /// The head, which tells the length of what would follow.
+    Head,
+    /// The head, in a message of which nobody knows that nothing follows.
+    BareHead,
 }
 
 impl Exchange {
     pub(super) fn download(&mut self, download: Download) {
-        let Download { id, conditions } = download;
-        let op = self.store(Command::Open { id });
-        self.state = State::Opening(op, conditions);
+        let op = self.store(Command::Open { id: download.id.clone() });
+        self.state = State::Opening(op, download);
     }
 
-    pub(super) fn on_opened(&mut self, now: Now, conditions: &Conditions, completion: Completion) {
+    pub(super) fn on_opened(&mut self, now: Now, download: &Download, completion: Completion) {
+        let Download { conditions, part, .. } = download;
+        let failed = |code| if *part == Part::All { Answer::Failed(code) } else { Answer::Untold(code) };
         let answer = match completion {
-            Completion::Opened(record) if record.is_expired(now.wall) => Answer::Failed(Code::UploadExpired),
+            Completion::Opened(record) if record.is_expired(now.wall) => failed(Code::UploadExpired),
             Completion::Opened(record)
                 if !mutation!(
                     "unfinished-sent",
@@ -36,13 +48,13 @@ impl Exchange {
                     record.is_complete() || record.offset > 0
                 ) =>
             {
-                Answer::Failed(Code::UploadNotFinished)
+                failed(Code::UploadNotFinished)
             }
             Completion::Opened(record) => {
                 let selection = conditions.select(&entity_tag(&record), record.offset);
-                Answer::Download(record, selection)
+                Answer::Download(record, selection, *part)
             }
-            other => Answer::Failed(answer::to_completion(&other)),
+            other => failed(answer::to_completion(&other)),
         };
         self.end(now, Some(answer));
     }
@@ -54,8 +66,30 @@ fn entity_tag(record: &Record) -> String {
     format!("\"{}-{:x}\"", record.id, record.created.as_micros())
 }
 
+/// Whether the upload is what a request wants it to be. Only a finished one has a tag: one under way is another
+/// with each byte.
+pub(super) fn matches(if_match: &IfMatch, record: &Record) -> bool {
+    if !if_match.is_there() {
+        return true;
+    }
+    let tag = if record.is_complete() { entity_tag(record) } else { String::new() };
+    if_match.holds(&tag)
+}
+
+/// What a browser may make of an upload that is opened all the same: nothing that runs or loads anything.
+const CONTENT_SECURITY_POLICY: &str = "sandbox; default-src 'none'";
+
 /// What is sent of a finished upload.
-pub(super) fn response(record: &Record, selection: Selection, wall: WallTime) -> Response {
+pub(super) fn response(record: &Record, selection: Selection, part: Part, wall: WallTime) -> Response {
+    let response = whole(record, selection, wall);
+    match part {
+        Part::All => response,
+        Part::Head => response.head_alone(),
+        Part::BareHead => response.without_body(),
+    }
+}
+
+fn whole(record: &Record, selection: Selection, wall: WallTime) -> Response {
     let length = record.offset;
     let mut response = match selection {
         Selection::Failed => return Response::refusal(Code::PreconditionFailed, wall),
@@ -78,9 +112,11 @@ pub(super) fn response(record: &Record, selection: Selection, wall: WallTime) ->
         }
     };
     response.push("ETag", entity_tag(record));
+    response.push("Content-Security-Policy", CONTENT_SECURITY_POLICY);
     if selection != Selection::NotModified {
         response.push("Accept-Ranges", "bytes");
-        let media_type = metadata_value(&record.metadata, "filetype").filter(|text| is_media_type(text));
+        let media_type = metadata_value(&record.metadata, "filetype")
+            .filter(|text| is_media_type(text) && !is_multipart(text));
         response.push("Content-Type", media_type.as_deref().unwrap_or("application/octet-stream"));
         let name = ["filename", "name"].into_iter().find_map(|key| metadata_value(&record.metadata, key));
         response.push("Content-Disposition", attachment(name.as_deref()));

@@ -9,9 +9,10 @@ use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use super::{
     Exchange, State,
     answer::{self, Answer},
-    checks::{self, Address, Refusal, Request},
+    checks::{self, Address, Refusal, Request, Termination},
     concat::Parts,
     create::Draft,
+    download,
     reception::{Append, End, Failed, Receiving, Reply},
 };
 use crate::{
@@ -24,8 +25,8 @@ use crate::{
 pub(super) enum Pending {
     Incoming(Incoming),
     Create(Draft),
-    /// Under the lock, so that the hook sees the upload that would be deleted.
-    Terminate(UploadId),
+    /// Under the lock, so that the hook sees the upload that would be deleted, as the client's condition does.
+    Terminate(Termination),
 }
 
 /// Any request but OPTIONS, and what its head has come to: refusals by the head alone are told after the hook.
@@ -101,10 +102,10 @@ impl Pending {
 
 impl Exchange {
     /// Takes up a request whose path and method are known.
-    pub(super) fn admit(&mut self, now: Now, head: &Head<'_>, address: Address, entropy: [u8; 10]) {
+    pub(super) fn admit(&mut self, now: Now, head: &Head<'_>, address: Address<'_>, entropy: [u8; 10]) {
         let hooks = self.config.hooks;
         let incoming = hooks.incoming.then(|| (address.id().cloned(), address.is_head()));
-        let method = address.method(head);
+        let method = address.method();
         let checked = checks::check(&self.config, head, address);
         let later = match &checked {
             Ok(Request::Create(_)) => hooks.create || hooks.chunk,
@@ -166,7 +167,13 @@ impl Exchange {
             };
         }
         let call = match &pending {
-            Pending::Terminate(_) => self.lives(now, completion).map(|upload| self.termination(upload)),
+            Pending::Terminate(termination) => match self.lives(now, completion) {
+                Ok(upload) if !download::matches(&termination.if_match, &upload) => {
+                    Err(Code::PreconditionFailed)
+                }
+                Ok(_) if !self.config.hooks.terminate => return self.delete(termination.id.clone()),
+                found => found.map(|upload| self.termination(upload)),
+            },
             Pending::Incoming(incoming) => {
                 shown(now, completion).map(|upload| self.incoming(incoming.id.clone(), upload))
             }
@@ -233,7 +240,7 @@ impl Exchange {
                 Some(draft) => self.make(now, draft),
                 None => self.end(now, Some(Answer::Failed(Code::InternalServerError))),
             },
-            Pending::Terminate(id) => self.delete(id),
+            Pending::Terminate(termination) => self.delete(termination.id),
         }
     }
 

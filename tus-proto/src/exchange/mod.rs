@@ -36,12 +36,12 @@ use alloc::{boxed::Box, collections::VecDeque, string::String, sync::Arc};
 
 use crate::{
     Cancel, Code, Command, Completion, Config, Deadline, Event, Framing, Head, Input, LockCall, LockReply,
-    Now, OpId, Output, Reason, Record, RequestInfo, Response, UploadId, WallTime,
-    cors::Origin,
-    header::{self, Conditions},
+    Now, OpId, Output, Reason, Record, RequestInfo, Response, UploadId, WallTime, cors::Origin, header,
 };
 use answer::Answer;
-use checks::{Patch, Refusal, Request};
+use checks::{Patch, Refusal, Request, Termination};
+use concat::Gathering;
+use download::Download;
 use hooks::{Pending, Stopped};
 use lease::Lease;
 use look::Look;
@@ -88,13 +88,15 @@ enum State {
     /// PATCH and DELETE: for the record, before the lock is asked for.
     Loading(OpId, Purpose),
     /// GET: for the upload to be held.
-    Opening(OpId, Conditions),
+    Opening(OpId, Download),
     /// For the lock.
     Locking(OpId, Purpose),
     /// PATCH: for the record as it is under the lock.
     Reloading(OpId, Patch),
     /// POST: for the new record.
     Creating(OpId, create::Created),
+    /// POST of a final: for the record of a part, where all must be finished.
+    Gathering(OpId, Box<Gathering>),
     /// POST of a final, with this `Location`: for the store.
     Concatenating(OpId, String),
     /// POST and PATCH: for the body, and for its commits.
@@ -115,7 +117,7 @@ enum Purpose {
     Write(Patch),
     /// To receive the body of an upload this request has just created.
     Receive(create::Created),
-    Terminate(UploadId),
+    Terminate(Termination),
 }
 
 impl Exchange {
@@ -153,7 +155,7 @@ impl Exchange {
             Ok(Request::Concat(assembly)) => self.concat(now, assembly, entropy),
             Ok(Request::Download(download)) => self.download(download),
             Ok(Request::Write(patch)) => self.load(Purpose::Write(patch)),
-            Ok(Request::Terminate(id)) => self.load(Purpose::Terminate(id)),
+            Ok(Request::Terminate(termination)) => self.load(Purpose::Terminate(termination)),
             Err(refusal) => self.answer(now, Answer::Refused(refusal)),
         }
     }
@@ -228,7 +230,7 @@ impl Exchange {
                 self.state = State::Reloading(op, patch);
             }
             Purpose::Receive(created) => self.receive_created(now, created),
-            Purpose::Terminate(id) => self.terminate(id),
+            Purpose::Terminate(termination) => self.terminate(termination),
         }
     }
 
@@ -243,8 +245,9 @@ impl Exchange {
             }
             State::Showing(waited, pending) if waited == op => self.on_shown(now, *pending, completion),
             State::Stopping(waited, stopped) if waited == op => self.on_stopped(now, *stopped, completion),
-            State::Opening(waited, conditions) if waited == op => {
-                self.on_opened(now, &conditions, completion)
+            State::Opening(waited, download) if waited == op => self.on_opened(now, &download, completion),
+            State::Gathering(waited, gathering) if waited == op => {
+                self.on_gathered(now, gathering, &completion)
             }
             State::Deleting(waited) if waited == op => self.on_deleted(now, completion),
             State::Receiving(receiving) => self.on_received(now, receiving, op, completion),
@@ -348,10 +351,14 @@ impl Exchange {
 
     /// Sends the answer, and with it ends the exchange.
     fn answer(&mut self, now: Now, answer: Answer) {
+        let download = matches!(answer, Answer::Download(..));
         let methods = matches!(answer, Answer::Options).then(|| answer::methods(&self.config));
         let mut response: Response = answer.response(&self.config, self.framing, now.wall);
         if let Some(expires) = self.expires {
             response.push("Upload-Expires", expires.imf_fixdate());
+        }
+        if download {
+            response.push("Cross-Origin-Resource-Policy", self.origin.resource_policy());
         }
         self.config.cors.extend(&mut response, &self.origin, methods.as_deref());
         if let Some(id) = &self.request_id {
@@ -400,7 +407,7 @@ impl Purpose {
         match self {
             Self::Write(patch) => &patch.id,
             Self::Receive(created) => created.id(),
-            Self::Terminate(id) => id,
+            Self::Terminate(termination) => &termination.id,
         }
     }
 

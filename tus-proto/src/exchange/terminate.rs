@@ -3,15 +3,16 @@
 use super::{
     Exchange, State,
     answer::{self, Answer},
+    checks::Termination,
     hooks::Pending,
 };
 use crate::{Command, Completion, Event, Now, UploadId};
 
 impl Exchange {
-    pub(super) fn terminate(&mut self, id: UploadId) {
-        match self.config.hooks.terminate {
-            true => self.show(id.clone(), Pending::Terminate(id)),
-            false => self.delete(id),
+    pub(super) fn terminate(&mut self, termination: Termination) {
+        match self.config.hooks.terminate || termination.if_match.is_there() {
+            true => self.show(termination.id.clone(), Pending::Terminate(termination)),
+            false => self.delete(termination.id),
         }
     }
 

@@ -17,7 +17,7 @@ fn receiving() -> Exchange {
         ("Upload-Offset", b"0"),
     ];
     let framing = Framing::Length(5);
-    let head = Head { method: "PATCH", target: "/files/a", fields, framing, secure: false };
+    let head = Head { method: "PATCH", target: "/files/a", fields, framing, secure: false, direct: false };
     let mut exchange = Exchange::new(Arc::default(), &head, [0; 10], at(0));
     while let Some(output) = exchange.poll() {
         match output {

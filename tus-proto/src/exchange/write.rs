@@ -4,6 +4,7 @@ use super::{
     Exchange,
     answer::Answer,
     checks::Patch,
+    download,
     reception::{Limit, Receiving, Reply},
 };
 use crate::{Code, Completion, Framing, Now, Record};
@@ -30,7 +31,7 @@ impl Exchange {
         }
     }
 
-    /// Whether the body may come: completed, then the length rules, then the size limits.
+    /// Whether the body may come: completed, then the length rules, then the size limits, then the condition.
     fn ready(&self, patch: Patch, record: &Record) -> Result<Receiving, Code> {
         let body = match self.framing {
             Framing::Length(bytes) => Some(bytes),
@@ -46,6 +47,9 @@ impl Exchange {
             false => Limit::of(&self.config, record.offset, declared.or(record.length)),
         };
         body.map_or(Ok(()), |bytes| limit.check(bytes))?;
+        if !download::matches(&patch.if_match, record) {
+            return Err(Code::PreconditionFailed);
+        }
         Ok(Receiving::new(record, declared, limit, patch.checksums, Reply::Write))
     }
 

@@ -32,7 +32,9 @@ impl UploadConcat {
             return Some(Self::Partial);
         }
         let value = core::str::from_utf8(value).ok()?;
-        let urls = value.strip_prefix("final;")?.split([' ', '\t']).filter(|url| !url.is_empty());
+        let blank = [' ', '\t'];
+        let urls = value.strip_prefix("final")?.trim_start_matches(blank).strip_prefix(';')?;
+        let urls = urls.split(blank).filter(|url| !url.is_empty());
         // One more than may be is enough to know.
         let collection = format!("{base_path}/");
         let parts = urls.take(max_parts.saturating_add(1)).map(|url| part(url, &collection));
@@ -112,6 +114,7 @@ mod tests {
     fn blanks_and_repetitions_are_allowed_within_the_limit() {
         let three = Some(["a", "b", "a"].map(String::from).into());
         assert_eq!(parts("/files", "final; /files/a  \t/files/b /files/a "), three);
+        assert_eq!(parts("/files", "final \t; /files/a /files/b /files/a"), three);
         assert_eq!(parts("/files", "final;/files/a /files/a /files/a /files/a"), None);
     }
 

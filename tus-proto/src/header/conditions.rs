@@ -1,4 +1,4 @@
-//! The conditions of a GET, RFC 9110 section 13: what the client has already, and whether it is still that.
+//! Conditions, RFC 9110 section 13: what the client has already, and whether it is still that.
 //! There is no date of the last change to compare with, so those by date are ignored, as the standard asks.
 
 use alloc::vec::Vec;
@@ -6,10 +6,31 @@ use alloc::vec::Vec;
 use super::{ByteRange, single};
 use crate::Head;
 
+/// `If-Match`: what the upload must be for the request to be carried out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct IfMatch(Option<Vec<u8>>);
+
+impl IfMatch {
+    pub(crate) fn of(head: &Head<'_>) -> Self {
+        Self(list(head, "If-Match"))
+    }
+
+    /// Whether it says anything.
+    pub(crate) fn is_there(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Whether it lets the request go on, where the upload is there. `tag` is a strong entity tag, its quotes
+    /// included; empty where the upload has none.
+    pub(crate) fn holds(&self, tag: &str) -> bool {
+        self.0.as_deref().is_none_or(|list| names(list, tag, false))
+    }
+}
+
 /// What a GET asks for, and on which conditions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Conditions {
-    if_match: Option<Vec<u8>>,
+    if_match: IfMatch,
     if_none_match: Option<Vec<u8>>,
     if_range: Option<Vec<u8>>,
     range: Option<ByteRange>,
@@ -31,14 +52,11 @@ pub(crate) enum Selection {
 
 impl Conditions {
     pub(crate) fn of(head: &Head<'_>) -> Self {
-        let lines = |name| head.values(name).collect::<Vec<_>>();
-        let list =
-            |name| Some(lines(name)).filter(|lines| !lines.is_empty()).map(|lines| lines.join(&b", "[..]));
         // Of two validators that differ at most one is right: neither is believed.
         let if_range = single(head, "If-Range").map_or(Some(Vec::new()), |value| value.map(<[u8]>::to_vec));
         Self {
-            if_match: list("If-Match"),
-            if_none_match: list("If-None-Match"),
+            if_match: IfMatch::of(head),
+            if_none_match: list(head, "If-None-Match"),
             if_range,
             range: ByteRange::of(head),
         }
@@ -47,7 +65,7 @@ impl Conditions {
     /// Holds the conditions against what is there, in the order of RFC 9110 section 13.2.2. `tag` is a strong
     /// entity tag, its quotes included.
     pub(crate) fn select(&self, tag: &str, length: u64) -> Selection {
-        if self.if_match.as_deref().is_some_and(|list| !names(list, tag, false)) {
+        if !self.if_match.holds(tag) {
             return Selection::Failed;
         }
         if self.if_none_match.as_deref().is_some_and(|list| names(list, tag, true)) {
@@ -63,6 +81,17 @@ impl Conditions {
             None => Selection::Whole,
         }
     }
+}
+
+/// A field's lines as one list; none where it is not there.
+fn list(head: &Head<'_>, name: &str) -> Option<Vec<u8>> {
+    let mut lines = head.values(name);
+    let mut list = lines.next()?.to_vec();
+    for line in lines {
+        list.extend_from_slice(b", ");
+        list.extend_from_slice(line);
+    }
+    Some(list)
 }
 
 /// Whether a list of entity tags, or `*`, names `tag`: as a weak one too, where `weak`. What is behind something
@@ -103,7 +132,8 @@ mod tests {
     fn select(fields: &[(&str, &str)], length: u64) -> Selection {
         let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
         let framing = Framing::Length(0);
-        let head = Head { method: "GET", target: "/", fields: &fields, framing, secure: false };
+        let head =
+            Head { method: "GET", target: "/", fields: &fields, framing, secure: false, direct: false };
         Conditions::of(&head).select(TAG, length)
     }
 

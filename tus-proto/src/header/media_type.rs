@@ -51,6 +51,12 @@ fn quoted_string(text: &str) -> Option<&str> {
     None
 }
 
+/// Whether HTTP itself would take a body of this type for something: `multipart/byteranges` for several ranges of
+/// another, and browsers the other multiparts for a series of bodies.
+pub(crate) fn is_multipart(text: &str) -> bool {
+    text.get(..10).is_some_and(|start| start.eq_ignore_ascii_case("multipart/"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::{is_media_type, is_offset_octet_stream as is};

@@ -84,7 +84,14 @@ mod tests {
     fn parse(lines: &[&str]) -> Result<String, MetadataError> {
         let fields: Vec<_> = lines.iter().map(|line| ("upload-metadata", line.as_bytes())).collect();
         let framing = Framing::Length(0);
-        joined_metadata(&Head { method: "POST", target: "/", fields: &fields, framing, secure: false })
+        joined_metadata(&Head {
+            method: "POST",
+            target: "/",
+            fields: &fields,
+            framing,
+            secure: false,
+            direct: false,
+        })
     }
 
     #[test]

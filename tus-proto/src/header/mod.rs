@@ -12,12 +12,12 @@ mod range;
 
 pub(crate) use checksum::{Checksum, Checksums};
 pub(crate) use concat::UploadConcat;
-pub(crate) use conditions::{Conditions, Selection};
+pub(crate) use conditions::{Conditions, IfMatch, Selection};
 pub(crate) use disposition::attachment;
-pub(crate) use media_type::{is_media_type, is_offset_octet_stream};
+pub(crate) use media_type::{is_media_type, is_multipart, is_offset_octet_stream};
 pub(crate) use metadata::{checked_metadata, joined_metadata, metadata_value};
 pub(crate) use number::number;
-pub(crate) use origin::external_origin;
+pub(crate) use origin::{authority, direct_origin, external_origin, shows_proxy};
 use range::ByteRange;
 
 use alloc::string::String;

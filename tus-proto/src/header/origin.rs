@@ -2,36 +2,91 @@
 
 use alloc::{format, string::String};
 
-use crate::Head;
+use crate::{Head, ProxyHeaders, Target};
 
-/// `scheme://host[:port]` as the proxy tells it, none where no trustworthy host is named. `Forwarded`
-/// (RFC 7239) wins over `X-Forwarded-*`, those win over `Host`; a malformed value is as none; the scheme's
-/// default port is left out.
-pub(crate) fn external_origin(head: &Head<'_>) -> Option<String> {
-    let first = |name| head.values(name).next().and_then(first_member);
-    let forwarded = head.values("Forwarded").next().and_then(|value| core::str::from_utf8(value).ok());
-    let forwarded = forwarded.and_then(|value| split_unquoted(value, ',').next()).unwrap_or_default();
-    let scheme = parameter(forwarded, "proto")
-        .and_then(scheme)
-        .or_else(|| first("X-Forwarded-Proto").and_then(scheme))
-        .unwrap_or(if head.secure { "https" } else { "http" });
-    let (host, port) = parameter(forwarded, "host")
-        .and_then(authority)
-        .or_else(|| {
-            let (host, port) = first("X-Forwarded-Host").and_then(authority)?;
-            Some((host, port.or_else(|| first("X-Forwarded-Port").and_then(port_number))))
-        })
-        .or_else(|| first("Host").and_then(authority))?;
-    let default = if scheme == "https" { 443 } else { 80 };
-    Some(match port {
-        Some(port) if port != default => format!("{scheme}://{host}:{port}"),
-        _ => format!("{scheme}://{host}"),
+/// `scheme://host[:port]` as the proxy tells it in the headers that the operator has named, `Host` where it does
+/// not; none where no host is named. What is malformed is as none; the scheme's default port is left out.
+pub(crate) fn external_origin(head: &Head<'_>, headers: ProxyHeaders) -> Option<String> {
+    let (told_scheme, told) = match headers {
+        ProxyHeaders::XForwarded => {
+            let port = || last_member(head, "X-Forwarded-Port").and_then(port_number);
+            let told = last_member(head, "X-Forwarded-Host").and_then(authority);
+            (last_member(head, "X-Forwarded-Proto"), told.map(|(host, known)| (host, known.or_else(port))))
+        }
+        ProxyHeaders::Forwarded => {
+            let element = last_value(head, "Forwarded").map(last_element).unwrap_or_default();
+            (parameter(element, "proto"), parameter(element, "host").and_then(authority))
+        }
+    };
+    let scheme = told_scheme.and_then(scheme).unwrap_or_else(|| own_scheme(head));
+    Some(written(scheme, told.or_else(|| host(head))?))
+}
+
+/// `scheme://host[:port]` by the connection and the request alone; none where that names no host.
+pub(crate) fn direct_origin(head: &Head<'_>) -> Option<String> {
+    Some(written(own_scheme(head), host(head)?))
+}
+
+/// Whether a request has come through a proxy, or from a page in a browser, as far as its head shows.
+pub(crate) fn shows_proxy(head: &Head<'_>) -> bool {
+    let begins = |name: &str, prefix: &str| {
+        name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+    };
+    head.fields.iter().any(|(name, _)| {
+        let known = ["Forwarded", "Via", "X-Real-IP", "Origin"];
+        known.iter().any(|known| known.eq_ignore_ascii_case(name))
+            || begins(name, "X-Forwarded-")
+            || begins(name, "Sec-Fetch-")
     })
 }
 
-/// The first member of a list: what the proxy nearest to the client said.
-fn first_member(value: &[u8]) -> Option<&str> {
-    core::str::from_utf8(value).ok()?.split(',').next().map(str::trim)
+/// The host that the request is for. Where the target has it, `Host` does not count (RFC 9112 section 3.2.2).
+fn host<'a>(head: &Head<'a>) -> Option<(&'a str, Option<u16>)> {
+    let target = Target::of(head.target).authority();
+    target.or_else(|| last_value(head, "Host")).and_then(authority)
+}
+
+fn own_scheme(head: &Head<'_>) -> &'static str {
+    if head.secure { "https" } else { "http" }
+}
+
+fn written(scheme: &str, (host, port): (&str, Option<u16>)) -> String {
+    let default = if scheme == "https" { 443 } else { 80 };
+    match port {
+        Some(port) if port != default => format!("{scheme}://{host}:{port}"),
+        _ => format!("{scheme}://{host}"),
+    }
+}
+
+/// The last line of a field.
+fn last_value<'a>(head: &Head<'a>, name: &str) -> Option<&'a str> {
+    head.values(name).last().and_then(|value| core::str::from_utf8(value).ok())
+}
+
+/// The last member of a list: what the proxy has added to it. All before it may be the client's invention.
+fn last_member<'a>(head: &Head<'a>, name: &str) -> Option<&'a str> {
+    last_value(head, name)?.rsplit(',').next().map(str::trim)
+}
+
+/// The last element of a list whose separators may stand within quotes. It is looked for from the end, which is the
+/// proxy's and well-formed: what a client has written before it may leave a quote open.
+fn last_element(list: &str) -> &str {
+    let bytes = list.as_bytes();
+    let mut quoted = false;
+    for (at, byte) in bytes.iter().enumerate().rev() {
+        match byte {
+            b'"' => {
+                let before = bytes.get(..at).unwrap_or_default();
+                let escapes = before.iter().rev().take_while(|b| **b == b'\\').count();
+                quoted ^= escapes % 2 == 0;
+            }
+            b',' if !mutation!("quoted-separators", quoted, false) => {
+                return list.get(at + 1..).unwrap_or_default();
+            }
+            _ => {}
+        }
+    }
+    list
 }
 
 /// The value of `name` in `a=b;c="d"`, without its quotes.
@@ -51,7 +106,7 @@ fn split_unquoted(text: &str, separator: char) -> impl Iterator<Item = &str> {
         }
         escaped = quoted && c == '\\';
         quoted ^= c == '"';
-        c == separator && !mutation!("quoted-separators", quoted, false)
+        c == separator && !quoted
     })
 }
 
@@ -60,7 +115,7 @@ fn scheme(text: &str) -> Option<&'static str> {
 }
 
 /// A host and its port: a name, an IPv4 address or a bracketed IPv6 address.
-fn authority(text: &str) -> Option<(&str, Option<u16>)> {
+pub(crate) fn authority(text: &str) -> Option<(&str, Option<u16>)> {
     let end = if text.starts_with('[') { text.find(']')? + 1 } else { text.find(':').unwrap_or(text.len()) };
     let (host, rest) = text.split_at_checked(end)?;
     let inner = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
@@ -88,34 +143,59 @@ mod tests {
     use super::*;
     use crate::Framing;
 
-    fn origin(fields: &[(&str, &str)]) -> Option<String> {
+    const X: ProxyHeaders = ProxyHeaders::XForwarded;
+    const RFC: ProxyHeaders = ProxyHeaders::Forwarded;
+
+    fn with<R>(target: &str, fields: &[(&str, &str)], look: impl FnOnce(&Head<'_>) -> R) -> R {
         let fields: alloc::vec::Vec<_> =
             fields.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
         let framing = Framing::Length(0);
-        external_origin(&Head { method: "POST", target: "/", fields: &fields, framing, secure: false })
+        look(&Head { method: "POST", target, fields: &fields, framing, secure: false, direct: true })
+    }
+
+    fn origin(headers: ProxyHeaders, fields: &[(&str, &str)]) -> Option<String> {
+        with("/", fields, |head| external_origin(head, headers))
     }
 
     #[test]
-    fn forwarded_wins_and_default_ports_are_dropped() {
+    fn the_named_headers_count_and_default_ports_are_dropped() {
         let host = ("Host", "inner:8080");
-        for (fields, want) in [
-            (&[host][..], Some("http://inner:8080")),
+        for (headers, fields, want) in [
+            (X, &[host][..], Some("http://inner:8080")),
+            (X, &[host, ("X-Forwarded-Host", "a:443"), ("X-Forwarded-Proto", "HTTPS")], Some("https://a")),
+            (X, &[host, ("X-Forwarded-Host", "a"), ("X-Forwarded-Port", "8443")], Some("http://a:8443")),
+            (X, &[host, ("X-Forwarded-Proto", "https")], Some("https://inner:8080")),
+            (X, &[host, ("Forwarded", "host=f;proto=https"), ("X-Forwarded-Host", "a")], Some("http://a")),
+            (RFC, &[host, ("Forwarded", "host=f;proto=https"), ("X-Forwarded-Host", "a")], Some("https://f")),
             (
-                &[host, ("X-Forwarded-Host", "a.example, b"), ("X-Forwarded-Proto", "https")],
-                Some("https://a.example"),
+                RFC,
+                &[host, ("X-Forwarded-Host", "a"), ("X-Forwarded-Proto", "https")],
+                Some("http://inner:8080"),
             ),
-            (&[host, ("X-Forwarded-Host", "a:443"), ("X-Forwarded-Proto", "HTTPS")], Some("https://a")),
-            (&[host, ("X-Forwarded-Host", "a"), ("X-Forwarded-Port", "8443")], Some("http://a:8443")),
-            (
-                &[host, ("Forwarded", "for=1;host=\"f:81\";proto=https, host=g"), ("X-Forwarded-Host", "a")],
-                Some("https://f:81"),
-            ),
-            (&[host, ("Forwarded", "for=1;proto=https")], Some("https://inner:8080")),
-            (&[host, ("Forwarded", "for=\"a;host=b,\\\"c;host=d;\";host=e")], Some("http://e")),
-            (&[host, ("Forwarded", "host=[2001:db8::1]:80")], Some("http://[2001:db8::1]")),
-            (&[], None),
+            (RFC, &[host, ("Forwarded", "for=1;proto=https")], Some("https://inner:8080")),
+            (RFC, &[host, ("Forwarded", "for=\"a;host=b,\\\"c;host=d;\";host=e")], Some("http://e")),
+            (RFC, &[host, ("Forwarded", "host=[2001:db8::1]:80")], Some("http://[2001:db8::1]")),
+            (X, &[], None),
+            (RFC, &[], None),
         ] {
-            assert_eq!(origin(fields).as_deref(), want, "{fields:?}");
+            assert_eq!(origin(headers, fields).as_deref(), want, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_client_has_put_before_the_proxys_word_does_not_count() {
+        for (headers, fields) in [
+            (X, &[("X-Forwarded-Host", "evil, real"), ("X-Forwarded-Proto", "http, https")][..]),
+            (
+                X,
+                &[("X-Forwarded-Host", "evil"), ("X-Forwarded-Host", "real"), ("X-Forwarded-Proto", "https")],
+            ),
+            (RFC, &[("Forwarded", "host=evil;proto=http, host=real;proto=https")]),
+            (RFC, &[("Forwarded", "host=evil"), ("Forwarded", "for=1;host=real;proto=https")]),
+            (RFC, &[("Forwarded", "host=evil;x=\", for=\"1.2.3.4:5\";host=real;proto=https")]),
+            (RFC, &[("Forwarded", "host=evil;x=\"\\, for=\"a,\\\"b\";host=\"real\";proto=https")]),
+        ] {
+            assert_eq!(origin(headers, fields).as_deref(), Some("https://real"), "{fields:?}");
         }
     }
 
@@ -123,11 +203,30 @@ mod tests {
     fn malformed_values_are_as_none() {
         for bad in ["", "a b", "a/b", "a:", "a:0", "a:99999", "[::1", "[x]", "a\"", "é", "user@h"] {
             assert_eq!(
-                origin(&[("Host", "h"), ("X-Forwarded-Host", bad)]).as_deref(),
+                origin(X, &[("Host", "h"), ("X-Forwarded-Host", bad)]).as_deref(),
                 Some("http://h"),
                 "{bad:?}"
             );
         }
-        assert_eq!(origin(&[("Host", "h"), ("X-Forwarded-Proto", "gopher")]).as_deref(), Some("http://h"));
+        assert_eq!(origin(X, &[("Host", "h"), ("X-Forwarded-Proto", "gopher")]).as_deref(), Some("http://h"));
+    }
+
+    #[test]
+    fn the_target_names_the_host_where_it_can() {
+        let host = [("Host", "h:81")];
+        assert_eq!(with("/", &host, direct_origin).as_deref(), Some("http://h:81"));
+        assert_eq!(with("http://t/files", &host, direct_origin).as_deref(), Some("http://t"));
+        assert_eq!(with("/", &[], direct_origin), None);
+        assert_eq!(with("/", &[("Host", "")], direct_origin), None);
+    }
+
+    #[test]
+    fn proxies_and_browsers_show() {
+        for name in ["forwarded", "Via", "X-Real-IP", "x-forwarded-anything", "Origin", "Sec-Fetch-Mode"] {
+            assert!(with("/", &[("Host", "h"), (name, "")], shows_proxy), "{name}");
+        }
+        for name in ["X-Forwarded", "Via-Me", "Referer", "User-Agent", "é"] {
+            assert!(!with("/", &[("Host", "h"), (name, "x")], shows_proxy), "{name}");
+        }
     }
 }

@@ -67,6 +67,7 @@ mod tests {
             fields: &fields,
             framing: Framing::Length(0),
             secure: false,
+            direct: false,
         })
     }
 

@@ -1,7 +1,7 @@
 //! What the head alone decides, and in which order: each request here offends against one rule and all that
 //! come after it.
 
-use tus_proto::{Algorithm, Config, Connection, Framing, Output};
+use tus_proto::{Algorithm, Config, Connection, Framing, MethodOverride, Output};
 
 use super::script::{Script, Sent, record};
 
@@ -31,7 +31,7 @@ fn the_path_comes_first() {
 
 #[test]
 fn then_the_method_override() {
-    let bad = wrong("PATCH", "/files/upload").with("X-HTTP-Method-Override", "BREW");
+    let bad = wrong("POST", "/files/upload").with("X-HTTP-Method-Override", "BREW, BREW");
     refused(&bad, 400, "ERR_INVALID_METHOD_OVERRIDE");
     let two = wrong("POST", "/files/upload")
         .with("X-HTTP-Method-Override", "PATCH")
@@ -41,7 +41,7 @@ fn then_the_method_override() {
 
 #[test]
 fn then_options_which_no_override_changes() {
-    for value in ["PATCH", "BREW"] {
+    for value in ["PATCH", "BREW", "a b"] {
         let sent = wrong("OPTIONS", "/files/upload").with("X-HTTP-Method-Override", value);
         assert_eq!(Script::start(&sent).responds().status(), 204);
     }
@@ -131,18 +131,32 @@ fn every_form_of_a_target_names_the_same_upload() {
 }
 
 #[test]
-fn an_override_makes_the_request_that_method_whatever_it_was() {
-    for (actual, name) in [("POST", "Patch"), ("GET", "PATCH"), ("BREW", "patch"), ("DELETE", "PATCH")] {
+fn an_override_makes_the_request_that_method_where_it_is_heeded() {
+    let patched = |requests, actual, name| {
+        let config = Config::builder().method_override(requests).build().unwrap();
         let sent = Sent::tus(actual, "/files/upload")
             .with("X-HTTP-Method-Override", name)
             .with("Content-Type", "application/offset+octet-stream; x=y")
             .with("Upload-Offset", 3);
-        let mut script = Script::start(&sent);
+        let mut script = Script::start_with(config, &sent);
         script.load(&record(3, 5));
         assert_eq!(script.acquire(), Some(3));
+    };
+    for name in ["Patch", "PATCH", "patch"] {
+        patched(MethodOverride::Post, "POST", name);
+        patched(MethodOverride::Post, "PATCH", "DELETE");
+        patched(MethodOverride::Off, "PATCH", "DELETE");
+        for actual in ["POST", "GET", "BREW", "DELETE"] {
+            patched(MethodOverride::Any, actual, name);
+        }
     }
-    let get = Sent::bare("GET", "/files/upload").with("X-HTTP-Method-Override", "HEAD");
-    refused_without_body(&get, 412);
+    let post = Sent::bare("POST", "/files/upload").with("X-HTTP-Method-Override", "HEAD");
+    refused_without_body(&post, 412);
+    let delete = Sent::tus("GET", "/files/upload").with("X-HTTP-Method-Override", "DELETE");
+    refused(&delete, 405, "ERR_METHOD_NOT_ALLOWED");
+    // Nor for what only looks like a POST.
+    let post = Sent::tus("post", "/files/upload").with("X-HTTP-Method-Override", "DELETE");
+    refused(&post, 405, "ERR_METHOD_NOT_ALLOWED");
 }
 
 #[track_caller]
@@ -157,7 +171,7 @@ fn a_refused_head_has_no_body() {
     refused_without_body(&Sent::bare("HEAD", "/files/upload"), 412);
     refused_without_body(&Sent::tus("HEAD", "/files"), 405);
     refused_without_body(&Sent::head().with("Expect", "x"), 417);
-    refused_without_body(&Sent::bare("HEAD", "/files/upload").with("X-HTTP-Method-Override", "x"), 400);
+    refused_without_body(&Sent::bare("HEAD", "/files/upload").with("X-HTTP-Method-Override", "x"), 412);
     refused_without_body(&Sent::tus("POST", "/files").with("X-HTTP-Method-Override", "HEAD"), 405);
 }
 

@@ -286,3 +286,30 @@ fn a_finished_part_is_not_renewed_by_a_body_that_does_not_come() {
     assert_eq!(script.responds().status(), 204);
     assert_eq!(script.events, [Event::Received(6), Event::Finished]);
 }
+
+#[test]
+fn where_parts_must_be_finished_each_is_looked_at_first() {
+    let config = || Config::builder().concatenation_unfinished(false).build().unwrap();
+    let mut script = Script::start_with(config(), &sent());
+    for id in ["a", "b", "a"] {
+        let (op, command) = script.store();
+        assert_eq!(command, Command::Load { id: UploadId::new(id).unwrap() });
+        script.idle();
+        script.stored(op, Completion::Loaded(part(5, 5)));
+    }
+    assert!(matches!(script.store().1, Command::Concat { .. }));
+    for (completion, status, code) in [
+        (Completion::Loaded(part(4, 5)), 400, "ERR_INVALID_CONCAT"),
+        (Completion::Loaded(part(4, None)), 400, "ERR_INVALID_CONCAT"),
+        (Completion::Missing, 400, "ERR_INVALID_CONCAT"),
+        (Completion::Gone, 400, "ERR_INVALID_CONCAT"),
+        (Completion::Failed(Failure::Io), 500, "ERR_INTERNAL_SERVER_ERROR"),
+    ] {
+        let mut script = Script::start_with(config(), &sent());
+        let (op, _) = script.store();
+        script.stored(op, Completion::Loaded(part(5, 5)));
+        let (op, _) = script.store();
+        script.stored(op, completion);
+        script.refuses(status, code);
+    }
+}

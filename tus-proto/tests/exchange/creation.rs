@@ -2,8 +2,8 @@
 //! `Location` all the same.
 
 use tus_proto::{
-    AppendEnd, Cancel, Command, Completion, Config, Connection, Cut, Event, Failure, Framing, Input,
-    LockReply, OpId, Record, UploadId, WallTime,
+    AppendEnd, Cancel, Command, Completion, Config, Connection, Cut, Event, Exchange, Failure, Framing, Head,
+    Input, Locations, LockReply, Now, OpId, Output, ProxyHeaders, Record, UploadId, WallTime,
 };
 
 use super::script::{Script, Sent};
@@ -193,9 +193,37 @@ fn the_location_is_written_as_configured() {
     let behind = Config::builder().behind_proxy(true).build().unwrap();
     assert_eq!(told(behind.clone(), Sent::post()), format!("http://h{}", location()));
     let forwarded = Sent::post().with("Forwarded", "host=f:8443;proto=https");
-    assert_eq!(told(behind, forwarded.clone()), format!("https://f:8443{}", location()));
+    assert_eq!(told(behind, forwarded.clone()), format!("http://h{}", location()));
+    let standard =
+        Config::builder().behind_proxy(true).proxy_headers(ProxyHeaders::Forwarded).build().unwrap();
+    assert_eq!(told(standard, forwarded.clone()), format!("https://f:8443{}", location()));
     // Nobody who is not asked to believes a client's word about its address.
-    assert_eq!(told(Config::default(), forwarded), location());
+    assert_eq!(told(Config::default(), forwarded.clone()), location());
+    let absolute = Config::builder().locations(Locations::Absolute).build().unwrap();
+    assert_eq!(told(absolute, forwarded), format!("http://h{}", location()));
+}
+
+#[test]
+fn by_default_the_location_is_absolute_where_nothing_shows_a_proxy() {
+    let told = |direct: bool, name: &str| {
+        let fields = [("Tus-Resumable", &b"1.0.0"[..]), ("Upload-Length", b"1"), (name, b"h:81")];
+        let framing = Framing::Length(0);
+        let head = Head { method: "POST", target: "/files", fields: &fields, framing, secure: true, direct };
+        let mut exchange = Exchange::new(Config::default().into(), &head, [3; 10], Now::default());
+        loop {
+            match exchange.poll().unwrap() {
+                Output::Store(op, _) => {
+                    exchange.handle(Now::default(), Input::Store(op, Completion::Created))
+                }
+                Output::Respond(response) => return response.header("Location").unwrap().to_owned(),
+                _ => {}
+            }
+        }
+    };
+    assert_eq!(told(true, "Host"), format!("https://h:81{}", location()));
+    // HTTP/1.0, or a UNIX socket; a request that names no host.
+    assert_eq!(told(false, "Host"), location());
+    assert_eq!(told(true, "X-Host"), location());
 }
 
 #[test]

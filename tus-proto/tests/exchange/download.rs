@@ -261,3 +261,25 @@ fn a_hook_decides_before_the_upload_is_held() {
     script.decided(op, HookReply::Refuse(Rejection { status: 401, headers: vec![], body: String::new() }));
     assert_eq!(script.responds().status(), 401);
 }
+
+#[test]
+fn a_head_that_says_nothing_of_tus_asks_what_a_get_would_be_answered() {
+    let head = || Sent::bare("HEAD", "/files/upload");
+    let response = got(&head(), finished(10, ""));
+    assert_eq!((response.status(), response.content()), (200, &Body::Omitted { length: 10 }));
+    assert_eq!(response.header("ETag"), Some(TAG));
+    let response = got(&head().with("Range", "bytes=2-4"), finished(10, ""));
+    assert_eq!((response.status(), response.content()), (206, &Body::Omitted { length: 3 }));
+    let response = got(&head().with("Range", "bytes=10-"), finished(10, ""));
+    assert_eq!((response.status(), response.body()), (416, ""));
+    // A framing that knows of no HEAD has no length without a body.
+    let over = Sent::bare("POST", "/files/upload").with("X-HTTP-Method-Override", "HEAD");
+    let response = got(&over, finished(10, ""));
+    assert_eq!((response.status(), response.content().len()), (200, 0));
+    let (mut script, op) = opening(&head());
+    script.stored(op, Completion::Opened(record(3, 10)));
+    let response = script.responds();
+    assert_eq!((response.status(), response.body()), (404, ""));
+    let response = Script::start(&head()).responds();
+    assert_eq!((response.status(), response.body()), (412, ""), "without downloads");
+}

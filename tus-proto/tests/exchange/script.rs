@@ -141,6 +141,7 @@ impl Script {
             fields: &fields,
             framing: sent.framing,
             secure: false,
+            direct: false,
         };
         let now = Now { monotonic: Instant::from_micros(1_000_000), wall: WallTime::default() };
         Self { exchange: Exchange::new(Arc::new(config), &head, [3; 10], now), now, events: Vec::new() }

@@ -83,3 +83,31 @@ fn it_may_be_disabled() {
     let config = Config::builder().termination(false).build().unwrap();
     Script::start_with(config, &Sent::delete()).refuses(405, "ERR_METHOD_NOT_ALLOWED");
 }
+
+#[test]
+fn what_if_match_names_is_looked_for_under_the_lock() {
+    for (wanted, record, goes) in [
+        ("*", record(3, 10), true),
+        ("\"upload-0\"", record(3, 10), false),
+        ("\"upload-0\"", record(10, 10), true),
+        ("\"other\", \"upload-0\"", record(10, 10), true),
+        ("W/\"upload-0\"", record(10, 10), false),
+        ("\"other\"", record(10, 10), false),
+        ("", record(10, 10), false),
+    ] {
+        let mut script = Script::start(&Sent::delete().with("If-Match", wanted));
+        script.load(&record);
+        assert_eq!(script.acquire(), None);
+        script.load(&record);
+        if goes {
+            let (op, command) = script.store();
+            assert_eq!(command, Command::Delete { id: id(), fence: FENCE }, "{wanted}");
+            script.stored(op, Completion::Deleted);
+            script.release();
+            assert_eq!(script.responds().status(), 204);
+        } else {
+            script.release();
+            script.refuses(412, "ERR_PRECONDITION_FAILED");
+        }
+    }
+}

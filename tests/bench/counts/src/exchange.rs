@@ -115,7 +115,7 @@ pub(crate) fn head(times: u32) {
 
 fn run(times: u32, (method, target): (&str, &str), fields: &[(&str, &[u8])], framing: Framing) {
     let fields = [&COMMON, fields].concat();
-    let head = Head { method, target, fields: &fields, framing, secure: false };
+    let head = Head { method, target, fields: &fields, framing, secure: false, direct: false };
     let mut around = Surroundings::new();
     for _ in 0..times {
         let mut exchange = Exchange::new(around.config.clone(), black_box(&head), [7; 10], NOW);

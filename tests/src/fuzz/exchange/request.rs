@@ -63,7 +63,7 @@ impl Sent {
         let fields: Vec<_> = self.fields.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
         let target = if self.method == "POST" { "/files" } else { "/files/upload" };
         let Self { method, framing, .. } = *self;
-        let head = Head { method, target, fields: &fields, framing, secure: false };
+        let head = Head { method, target, fields: &fields, framing, secure: false, direct: false };
         Exchange::new(config.into(), &head, [1; 10], now)
     }
 }

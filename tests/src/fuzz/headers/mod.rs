@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use tus_proto::{
-    AppendEnd, Command, Completion, Concat, Cut, Exchange, Fence, Framing, Input, Instant, LockCall,
+    AppendEnd, Body, Command, Completion, Concat, Cut, Exchange, Fence, Framing, Input, Instant, LockCall,
     LockReply, Now, OpId, Output, Record, Response, UploadId, WallTime,
 };
 
@@ -64,7 +64,7 @@ impl Case {
 
     fn refused(&mut self, codes: &[tus_proto::Code]) {
         let response = self.responds();
-        let to_head = self.sent.method == "HEAD" || reference::method(&self.sent).as_deref() == Some("HEAD");
+        let to_head = self.is_head();
         let told = |code: &tus_proto::Code| {
             let text = if to_head && response.body().is_empty() { code.name() } else { response.body() };
             response.status() == code.status() && text.starts_with(code.name())
@@ -124,7 +124,8 @@ impl Case {
         let fields = [("Tus-Resumable", "1.0.0"), ("Upload-Concat", &format!("final;{location}"))];
         let fields = fields.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())).to_vec();
         let (method, target) = ("POST".into(), rules::BASE.into());
-        let sent = Sent { method, target, framing: Framing::Length(0), fields, secure: false };
+        let framing = Framing::Length(0);
+        let sent = Sent { method, target, framing, fields, secure: false, direct: false };
         let mut case = Self { rules, exchange: exchange(&rules, &sent), sent };
         let (_, command) = case.store();
         assert!(matches!(&command, Command::Concat { parts, .. } if *parts == [record.id.clone()]));
@@ -134,7 +135,8 @@ impl Case {
     fn told(&self, record: &Record) {
         let fields = vec![("Tus-Resumable".to_owned(), b"1.0.0".to_vec())];
         let target = format!("{}/{}", rules::BASE, record.id);
-        let sent = Sent { method: "HEAD".into(), target, framing: Framing::Length(0), fields, secure: false };
+        let (method, framing) = ("HEAD".into(), Framing::Length(0));
+        let sent = Sent { method, target, framing, fields, secure: false, direct: false };
         let mut case = Self { rules: self.rules, exchange: exchange(&self.rules, &sent), sent };
         let (op, _) = case.locks();
         case.exchange.handle(NOW, Input::Lock(op, LockReply::Checkpointed));
@@ -169,6 +171,12 @@ impl Case {
         if !wrong.is_empty() {
             self.releases();
             return self.refused(&wrong);
+        }
+        // The upload is not finished: it has no tag that could be named.
+        let wanted = self.sent.values("If-Match");
+        if !wanted.is_empty() && wanted.join(&b", "[..]).trim_ascii() != b"*" {
+            self.releases();
+            return self.refused(&[tus_proto::Code::PreconditionFailed]);
         }
         if self.sent.framing != Framing::Length(0) {
             self.appends(write.offset, write.length, write.algorithm.as_deref());
@@ -206,7 +214,17 @@ impl Case {
         if [200, 206, 304].contains(&response.status()) {
             assert_eq!(response.header("ETag"), Some(tag.as_str()));
         }
-        download::check(&self.sent, &record, &tag, &response);
+        let told = |from, to| match (self.sent.method.as_str(), self.is_head()) {
+            ("HEAD", _) => Body::Omitted { length: to - from },
+            (_, true) => Body::Text("".into()),
+            (_, false) => Body::Upload { from, to },
+        };
+        download::check(&self.sent, &record, &tag, &response, told);
+    }
+
+    fn is_head(&self) -> bool {
+        let method = reference::method(&self.rules, &self.sent);
+        self.sent.method == "HEAD" || method.as_deref() == Some("HEAD")
     }
 
     fn next(&mut self) -> Option<Output> {

@@ -50,10 +50,13 @@ pub(super) fn wanted(rules: &Rules, sent: &Sent) -> Wanted {
         Ok(place) => place,
         Err(code) => return Wanted::Nothing(vec![code]),
     };
-    if sent.method == "OPTIONS" {
+    let Some(method) = method(rules, sent) else { return Wanted::Nothing(vec![Code::InvalidMethodOverride]) };
+    if method == "OPTIONS" {
         return Wanted::Options;
     }
-    let Some(method) = method(sent) else { return Wanted::Nothing(vec![Code::InvalidMethodOverride]) };
+    // What a GET would be answered is asked by a HEAD that says nothing of tus.
+    let of_get = method == "HEAD" && rules.downloads && sent.values("Tus-Resumable").is_empty();
+    let method = if of_get { "GET".into() } else { method };
     if method != "GET" && sent.distinct("Tus-Resumable") != [b"1.0.0"] {
         return Wanted::Nothing(vec![Code::UnsupportedVersion]);
     }
@@ -88,7 +91,8 @@ fn place(target: &str) -> Result<Place, Code> {
     }
     let end = target.find(['?', '#']).unwrap_or(target.len());
     let mut path = target[..end].to_owned();
-    if let Some(at) = path.find("://").filter(|_| !path.starts_with('/')) {
+    let scheme = |at: &usize| ["http", "https"].contains(&path[..*at].to_ascii_lowercase().as_str());
+    if let Some(at) = path.find("://").filter(scheme) {
         let rest = path.split_off(at + 3);
         path = rest.find('/').map_or("/".into(), |slash| rest[slash..].into());
     }
@@ -108,14 +112,15 @@ fn is_id(text: &str) -> bool {
 }
 
 /// The method that counts; none where the override can't be one.
-pub(super) fn method(sent: &Sent) -> Option<String> {
+pub(super) fn method(rules: &Rules, sent: &Sent) -> Option<String> {
+    let heeded = if rules.any_override { sent.method != "OPTIONS" } else { sent.method == "POST" };
     match sent.distinct("X-HTTP-Method-Override").as_slice() {
-        [] => Some(sent.method.clone()),
-        [value] => {
-            let name = String::from_utf8_lossy(value).to_ascii_uppercase();
-            ["PATCH", "DELETE", "HEAD", "POST"].contains(&name.as_str()).then_some(name)
+        [value] if heeded => {
+            let name = String::from_utf8(value.to_vec()).ok().filter(|name| text::is_token(name))?;
+            Some(name.to_ascii_uppercase())
         }
-        _ => None,
+        [_, _, ..] if heeded => None,
+        _ => Some(sent.method.clone()),
     }
 }
 
@@ -273,7 +278,8 @@ fn algorithm(rules: &Rules, sent: &Sent, wrong: &mut Vec<Code>) -> Option<String
 /// The ids of a final's parts.
 fn parts(rules: &Rules, value: &[u8]) -> Option<Vec<String>> {
     let text = String::from_utf8(value.to_vec()).ok()?;
-    let urls = text.strip_prefix("final;")?.replace('\t', " ");
+    let text = text.replace('\t', " ");
+    let urls = text.strip_prefix("final")?.trim_start_matches(' ').strip_prefix(';')?;
     let parts: Option<Vec<String>> = urls.split(' ').filter(|url| !url.is_empty()).map(part).collect();
     parts.filter(|parts| !parts.is_empty() && parts.len() <= rules.max_parts)
 }
@@ -342,45 +348,67 @@ pub(super) fn location(rules: &Rules, sent: &Sent) -> Option<String> {
     if rules.base_url {
         return Some(format!("{BASE_URL}/"));
     }
-    match rules.behind_proxy {
-        true => Some(format!("{}{BASE}/", origin(sent)?.unwrap_or_default())),
-        false => Some(format!("{BASE}/")),
+    let shows = |name: &str| {
+        let name = name.to_lowercase();
+        ["forwarded", "via", "x-real-ip", "origin"].contains(&name.as_str())
+            || name.starts_with("x-forwarded-")
+            || name.starts_with("sec-fetch-")
+    };
+    let origin = match rules.behind_proxy {
+        true => origin(rules, sent)?,
+        false if !sent.direct || sent.fields.iter().any(|(name, _)| shows(name)) => None,
+        false => host(sent).map(|host| url(own_scheme(sent), host)),
+    };
+    Some(format!("{}{BASE}/", origin.unwrap_or_default()))
+}
+
+type Host = (String, Option<u64>);
+
+/// The last member of the last line of a list.
+fn last(sent: &Sent, name: &str) -> Option<String> {
+    let line = String::from_utf8(sent.values(name).last()?.to_vec()).ok()?;
+    Some(line.split(',').next_back().unwrap().trim().to_owned())
+}
+
+fn own_scheme(sent: &Sent) -> &'static str {
+    if sent.secure { "https" } else { "http" }
+}
+
+fn host(sent: &Sent) -> Option<Host> {
+    let absolute = sent.target.split_once("://").filter(|_| !sent.target.starts_with('/'));
+    match absolute {
+        Some((_, rest)) => authority(rest.split(['/', '?', '#']).next().unwrap()),
+        None => authority(str::from_utf8(sent.values("Host").last()?).ok()?),
     }
 }
 
-/// The first member of the first line of a list.
-fn first(sent: &Sent, name: &str) -> Option<String> {
-    let line = String::from_utf8(sent.values(name).first()?.to_vec()).ok()?;
-    Some(line.split(',').next().unwrap().trim().to_owned())
-}
-
-fn origin(sent: &Sent) -> Option<Option<String>> {
-    let pairs = match sent.values("Forwarded").first() {
-        // Escapes are nowhere needed in what is read here.
-        Some(line) if line.contains(&b'\\') => return None,
-        Some(line) => text::forwarded(str::from_utf8(line).ok()?)?,
-        None => Vec::new(),
-    };
-    let of = |name| pairs.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
-    let scheme = |text: String| {
-        let text = text.to_ascii_lowercase();
-        ["http", "https"].contains(&text.as_str()).then_some(text)
-    };
-    let own = if sent.secure { "https" } else { "http" };
-    let scheme = of("proto").and_then(scheme).or(first(sent, "X-Forwarded-Proto").and_then(scheme));
-    let scheme = scheme.unwrap_or(own.into());
-    let mut host = of("host").as_deref().and_then(authority);
-    if host.is_none() {
-        host = first(sent, "X-Forwarded-Host").as_deref().and_then(authority).map(|(host, port)| {
-            (host, port.or(first(sent, "X-Forwarded-Port").as_deref().and_then(port_number)))
-        });
-    }
-    let host = host.or_else(|| first(sent, "Host").as_deref().and_then(authority));
-    let known = [("https".to_owned(), Some(443)), ("http".to_owned(), Some(80))];
-    Some(host.map(|(host, port)| match port {
-        Some(number) if !known.contains(&(scheme.clone(), port)) => format!("{scheme}://{host}:{number}"),
+fn url(scheme: &str, (host, port): Host) -> String {
+    let known = [("https", Some(443)), ("http", Some(80))];
+    match port {
+        Some(number) if !known.contains(&(scheme, port)) => format!("{scheme}://{host}:{number}"),
         _ => format!("{scheme}://{host}"),
-    }))
+    }
+}
+
+fn origin(rules: &Rules, sent: &Sent) -> Option<Option<String>> {
+    let (scheme, told) = if rules.forwarded {
+        let pairs = match sent.values("Forwarded").last() {
+            // Escapes are nowhere needed in what is read here.
+            Some(line) if line.contains(&b'\\') => return None,
+            Some(line) => text::forwarded(str::from_utf8(line).ok()?)?,
+            None => Vec::new(),
+        };
+        let of = |name| pairs.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+        (of("proto"), of("host").as_deref().and_then(authority))
+    } else {
+        let told = last(sent, "X-Forwarded-Host").as_deref().and_then(authority);
+        let port = last(sent, "X-Forwarded-Port").as_deref().and_then(port_number);
+        (last(sent, "X-Forwarded-Proto"), told.map(|(host, known)| (host, known.or(port))))
+    };
+    let scheme = scheme.map(|scheme| scheme.to_ascii_lowercase());
+    let scheme = scheme.filter(|scheme| ["http", "https"].contains(&scheme.as_str()));
+    let scheme = scheme.as_deref().unwrap_or(own_scheme(sent));
+    Some(told.or_else(|| host(sent)).map(|host| url(scheme, host)))
 }
 
 fn authority(text: &str) -> Option<(String, Option<u64>)> {

@@ -1,6 +1,6 @@
 //! Under which rules a head is read, and the head itself, as a fuzzer's bytes say.
 
-use tus_proto::{Algorithm, Config, Framing, Head};
+use tus_proto::{Algorithm, Config, Framing, Head, MethodOverride, ProxyHeaders};
 
 /// The base path that [`Rules::config`] leaves as it is.
 pub(super) const BASE: &str = "/files";
@@ -21,6 +21,11 @@ pub(super) struct Rules {
     pub(super) base_url: bool,
     pub(super) cors: bool,
     pub(super) secure: bool,
+    pub(super) direct: bool,
+    /// The proxy says `Forwarded`, and not `X-Forwarded-*`.
+    pub(super) forwarded: bool,
+    /// Any method may be overridden, and not only POST.
+    pub(super) any_override: bool,
     /// How long the upload is that is downloaded.
     pub(super) length: u64,
 }
@@ -41,6 +46,9 @@ impl Rules {
             base_url: bit(8),
             cors: bit(9),
             secure: bit(10),
+            direct: bit(11),
+            forwarded: bit(14),
+            any_override: bit(15),
             length: [100, 0, 1, u64::MAX >> 1][usize::from(bits[1] >> 4 & 3)],
         }
     }
@@ -55,7 +63,9 @@ impl Rules {
             .concatenation(self.concatenation)
             .termination(self.termination)
             .downloads(self.downloads)
-            .behind_proxy(self.behind_proxy);
+            .behind_proxy(self.behind_proxy)
+            .proxy_headers(if self.forwarded { ProxyHeaders::Forwarded } else { ProxyHeaders::XForwarded })
+            .method_override(if self.any_override { MethodOverride::Any } else { MethodOverride::Post });
         if self.base_url {
             builder = builder.location_base_url(BASE_URL);
         }
@@ -74,6 +84,7 @@ pub(super) struct Sent {
     pub(super) framing: Framing,
     pub(super) fields: Vec<(String, Vec<u8>)>,
     pub(super) secure: bool,
+    pub(super) direct: bool,
 }
 
 impl Sent {
@@ -96,14 +107,15 @@ impl Sent {
             None => Framing::Length(0),
         };
         let fields = lines.filter_map(field).take(100).collect();
-        Some((rules, Self { method, target, framing, fields, secure: rules.secure }))
+        Some((rules, Self { method, target, framing, fields, secure: rules.secure, direct: rules.direct }))
     }
 
     pub(super) fn look<R>(&self, look: impl FnOnce(&Head<'_>) -> R) -> R {
         let fields: Vec<_> =
             self.fields.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
-        let Self { method, target, framing, secure, .. } = self;
-        look(&Head { method, target, fields: &fields, framing: *framing, secure: *secure })
+        let Self { method, target, .. } = self;
+        let (framing, secure, direct) = (self.framing, self.secure, self.direct);
+        look(&Head { method, target, fields: &fields, framing, secure, direct })
     }
 
     /// The values of a field, in their order.

@@ -100,10 +100,16 @@ pub(super) fn word(text: &str) -> Option<String> {
     (!escaped).then_some(word)
 }
 
-/// The parameters of the first element of a `Forwarded` (RFC 7239 section 4), names in lower case; none where it
+/// The parameters of the last element of a `Forwarded` (RFC 7239 section 4), names in lower case; none where it
 /// is not well-formed.
 pub(super) fn forwarded(value: &str) -> Option<Vec<(String, String)>> {
-    let (mut rest, _) = until(value, ",")?;
+    let (mut rest, mut behind) = until(value, ",")?;
+    if value.trim_end().ends_with(',') {
+        return None;
+    }
+    while !behind.is_empty() {
+        (rest, behind) = until(&behind, ",")?;
+    }
     let mut pairs: Vec<(String, String)> = Vec::new();
     while !rest.is_empty() {
         let (pair, more) = until(&rest, ";")?;

@@ -24,6 +24,7 @@ impl Answer {
         let content = match response.content() {
             Body::Text(text) => text.as_bytes().to_vec(),
             Body::Upload { from, to } => upload(*from, *to),
+            Body::Omitted { .. } => Vec::new(),
         };
         let to_head = method == Some("HEAD");
         Self { status: response.status(), content: method.is_some().then_some(content), to_head }
@@ -49,7 +50,7 @@ pub(super) fn to(target: &str) -> Response {
 fn download(length: u64) -> Response {
     let config = Config::builder().downloads(true).build().unwrap();
     let framing = Framing::Length(0);
-    let head = Head { method: "GET", target: "/files/a", fields: &[], framing, secure: false };
+    let head = Head { method: "GET", target: "/files/a", fields: &[], framing, secure: false, direct: false };
     let mut exchange = Exchange::new(config.into(), &head, [0; 10], Now::default());
     let record = Record {
         id: UploadId::new("a").unwrap(),

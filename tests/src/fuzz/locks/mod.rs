@@ -56,7 +56,8 @@ fn ops() -> [OpId; 2] {
     let now = Now::default();
     let fields: [(&str, &[u8]); 1] = [("Tus-Resumable", b"1.0.0")];
     let framing = Framing::Length(0);
-    let head = Head { method: "HEAD", target: "/files/a", fields: &fields, framing, secure: false };
+    let head =
+        Head { method: "HEAD", target: "/files/a", fields: &fields, framing, secure: false, direct: false };
     let mut exchange = Exchange::new(Config::default().into(), &head, [0; 10], now);
     let Some(Output::Lock(first, _)) = exchange.poll() else { panic!("{exchange:?}") };
     exchange.handle(now, Input::Lock(first, LockReply::Checkpointed));

@@ -118,3 +118,14 @@ fn the_lock_is_kept_while_the_hook_thinks() {
     script.decided(op, HookReply::Proceed);
     script.idle();
 }
+
+#[test]
+fn it_is_not_asked_where_the_client_means_another_upload() {
+    let sent = Sent::delete().with("If-Match", "\"other\"");
+    let mut script = Script::start_with(hooked(TERMINATE).build().unwrap(), &sent);
+    script.load(&record(3, 10));
+    script.acquire();
+    script.load(&record(10, 10));
+    script.release();
+    script.refuses(412, "ERR_PRECONDITION_FAILED");
+}
