@@ -208,6 +208,7 @@ impl<'txn> Tables<'txn> {
         }
         if row.is_complete() && row.kind == Kind::Plain {
             self.put_complete(id, None, row)?;
+            self.scatter(id, row)?;
         } else {
             self.put(id, None, row)?;
         }
@@ -267,6 +268,7 @@ impl<'txn> Tables<'txn> {
             self.advance_part(id, &before, row)?;
         } else if row.is_complete() && !before.is_complete() {
             self.put_complete(id, before.expires, &row)?;
+            self.scatter(id, &row)?;
         } else {
             self.put(id, before.expires, &row)?;
         }
@@ -384,6 +386,7 @@ impl<'txn> Tables<'txn> {
         let count = self.files.get(file.0)?.map_or(0, |count| count.value());
         if count > 1 {
             self.files.insert(file.0, count - 1)?;
+            self.unpark(file, count - 1)?;
         } else {
             self.files.remove(file.0)?;
             self.doomed()?.insert(file.0, ())?;
@@ -392,7 +395,8 @@ impl<'txn> Tables<'txn> {
         Ok(())
     }
 
-    /// Writes the row of a plain upload or a final that is complete from now on.
+    /// Writes the row of a plain upload or a final that is complete from now on. [`Self::scatter`] follows, once parts
+    /// that it consumes are gone.
     pub(crate) fn put_complete(
         &mut self,
         id: &UploadId,
@@ -400,7 +404,6 @@ impl<'txn> Tables<'txn> {
         row: &Row,
     ) -> Result<(), Trouble> {
         mutation!("completion-not-told", self.post(EventKind::Completed, id, row)?, ());
-        self.scatter(id, row)?;
         self.put(id, before, row)
     }
 

@@ -32,6 +32,9 @@ pub(crate) const WAITING: TableDefinition<'_, (&str, &str), ()> = TableDefinitio
 /// Complete uploads that are to be put into one file, by id; with that file, once it is begun, and how many of its
 /// bytes are durable.
 pub(crate) const SCATTERED: TableDefinition<'_, &str, Option<(u64, u64)>> = TableDefinition::new("scattered");
+/// Complete uploads that are put into one file once a data file of theirs has no other owner: by that file, the number
+/// of their own references to it, and id. A file has one such owner at most, so what a release must look at is bounded.
+pub(crate) const SHARING: TableDefinition<'_, (u64, u32, &str), ()> = TableDefinition::new("sharing");
 /// The first bytes of data files that are small, by file: see `small.rs`.
 pub(crate) const SMALL: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("small");
 /// Numbers of the store as a whole.
@@ -84,6 +87,7 @@ pub(crate) fn initialise(db: &Database) -> Result<(), Trouble> {
     txn.open_table(OUTBOX)?;
     txn.open_table(WAITING)?;
     txn.open_table(SCATTERED)?;
+    txn.open_table(SHARING)?;
     txn.open_table(SMALL)?;
     set_meta(&txn, FORMAT_KEY, FORMAT)?;
     Ok(txn.commit()?)

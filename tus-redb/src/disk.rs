@@ -55,6 +55,11 @@ pub trait Disk: Debug + Send + Sync {
     /// synced or not.
     fn boot_id(&self) -> io::Result<String>;
 
+    /// How many bytes more files can take. `None` if that is not known.
+    fn free(&self) -> Option<u64> {
+        None
+    }
+
     /// The path as the operator knows it.
     fn locate(&self, path: &str) -> PathBuf;
 }
@@ -84,6 +89,11 @@ pub trait DiskFile: Debug + Send + Sync {
 
     /// Makes the file at least `len` bytes long, and has their space set aside.
     fn preallocate(&self, len: u64) -> io::Result<()>;
+
+    /// [`Self::preallocate`], where that writes nothing; elsewhere it does nothing.
+    fn claim(&self, len: u64) -> io::Result<()> {
+        self.preallocate(len)
+    }
 
     /// Copies at most `len` bytes that are at `position` of another file of the disk to `at` in this one, or lets
     /// both share them; tells how many. 0 at the end of the other file.

@@ -24,6 +24,7 @@ use crate::{
     journal::Journal,
     live::Live,
     lost::Grown,
+    materialize::PutOff,
     outbox::Events,
     record::{Piece, Row},
     sink::Sink,
@@ -119,8 +120,8 @@ pub struct Store {
     pub(crate) freed: AtomicBool,
     /// The upload whose turn it was last to be put into one file. Held while it is.
     pub(crate) last_task: Mutex<Option<UploadId>>,
-    /// Uploads whose last copy failed: who wants one file need not wait for it.
-    pub(crate) put_off: Mutex<BTreeSet<UploadId>>,
+    /// Uploads whose last copy failed, or does not fit: who wants one file need not wait for it.
+    pub(crate) put_off: Mutex<BTreeMap<UploadId, PutOff>>,
     /// Released last, when everything else is closed.
     pub(crate) _directory_lock: Box<dyn Debug + Send + Sync>,
 }

@@ -128,6 +128,11 @@ impl SimDisk {
         self.state().free = bytes.map(|bytes| bytes / BLOCK);
     }
 
+    /// Lets space be set aside for no file, though some is free: so does a quota.
+    pub fn refuse_claims(&self, refuse: bool) {
+        self.state().refuse_claims = refuse;
+    }
+
     /// Ends the process or the machine. What was opened is dead, locks are released, faults are forgotten.
     pub fn crash(&self, crash: Crash) {
         let mut state = self.state();
@@ -273,6 +278,10 @@ impl Disk for SimDisk {
         Ok(format!("boot {}", self.state().boot))
     }
 
+    fn free(&self) -> Option<u64> {
+        self.state().free.map(|blocks| blocks * BLOCK)
+    }
+
     fn locate(&self, path: &str) -> PathBuf {
         PathBuf::from("/sim").join(path)
     }
@@ -375,6 +384,13 @@ impl DiskFile for SimFile {
             state.set_len(self.file, len);
         }
         Ok(())
+    }
+
+    fn claim(&self, len: u64) -> io::Result<()> {
+        if self.disk.state().refuse_claims {
+            return Err(io::ErrorKind::QuotaExceeded.into());
+        }
+        self.preallocate(len)
     }
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {

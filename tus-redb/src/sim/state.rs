@@ -23,6 +23,7 @@ pub(super) struct State {
     pub(super) aside: u32,
     pub(super) open_files: usize,
     pub(super) short_writes: bool,
+    pub(super) refuse_claims: bool,
     /// Free blocks; none where there is no end of them.
     pub(super) free: Option<u64>,
     /// How many bytes of each file were read and written.
