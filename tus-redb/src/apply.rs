@@ -5,7 +5,7 @@ use tus_proto::{Completion, Fence, UploadId, WallTime};
 
 use crate::{
     concat::{Concatenation, Then},
-    database::{DOOMED, EXPIRY, FILES, LAPSES, SMALL, TOMBSTONES, UPLOADS, WAITING},
+    database::{self, DOOMED, EXPIRY, FILES, LAPSES, SMALL, TOMBSTONES, UPLOADS, WAITING},
     error::Trouble,
     files::FileId,
     materialize::Stage,
@@ -89,6 +89,8 @@ pub(crate) struct Effects {
     pub(crate) fallen: Vec<UploadId>,
     /// How many finals were completed by a commit to their last part.
     pub(crate) finals: u64,
+    /// [`Tables::block`].
+    pub(crate) block: u64,
     /// What is looked at before the transaction is committed, where it is a batch's.
     pub(crate) recent: Option<Recent>,
 }
@@ -124,6 +126,8 @@ pub(crate) struct Tables<'txn> {
     pub(crate) txn: &'txn WriteTransaction,
     pub(crate) keeps: Keeps,
     pub(crate) effects: Effects,
+    /// Up to which block the records are known to tell that its numbers are used.
+    pub(crate) block: u64,
 }
 
 impl<'txn> Tables<'txn> {
@@ -136,6 +140,7 @@ impl<'txn> Tables<'txn> {
             txn,
             keeps,
             effects: Effects::default(),
+            block: 0,
         })
     }
 
@@ -204,7 +209,7 @@ impl<'txn> Tables<'txn> {
             return Ok(unchanged(Completion::Exists));
         }
         for piece in &row.extents {
-            self.files.insert(piece.file.0, 1)?;
+            self.add_file(piece.file)?;
         }
         if row.is_complete() && row.kind == Kind::Plain {
             self.put_complete(id, None, row)?;
@@ -297,7 +302,7 @@ impl<'txn> Tables<'txn> {
                 self.release(empty.file)?;
             }
             row.extents.push(Piece { file, len: 0 });
-            self.files.insert(file.0, 1)?;
+            self.add_file(file)?;
         }
         self.put(id, row.expires, &row)?;
         Ok(changed(Completion::Committed { offset }))
@@ -381,6 +386,22 @@ impl<'txn> Tables<'txn> {
         Ok(())
     }
 
+    /// Notes a new file, with one reference to it.
+    pub(crate) fn add_file(&mut self, file: FileId) -> Result<(), Trouble> {
+        self.files.insert(file.0, 1)?;
+        self.note_number(file.0)
+    }
+
+    /// A fencing number or file id comes into the records: the next opening gives out only higher ones.
+    fn note_number(&mut self, number: u64) -> Result<(), Trouble> {
+        let block = number >> 32;
+        if block > self.block {
+            database::note_block(self.txn, block)?;
+            self.block = block;
+        }
+        Ok(())
+    }
+
     /// Drops one reference to a file.
     pub(crate) fn release(&mut self, file: FileId) -> Result<(), Trouble> {
         let count = self.files.get(file.0)?.map_or(0, |count| count.value());
@@ -410,6 +431,7 @@ impl<'txn> Tables<'txn> {
     /// Writes a row; `before` is when the one in its place was to expire.
     pub(crate) fn put(&mut self, id: &UploadId, before: Option<WallTime>, row: &Row) -> Result<(), Trouble> {
         self.uploads.insert(id.as_str(), row.encode().as_slice())?;
+        self.note_number(row.fence.0)?;
         if let Some(recent) = &mut self.effects.recent {
             recent.put(id, row);
         }

@@ -1,7 +1,14 @@
 //! The seam between the store and the disk: a handful of calls, under the data files, the journal, the reserve
 //! and redb's own file at once, so that a simulated disk can stand in for all of them.
 
-use std::{fmt::Debug, io, os::fd::BorrowedFd, path::PathBuf, sync::Arc};
+use std::{
+    fmt::Debug,
+    io,
+    os::fd::BorrowedFd,
+    path::PathBuf,
+    sync::{Arc, LazyLock},
+    time::{Duration, Instant},
+};
 
 /// How [`Disk::open`] treats a name that is not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +65,17 @@ pub trait Disk: Debug + Send + Sync {
     /// How many bytes more files can take. `None` if that is not known.
     fn free(&self) -> Option<u64> {
         None
+    }
+
+    /// The time since some moment, for pauses; a simulated disk has its own.
+    fn uptime(&self) -> Duration {
+        static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+        BEGIN.elapsed()
+    }
+
+    /// Whether no file has this name. False where that can't be told.
+    fn is_missing(&self, path: &str) -> bool {
+        self.open(path, Mode::Existing).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
     }
 
     /// The path as the operator knows it.

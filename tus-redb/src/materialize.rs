@@ -195,6 +195,10 @@ impl Store {
         let mut source = match self.open_source(&id) {
             Ok(source) => source,
             Err(Refused::Failed(failure)) => return Err(failure),
+            Err(Refused::Gone) if self.staging.was_gone(&id) => {
+                self.put_off(id, None);
+                return Err(Failure::Io);
+            }
             Err(_) => return Ok(()),
         };
         // From here on neither the old files nor the new one can be reclaimed. If the upload still awaits the same
@@ -388,7 +392,8 @@ impl Tables<'_> {
                 // An earlier version noted uploads whose copy frees nothing, too.
                 if !repeats(&row) && !self.park(id, &row)? {
                     table.insert(id.as_str(), Some((file.0, 0)))?;
-                    self.files.insert(file.0, 1)?;
+                    drop(table);
+                    self.add_file(file)?;
                 }
             }
             (Stage::Copied(now), Some(before)) if now.file == before.file => {

@@ -124,6 +124,11 @@ impl Disk for OsDisk {
         Some(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
+    fn is_missing(&self, path: &str) -> bool {
+        let found = std::fs::metadata(self.locate(path));
+        found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+    }
+
     fn locate(&self, path: &str) -> PathBuf {
         if path.is_empty() { self.dir.clone() } else { self.dir.join(path) }
     }

@@ -11,6 +11,7 @@ use std::{
     os::fd::BorrowedFd,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, OnceLock},
+    time::Duration,
 };
 
 mod state;
@@ -128,6 +129,11 @@ impl SimDisk {
         self.state().free = bytes.map(|bytes| bytes / BLOCK);
     }
 
+    /// Lets files with these names not be removed.
+    pub fn keep(&self, names: &[&str]) {
+        self.state().kept = names.iter().map(|name| (*name).to_owned()).collect();
+    }
+
     /// Lets space be set aside for no file, though some is free: so does a quota.
     pub fn refuse_claims(&self, refuse: bool) {
         self.state().refuse_claims = refuse;
@@ -233,6 +239,9 @@ impl Disk for SimDisk {
         if !matches!(self.state().names.get(path), Some(Node::File(_))) {
             return Err(io::ErrorKind::NotFound.into());
         }
+        if self.state().kept.iter().any(|kept| path.rsplit('/').next() == Some(kept)) {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
         self.rename_names(parent(path), NameChange::Remove(path.to_owned()))?;
         self.state().free_unnamed();
         Ok(())
@@ -280,6 +289,15 @@ impl Disk for SimDisk {
 
     fn free(&self) -> Option<u64> {
         self.state().free.map(|blocks| blocks * BLOCK)
+    }
+
+    /// Each call takes a millisecond.
+    fn uptime(&self) -> Duration {
+        Duration::from_millis(self.calls())
+    }
+
+    fn is_missing(&self, path: &str) -> bool {
+        !self.state().names.contains_key(path)
     }
 
     fn locate(&self, path: &str) -> PathBuf {
