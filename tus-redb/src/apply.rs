@@ -5,7 +5,7 @@ use tus_proto::{Completion, Fence, UploadId, WallTime};
 
 use crate::{
     concat::{Concatenation, Then},
-    database::{DOOMED, EXPIRY, FILES, LAPSES, SMALL, TOMBSTONES, UPLOADS, WAITING},
+    database::{self, DOOMED, EXPIRY, FILES, LAPSES, SMALL, TOMBSTONES, UPLOADS, WAITING},
     error::Trouble,
     files::FileId,
     materialize::Stage,
@@ -91,6 +91,8 @@ pub(crate) struct Effects {
     pub(crate) finals: u64,
     /// Uploads of which events were kept.
     pub(crate) events: Vec<UploadId>,
+    /// [`Tables::block`].
+    pub(crate) block: u64,
     /// What is looked at before the transaction is committed, where it is a batch's.
     pub(crate) recent: Option<Recent>,
 }
@@ -126,6 +128,8 @@ pub(crate) struct Tables<'txn> {
     pub(crate) txn: &'txn WriteTransaction,
     pub(crate) keeps: Keeps,
     pub(crate) effects: Effects,
+    /// Up to which block the records are known to tell that its numbers are used.
+    pub(crate) block: u64,
 }
 
 impl<'txn> Tables<'txn> {
@@ -138,6 +142,7 @@ impl<'txn> Tables<'txn> {
             txn,
             keeps,
             effects: Effects::default(),
+            block: 0,
         })
     }
 
@@ -206,10 +211,11 @@ impl<'txn> Tables<'txn> {
             return Ok(unchanged(Completion::Exists));
         }
         for piece in &row.extents {
-            self.files.insert(piece.file.0, 1)?;
+            self.add_file(piece.file)?;
         }
         if row.is_complete() && row.kind == Kind::Plain {
             self.put_complete(id, None, row)?;
+            self.scatter(id, row)?;
         } else {
             self.put(id, None, row)?;
         }
@@ -269,6 +275,7 @@ impl<'txn> Tables<'txn> {
             self.advance_part(id, &before, row)?;
         } else if row.is_complete() && !before.is_complete() {
             self.put_complete(id, before.expires, &row)?;
+            self.scatter(id, &row)?;
         } else {
             self.put(id, before.expires, &row)?;
         }
@@ -297,7 +304,7 @@ impl<'txn> Tables<'txn> {
                 self.release(empty.file)?;
             }
             row.extents.push(Piece { file, len: 0 });
-            self.files.insert(file.0, 1)?;
+            self.add_file(file)?;
         }
         self.put(id, row.expires, &row)?;
         Ok(changed(Completion::Committed { offset }))
@@ -381,11 +388,28 @@ impl<'txn> Tables<'txn> {
         Ok(())
     }
 
+    /// Notes a new file, with one reference to it.
+    pub(crate) fn add_file(&mut self, file: FileId) -> Result<(), Trouble> {
+        self.files.insert(file.0, 1)?;
+        self.note_number(file.0)
+    }
+
+    /// A fencing number or file id comes into the records: the next opening gives out only higher ones.
+    fn note_number(&mut self, number: u64) -> Result<(), Trouble> {
+        let block = number >> 32;
+        if block > self.block {
+            database::note_block(self.txn, block)?;
+            self.block = block;
+        }
+        Ok(())
+    }
+
     /// Drops one reference to a file.
     pub(crate) fn release(&mut self, file: FileId) -> Result<(), Trouble> {
         let count = self.files.get(file.0)?.map_or(0, |count| count.value());
         if count > 1 {
             self.files.insert(file.0, count - 1)?;
+            self.unpark(file, count - 1)?;
         } else {
             self.files.remove(file.0)?;
             self.doomed()?.insert(file.0, ())?;
@@ -394,7 +418,8 @@ impl<'txn> Tables<'txn> {
         Ok(())
     }
 
-    /// Writes the row of a plain upload or a final that is complete from now on.
+    /// Writes the row of a plain upload or a final that is complete from now on. [`Self::scatter`] follows, once parts
+    /// that it consumes are gone.
     pub(crate) fn put_complete(
         &mut self,
         id: &UploadId,
@@ -402,13 +427,13 @@ impl<'txn> Tables<'txn> {
         row: &Row,
     ) -> Result<(), Trouble> {
         mutation!("completion-not-told", self.post(EventKind::Completed, id, row)?, ());
-        self.scatter(id, row)?;
         self.put(id, before, row)
     }
 
     /// Writes a row; `before` is when the one in its place was to expire.
     pub(crate) fn put(&mut self, id: &UploadId, before: Option<WallTime>, row: &Row) -> Result<(), Trouble> {
         self.uploads.insert(id.as_str(), row.encode().as_slice())?;
+        self.note_number(row.fence.0)?;
         if let Some(recent) = &mut self.effects.recent {
             recent.put(id, row);
         }

@@ -45,6 +45,11 @@ impl RecordsFile {
         Self { file, reserve, unsynced, syncing, sealed: AtomicBool::new(false) }
     }
 
+    /// How long the file is, in bytes.
+    pub(crate) fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+
     /// Lets nothing more be written: a database that is closed then can't make durable what must not be.
     pub(crate) fn seal(&self) {
         self.sealed.store(true, Ordering::Release);
@@ -153,7 +158,7 @@ mod tests {
     };
 
     fn records(disk: &SimDisk) -> Arc<RecordsFile> {
-        let reserve = Arc::new(Reserve::open(disk, 0).unwrap());
+        let reserve = Arc::new(Reserve::open(&(Arc::new(disk.clone()) as Arc<dyn Disk>), 0).unwrap());
         Arc::new(RecordsFile::new(disk.open("records", Mode::Create).unwrap(), reserve))
     }
 

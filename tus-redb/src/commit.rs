@@ -143,6 +143,7 @@ impl Store {
             (None, Durability::Eventual) => database::begin_volatile(database)?,
         };
         let mut tables = Tables::open(&txn, self.keeps())?;
+        tables.block = writer.block;
         tables.effects.recent = writer.journal.is_some().then(Recent::default);
         let (completions, steps) = (Vec::with_capacity(group.len()), Vec::with_capacity(group.len()));
         let mut prepared = Prepared { goes_on, completions, steps, effects: Effects::default() };
@@ -167,6 +168,7 @@ impl Store {
             tables.drop_small(tables.effects.outgrown.clone())?;
         }
         prepared.effects = std::mem::take(&mut tables.effects);
+        prepared.effects.block = tables.block;
         drop(tables);
         Ok((txn, prepared))
     }
@@ -301,6 +303,7 @@ impl Store {
         writer.sequence = sequence;
         self.staging.settle_begun(effects.grown.iter().map(|(file, ..)| *file));
         let recent = effects.recent.take().unwrap_or_default();
+        writer.block = effects.block;
         writer.remember(effects);
         if let Err(trouble) = self.go_on(writer, txn, recent) {
             self.staging.note(trouble);
@@ -325,6 +328,7 @@ impl Store {
         }
         self.renew_view();
         writer.sequence = sequence;
+        writer.block = effects.block;
         self.staging.settle_begun(effects.grown.iter().map(|(file, ..)| *file));
         if !effects.doomed.is_empty() {
             self.staging.reclaimable.store(true, Ordering::Release);

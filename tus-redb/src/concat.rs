@@ -126,6 +126,7 @@ impl Tables<'_> {
                 self.remove(part, row, Cause::Consumed)?;
             }
         }
+        self.scatter(id, &row)?;
         Ok(row)
     }
 
@@ -189,6 +190,7 @@ impl Tables<'_> {
                     self.put_complete(&of, before, &whole)?;
                     let then = if pending.delete_parts { Then::Remove } else { Then::Expire(expires) };
                     self.let_go(&of, &pending, then)?;
+                    self.scatter(&of, &whole)?;
                 }
                 (waiting, None) => self.put(&of, before, &waiting)?,
             }

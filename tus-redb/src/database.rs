@@ -32,6 +32,9 @@ pub(crate) const WAITING: TableDefinition<'_, (&str, &str), ()> = TableDefinitio
 /// Complete uploads that are to be put into one file, by id; with that file, once it is begun, and how many of its
 /// bytes are durable.
 pub(crate) const SCATTERED: TableDefinition<'_, &str, Option<(u64, u64)>> = TableDefinition::new("scattered");
+/// Complete uploads that are put into one file once a data file of theirs has no other owner: by that file, the number
+/// of their own references to it, and id. A file has one such owner at most, so what a release must look at is bounded.
+pub(crate) const SHARING: TableDefinition<'_, (u64, u32, &str), ()> = TableDefinition::new("sharing");
 /// The first bytes of data files that are small, by file: see `small.rs`.
 pub(crate) const SMALL: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("small");
 /// Numbers of the store as a whole.
@@ -44,6 +47,9 @@ pub(crate) const FORMAT: u64 = 3;
 const SEQUENCE: &str = "sequence";
 /// How many times the store was opened.
 const EPOCH: &str = "epoch";
+/// The highest block of 2^32 fencing numbers or file ids of which one is in the records, where that is above [`EPOCH`]: an
+/// opening that uses more of them than a block has goes on into the next ones.
+const BLOCK: &str = "block";
 /// Below which count the files of this opening were made before the last flush.
 const FLUSHED_FILES: &str = "flushed files";
 /// The number of the last event.
@@ -84,6 +90,7 @@ pub(crate) fn initialise(db: &Database) -> Result<(), Trouble> {
     txn.open_table(OUTBOX)?;
     txn.open_table(WAITING)?;
     txn.open_table(SCATTERED)?;
+    txn.open_table(SHARING)?;
     txn.open_table(SMALL)?;
     set_meta(&txn, FORMAT_KEY, FORMAT)?;
     Ok(txn.commit()?)
@@ -116,15 +123,28 @@ pub(crate) fn set_epoch(txn: &WriteTransaction, epoch: u32) -> Result<(), Troubl
 }
 
 /// Notes with a flush how many data files this opening has made.
-pub(crate) fn set_flushed_files(txn: &WriteTransaction, count: u32) -> Result<(), Trouble> {
-    set_meta(txn, FLUSHED_FILES, count.into())
+pub(crate) fn set_flushed_files(txn: &WriteTransaction, count: u64) -> Result<(), Trouble> {
+    set_meta(txn, FLUSHED_FILES, count)
+}
+
+/// Notes that a fencing number or a file id of this block is in the records.
+pub(crate) fn note_block(txn: &WriteTransaction, block: u64) -> Result<(), Trouble> {
+    let noted = meta(txn, BLOCK)?.max(epoch(txn)?);
+    if block > noted { set_meta(txn, BLOCK, block) } else { Ok(()) }
+}
+
+/// The highest block of which a number was given out.
+pub(crate) fn last_block(txn: &ReadTransaction) -> Result<u64, Trouble> {
+    let meta = txn.open_table(META)?;
+    let number = |key| Ok::<_, Trouble>(meta.get(key)?.map_or(0, |value| value.value()));
+    Ok(number(EPOCH)?.max(number(BLOCK)?))
 }
 
 /// The first data file of the last opening that may have been made after its last flush.
 pub(crate) fn first_unflushed(txn: &ReadTransaction) -> Result<FileId, Trouble> {
     let meta = txn.open_table(META)?;
     let number = |key| Ok::<_, Trouble>(meta.get(key)?.map_or(0, |value| value.value()));
-    Ok(FileId(number(EPOCH)? << 32 | number(FLUSHED_FILES)?))
+    Ok(FileId((number(EPOCH)? << 32).saturating_add(number(FLUSHED_FILES)?)))
 }
 
 /// The number of the last event; it may have been acknowledged.

@@ -1,7 +1,14 @@
 //! The seam between the store and the disk: a handful of calls, under the data files, the journal, the reserve
 //! and redb's own file at once, so that a simulated disk can stand in for all of them.
 
-use std::{fmt::Debug, io, os::fd::BorrowedFd, path::PathBuf, sync::Arc};
+use std::{
+    fmt::Debug,
+    io,
+    os::fd::BorrowedFd,
+    path::PathBuf,
+    sync::{Arc, LazyLock},
+    time::{Duration, Instant},
+};
 
 /// How [`Disk::open`] treats a name that is not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +62,22 @@ pub trait Disk: Debug + Send + Sync {
     /// synced or not.
     fn boot_id(&self) -> io::Result<String>;
 
+    /// How many bytes more files can take. `None` if that is not known.
+    fn free(&self) -> Option<u64> {
+        None
+    }
+
+    /// The time since some moment, for pauses; a simulated disk has its own.
+    fn uptime(&self) -> Duration {
+        static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+        BEGIN.elapsed()
+    }
+
+    /// Whether no file has this name. False where that can't be told.
+    fn is_missing(&self, path: &str) -> bool {
+        self.open(path, Mode::Existing).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+    }
+
     /// The path as the operator knows it.
     fn locate(&self, path: &str) -> PathBuf;
 }
@@ -84,6 +107,11 @@ pub trait DiskFile: Debug + Send + Sync {
 
     /// Makes the file at least `len` bytes long, and has their space set aside.
     fn preallocate(&self, len: u64) -> io::Result<()>;
+
+    /// [`Self::preallocate`], where that writes nothing; elsewhere it does nothing.
+    fn claim(&self, len: u64) -> io::Result<()> {
+        self.preallocate(len)
+    }
 
     /// Copies at most `len` bytes that are at `position` of another file of the disk to `at` in this one, or lets
     /// both share them; tells how many. 0 at the end of the other file.

@@ -156,7 +156,8 @@ fn describe(failure: Failure) -> &'static str {
 pub enum Refused {
     /// There is no such upload.
     Missing,
-    /// It has expired lately. Said to readers; to writers it is missing.
+    /// It has expired lately, which is said to readers; to writers it is missing. Or a data file with bytes of it is not
+    /// there any more.
     Gone,
     /// The committed offset is this one, or the writer has lost its lock.
     Conflict {
@@ -182,7 +183,7 @@ impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing => f.write_str("there is no such upload"),
-            Self::Gone => f.write_str("the upload has expired"),
+            Self::Gone => f.write_str("the upload has expired, or its data is gone"),
             Self::Conflict { offset } => {
                 write!(f, "the committed offset is {offset}, or the writer lost its lock")
             }

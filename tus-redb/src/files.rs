@@ -8,7 +8,7 @@ use std::{
     fmt, io,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
 };
 
@@ -23,18 +23,14 @@ pub(crate) const DATA: &str = "data";
 /// How many ids share a directory, as a power of two.
 const PER_DIR: u32 = 10;
 
-/// A data file: the number of the opening that made it (32 bits), then a count. Never used again.
+/// A data file: the number of the opening that made it (32 bits), then a count, which goes on into the numbers of openings
+/// to come where it must: the records note how far, and the next opening begins above that. Never used again.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct FileId(pub(crate) u64);
 
 impl FileId {
     fn new(epoch: u32, count: u32) -> Self {
         Self(u64::from(epoch) << 32 | u64::from(count))
-    }
-
-    /// The number of the opening that made it.
-    pub(crate) fn epoch(self) -> u32 {
-        (self.0 >> 32) as u32
     }
 
     pub(crate) fn dir(self) -> String {
@@ -65,7 +61,7 @@ impl fmt::Debug for FileId {
 pub(crate) struct Files {
     disk: Arc<dyn Disk>,
     epoch: u32,
-    next: AtomicU32,
+    next: AtomicU64,
     /// Directories that hold names which are not durable.
     unsynced: Mutex<BTreeSet<String>>,
     /// Held while they are synced: who finds none left must know that none is half way.
@@ -74,14 +70,26 @@ pub(crate) struct Files {
 
 impl Files {
     pub(crate) fn new(disk: Arc<dyn Disk>, epoch: u32) -> Self {
-        Self { disk, epoch, next: AtomicU32::new(0), unsynced: Mutex::default(), syncing: Mutex::default() }
+        Self { disk, epoch, next: AtomicU64::new(0), unsynced: Mutex::default(), syncing: Mutex::default() }
     }
 
-    /// An id nobody had before; none once an opening has used up all of its.
+    /// An id nobody had before; none once there are no more.
     pub(crate) fn new_id(&self) -> Option<FileId> {
-        let advance = |count: u32| count.checked_add(1);
+        let first = self.first().0;
+        let advance = |count: u64| first.checked_add(count).and(count.checked_add(1));
         let count = self.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, advance).ok()?;
-        Some(FileId::new(self.epoch, count))
+        Some(FileId(first + count))
+    }
+
+    /// The first id of this opening: all that were given out before are below it.
+    pub(crate) fn first(&self) -> FileId {
+        FileId::new(self.epoch, 0)
+    }
+
+    /// Gives out no id below this count any more.
+    #[cfg(test)]
+    pub(crate) fn skip_to(&self, count: u64) {
+        self.next.store(count, Ordering::Relaxed);
     }
 
     /// The number of this opening.
@@ -90,13 +98,18 @@ impl Files {
     }
 
     /// How many ids were given out.
-    pub(crate) fn count(&self) -> u32 {
+    pub(crate) fn count(&self) -> u64 {
         self.next.load(Ordering::Relaxed)
     }
 
     /// Opens a file of which bytes are committed: it is there, and its name is durable.
     pub(crate) fn open(&self, id: FileId) -> io::Result<Arc<dyn DiskFile>> {
         self.disk.open(&id.path(), Mode::Existing)
+    }
+
+    /// Whether a file is not there.
+    pub(crate) fn is_missing(&self, id: FileId) -> bool {
+        self.disk.is_missing(&id.path())
     }
 
     /// Opens a file of which nothing is committed: it may be there, and then too its name may not be durable.

@@ -1,5 +1,9 @@
 //! Putting finished uploads into one file: whoever consumes one then finds one path.
 //!
+//! That is done where it frees as many bytes as it writes: no other upload refers to the old files, and none of their
+//! bytes is named twice. A final whose parts are still there stays as it is until they are gone, in a table of its own
+//! under one of the files that it shares. So requests cost the disk what they bring, and no multiple of it.
+//!
 //! An upload that is complete in more than one file stands in a table of its own until it is in one. Its bytes are
 //! copied beside everything else, a bounded number at a time. How many were copied is recorded when they are durable,
 //! so that a crash costs one call's work. Then one transaction puts the new file in place of the old ones, which are
@@ -8,13 +12,13 @@
 
 use std::{collections::BTreeMap, ops::Bound, sync::atomic::Ordering};
 
-use redb::{ReadableDatabase, ReadableTable};
+use redb::{ReadableDatabase, ReadableTable, ReadableTableMetadata};
 use tus_proto::{Completion, Failure, UploadId};
 
 use crate::{
     apply::{Outcome, Tables, changed, unchanged},
     change::Change,
-    database::{SCATTERED, UPLOADS},
+    database::{SCATTERED, SHARING, UPLOADS},
     disk::write_all,
     error::{Refused, Trouble},
     files::FileId,
@@ -58,7 +62,23 @@ pub(crate) enum Stage {
 struct Task {
     id: UploadId,
     progress: Option<Progress>,
+    /// How long it is, in bytes.
+    len: u64,
 }
+
+/// Why an upload is not put into one file now.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PutOff {
+    /// How much space was free when it did not fit in spite of what the disk had said: a quota, for example.
+    free: Option<u64>,
+    /// How many passes over all uploads it rests, unless its length has become free since.
+    rest: u32,
+    /// How many it rests after the next failure.
+    next_rest: u32,
+}
+
+/// The longest rest, in passes: a server makes one a minute.
+const LONGEST_REST: u32 = 512;
 
 impl Store {
     /// Whether [`Self::materialize`] may find something.
@@ -69,7 +89,7 @@ impl Store {
     /// Whether an upload is to be put into one file, and is not yet; not where that was tried and failed, though it
     /// is tried again. As cheap as [`Self::load`].
     pub fn awaits_materialize(&self, id: &UploadId) -> Result<bool, Failure> {
-        Ok(self.options.materialize && self.is_scattered(id)? && !lock(&self.put_off).contains(id))
+        Ok(self.options.materialize && self.is_scattered(id)? && !lock(&self.put_off).contains_key(id))
     }
 
     fn is_scattered(&self, id: &UploadId) -> Result<bool, Failure> {
@@ -83,8 +103,9 @@ impl Store {
     /// flushed. Works beside everything else; blocks on the disk.
     ///
     /// # Errors
-    /// The disk's: it is full, or fails. What was copied of that upload is given up, and the next call goes on with
-    /// another one. Whoever calls in a loop waits after an error: a minute, say.
+    /// The disk's: it has no space for the whole upload and a margin, or fails. What was copied of that upload is given
+    /// up, and the next call goes on with another one. After [`Failure::NoSpace`] nothing is written for it before so
+    /// much space is free. Whoever calls in a loop waits after an error: a minute, say.
     pub fn materialize(&self, budget: u64) -> Result<bool, Failure> {
         if !self.options.materialize {
             return Ok(false);
@@ -94,11 +115,17 @@ impl Store {
         self.scattered.store(false, Ordering::Release);
         let task = match self.next_task(last.as_ref())? {
             Some(task) => task,
-            None if last.take().is_some() => match self.next_task(None)? {
-                Some(task) => task,
-                None => return Ok(false),
-            },
-            None => return Ok(false),
+            None => {
+                let task = if last.take().is_some() { self.next_task(None)? } else { None };
+                match task {
+                    Some(task) => task,
+                    None if self.is_waiting() => {
+                        self.scattered.store(true, Ordering::Release);
+                        return Err(Failure::NoSpace);
+                    }
+                    None => return Ok(false),
+                }
+            }
         };
         self.scattered.store(true, Ordering::Release);
         *last = Some(task.id.clone());
@@ -106,8 +133,29 @@ impl Store {
         Ok(true)
     }
 
+    /// At the end of a pass: whether uploads wait for space. Their rest is shorter by this pass.
+    fn is_waiting(&self) -> bool {
+        let mut put_off = lock(&self.put_off);
+        put_off.values_mut().for_each(|put_off| put_off.rest = put_off.rest.saturating_sub(1));
+        put_off.retain(|id, _| self.is_scattered(id).unwrap_or(true));
+        !put_off.is_empty()
+    }
+
+    /// Whether the disk has space for `len` bytes more, and a margin that is for others, who must not be refused for it.
+    /// With it nothing is known that speaks against trying an upload that was put off.
+    fn has_space(&self, len: u64, put_off: Option<PutOff>) -> bool {
+        let Some(free) = self.disk.free() else { return true };
+        let margin = self.options.reserve_bytes.saturating_mul(4).saturating_add(len / 8);
+        let fits = |free_before: u64, needed: u64| free >= free_before.saturating_add(needed);
+        fits(len, margin)
+            && put_off.is_none_or(|PutOff { free: before, rest, .. }| {
+                rest == 0 || before.is_none_or(|before| fits(before, len))
+            })
+    }
+
     /// The first upload behind `after` that can be put into one file.
     fn next_task(&self, after: Option<&UploadId>) -> Result<Option<Task>, Failure> {
+        let put_off = lock(&self.put_off).clone();
         let mut writer = lock(&self.writer);
         let database = self.database(&mut writer)?;
         let read = || {
@@ -118,8 +166,10 @@ impl Store {
                 let (key, value) = entry?;
                 let id = UploadId::new(key.value()).ok_or_else(|| Trouble::damaged("an upload's id"))?;
                 let row = rows.get(key.value())?.and_then(|row| Row::decode(row.value()));
-                if row.is_some_and(|row| writer.is_settled(&row)) {
-                    return Ok(Some(Task { id, progress: value.value().map(Progress::from) }));
+                let Some(row) = row.filter(|row| writer.is_settled(row)) else { continue };
+                let (progress, len) = (value.value().map(Progress::from), row.offset());
+                if put_off.get(&id).is_none_or(|put_off| self.has_space(len, Some(*put_off))) {
+                    return Ok(Some(Task { id, progress, len }));
                 }
             }
             Ok(None)
@@ -128,9 +178,13 @@ impl Store {
         found.map_err(|trouble| self.give_up(&mut writer, database, trouble))
     }
 
-    fn gather(&self, Task { id, progress }: Task, budget: u64) -> Result<(), Failure> {
+    fn gather(&self, Task { id, progress, len }: Task, budget: u64) -> Result<(), Failure> {
         let progress = match progress {
             Some(progress) => progress,
+            None if !self.has_space(len, None) => {
+                self.put_off(id, None);
+                return Err(self.staging.note(no_space(len)));
+            }
             None => {
                 self.record(&id, None)?;
                 let Some(progress) = self.progress(&id)? else { return Ok(()) };
@@ -141,6 +195,10 @@ impl Store {
         let mut source = match self.open_source(&id) {
             Ok(source) => source,
             Err(Refused::Failed(failure)) => return Err(failure),
+            Err(Refused::Gone) if self.staging.was_gone(&id) => {
+                self.put_off(id, None);
+                return Err(Failure::Io);
+            }
             Err(_) => return Ok(()),
         };
         // From here on neither the old files nor the new one can be reclaimed. If the upload still awaits the same
@@ -149,13 +207,14 @@ impl Store {
             return Ok(());
         }
         let whole = source.record().offset;
-        let stage = match self.copy_on(&mut source, progress, budget) {
+        let stage = match self.copy_on(&mut source, progress, whole, budget) {
             Ok(copied) if copied == whole => Stage::Whole(progress.file),
             Ok(copied) => Stage::Copied(Progress { copied, ..progress }),
             Err(failure) => {
                 // What is told is the first failure.
                 let _ = self.record(&id, Some(Stage::GivenUp(progress.file)));
-                self.put_off(id);
+                let free = self.disk.free().filter(|_| failure == Failure::NoSpace);
+                self.put_off(id, free);
                 return Err(failure);
             }
         };
@@ -163,14 +222,22 @@ impl Store {
     }
 
     /// Notes that a copy failed. What is in one file by now, or gone, is forgotten.
-    fn put_off(&self, id: UploadId) {
+    fn put_off(&self, id: UploadId, free: Option<u64>) {
         let mut put_off = lock(&self.put_off);
-        put_off.retain(|id| self.is_scattered(id).unwrap_or(true));
-        put_off.insert(id);
+        put_off.retain(|id, _| self.is_scattered(id).unwrap_or(true));
+        let rest = put_off.get(&id).map_or(0, |before| before.next_rest);
+        let next_rest = (2 * rest + 1).min(LONGEST_REST);
+        put_off.insert(id, PutOff { free, rest, next_rest });
     }
 
     /// Copies more of an upload, and makes it durable; tells how much is.
-    fn copy_on(&self, source: &mut Source, progress: Progress, budget: u64) -> Result<u64, Failure> {
+    fn copy_on(
+        &self,
+        source: &mut Source,
+        progress: Progress,
+        whole: u64,
+        budget: u64,
+    ) -> Result<u64, Failure> {
         if !self.staging.reserve.remake() {
             return Err(Failure::NoSpace);
         }
@@ -178,10 +245,18 @@ impl Store {
         let files = &self.staging.files;
         let Progress { file: id, copied } = progress;
         let file = if copied > 0 { files.open(id) } else { files.create(id) }.map_err(note)?;
-        if file.len().map_err(note)? < copied {
+        let there = file.len().map_err(note)?;
+        if there < copied {
             return Err(self
                 .staging
                 .note(Trouble::damaged(&format!("{id:?} is shorter than what was copied"))));
+        }
+        // All of it is set aside before the first byte is copied, so that a copy is not begun in vain.
+        if there < whole {
+            if !self.has_space(whole - there, None) {
+                return Err(self.staging.note(no_space(whole)));
+            }
+            file.claim(whole).map_err(note)?;
         }
         let until = copied.saturating_add(budget.max(1));
         let mut at = copied;
@@ -230,11 +305,60 @@ impl Tables<'_> {
     /// Notes that an upload, which is complete from now on, is to be put into one file, if it isn't: also where it lies
     /// in the records, if whoever is told of it is told of its files.
     pub(crate) fn scatter(&mut self, id: &UploadId, row: &Row) -> Result<(), Trouble> {
+        if !self.keeps.scattered || !row.is_complete() || repeats(row) {
+            return Ok(());
+        }
         let is_wanted = is_scattered(row) || (self.keeps.events.completed && self.is_partly_small(row)?);
-        if self.keeps.scattered && is_wanted {
-            self.txn.open_table(SCATTERED)?.insert(id.as_str(), None)?;
-            self.note_more();
-            self.effects.scattered = true;
+        if !is_wanted || self.park(id, row)? {
+            return Ok(());
+        }
+        self.txn.open_table(SCATTERED)?.insert(id.as_str(), None)?;
+        self.note_more();
+        self.effects.scattered = true;
+        Ok(())
+    }
+
+    /// Notes that an upload is to be put into one file later, where it shares one with another upload now: the copy
+    /// would not free it. Returns whether it does. Not so where some of it lies in the records, and whoever is told of it
+    /// is told of its files.
+    fn park(&mut self, id: &UploadId, row: &Row) -> Result<bool, Trouble> {
+        // Parts lie in the records only where they were sent before anybody asked for files, and are small.
+        if self.keeps.events.completed && self.is_partly_small(row)? {
+            return Ok(false);
+        }
+        for (file, own) in own_references(row) {
+            let count = self.files.get(file.0)?.map_or(0, |count| count.value());
+            if count > own {
+                self.txn.open_table(SHARING)?.insert((file.0, own, id.as_str()), ())?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// A file has `count` references from now on: an upload that waited to be its only owner may be.
+    pub(crate) fn unpark(&mut self, file: FileId, count: u32) -> Result<(), Trouble> {
+        if !self.keeps.scattered {
+            return Ok(());
+        }
+        let mut ids = Vec::new();
+        let mut table = self.txn.open_table(SHARING)?;
+        for entry in table.range((file.0, count, "")..)? {
+            let (key, _) = entry?;
+            let (of, own, id) = key.value();
+            if (of, own) != (file.0, count) {
+                break;
+            }
+            ids.extend(UploadId::new(id));
+        }
+        for id in &ids {
+            table.remove((file.0, count, id.as_str()))?;
+        }
+        drop(table);
+        for id in ids {
+            if let Some(row) = self.row_of_another(&id)? {
+                self.scatter(&id, &row)?;
+            }
         }
         Ok(())
     }
@@ -244,6 +368,13 @@ impl Tables<'_> {
         if !row.is_complete() {
             return Ok(());
         }
+        let mut sharing = self.txn.open_table(SHARING)?;
+        if row.is_final() && !sharing.is_empty()? {
+            for (file, own) in own_references(row) {
+                sharing.remove((file.0, own, id.as_str()))?;
+            }
+        }
+        drop(sharing);
         let progress = self.txn.open_table(SCATTERED)?.remove(id.as_str())?.and_then(|entry| entry.value());
         progress.map_or(Ok(()), |progress| self.release(Progress::from(progress).file))
     }
@@ -257,8 +388,13 @@ impl Tables<'_> {
         let (Some(mut row), Some(progress)) = (row, entry) else { return missing };
         match (stage, progress) {
             (Stage::Begun(file), None) => {
-                table.insert(id.as_str(), Some((file.0, 0)))?;
-                self.files.insert(file.0, 1)?;
+                table.remove(id.as_str())?;
+                // An earlier version noted uploads whose copy frees nothing, too.
+                if !repeats(&row) && !self.park(id, &row)? {
+                    table.insert(id.as_str(), Some((file.0, 0)))?;
+                    drop(table);
+                    self.add_file(file)?;
+                }
             }
             (Stage::Copied(now), Some(before)) if now.file == before.file => {
                 table.insert(id.as_str(), Some((now.file.0, now.copied)))?;
@@ -283,27 +419,44 @@ impl Tables<'_> {
     }
 }
 
+fn no_space(len: u64) -> Trouble {
+    Trouble {
+        failure: Failure::NoSpace,
+        text: format!(
+            "there is no space to put an upload of {len} bytes into one file: it waits until there is"
+        ),
+        damaged: false,
+    }
+}
+
 impl From<(u64, u64)> for Progress {
     fn from((file, copied): (u64, u64)) -> Self {
         Self { file: FileId(file), copied }
     }
 }
 
-/// How many times the bytes it refers to a final may be, to be put into one file: a request that names a large
-/// part a thousand times must not fill the disk.
-const MOST_REPEATED: u64 = 2;
-
-/// Whether the bytes of a finished upload lie in several files, or a few times in one.
+/// Whether the bytes of a finished upload lie in several files, and none of them is in it twice.
 pub(crate) fn is_scattered(row: &Row) -> bool {
     let pieces = row.extents.iter().filter(|piece| piece.len > 0).count();
-    if pieces <= 1 || !row.is_complete() {
-        return false;
-    }
+    pieces > 1 && row.is_complete() && !repeats(row)
+}
+
+/// Whether an upload is longer than what is stored of it: a request that names a large part a thousand times must not
+/// fill the disk.
+fn repeats(row: &Row) -> bool {
     let mut stored = BTreeMap::new();
     for piece in &row.extents {
         let len: &mut u64 = stored.entry(piece.file).or_default();
         *len = piece.len.max(*len);
     }
-    let stored: u64 = stored.values().sum();
-    row.offset() <= stored.saturating_mul(MOST_REPEATED)
+    row.offset() > stored.values().sum()
+}
+
+/// How often an upload refers to each of its files.
+fn own_references(row: &Row) -> BTreeMap<FileId, u32> {
+    let mut own = BTreeMap::new();
+    for piece in &row.extents {
+        *own.entry(piece.file).or_default() += 1;
+    }
+    own
 }

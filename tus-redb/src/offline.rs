@@ -58,6 +58,7 @@ impl Store {
         match self.open_source(id) {
             Ok(source) => Ok(Some(Body::new(source))),
             Err(Refused::Failed(failure)) => Err(failure),
+            Err(Refused::Gone) if self.staging.was_gone(id) => Err(Failure::Io),
             Err(_) => Ok(None),
         }
     }

@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use redb::DatabaseError;
+use redb::{DatabaseError, ReadableDatabase};
 use tus_proto::{Failure, Fence};
 
 use crate::{
@@ -67,7 +67,7 @@ fn open(disk: Arc<dyn Disk>, options: &Options, create: bool) -> Result<Store, O
         Durability::Strict => None,
         Durability::Eventual => Some(disk.boot_id().map_err(|source| OpenError::NoBootId { source })?),
     };
-    let reserve = Reserve::open(&*disk, options.reserve_bytes).map_err(|error| fault.io(error))?;
+    let reserve = Reserve::open(&disk, options.reserve_bytes).map_err(|error| fault.io(error))?;
     let reserve = Arc::new(reserve);
     accept(disk.create_dir(DATA), io::ErrorKind::AlreadyExists).map_err(|error| fault.io(error))?;
     let file = match disk.open(RECORDS, Mode::Existing) {
@@ -84,6 +84,7 @@ fn open(disk: Arc<dyn Disk>, options: &Options, create: bool) -> Result<Store, O
     let lost = Damaged::read(&*disk).map_err(|error| fault.io(error))?;
     let mut writer = Writer::default();
     let replayed = writer.replay(&*disk, &database).map_err(|error| fault.database(error.into()))?;
+    let epoch = above_all_numbers(&database, epoch).map_err(|error| fault.database(error))?;
     let staging = Staging::new(Files::new(disk.clone(), epoch), reserve, options.durability);
     let store = Store {
         disk: disk.clone(),
@@ -103,7 +104,9 @@ fn open(disk: Arc<dyn Disk>, options: &Options, create: bool) -> Result<Store, O
         finals_finished: AtomicU64::new(0),
         // What the last opening left to do.
         scattered: AtomicBool::new(options.materialize),
-        freed: AtomicBool::new(false),
+        compaction: Mutex::default(),
+        reclaimed_to: Mutex::default(),
+        swept_to: Mutex::default(),
         last_task: Mutex::default(),
         put_off: Mutex::default(),
         _directory_lock: directory_lock,
@@ -116,6 +119,13 @@ fn open(disk: Arc<dyn Disk>, options: &Options, create: bool) -> Result<Store, O
             Err(error)
         }
     }
+}
+
+/// The number of an opening whose ids and fencing numbers are above all in the records, those of the journal among them.
+fn above_all_numbers(database: &redb::Database, epoch: u32) -> Result<u32, Unopened> {
+    let txn = database.begin_read().map_err(Trouble::from)?;
+    let next = database::last_block(&txn)?.saturating_add(1).max(epoch.into());
+    u32::try_from(next).map_err(|_| Unopened::UnknownFormat(format!("opening {next}")))
 }
 
 /// Makes the records under another name first: a crash leaves them whole, or not there.

@@ -14,7 +14,7 @@ use std::{
     sync::Arc,
 };
 
-use rustix::fs::{FallocateFlags, fallocate};
+use rustix::fs::{FallocateFlags, fallocate, statvfs};
 #[cfg(target_os = "linux")]
 use rustix::{fs::copy_file_range, io::Errno};
 
@@ -47,11 +47,9 @@ const LOCK: &str = "lock";
 
 impl Disk for OsDisk {
     fn lock(&self, create: bool) -> io::Result<Box<dyn Debug + Send + Sync>> {
-        if create && !self.dir.is_dir() {
-            DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)?;
-            // Best effort: the parent may be one that we may enter but not read.
-            let parent = self.dir.parent().filter(|p| !p.as_os_str().is_empty());
-            let _ = File::open(parent.unwrap_or(Path::new("."))).and_then(|dir| dir.sync_all());
+        if create {
+            // Best effort: a parent may be one that we may enter but not read.
+            make_dir(&self.dir, |parent| drop(File::open(parent).and_then(|dir| dir.sync_all())))?;
         }
         let file = OpenOptions::new()
             .read(true)
@@ -121,9 +119,32 @@ impl Disk for OsDisk {
         Ok(id.trim().to_owned())
     }
 
+    fn free(&self) -> Option<u64> {
+        let stat = statvfs(&self.dir).ok()?;
+        Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    fn is_missing(&self, path: &str) -> bool {
+        let found = std::fs::metadata(self.locate(path));
+        found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+    }
+
     fn locate(&self, path: &str) -> PathBuf {
         if path.is_empty() { self.dir.clone() } else { self.dir.join(path) }
     }
+}
+
+/// Makes a directory, and those above it that are missing. Passes each one whose names are new to `sync`, which makes
+/// them durable.
+fn make_dir(dir: &Path, mut sync: impl FnMut(&Path)) -> io::Result<()> {
+    let missing: Vec<_> =
+        dir.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.is_dir()).collect();
+    for dir in missing.into_iter().rev() {
+        accept(DirBuilder::new().mode(0o700).create(dir), io::ErrorKind::AlreadyExists)?;
+        let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+        sync(parent.unwrap_or(Path::new(".")));
+    }
+    Ok(())
 }
 
 #[derive(Debug)]
@@ -155,10 +176,14 @@ impl DiskFile for OsFile {
     }
 
     fn preallocate(&self, len: u64) -> io::Result<()> {
-        match fallocate(&self.0, FallocateFlags::empty(), 0, len).map_err(io::Error::from) {
+        match set_aside(&self.0, len) {
             Err(error) if error.kind() == io::ErrorKind::Unsupported => fill(self, len),
-            other => accept(other, io::ErrorKind::Interrupted),
+            other => other,
         }
+    }
+
+    fn claim(&self, len: u64) -> io::Result<()> {
+        accept(set_aside(&self.0, len), io::ErrorKind::Unsupported)
     }
 
     #[cfg(target_os = "linux")]
@@ -266,6 +291,21 @@ mod together {
     }
 }
 
+/// Sets space aside without writing.
+fn set_aside(file: &File, len: u64) -> io::Result<()> {
+    uninterrupted(|| Ok(fallocate(file, FallocateFlags::empty(), 0, len)?))
+}
+
+/// Repeats a call until no signal interrupts it: one that was interrupted has not done what it was asked.
+fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}
+
 /// Sets space aside the slow way, by writing, on a file system that can do no better.
 fn fill(file: &OsFile, len: u64) -> io::Result<()> {
     static BLOCK: [u8; 64 * 1024] = [0; 64 * 1024];
@@ -277,4 +317,32 @@ fn fill(file: &OsFile, len: u64) -> io::Result<()> {
         at += n;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn every_new_level_of_a_directory_is_synced_in_its_parent() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("one").join("two").join("three");
+        let mut synced = Vec::new();
+        make_dir(&dir, |parent| synced.push(parent.to_owned())).unwrap();
+        assert!(dir.is_dir());
+        let one = root.path().join("one");
+        assert_eq!(synced, [root.path().to_owned(), one.clone(), one.join("two")]);
+        make_dir(&dir, |parent| panic!("{parent:?} has no new name")).unwrap();
+    }
+
+    #[test]
+    fn an_interrupted_call_is_made_again() {
+        let mut answers =
+            [Err(io::ErrorKind::Interrupted), Err(io::ErrorKind::StorageFull), Ok(())].into_iter();
+        let mut call = || answers.next().unwrap().map_err(io::Error::from);
+        assert_eq!(uninterrupted(&mut call).unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert!(uninterrupted(call).is_ok());
+    }
 }

@@ -7,6 +7,7 @@ use tus_proto::Failure;
 use crate::{
     database,
     error::Trouble,
+    files::DATA,
     store::{Store, Writer, lock},
 };
 
@@ -21,6 +22,8 @@ impl Store {
         if !self.staging.reserve.remake() {
             return Err(Failure::NoSpace);
         }
+        // The records may be sound, and no body can be stored all the same.
+        self.disk.sync_dir(DATA).map_err(|error| self.staging.note(error))?;
         if self.needs_flush() {
             return self.flush_held(&mut writer);
         }

@@ -1,8 +1,8 @@
 //! Giving back the space of data files that nothing refers to any more.
 
-use std::sync::atomic::Ordering;
+use std::{ops::Bound, sync::atomic::Ordering};
 
-use redb::{ReadableDatabase, ReadableTable};
+use redb::ReadableDatabase;
 use tus_proto::Failure;
 
 use crate::{
@@ -11,6 +11,20 @@ use crate::{
     files::FileId,
     store::{Durability, Store, Writer, lock},
 };
+
+/// What compacting the records would give the disk, and what it was worth the last time.
+#[derive(Debug, Default)]
+pub(crate) struct Compaction {
+    /// How many bytes are free in the file of the records; not known before the first look.
+    free: Option<u64>,
+    /// How many must be, after attempts that did not pay: twice as many after each.
+    needed: u64,
+    /// Whether something was removed from the records since the last look.
+    freed: bool,
+    /// How many attempts were made.
+    #[cfg(test)]
+    made: u64,
+}
 
 impl Store {
     /// Whether [`Self::reclaim`] may find something.
@@ -32,34 +46,100 @@ impl Store {
     }
 
     fn try_reclaim(&self, limit: usize) -> Result<usize, Failure> {
-        let candidates = {
+        let mut reclaimed_to = lock(&self.reclaimed_to);
+        let mut candidates = {
             let mut writer = lock(&self.writer);
             let database = self.database(&mut writer)?;
-            self.candidates(&writer, &database, limit)
+            self.candidates(&writer, &database, limit, *reclaimed_to)
                 .map_err(|trouble| self.give_up(&mut writer, database, trouble))?
         };
-        for file in &candidates {
-            self.staging.files.remove(*file).map_err(|error| self.staging.note(error))?;
-        }
+        let (tried, last) = (candidates.len(), candidates.last().copied());
+        // One that can't be removed hinders no other.
+        let mut failure = None;
+        candidates.retain(|file| match self.staging.files.remove(*file) {
+            Ok(()) => true,
+            Err(error) => {
+                failure = Some(self.staging.note(error));
+                false
+            }
+        });
+        *reclaimed_to = match tried < limit {
+            true => None,
+            false if failure.is_some() => last,
+            false => *reclaimed_to,
+        };
         self.staging.settle_begun(candidates.iter().copied());
         if candidates.is_empty() {
-            if self.freed.swap(false, Ordering::AcqRel) && !self.staging.reserve.remake() {
+            if tried == 0 && !self.staging.reserve.remake() && self.compaction_pays()? {
                 self.compact()?;
             }
-            return Ok(0);
+            return failure.map_or(Ok(0), Err);
         }
         // A row goes only when its file can't come back.
         let synced = mutation!("unlink-not-durable", self.staging.files.sync_names(), Ok(()));
         synced.map_err(|error| self.staging.note(error))?;
         let mut writer = lock(&self.writer);
         let database = self.database(&mut writer)?;
-        if let Err(trouble) = self.remove_rows(&database, &candidates) {
-            return Err(self.give_up(&mut writer, database, trouble));
-        }
-        if !self.staging.reserve.remake() {
-            self.freed.store(true, Ordering::Release);
+        let freed = match self.remove_rows(&database, &candidates) {
+            Ok(freed) => freed,
+            Err(trouble) => return Err(self.give_up(&mut writer, database, trouble)),
+        };
+        let mut compaction = lock(&self.compaction);
+        if self.staging.reserve.remake() {
+            // What is free in the records is used again before the disk is full the next time.
+            *compaction = Compaction::default();
+        } else {
+            compaction.free = compaction.free.map(|free| free.saturating_add(freed));
+            compaction.freed = true;
         }
         Ok(candidates.len())
+    }
+
+    /// Whether the reserve can be made again from what is free in the file of the records and on the disk, with an
+    /// eighth to spare: compacting takes seconds, in which nothing is read or written, and space to work in.
+    fn compaction_pays(&self) -> Result<bool, Failure> {
+        let mut compaction = lock(&self.compaction);
+        if !std::mem::take(&mut compaction.freed) {
+            return Ok(false);
+        }
+        let free = match compaction.free {
+            Some(free) => free,
+            None => self.free_in_records()?,
+        };
+        compaction.free = Some(free);
+        let wanted = self.options.reserve_bytes.saturating_add(self.options.reserve_bytes / 8);
+        let on_disk = self.disk.free().unwrap_or_default();
+        let pays = free >= compaction.needed && free >= wanted.saturating_sub(on_disk);
+        if pays {
+            #[cfg(test)]
+            {
+                compaction.made += 1;
+            }
+            // Forgotten where it succeeds.
+            compaction.needed = free.saturating_mul(2);
+        }
+        Ok(pays)
+    }
+
+    /// How many times the records were compacted since the disk was full.
+    #[cfg(test)]
+    pub(crate) fn compactions(&self) -> u64 {
+        lock(&self.compaction).made
+    }
+
+    /// How many bytes of the file of the records hold nothing. Reads all inner pages; those who read go on.
+    fn free_in_records(&self) -> Result<u64, Failure> {
+        let mut writer = lock(&self.writer);
+        let database = self.database(&mut writer)?;
+        let count = || {
+            let txn = database::begin_volatile(&database)?;
+            let stats = txn.stats()?;
+            txn.abort()?;
+            let used = stats.allocated_pages().saturating_mul(stats.page_size() as u64);
+            Ok::<_, Trouble>(self.records.len()?.saturating_sub(used))
+        };
+        let counted = count();
+        counted.map_err(|trouble| self.give_up(&mut writer, database, trouble))
     }
 
     /// Gives the disk what is free in the file of the records, so that the reserve can be made again: on a disk that
@@ -75,7 +155,9 @@ impl Store {
             self.reopen(&mut writer)?;
             return Err(failure);
         }
-        self.staging.reserve.remake();
+        if self.staging.reserve.remake() {
+            *lock(&self.compaction) = Compaction::default();
+        }
         Ok(())
     }
 
@@ -84,11 +166,13 @@ impl Store {
         writer: &Writer,
         database: &redb::Database,
         limit: usize,
+        after: Option<FileId>,
     ) -> Result<Vec<FileId>, Trouble> {
         let txn = database.begin_read()?;
         let table = txn.open_table(DOOMED)?;
         let mut candidates = Vec::new();
-        for entry in table.iter()? {
+        let start = after.map_or(Bound::Unbounded, |file| Bound::Excluded(file.0));
+        for entry in table.range::<u64>((start, Bound::Unbounded))? {
             let file = FileId(entry?.0.value());
             if candidates.len() == limit {
                 break;
@@ -102,18 +186,21 @@ impl Store {
         Ok(candidates)
     }
 
-    /// The rows may come back with the power: their files are then found gone.
-    fn remove_rows(&self, database: &redb::Database, files: &[FileId]) -> Result<(), Trouble> {
+    /// The rows may come back with the power: their files are then found gone. Returns how many bytes lay in the
+    /// records.
+    fn remove_rows(&self, database: &redb::Database, files: &[FileId]) -> Result<u64, Trouble> {
         let txn = match self.options.durability {
             Durability::Strict => database::begin_durable(database)?,
             Durability::Eventual => database::begin_volatile(database)?,
         };
         let (mut doomed, mut small) = (txn.open_table(DOOMED)?, txn.open_table(SMALL)?);
+        let mut freed = 0;
         for file in files {
             doomed.remove(file.0)?;
-            small.remove(file.0)?;
+            freed += small.remove(file.0)?.map_or(0, |bytes| bytes.value().len() as u64);
         }
         drop((doomed, small));
-        Ok(txn.commit()?)
+        txn.commit()?;
+        Ok(freed)
     }
 }

@@ -8,6 +8,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use crate::{
@@ -25,13 +26,26 @@ pub(crate) struct Reserve {
     spent: AtomicBool,
     /// Held while the reserve is given up or remade.
     changing: Mutex<()>,
+    disk: Arc<dyn Disk>,
+    failed: Mutex<Option<Failed>>,
 }
+
+/// An attempt to make the reserve that failed: when, and how much was free.
+#[derive(Clone, Copy, Debug)]
+struct Failed {
+    at: Duration,
+    free: Option<u64>,
+}
+
+/// How long no other attempt is made, unless there is more space: it may be for an event loop that it is asked.
+const PAUSE: Duration = Duration::from_secs(1);
 
 impl Reserve {
     /// Sets `size` bytes aside, now or, where the disk is full, later.
-    pub(crate) fn open(disk: &dyn Disk, size: u64) -> io::Result<Self> {
+    pub(crate) fn open(disk: &Arc<dyn Disk>, size: u64) -> io::Result<Self> {
         let file = disk.open(RESERVE, Mode::Create)?;
-        let reserve = Self { file, size, spent: AtomicBool::new(true), changing: Mutex::default() };
+        let (spent, changing, failed) = (AtomicBool::new(true), Mutex::default(), Mutex::default());
+        let reserve = Self { file, size, spent, changing, disk: disk.clone(), failed };
         match reserve.make() {
             Err(error) if !is_full(&error) => Err(error),
             _ => Ok(reserve),
@@ -43,9 +57,17 @@ impl Reserve {
         self.spent.load(Ordering::Acquire)
     }
 
-    /// Remakes the reserve if it is spent; whether it is there now.
+    /// Remakes the reserve if it is spent; whether it is there now. On a full disk that is asked without being tried.
     pub(crate) fn remake(&self) -> bool {
-        !self.is_spent() || self.make().is_ok()
+        !self.is_spent() || (self.may_fit() && self.make().is_ok())
+    }
+
+    /// Whether another attempt may do better than the last one.
+    fn may_fit(&self) -> bool {
+        let Some(failed) = *lock(&self.failed) else { return true };
+        let Some(free) = self.disk.free() else { return true };
+        let grown = failed.free.is_none_or(|before| free > before) && free >= self.size;
+        grown || self.disk.uptime().saturating_sub(failed.at) >= PAUSE
     }
 
     fn make(&self) -> io::Result<()> {
@@ -54,7 +76,10 @@ impl Reserve {
         match made {
             Ok(()) => self.spent.store(false, Ordering::Release),
             // A part of it may have been set aside.
-            Err(_) => self.file.set_len(0)?,
+            Err(_) => {
+                self.file.set_len(0)?;
+                *lock(&self.failed) = Some(Failed { at: self.disk.uptime(), free: self.disk.free() });
+            }
         }
         made
     }

@@ -62,7 +62,7 @@ impl Store {
     /// cheap as [`Self::load`] but for what it costs to take note of each extent.
     ///
     /// # Errors
-    /// [`Refused::Missing`], [`Refused::Gone`], or the disk's.
+    /// [`Refused::Missing`]; [`Refused::Gone`], also where one of its data files was moved away; or the disk's.
     pub fn open_source(&self, id: &UploadId) -> Result<Source, Refused> {
         loop {
             let Some(row) = self.row(id).map_err(Refused::Failed)? else {
@@ -76,6 +76,9 @@ impl Store {
             // From here on the files can't be reclaimed. If the upload still has them now, they were not before.
             let again = self.row(id).map_err(Refused::Failed)?;
             if let Some(row) = again.filter(|row| files(row).eq(held.files.iter().copied())) {
+                if self.is_gone(id, &row.extents).map_err(Refused::Failed)? {
+                    return Err(Refused::Gone);
+                }
                 return Ok(Source::new(row.record(id), &row, self.live.clone(), held));
             }
         }

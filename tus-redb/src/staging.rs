@@ -30,6 +30,8 @@ pub(crate) struct Staging {
     /// Whether there may be data files to remove.
     pub(crate) reclaimable: AtomicBool,
     open: Mutex<Open>,
+    /// Uploads that were found without a data file of theirs.
+    gone: Mutex<HashSet<UploadId>>,
     trouble: Mutex<Option<String>>,
 }
 
@@ -61,6 +63,7 @@ impl Staging {
             // What the last opening left behind.
             reclaimable: AtomicBool::new(true),
             open: Mutex::default(),
+            gone: Mutex::default(),
             trouble: Mutex::default(),
         }
     }
@@ -119,7 +122,7 @@ impl Staging {
     /// Whether there may be a file of which nothing is committed, though bytes in its place are: it was begun, by this
     /// opening or the one before, and what it was begun for never came to its end.
     pub(crate) fn may_be_begun(&self, file: FileId) -> bool {
-        file.epoch() != self.files.epoch() || lock(&self.open).begun.contains(&file)
+        file < self.files.first() || lock(&self.open).begun.contains(&file)
     }
 
     /// A file is made for bytes that lay in the records.
@@ -148,6 +151,22 @@ impl Staging {
             open.awaited.insert(file);
         }
         removable
+    }
+
+    /// An upload's data file is not there, though bytes in it are committed: somebody has moved it away.
+    pub(crate) fn note_gone(&self, id: &UploadId, file: FileId) {
+        lock(&self.gone).insert(id.clone());
+        self.note(Trouble::damaged(&format!("{file:?}, a data file of upload {id}, is not there")));
+    }
+
+    /// Whether an upload was found without a data file of its own.
+    pub(crate) fn was_gone(&self, id: &UploadId) -> bool {
+        lock(&self.gone).contains(id)
+    }
+
+    /// All its data files are there again, or the upload is not.
+    pub(crate) fn forget_gone(&self, id: &UploadId) {
+        lock(&self.gone).remove(id);
     }
 
     /// Keeps the text for the operator, and hands back what callers are told.

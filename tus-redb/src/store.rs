@@ -24,12 +24,18 @@ use crate::{
     journal::Journal,
     live::Live,
     lost::Grown,
+    materialize::PutOff,
     outbox::Events,
+    reclaim::Compaction,
     record::{Piece, Row},
     sink::Sink,
     small::{Limits, Small},
     staging::Staging,
+    sweep::SweptTo,
 };
+
+/// Of how many data files it is looked whether they are there before an upload is read.
+const LOOKED_AT: usize = 64;
 
 /// When a completion may be told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -111,12 +117,16 @@ pub struct Store {
     pub(crate) settled: AtomicU64,
     pub(crate) finals_finished: AtomicU64,
     pub(crate) scattered: AtomicBool,
-    /// On a full disk: whether something was removed from the records since they were compacted.
-    pub(crate) freed: AtomicBool,
+    /// On a full disk: what compacting the records would give.
+    pub(crate) compaction: Mutex<Compaction>,
+    /// Behind which data file the next reclaim looks: those before could not be removed. Held by whoever reclaims.
+    pub(crate) reclaimed_to: Mutex<Option<FileId>>,
+    /// Held while a sweep is made.
+    pub(crate) swept_to: Mutex<SweptTo>,
     /// The upload whose turn it was last to be put into one file. Held while it is.
     pub(crate) last_task: Mutex<Option<UploadId>>,
-    /// Uploads whose last copy failed: who wants one file need not wait for it.
-    pub(crate) put_off: Mutex<BTreeSet<UploadId>>,
+    /// Uploads whose last copy failed, or does not fit: who wants one file need not wait for it.
+    pub(crate) put_off: Mutex<BTreeMap<UploadId, PutOff>>,
     /// Released last, when everything else is closed.
     pub(crate) _directory_lock: Box<dyn Debug + Send + Sync>,
 }
@@ -126,6 +136,8 @@ pub struct Store {
 pub(crate) struct Writer {
     /// The number of the last group that was committed.
     pub(crate) sequence: u64,
+    /// Up to which block of 2^32 the records tell that its fencing numbers and file ids are used.
+    pub(crate) block: u64,
     /// There with eventual durability.
     pub(crate) journal: Option<Journal>,
     /// Eventual durability: a transaction with groups that are in the journal, open for more.
@@ -167,6 +179,7 @@ impl Store {
     /// Carries out [`Command::Load`](tus_proto::Command::Load). As cheap as [`Self::load`].
     pub fn look_up(&self, id: &UploadId) -> Completion {
         match self.load(id) {
+            Ok(Some(_)) if self.staging.was_gone(id) && self.is_still_gone(id) => Completion::Gone,
             Ok(Some(record)) => Completion::Loaded(record),
             Ok(None) => match self.remembers(id) {
                 Ok(true) => Completion::Gone,
@@ -177,9 +190,41 @@ impl Store {
         }
     }
 
+    /// Whether a data file with committed bytes of an upload is not there, of the first [`LOOKED_AT`].
+    pub(crate) fn is_gone(&self, id: &UploadId, extents: &[Piece]) -> Result<bool, Failure> {
+        let mut looked_at = BTreeSet::new();
+        for piece in extents.iter().filter(|piece| piece.len > 0) {
+            if looked_at.len() == LOOKED_AT {
+                break;
+            }
+            if !looked_at.insert(piece.file) || !self.staging.files.is_missing(piece.file) {
+                continue;
+            }
+            let is_small = lock(&self.live).is_small(*piece).map_err(|trouble| self.staging.note(trouble))?;
+            if !is_small {
+                self.staging.note_gone(id, piece.file);
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Looks again: the file may have been moved back.
+    fn is_still_gone(&self, id: &UploadId) -> bool {
+        let row = self.row(id).ok().flatten();
+        let gone = row.is_some_and(|row| self.is_gone(id, &row.extents).unwrap_or(false));
+        if !gone {
+            self.staging.forget_gone(id);
+        }
+        gone
+    }
+
     /// A sink for bytes behind the committed ones, for the writer whose lock has the number `fence`. Writes
     /// nothing: the data file is made with the first byte. Where the lock's last holder never released it,
     /// [`Change::Fresh`](crate::Change::Fresh) comes first.
+    ///
+    /// # Errors
+    /// [`Refused`]; [`Refused::Gone`] where the file that it would append to was moved away.
     pub fn append(&self, id: &UploadId, fence: Fence, at: u64) -> Result<Sink, Refused> {
         let row = self.row(id).map_err(Refused::Failed)?.ok_or(Refused::Missing)?;
         check_append(&row, fence, at)?;
@@ -198,6 +243,9 @@ impl Store {
         check_append(&row, fence, at)?;
         if row.extents.last().copied() != last {
             return Err(Refused::Conflict { offset: row.offset() });
+        }
+        if self.is_gone(id, last.as_slice()).map_err(Refused::Failed)? {
+            return Err(Refused::Gone);
         }
         Ok(Sink::new(Arc::new(grant)))
     }

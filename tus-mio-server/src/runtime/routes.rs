@@ -28,7 +28,11 @@ impl EventLoop {
         let mut nonce = [0; 16];
         if getrandom::fill(&mut nonce).is_err() {
             tracing::error!("the system gives no random bytes");
-            return Some(self.shared.protocol.refusal(Code::InternalServerError, self.now.wall));
+            return Some(self.shared.protocol.refusal(
+                Code::InternalServerError,
+                head.values("Origin").next(),
+                self.now.wall,
+            ));
         }
         let nonce = page::Nonce::of(nonce);
         let mut response = Response::new(200, self.now.wall);

@@ -11,6 +11,7 @@ use std::{
     os::fd::BorrowedFd,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, OnceLock},
+    time::Duration,
 };
 
 mod state;
@@ -128,6 +129,16 @@ impl SimDisk {
         self.state().free = bytes.map(|bytes| bytes / BLOCK);
     }
 
+    /// Lets files with these names not be removed.
+    pub fn keep(&self, names: &[&str]) {
+        self.state().kept = names.iter().map(|name| (*name).to_owned()).collect();
+    }
+
+    /// Lets space be set aside for no file, though some is free: so does a quota.
+    pub fn refuse_claims(&self, refuse: bool) {
+        self.state().refuse_claims = refuse;
+    }
+
     /// Ends the process or the machine. What was opened is dead, locks are released, faults are forgotten.
     pub fn crash(&self, crash: Crash) {
         let mut state = self.state();
@@ -228,6 +239,9 @@ impl Disk for SimDisk {
         if !matches!(self.state().names.get(path), Some(Node::File(_))) {
             return Err(io::ErrorKind::NotFound.into());
         }
+        if self.state().kept.iter().any(|kept| path.rsplit('/').next() == Some(kept)) {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
         self.rename_names(parent(path), NameChange::Remove(path.to_owned()))?;
         self.state().free_unnamed();
         Ok(())
@@ -271,6 +285,19 @@ impl Disk for SimDisk {
 
     fn boot_id(&self) -> io::Result<String> {
         Ok(format!("boot {}", self.state().boot))
+    }
+
+    fn free(&self) -> Option<u64> {
+        self.state().free.map(|blocks| blocks * BLOCK)
+    }
+
+    /// Each call takes a millisecond.
+    fn uptime(&self) -> Duration {
+        Duration::from_millis(self.calls())
+    }
+
+    fn is_missing(&self, path: &str) -> bool {
+        !self.state().names.contains_key(path)
     }
 
     fn locate(&self, path: &str) -> PathBuf {
@@ -375,6 +402,13 @@ impl DiskFile for SimFile {
             state.set_len(self.file, len);
         }
         Ok(())
+    }
+
+    fn claim(&self, len: u64) -> io::Result<()> {
+        if self.disk.state().refuse_claims {
+            return Err(io::ErrorKind::QuotaExceeded.into());
+        }
+        self.preallocate(len)
     }
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {

@@ -23,6 +23,9 @@ pub(super) struct State {
     pub(super) aside: u32,
     pub(super) open_files: usize,
     pub(super) short_writes: bool,
+    pub(super) refuse_claims: bool,
+    /// Names of files that can't be removed.
+    pub(super) kept: Vec<String>,
     /// Free blocks; none where there is no end of them.
     pub(super) free: Option<u64>,
     /// How many bytes of each file were read and written.

@@ -101,48 +101,126 @@ fn a_finished_upload_is_put_into_one_file() {
     }
 }
 
-#[test]
-fn a_final_that_repeats_its_parts_many_times_stays_as_it_is() {
-    let store = open(&SimDisk::new(), Durability::Strict);
-    upload_as(&store, Some(Concat::Partial), "p", &[300]).unwrap();
-    for (name, times) in [("twice", 2), ("thrice", 3)] {
-        let concat = Some(Concat::Final("final; /p".to_owned()));
-        let record = Record { concat, ..record(name, None) };
-        let parts = vec![id("p"); times];
-        store.commit(&[Change::Concat { record, parts, max: None, delete_parts: false }]);
-        assert_eq!(files(&store, name), times);
+fn concat(store: &Store, name: &str, parts: &[&str], delete_parts: bool) {
+    let concat = Some(Concat::Final("final; /p".to_owned()));
+    let record = Record { concat, ..record(name, None) };
+    let parts = parts.iter().map(|part| id(part)).collect();
+    let made = store.commit(&[Change::Concat { record, parts, max: None, delete_parts }]);
+    assert!(matches!(&made[..], [Completion::Concatenated(record)] if record.is_complete()), "{made:?}");
+}
+
+/// How many bytes the data files have together.
+fn stored(disk: &SimDisk) -> u64 {
+    let mut sum = 0;
+    for dir in disk.list("data").unwrap() {
+        for name in disk.list(&format!("data/{dir}")).unwrap() {
+            let path = format!("data/{dir}/{name}");
+            sum += disk.open(&path, crate::Mode::Existing).unwrap().len().unwrap();
+        }
     }
-    assert_eq!(store.awaits_materialize(&id("thrice")), Ok(false));
-    while store.needs_materialize() {
-        store.materialize(u64::MAX).unwrap();
-    }
-    assert_eq!((files(&store, "twice"), files(&store, "thrice")), (1, 3));
-    assert_eq!(store.verify().unwrap(), []);
+    sum
 }
 
 #[test]
-fn a_final_is_put_into_one_file_and_its_parts_stay() {
+fn a_final_that_repeats_its_parts_stays_as_it_is() {
+    for delete_parts in [false, true] {
+        let disk = SimDisk::new();
+        let store = open(&disk, Durability::Strict);
+        upload_as(&store, Some(Concat::Partial), "p", &[300]).unwrap();
+        concat(&store, "twice", &["p", "p"], delete_parts);
+        assert_eq!(store.awaits_materialize(&id("twice")), Ok(false));
+        finish(&store, u64::MAX);
+        assert_eq!((files(&store, "twice"), stored(&disk)), (2, 300));
+        assert_eq!(store.verify().unwrap(), []);
+    }
+}
+
+/// A request that makes a final is a few hundred bytes long, whatever its parts hold.
+#[test]
+fn finals_of_the_same_parts_add_nothing_to_the_disk() {
+    for durability in BOTH {
+        let disk = SimDisk::new();
+        let store = open(&disk, durability);
+        upload_as(&store, Some(Concat::Partial), "p", &[40_000]).unwrap();
+        upload_as(&store, Some(Concat::Partial), "q", &[30_000]).unwrap();
+        for n in 0..30 {
+            concat(&store, &format!("f-{n:02}"), &["p", "q"], false);
+        }
+        store.flush().unwrap();
+        finish(&store, u64::MAX);
+        reclaim(&store);
+        assert_eq!(stored(&disk), 70_000, "{durability:?}");
+        // Also when the parts are gone: the finals have the files together.
+        for part in ["p", "q"] {
+            assert!(store.delete(&id(part)).unwrap());
+        }
+        finish(&store, u64::MAX);
+        assert_eq!(stored(&disk), 70_000, "{durability:?}");
+        for n in 1..30 {
+            assert!(store.delete(&id(&format!("f-{n:02}"))).unwrap());
+        }
+        assert!(store.needs_materialize(), "{durability:?}: the last one has them alone");
+        finish(&store, u64::MAX);
+        reclaim(&store);
+        assert_eq!((files(&store, "f-00"), stored(&disk)), (1, 70_000), "{durability:?}");
+        assert_eq!(store.verify().unwrap(), []);
+    }
+}
+
+#[test]
+fn a_final_is_put_into_one_file_once_its_parts_are_gone() {
+    for durability in BOTH {
+        let disk = SimDisk::new();
+        let store = open(&disk, durability);
+        upload_as(&store, Some(Concat::Partial), "p", &[40, 50]).unwrap();
+        upload_as(&store, Some(Concat::Partial), "q", &[300]).unwrap();
+        assert_eq!(store.awaits_materialize(&id("p")), Ok(false), "a part is for finals to read");
+        concat(&store, "f", &["q", "p"], false);
+        store.flush().unwrap();
+        assert_eq!(store.awaits_materialize(&id("f")), Ok(false), "its parts need the files");
+        finish(&store, 350);
+        assert_eq!(files(&store, "f"), 3);
+        assert!(store.delete(&id("q")).unwrap());
+        assert_eq!(store.awaits_materialize(&id("f")), Ok(false));
+        drop(store);
+        let store = open(&disk, durability);
+        assert!(store.delete(&id("p")).unwrap());
+        assert_eq!(store.awaits_materialize(&id("f")), Ok(true));
+        let whole = [bytes(&[300]), bytes(&[90])].concat();
+        assert_eq!(store.materialize(350), Ok(true));
+        assert_eq!((store.verify().unwrap(), body(&store, "f")), (vec![], whole.clone()));
+        finish(&store, 350);
+        reclaim(&store);
+        assert_eq!((files_on(&disk), body(&store, "f")), (1, whole));
+        assert_eq!(store.verify().unwrap(), []);
+    }
+}
+
+#[test]
+fn a_final_that_takes_its_parts_is_put_into_one_file_at_once() {
     let disk = SimDisk::new();
     let store = open(&disk, Durability::Strict);
     upload_as(&store, Some(Concat::Partial), "p", &[40, 50]).unwrap();
     upload_as(&store, Some(Concat::Partial), "q", &[300]).unwrap();
-    assert_eq!(store.awaits_materialize(&id("p")), Ok(false), "a part is for finals to read");
-    let record = Record { concat: Some(Concat::Final("final; /q /p /q".to_owned())), ..record("f", None) };
-    let parts = ["q", "p", "q"].map(id).to_vec();
-    let made = store.commit(&[Change::Concat { record, parts, max: None, delete_parts: false }]);
-    assert!(matches!(&made[..], [Completion::Concatenated(record)] if record.is_complete()), "{made:?}");
-    assert_eq!(files(&store, "f"), 4);
-    let whole = [bytes(&[300]), bytes(&[90]), bytes(&[300])].concat();
-    assert_eq!(store.materialize(350), Ok(true));
-    assert_eq!((store.verify().unwrap(), body(&store, "f")), (vec![], whole.clone()));
+    concat(&store, "f", &["q", "p"], true);
+    assert_eq!(store.awaits_materialize(&id("f")), Ok(true));
     finish(&store, 350);
-    assert_eq!((files(&store, "f"), body(&store, "f")), (1, whole.clone()));
-    assert_eq!((body(&store, "p"), body(&store, "q")), (bytes(&[90]), bytes(&[300])));
-    for part in ["p", "q"] {
-        assert!(store.delete(&id(part)).unwrap());
-    }
-    assert_eq!((files_on(&disk), body(&store, "f")), (1, whole));
+    reclaim(&store);
+    assert_eq!((files(&store, "f"), stored(&disk)), (1, 390));
     assert_eq!(store.verify().unwrap(), []);
+}
+
+/// What a final waits for goes with it: another upload may have its name.
+#[test]
+fn a_final_that_goes_waits_for_nothing() {
+    let store = open(&SimDisk::new(), Durability::Strict);
+    upload_as(&store, Some(Concat::Partial), "p", &[40, 50]).unwrap();
+    concat(&store, "f", &["p"], false);
+    assert!(store.delete(&id("f")).unwrap());
+    concat(&store, "g", &["p"], false);
+    assert!(store.delete(&id("p")).unwrap());
+    assert_eq!(finish(&store, u64::MAX), 1);
+    assert_eq!((files(&store, "g"), store.verify().unwrap()), (1, vec![]));
 }
 
 #[test]
@@ -257,31 +335,73 @@ fn one_that_can_not_be_read_hinders_no_other() {
 
 #[test]
 fn a_full_disk_puts_it_off() {
+    const NEEDED: u64 = 40_000 + 5_000 + 4 * (256 << 10);
+    for durability in BOTH {
+        let disk = SimDisk::new();
+        let store = open(&disk, durability);
+        upload(&store, "a", &[20_000, 20_000]).unwrap();
+        store.flush().unwrap();
+        let written = disk.traffic("data/");
+        for free in [20_000, 50_000, NEEDED - 5_000] {
+            disk.set_free(Some(free));
+            for _ in 0..3 {
+                assert_eq!(store.materialize(4_000), Err(Failure::NoSpace), "{durability:?}");
+                assert!(store.needs_materialize());
+            }
+        }
+        assert_eq!(
+            (disk.traffic("data/"), files_on(&disk)),
+            (written, 2),
+            "{durability:?}: nothing is written"
+        );
+        assert!(!store.is_full(), "{durability:?}");
+        disk.set_free(Some(NEEDED + (256 << 10)));
+        finish(&store, 4_000);
+        assert_eq!((files(&store, "a"), body(&store, "a")), (1, bytes(&[20_000, 20_000])));
+        assert_eq!(store.verify().unwrap(), []);
+    }
+}
+
+/// All of it is set aside first: whoever fills the disk meanwhile takes nothing of it.
+#[test]
+fn a_copy_that_was_begun_fits() {
     for durability in BOTH {
         let disk = SimDisk::new();
         let store = open(&disk, durability);
         upload(&store, "a", &[20_000, 20_000]).unwrap();
         store.flush().unwrap();
         assert_eq!(store.materialize(4_000), Ok(true));
-        disk.set_free(Some(20_000));
-        let mut calls = 0;
-        let failure = loop {
-            calls += 1;
-            if let Err(failure) = store.materialize(4_000) {
-                break failure;
-            }
-            assert!(calls < 20, "{durability:?}: the disk is full");
-        };
-        assert_eq!(failure, Failure::NoSpace, "{durability:?}: {:?}", store.trouble());
-        assert!(store.needs_materialize());
-        reclaim(&store);
-        assert_eq!(files_on(&disk), 2, "{durability:?}: its copy gives the space back");
-        assert_eq!(body(&store, "a"), bytes(&[20_000, 20_000]));
-        disk.set_free(None);
+        assert_eq!(stored(&disk), 80_000);
+        disk.set_free(Some(300 << 10));
         finish(&store, 4_000);
         assert_eq!((files(&store, "a"), body(&store, "a")), (1, bytes(&[20_000, 20_000])));
         assert_eq!(store.verify().unwrap(), []);
     }
+}
+
+/// The disk says that there is space, and a quota that there is none.
+#[test]
+fn pauses_grow_where_space_is_missing_in_spite_of_what_the_disk_says() {
+    let disk = SimDisk::new();
+    let store = open(&disk, Durability::Strict);
+    upload(&store, "a", &[20_000, 20_000]).unwrap();
+    disk.set_free(Some(64 << 20));
+    disk.refuse_claims(true);
+    let mut tries = Vec::new();
+    for call in 0..20 {
+        let before = disk.calls();
+        assert_eq!(store.materialize(4_000), Err(Failure::NoSpace));
+        if disk.calls() > before {
+            tries.push(call);
+        }
+        reclaim(&store);
+    }
+    assert!(tries.len() <= 6 && tries.windows(3).all(|w| w[2] - w[1] >= w[1] - w[0]), "{tries:?}");
+    assert!(!store.is_full());
+    disk.refuse_claims(false);
+    disk.set_free(Some(65 << 20));
+    finish(&store, 4_000);
+    assert_eq!(files(&store, "a"), 1);
 }
 
 #[test]
@@ -441,12 +561,13 @@ fn what_was_completed_in_spite_of_a_failure_is_put_into_one_file() {
         let disk = SimDisk::new();
         let store = open(&disk, Durability::Strict);
         upload_as(&store, Some(Concat::Partial), "p", &[40]).unwrap();
+        upload_as(&store, Some(Concat::Partial), "q", &[40]).unwrap();
         assert_eq!(store.materialize(1), Ok(false));
         let next = disk.calls() + late;
         disk.fail(next..next + 1, Fault::Io);
         let record = Record { concat: Some(Concat::Final("final; /p /p".to_owned())), ..record("f", None) };
-        let parts = ["p", "p"].map(id).to_vec();
-        store.commit(&[Change::Concat { record, parts, max: None, delete_parts: false }]);
+        let parts = ["p", "q"].map(id).to_vec();
+        store.commit(&[Change::Concat { record, parts, max: None, delete_parts: true }]);
         disk.heal();
         if store.load(&id("f")).unwrap().is_some() {
             happened += 1;

@@ -258,6 +258,9 @@ fn a_final_of_small_parts_is_read_and_put_into_one_file() {
         assert_eq!((body(&store, "whole"), store.paths(&id("whole")).unwrap()), (whole.clone(), vec![]));
         let mut before = store.open_source(&id("whole")).unwrap();
 
+        for (name, _) in parts {
+            delete(&store, name);
+        }
         store.flush().unwrap();
         // Little by little: a small part is copied whole.
         while store.materialize(100).unwrap() {}
@@ -265,10 +268,7 @@ fn a_final_of_small_parts_is_read_and_put_into_one_file() {
             store.paths(&id("whole")).unwrap().iter().map(|(_, len)| *len).collect::<Vec<_>>(),
             [6_000]
         );
-        assert_eq!((body(&store, "whole"), body(&store, "c")), (whole.clone(), bytes(0..700)));
-        for (name, _) in parts {
-            delete(&store, name);
-        }
+        assert_eq!(body(&store, "whole"), whole);
         store.flush().unwrap();
         assert_eq!(store.reclaim(8), Ok(0), "who began to read goes on as before");
         let mut seen = vec![0; 5_300];

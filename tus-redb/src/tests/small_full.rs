@@ -162,6 +162,36 @@ fn a_disk_that_small_bodies_filled_is_of_use_again_when_they_are_gone() {
     }
 }
 
+/// Reading waits for a compaction: it is made only where it can give the reserve back.
+#[test]
+fn the_records_are_compacted_only_where_that_pays() {
+    let disk = SimDisk::new();
+    let store = open(&disk, Durability::Strict);
+    disk.set_free(Some(4 << 20));
+    let names: Vec<_> = (0..9_000)
+        .map(|n| format!("{n:04}"))
+        .take_while(|name| upload(&store, name, 16_000).is_some())
+        .collect();
+    assert!(store.is_full());
+    // Little is free: not one page is read or written but for the deletions.
+    let mut compactions = Vec::new();
+    for (n, name) in names.iter().enumerate() {
+        let delete = Change::Delete { id: id(name), fence: Fence(u64::MAX) };
+        assert_eq!(store.commit(&[delete]), [Completion::Deleted], "{:?}", store.trouble());
+        while store.reclaim(64).unwrap() > 0 {}
+        if !store.is_full() {
+            break;
+        }
+        let attempts = store.compactions();
+        if compactions.last().is_none_or(|(_, before)| *before < attempts) {
+            compactions.push((n, attempts));
+        }
+    }
+    assert!(!store.is_full(), "{compactions:?}");
+    assert!(store.compactions() <= 3, "{compactions:?}");
+    assert_eq!(store.verify().unwrap(), []);
+}
+
 /// A whole upload; none where there is no room for it.
 fn upload(store: &Store, name: &str, len: u64) -> Option<()> {
     let fence = store.first_fence();
