@@ -214,7 +214,7 @@ impl Server {
         }
         let mailboxes = mailboxes.into();
         let limits = limits(&settings);
-        let clock = Clock::start();
+        let clock = Clock::start(store.time());
         let hooks = hooks.map(|hooks| hooked(hooks, clock, &settings));
         let shared = Arc::new(Shared {
             clock,

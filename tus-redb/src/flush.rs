@@ -94,8 +94,9 @@ impl Store {
         let database = self.database(writer)?;
         let mut lost = lock(&self.lost);
         match self.flush_records(writer, &database, lost.files()) {
-            Ok(last_event) => {
+            Ok((last_event, time)) => {
                 self.settled.store(last_event, Ordering::Release);
+                self.noted_time.store(time, Ordering::Relaxed);
                 // What fell back may lie in the records again.
                 lost.files().iter().for_each(|file| self.staging.note_begun(*file));
             }
@@ -126,13 +127,13 @@ impl Store {
     }
 
     /// One durable transaction makes all before it durable. What the disk lost is taken back in it. Tells the number
-    /// of the last event.
+    /// of the last event, and up to where the time is durable.
     fn flush_records(
         &self,
         writer: &Writer,
         database: &Database,
         lost: &BTreeSet<FileId>,
-    ) -> Result<u64, Trouble> {
+    ) -> Result<(u64, u64), Trouble> {
         let txn = database::begin_durable(database)?;
         let mut tables = Tables::open(&txn, Keeps::default())?;
         for file in lost {
@@ -149,8 +150,8 @@ impl Store {
         drop(tables);
         database::set_flushed_files(&txn, self.staging.files.count())?;
         database::set_sequence(&txn, writer.sequence)?;
-        let last_event = database::last_event(&txn)?;
+        let (last_event, time) = (database::last_event(&txn)?, self.note_time(&txn)?);
         txn.commit()?;
-        Ok(last_event)
+        Ok((last_event, time))
     }
 }

@@ -114,6 +114,10 @@ pub struct Store {
     /// The number of the last event that a power cut can't take back.
     pub(crate) settled: AtomicU64,
     pub(crate) finals_finished: AtomicU64,
+    /// How far the lives of uploads have come, as far as sweeps have told; and how much of that is durable. In
+    /// microseconds, 0 where nobody knows.
+    pub(crate) time: AtomicU64,
+    pub(crate) noted_time: AtomicU64,
     pub(crate) scattered: AtomicBool,
     /// On a full disk: whether something was removed from the records since they were compacted.
     pub(crate) freed: AtomicBool,

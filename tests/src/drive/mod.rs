@@ -85,6 +85,7 @@ impl Drive {
             now: Now {
                 monotonic: Instant::from_micros(0),
                 wall: WallTime::from_micros(1_700_000_000_000_000),
+                date: WallTime::from_micros(1_700_000_000_000_000),
             },
             running: BTreeMap::new(),
             names: HashMap::new(),
@@ -280,7 +281,8 @@ impl Drive {
 
     fn set_clock(&mut self, at: Instant) {
         let passed = at.since(self.now.monotonic);
-        self.now = Now { monotonic: at, wall: self.now.wall.after(passed) };
+        self.now =
+            Now { monotonic: at, wall: self.now.wall.after(passed), date: self.now.date.after(passed) };
     }
 
     fn tell(&mut self, owner: Owner, input: Input) {

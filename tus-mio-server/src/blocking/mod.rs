@@ -171,7 +171,7 @@ impl Blocking {
         }
         let telling = hooks.map(|hooks| Telling::new(hooks, &store));
         let locks = Locks::new(store.first_fence(), locks);
-        let (config, clock) = (Arc::new(config), Clock::start());
+        let (config, clock) = (Arc::new(config), Clock::start(store.time()));
         let (tended, swept) = (AtomicU64::new(0), AtomicU64::new(0));
         Self { shared: Arc::new(Shared { store, config, locks, telling, clock, tended, swept }) }
     }
@@ -244,7 +244,7 @@ impl Blocking {
 
     /// The answer where no exchange begins.
     fn refusal(&self, code: Code) -> Reply {
-        Reply::new(self.shared.config.refusal(code, self.shared.clock.now().wall), None)
+        Reply::new(self.shared.config.refusal(code, self.shared.clock.now().date), None)
     }
 }
 

@@ -112,7 +112,7 @@ impl Shared {
     fn on(disk: &tus_redb::sim::SimDisk) -> Self {
         let store = Store::open_on(Arc::new(disk.clone()), &tus_redb::Options::default()).unwrap();
         Self {
-            clock: Clock::start(),
+            clock: Clock::start(None),
             protocol: Arc::default(),
             http: Arc::default(),
             page: None,

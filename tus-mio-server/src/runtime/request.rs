@@ -75,7 +75,7 @@ impl EventLoop {
     }
 
     fn refusal(&self, code: Code) -> Response {
-        let refusal = self.shared.protocol.refusal(code, self.now.wall);
+        let refusal = self.shared.protocol.refusal(code, self.now.date);
         self.shared.metrics.answered(refusal.status());
         refusal
     }

@@ -21,7 +21,7 @@ impl EventLoop {
             });
         }
         let asset = shared.page.as_ref()?.asset(path).filter(|_| reads)?;
-        let mut response = Response::new(200, self.now.wall);
+        let mut response = Response::new(200, self.now.date);
         response.push("Content-Security-Policy", CONTENT_SECURITY_POLICY);
         response.push("Referrer-Policy", "no-referrer");
         response.set_body(asset.content_type, String::from(asset.body));
@@ -29,7 +29,7 @@ impl EventLoop {
     }
 
     fn metrics(&self) -> Response {
-        let mut response = Response::new(200, self.now.wall);
+        let mut response = Response::new(200, self.now.date);
         let open = self.shared.admission.open();
         let outbox = self.shared.store.outbox_len().unwrap_or_default();
         response.set_body(metrics::CONTENT_TYPE, self.shared.metrics.text(open, outbox));
@@ -41,13 +41,13 @@ impl EventLoop {
             None => (200, "ok"),
             Some(text) => (503, text),
         };
-        let mut response = Response::new(status, self.now.wall);
+        let mut response = Response::new(status, self.now.date);
         response.set_body(PLAIN_TEXT, text);
         response
     }
 
     fn reads_only(&self) -> Response {
-        let mut response = self.shared.protocol.refusal(Code::MethodNotAllowed, self.now.wall);
+        let mut response = self.shared.protocol.refusal(Code::MethodNotAllowed, self.now.date);
         response.push("Allow", "GET, HEAD");
         response.connection = Connection::Drain;
         response

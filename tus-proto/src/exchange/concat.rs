@@ -17,10 +17,10 @@ impl Exchange {
             return self.end(now, Some(Answer::Failed(Code::ModifyFinal)));
         }
         let Assembly { value, parts, metadata, location } = assembly;
-        let id = UploadId::generate(now.wall, entropy);
+        let id = UploadId::generate(now.date, entropy);
         let record = Record {
             id,
-            created: now.wall,
+            created: now.date,
             offset: 0,
             length: None,
             metadata,

@@ -273,6 +273,14 @@ impl Exchange {
     }
 
     fn on_loaded(&mut self, now: Now, purpose: Purpose, completion: Completion) {
+        // Whoever writes keeps it alive, and may only be late with that: its time is over if it still is under the lock.
+        if let (Purpose::Write(patch), Completion::Loaded(record)) = (&purpose, &completion)
+            && record.is_expired(now.wall)
+            && !record.is_final()
+        {
+            let offset = Some(patch.offset);
+            return self.lock(now, offset, purpose);
+        }
         let record = match self.lives(now, completion) {
             Ok(record) => record,
             Err(code) => return self.end(now, Some(Answer::Failed(code))),
@@ -352,9 +360,9 @@ impl Exchange {
     /// Sends the answer, and with it ends the exchange.
     fn answer(&mut self, now: Now, answer: Answer) {
         let methods = matches!(answer, Answer::Options).then(|| answer::methods(&self.config));
-        let mut response: Response = answer.response(&self.config, self.framing, now.wall);
+        let mut response: Response = answer.response(&self.config, self.framing, now.date);
         if let Some(expires) = self.expires {
-            response.push("Upload-Expires", expires.imf_fixdate());
+            response.push("Upload-Expires", now.dated(expires).imf_fixdate());
         }
         self.config.cors.extend(&mut response, &self.origin, methods.as_deref());
         if let Some(id) = &self.request_id {

@@ -135,7 +135,11 @@ impl Script {
             framing: sent.framing,
             secure: false,
         };
-        let now = Now { monotonic: Instant::from_micros(1_000_000), wall: WallTime::default() };
+        let now = Now {
+            monotonic: Instant::from_micros(1_000_000),
+            wall: WallTime::default(),
+            date: WallTime::default(),
+        };
         Self { exchange: Exchange::new(Arc::new(config), &head, [3; 10], now), now, events: Vec::new() }
     }
 
@@ -187,9 +191,15 @@ impl Script {
         self.input(Input::Abort(abort));
     }
 
+    /// Somebody sets the system's calendar ahead.
+    pub(crate) fn set_ahead(&mut self, by: Duration) {
+        self.now.date = self.now.date.after(by);
+    }
+
     pub(crate) fn pass(&mut self, time: Duration) {
         self.now.monotonic = self.now.monotonic.after(time);
         self.now.wall = self.now.wall.after(time);
+        self.now.date = self.now.date.after(time);
     }
 
     /// How long from now the next deadline is, and what for.
