@@ -101,7 +101,7 @@ impl Store {
         writer.journal.as_ref().is_some_and(|journal| {
             journal.is_torn()
                 || journal.len() > self.journal_limit()
-                || lock(&self.staging.dirty).len() > DIRTY_LIMIT
+                || self.staging.has_dirty(DIRTY_LIMIT, 1)
                 || self.staging.reserve.is_spent()
         })
     }

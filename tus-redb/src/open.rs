@@ -85,7 +85,7 @@ fn open(disk: Arc<dyn Disk>, options: &Options, create: bool) -> Result<Store, O
     let lost = Damaged::read(&*disk).map_err(|error| fault.io(error))?;
     let mut writer = Writer::default();
     let replayed = writer.replay(&*disk, &database).map_err(|error| fault.database(error.into()))?;
-    let staging = Staging::new(Files::new(disk.clone(), epoch), reserve, options.durability);
+    let staging = Staging::new(Files::new(disk.clone(), epoch), reserve, options);
     let store = Store {
         disk: disk.clone(),
         options: options.clone(),

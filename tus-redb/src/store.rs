@@ -54,6 +54,9 @@ pub struct Options {
     pub reserve_bytes: u64,
     /// Which events are kept in the [outbox](Store::outbox). Default none.
     pub events: Events,
+    /// Eventual durability: how many data files may be open because they await a flush. What is written when there are
+    /// so many is synced at once. Default: no limit; a process that may open few files needs one.
+    pub max_unflushed_files: usize,
     /// How many pending finals may name one part: as many are written with each commit to it. Default 4.
     pub max_waiting: usize,
     /// Whether finished uploads that lie in several files are to be put into one, by [`Store::materialize`]. Default
@@ -82,6 +85,7 @@ impl Default for Options {
             cache_bytes: 4 << 20,
             reserve_bytes: 8 << 20,
             events: Events::default(),
+            max_unflushed_files: usize::MAX,
             max_waiting: 4,
             materialize: true,
             small_bytes: 0,
