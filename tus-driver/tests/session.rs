@@ -18,8 +18,11 @@ use tus_driver::{
     },
 };
 
-const NOW: Now =
-    Now { monotonic: Instant::from_micros(0), wall: WallTime::from_micros(1_700_000_000_000_000) };
+const NOW: Now = Now {
+    monotonic: Instant::from_micros(0),
+    wall: WallTime::from_micros(1_700_000_000_000_000),
+    date: WallTime::from_micros(1_700_000_000_000_000),
+};
 
 /// What arrived for a session and was not handed to it.
 struct Mail<S: Store>(Arc<Mutex<VecDeque<Arrival<S>>>>);

@@ -195,7 +195,9 @@ impl Server {
         let hooks = HookSet::new(std::mem::take(&mut settings.hooks));
         settings.protocol.set_hooks(hooks.as_ref().map(HookSet::before).unwrap_or_default());
         let events = hooks.as_ref().map(HookSet::after).unwrap_or_default();
+        let (limits, max_unflushed_files) = limits(&settings);
         let options = tus_redb::Options {
+            max_unflushed_files,
             durability: settings.durability,
             cache_bytes: settings.record_cache,
             reserve_bytes: settings.disk_reserve,
@@ -217,8 +219,7 @@ impl Server {
             mailboxes.push(Mailbox::new(waker));
         }
         let mailboxes: Arc<[Mailbox]> = mailboxes.into();
-        let limits = limits(&settings);
-        let clock = Clock::start();
+        let clock = Clock::start(store.time());
         let hooks = hooks.map(|hooks| hooked(hooks, clock, &settings));
         let pool = Arc::new(Workers::new(workers, cores()));
         let threads = Arc::new(Threads::new(pool.clone(), clock));
@@ -356,24 +357,40 @@ fn cores() -> usize {
 }
 
 /// What the store, the log and the loops have open besides.
-const OTHER_FILES: u64 = 64;
+const OTHER_FILES: usize = 64;
 
-fn limits(settings: &Settings) -> Limits {
+/// With eventual durability, the most files that connections must leave to those that await a flush: with more of them
+/// at once a flush is hardly cheaper for each.
+const UNFLUSHED_FILES: usize = 256;
+
+/// How many connections there may be, and how many files that await a flush.
+fn limits(settings: &Settings) -> (Limits, usize) {
     let wanted = settings.max_connections.max(1);
     let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    // A connection has a descriptor, and its upload another.
-    let possible =
-        files.map(|files| usize::try_from(files.saturating_sub(OTHER_FILES) / 2).unwrap_or(usize::MAX));
-    let all = wanted.min(possible.unwrap_or(usize::MAX)).max(1);
+    let files = files.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX));
+    let (all, unflushed) = share_files(files, wanted, settings.durability);
     if all < wanted {
         tracing::warn!(wanted, possible = all, "the limit of open files allows fewer connections");
     }
-    Limits {
+    let limits = Limits {
         all,
         each: settings.max_connections_per_address,
         uncounted: settings.uncounted_addresses.clone(),
         prefixes: settings.address_prefixes,
-    }
+    };
+    (limits, unflushed)
+}
+
+/// Shares the files that the process may open among connections and what awaits a flush.
+fn share_files(files: usize, wanted: usize, durability: Durability) -> (usize, usize) {
+    let files = files.saturating_sub(OTHER_FILES);
+    let left = match durability {
+        Durability::Strict => 0,
+        Durability::Eventual => (files / 4).min(UNFLUSHED_FILES),
+    };
+    // A connection has a descriptor, and its upload another.
+    let all = wanted.min((files - left) / 2).max(1);
+    (all, files.saturating_sub(all.saturating_mul(2)))
 }
 
 fn named(role: &str, index: usize) -> thread::Builder {
@@ -458,5 +475,22 @@ impl std::error::Error for ServeError {
             Self::Tls(error) => Some(error),
             Self::Store(error) => Some(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_and_what_awaits_a_flush_share_the_files() {
+        let strict = Durability::Strict;
+        let eventual = Durability::Eventual;
+        assert_eq!(share_files(400, 4096, strict), (168, 0));
+        assert_eq!(share_files(400, 4096, eventual), (126, 84));
+        assert_eq!(share_files(2112, 4096, eventual), (896, 256));
+        assert_eq!(share_files(10_064, 4096, eventual), (4096, 1808));
+        assert_eq!(share_files(usize::MAX, 10, eventual), (10, usize::MAX - 84));
+        assert_eq!(share_files(3, 10, eventual), (1, 0));
     }
 }

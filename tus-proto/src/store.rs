@@ -22,7 +22,7 @@ pub struct Record {
     pub length: Option<u64>,
     /// `Upload-Metadata` as it was sent; empty where there was none.
     pub metadata: String,
-    /// When it expires; none where it does not, as a finished one.
+    /// When it expires, by [`Now::wall`](crate::Now::wall); none where it does not, as a finished one.
     pub expires: Option<WallTime>,
     /// Its part in a concatenation; none for a plain upload.
     pub concat: Option<Concat>,

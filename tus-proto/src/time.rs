@@ -1,4 +1,4 @@
-//! The two clocks of the protocol, as values. Nothing here reads one: whoever drives an exchange passes
+//! The clocks of the protocol, as values. Nothing here reads one: whoever drives an exchange passes
 //! [`Now`] in with every input, so that a run can be replayed from its inputs alone.
 
 use core::{fmt, time::Duration};
@@ -31,7 +31,6 @@ impl Instant {
 }
 
 /// A calendar time: microseconds since 1970-01-01T00:00:00Z, leap seconds not counted.
-/// It may jump; only dates that people or clients see are taken from it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WallTime(u64);
 
@@ -116,13 +115,24 @@ fn two_digits(f: &mut fmt::Formatter<'_>, before: &str, number: u64) -> fmt::Res
     f.write_str(core::str::from_utf8(&[digit(number / 10), digit(number)]).unwrap_or_default())
 }
 
-/// Both clocks at one moment.
+/// All clocks at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Now {
     /// For deadlines.
     pub monotonic: Instant,
-    /// For dates.
+    /// For the lives of uploads. It goes on at the pace of the monotonic clock, and where an opening of the store
+    /// left it the next one takes it up: whoever sets the system's calendar ends no life by that.
     pub wall: WallTime,
+    /// The system's calendar, for dates that people or clients see. It may jump.
+    pub date: WallTime,
+}
+
+impl Now {
+    /// The date of a point on [`wall`](Self::wall): as far from today's as that point is from now.
+    pub fn dated(&self, at: WallTime) -> WallTime {
+        let ahead = Duration::from_micros(at.0.saturating_sub(self.wall.0));
+        WallTime(self.date.after(ahead).0.saturating_sub(self.wall.0.saturating_sub(at.0)))
+    }
 }
 
 #[cfg(test)]
@@ -142,6 +152,24 @@ mod tests {
             (4_107_542_400, "Mon, 01 Mar 2100 00:00:00 GMT"),
         ] {
             assert_eq!(WallTime::from_micros(seconds * 1_000_000).imf_fixdate().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_life_is_told_by_the_calendar_of_today() {
+        let of = |wall, date| {
+            let (wall, date) = (WallTime::from_micros(wall), WallTime::from_micros(date));
+            Now { monotonic: Instant::from_micros(1), wall, date }
+        };
+        for (now, at, dated) in [
+            (of(100, 100), 130, 130),
+            (of(100, 5_000), 130, 5_030),
+            (of(100, 5_000), 70, 4_970),
+            (of(100, 7), 130, 37),
+            (of(100, 7), 70, 0),
+            (of(0, u64::MAX), 1, u64::MAX),
+        ] {
+            assert_eq!(now.dated(WallTime::from_micros(at)), WallTime::from_micros(dated), "{now:?}, {at}");
         }
     }
 

@@ -116,7 +116,7 @@ impl Store {
         writer.journal.as_ref().is_some_and(|journal| {
             journal.is_torn()
                 || journal.len() > self.journal_limit()
-                || lock(&self.staging.dirty).len() > DIRTY_LIMIT
+                || self.staging.has_dirty(DIRTY_LIMIT, 1)
                 || self.staging.reserve.is_spent()
         })
     }
@@ -320,7 +320,12 @@ impl Store {
         effects: Effects,
     ) -> Result<(), Failure> {
         let sequence = writer.sequence + 1;
-        if let Err(trouble) = database::set_sequence(&txn, sequence).and_then(|()| Ok(txn.commit()?)) {
+        let concluded = self.note_time(&txn).and_then(|time| {
+            database::set_sequence(&txn, sequence)?;
+            txn.commit()?;
+            Ok(time)
+        });
+        if let Err(trouble) = concluded.map(|time| self.noted_time.store(time, Ordering::Relaxed)) {
             let failure = self.staging.note(trouble);
             self.reopen(writer)?;
             // It may have happened all the same: only the answer was lost.

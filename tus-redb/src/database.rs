@@ -54,6 +54,8 @@ const BLOCK: &str = "block";
 const FLUSHED_FILES: &str = "flushed files";
 /// The number of the last event.
 const LAST_EVENT: &str = "last event";
+/// How far the lives of uploads have come, in microseconds; not there in a store that was never swept.
+const TIME: &str = "time";
 const FORMAT_KEY: &str = "format";
 
 /// Opens the records; makes a database where the file is empty.
@@ -162,6 +164,16 @@ pub(crate) fn next_event(txn: &WriteTransaction) -> Result<u64, Trouble> {
     let number = (last_event(txn)? + 1).max(epoch(txn)? << 32);
     set_meta(txn, LAST_EVENT, number)?;
     Ok(number)
+}
+
+/// How far the lives of uploads had come when that was noted last.
+pub(crate) fn time(txn: &WriteTransaction) -> Result<u64, Trouble> {
+    meta(txn, TIME)
+}
+
+/// Notes how far the lives of uploads have come.
+pub(crate) fn set_time(txn: &WriteTransaction, micros: u64) -> Result<(), Trouble> {
+    set_meta(txn, TIME, micros)
 }
 
 fn meta(txn: &WriteTransaction, key: &str) -> Result<u64, Trouble> {

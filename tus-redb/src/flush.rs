@@ -1,6 +1,9 @@
 //! Eventual durability's second step: bytes, then names, then records, then the journal begins anew.
 
-use std::{collections::BTreeSet, sync::atomic::Ordering};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, atomic::Ordering},
+};
 
 use redb::Database;
 use tus_proto::Failure;
@@ -11,6 +14,7 @@ use crate::{
     database,
     error::Trouble,
     files::FileId,
+    grants::Grant,
     store::{Store, Writer, lock},
 };
 
@@ -29,7 +33,7 @@ impl Store {
 
     /// Whether so much awaits a flush that commits would soon have to wait for it.
     pub fn is_flush_pressing(&self) -> bool {
-        lock(&self.staging.dirty).len() > DIRTY_LIMIT / 2
+        self.staging.has_dirty(DIRTY_LIMIT, 2)
             || self.journal_len.load(Ordering::Relaxed) > self.journal_limit() / 2
     }
 
@@ -52,7 +56,14 @@ impl Store {
     /// Syncs the files that are dirty now.
     fn sync_dirty(&self) -> Result<(), Failure> {
         let _flushing = lock(&self.flushing);
-        let dirty = std::mem::take(&mut *lock(&self.staging.dirty));
+        let dirty = self.staging.take_dirty();
+        let result = self.sync_each(&dirty);
+        drop(dirty);
+        self.staging.closed_dirty();
+        result
+    }
+
+    fn sync_each(&self, dirty: &BTreeMap<FileId, Arc<Grant>>) -> Result<(), Failure> {
         let files: Vec<_> = dirty.values().filter_map(|grant| grant.made()).collect();
         // Where it fails, each file is asked for itself.
         if let Ok(true) = self.staging.files.sync_together(&files) {
@@ -61,7 +72,7 @@ impl Store {
         let mut result = Ok(());
         for (file, grant) in dirty {
             if let Err(failure) = grant.sync_data() {
-                mutation!("failed-sync-forgotten", self.lose(file), ());
+                mutation!("failed-sync-forgotten", self.lose(*file), ());
                 // Its record may stand on the lost bytes already.
                 self.unflushed.store(true, Ordering::Release);
                 result = Err(failure);
@@ -94,8 +105,9 @@ impl Store {
         let database = self.database(writer)?;
         let mut lost = lock(&self.lost);
         match self.flush_records(writer, &database, lost.files()) {
-            Ok(last_event) => {
+            Ok((last_event, time)) => {
                 self.settled.store(last_event, Ordering::Release);
+                self.noted_time.store(time, Ordering::Relaxed);
                 // What fell back may lie in the records again.
                 lost.files().iter().for_each(|file| self.staging.note_begun(*file));
             }
@@ -126,13 +138,13 @@ impl Store {
     }
 
     /// One durable transaction makes all before it durable. What the disk lost is taken back in it. Tells the number
-    /// of the last event.
+    /// of the last event, and up to where the time is durable.
     fn flush_records(
         &self,
         writer: &Writer,
         database: &Database,
         lost: &BTreeSet<FileId>,
-    ) -> Result<u64, Trouble> {
+    ) -> Result<(u64, u64), Trouble> {
         let txn = database::begin_durable(database)?;
         let mut tables = Tables::open(&txn, Keeps::default())?;
         for file in lost {
@@ -149,8 +161,8 @@ impl Store {
         drop(tables);
         database::set_flushed_files(&txn, self.staging.files.count())?;
         database::set_sequence(&txn, writer.sequence)?;
-        let last_event = database::last_event(&txn)?;
+        let (last_event, time) = (database::last_event(&txn)?, self.note_time(&txn)?);
         txn.commit()?;
-        Ok(last_event)
+        Ok((last_event, time))
     }
 }

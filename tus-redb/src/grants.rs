@@ -190,9 +190,7 @@ impl Grant {
             return Ok(());
         }
         match (mutation!("record-before-data", self.staging.durability, Durability::Eventual), self.piece) {
-            (Durability::Eventual, Some(piece)) => {
-                lock(&self.staging.dirty).insert(piece.file, self.clone());
-            }
+            (Durability::Eventual, Some(piece)) if self.staging.put_off(piece.file, self) => {}
             _ => self.sync_data()?,
         }
         self.synced.fetch_max(staged, Ordering::AcqRel);

@@ -88,6 +88,7 @@ mod strays;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod trouble;
 mod verify;
 
 pub use change::Change;

@@ -80,12 +80,13 @@ fn open(disk: Arc<dyn Disk>, options: &Options, create: bool) -> Result<Store, O
     let records = Arc::new(RecordsFile::new(file.map_err(|error| fault.io(error))?, reserve.clone()));
     let database = database::open(&records, options).map_err(|error| fault.redb(error))?;
 
-    let (epoch, last_event) = next_epoch(&disk, &database).map_err(|error| fault.database(error))?;
+    let Last { epoch, event: last_event, time } =
+        next_epoch(&disk, &database).map_err(|error| fault.database(error))?;
     let lost = Damaged::read(&*disk).map_err(|error| fault.io(error))?;
     let mut writer = Writer::default();
     let replayed = writer.replay(&*disk, &database).map_err(|error| fault.database(error.into()))?;
     let epoch = above_all_numbers(&database, epoch).map_err(|error| fault.database(error))?;
-    let staging = Staging::new(Files::new(disk.clone(), epoch), reserve, options.durability);
+    let staging = Staging::new(Files::new(disk.clone(), epoch), reserve, options);
     let store = Store {
         disk: disk.clone(),
         events: Mutex::new(options.events),
@@ -102,6 +103,8 @@ fn open(disk: Arc<dyn Disk>, options: &Options, create: bool) -> Result<Store, O
         journal_len: AtomicU64::new(0),
         settled: AtomicU64::new(last_event),
         finals_finished: AtomicU64::new(0),
+        time: AtomicU64::new(time),
+        noted_time: AtomicU64::new(time),
         // What the last opening left to do.
         scattered: AtomicBool::new(options.materialize),
         compaction: Mutex::default(),
@@ -140,9 +143,18 @@ fn make_records(disk: &dyn Disk, reserve: &Arc<Reserve>, options: &Options) -> R
     Ok(disk.sync_dir("")?)
 }
 
-/// Checks the format, and tells this opening's number: ids and fencing numbers of it are above all others. And the
-/// number of the last event, without those in the journal. Removes what the last one left behind.
-fn next_epoch(disk: &Arc<dyn Disk>, database: &redb::Database) -> Result<(u32, u64), Unopened> {
+/// Where the last opening has left what goes on through all of them.
+struct Last {
+    /// This opening's number: ids and fencing numbers of it are above all others.
+    epoch: u32,
+    /// The number of the last event, without those in the journal.
+    event: u64,
+    /// How far the lives of uploads had come.
+    time: u64,
+}
+
+/// Checks the format, and tells where the last opening ended. Removes what it left behind.
+fn next_epoch(disk: &Arc<dyn Disk>, database: &redb::Database) -> Result<Last, Unopened> {
     let txn = database::begin_volatile(database)?;
     match database::format(&txn)? {
         Some(database::FORMAT) => {}
@@ -156,10 +168,10 @@ fn next_epoch(disk: &Arc<dyn Disk>, database: &redb::Database) -> Result<(u32, u
         return Err(Unopened::ForeignJournal);
     }
     let epoch = database::epoch(&txn)? + 1;
-    let last_event = database::last_event(&txn)?;
+    let (event, time) = (database::last_event(&txn)?, database::time(&txn)?);
     txn.abort().map_err(Trouble::from)?;
     let epoch = u32::try_from(epoch).map_err(|_| Unopened::UnknownFormat(format!("opening {epoch}")))?;
-    Ok((epoch, last_event))
+    Ok(Last { epoch, event, time })
 }
 
 impl Store {

@@ -5,8 +5,9 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
+    time::Instant,
 };
 
 use tus_proto::{Failure, Fence, UploadId};
@@ -16,7 +17,8 @@ use crate::{
     files::{FileId, Files},
     grants::Grant,
     reserve::Reserve,
-    store::{Durability, lock},
+    store::{Durability, Options, lock},
+    trouble::Troubles,
 };
 
 /// What grants and their store share.
@@ -27,12 +29,15 @@ pub(crate) struct Staging {
     pub(crate) durability: Durability,
     /// Eventual durability: files that the next flush must sync, in that order.
     pub(crate) dirty: Mutex<BTreeMap<FileId, Arc<Grant>>>,
+    /// How many more are open because a flush is syncing them.
+    syncing: AtomicUsize,
+    max_unflushed: usize,
     /// Whether there may be data files to remove.
     pub(crate) reclaimable: AtomicBool,
     open: Mutex<Open>,
     /// Uploads that were found without a data file of theirs.
     gone: Mutex<HashSet<UploadId>>,
-    trouble: Mutex<Option<String>>,
+    troubles: Mutex<Troubles>,
 }
 
 #[derive(Debug, Default)]
@@ -54,17 +59,19 @@ struct Held {
 }
 
 impl Staging {
-    pub(crate) fn new(files: Files, reserve: Arc<Reserve>, durability: Durability) -> Self {
+    pub(crate) fn new(files: Files, reserve: Arc<Reserve>, options: &Options) -> Self {
         Self {
             files,
             reserve,
-            durability,
+            durability: options.durability,
             dirty: Mutex::default(),
+            syncing: AtomicUsize::new(0),
+            max_unflushed: options.max_unflushed_files,
             // What the last opening left behind.
             reclaimable: AtomicBool::new(true),
             open: Mutex::default(),
             gone: Mutex::default(),
-            trouble: Mutex::default(),
+            troubles: Mutex::default(),
         }
     }
 
@@ -172,11 +179,38 @@ impl Staging {
     /// Keeps the text for the operator, and hands back what callers are told.
     pub(crate) fn note(&self, trouble: impl Into<Trouble>) -> Failure {
         let Trouble { failure, text, .. } = trouble.into();
-        *lock(&self.trouble) = Some(text);
+        lock(&self.troubles).note(text);
         failure
     }
 
     pub(crate) fn take_trouble(&self) -> Option<String> {
-        lock(&self.trouble).take()
+        lock(&self.troubles).take(Instant::now())
+    }
+
+    /// Leaves a file to the next flush, open until then; false where as many are as may be.
+    pub(crate) fn put_off(&self, file: FileId, grant: &Arc<Grant>) -> bool {
+        let mut dirty = lock(&self.dirty);
+        let open = dirty.len() + self.syncing.load(Ordering::Acquire);
+        let room = open < self.max_unflushed || dirty.contains_key(&file);
+        if room {
+            dirty.insert(file, grant.clone());
+        }
+        room
+    }
+
+    /// The files that await a flush, for who syncs them now, and says [when they are closed](Self::closed_dirty).
+    pub(crate) fn take_dirty(&self) -> BTreeMap<FileId, Arc<Grant>> {
+        let mut dirty = lock(&self.dirty);
+        self.syncing.store(dirty.len(), Ordering::Release);
+        std::mem::take(&mut dirty)
+    }
+
+    pub(crate) fn closed_dirty(&self) {
+        self.syncing.store(0, Ordering::Release);
+    }
+
+    /// Whether a part of the most files that may await a flush do, `1 / part` of `limit` or fewer.
+    pub(crate) fn has_dirty(&self, limit: usize, part: usize) -> bool {
+        lock(&self.dirty).len() > limit.min(self.max_unflushed.saturating_sub(1)) / part
     }
 }

@@ -60,6 +60,9 @@ pub struct Options {
     pub reserve_bytes: u64,
     /// Which events are kept in the [outbox](Store::outbox). Default none.
     pub events: Events,
+    /// Eventual durability: how many data files may be open because they await a flush. What is written when there are
+    /// so many is synced at once. Default: no limit; a process that may open few files needs one.
+    pub max_unflushed_files: usize,
     /// How many pending finals may name one part: as many are written with each commit to it. Default 4.
     pub max_waiting: usize,
     /// Whether finished uploads that lie in several files are to be put into one, by [`Store::materialize`]. Default
@@ -82,6 +85,7 @@ impl Default for Options {
             cache_bytes: 4 << 20,
             reserve_bytes: 8 << 20,
             events: Events::default(),
+            max_unflushed_files: usize::MAX,
             max_waiting: 4,
             materialize: true,
             small_bytes: 0,
@@ -116,6 +120,10 @@ pub struct Store {
     /// The number of the last event that a power cut can't take back.
     pub(crate) settled: AtomicU64,
     pub(crate) finals_finished: AtomicU64,
+    /// How far the lives of uploads have come, as far as sweeps have told; and how much of that is durable. In
+    /// microseconds, 0 where nobody knows.
+    pub(crate) time: AtomicU64,
+    pub(crate) noted_time: AtomicU64,
     pub(crate) scattered: AtomicBool,
     /// On a full disk: what compacting the records would give.
     pub(crate) compaction: Mutex<Compaction>,

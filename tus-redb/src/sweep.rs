@@ -1,20 +1,24 @@
 //! Removing what has expired, by the index of times: the cost is that of what is removed.
 
-use std::{ops::Bound, time::Duration};
+use std::{ops::Bound, sync::atomic::Ordering, time::Duration};
 
-use redb::{ReadableDatabase, TableDefinition};
+use redb::{ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use tus_proto::{Completion, Failure, UploadId, WallTime};
 
 use crate::{
     change::Change,
-    database::{EXPIRY, LAPSES, UPLOADS},
+    database::{self, EXPIRY, LAPSES, UPLOADS},
     error::Trouble,
     record::Row,
-    store::{Store, lock},
+    store::{Durability, Store, lock},
 };
 
 /// How long an expired upload is remembered: whoever asks for it in that time learns what became of it.
 const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How far the time may get ahead of what is noted of it, while nothing else is written: that much longer does an upload
+/// live whose server comes to its end.
+const NOTED_WITHIN: Duration = Duration::from_secs(10 * 60);
 
 /// What a [`Store::sweep`] did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,7 +53,60 @@ fn advance(to: &mut Option<Due>, tried: &[Due], removed: usize, limit: usize) {
 impl Store {
     /// Removes at most `limit` uploads whose time is over, and forgets as many that were removed a day ago.
     /// Those that are being written to stay. Blocks on the disk; for whoever makes the commits.
+    ///
+    /// `now` is on the clock by which uploads expire, and is [kept](Self::time) for the next opening.
     pub fn sweep(&self, now: WallTime, limit: usize) -> Result<Swept, Failure> {
+        self.time.fetch_max(now.as_micros(), Ordering::Relaxed);
+        let swept = self.remove_due(now, limit)?;
+        self.keep_time(now)?;
+        Ok(swept)
+    }
+
+    /// How far the lives of uploads have come, as sweeps have told in this opening or the last: whoever opens the store
+    /// goes on from there, however long it was closed and whatever the calendar says. None where nothing is known.
+    pub fn time(&self) -> Option<WallTime> {
+        Some(self.time.load(Ordering::Relaxed)).filter(|time| *time > 0).map(WallTime::from_micros)
+    }
+
+    /// Notes the time in a transaction that is made anyway, and tells it for when that is durable.
+    pub(crate) fn note_time(&self, txn: &WriteTransaction) -> Result<u64, Trouble> {
+        let time = self.time.load(Ordering::Relaxed);
+        if time > self.noted_time.load(Ordering::Relaxed) {
+            database::set_time(txn, time)?;
+        }
+        Ok(time)
+    }
+
+    /// Sees that the time is noted before long, where something waits for it.
+    fn keep_time(&self, now: WallTime) -> Result<(), Failure> {
+        let noted = WallTime::from_micros(self.noted_time.load(Ordering::Relaxed));
+        if now < noted.after(NOTED_WITHIN) {
+            return Ok(());
+        }
+        let mut writer = lock(&self.writer);
+        let database = self.database(&mut writer)?;
+        let note = || {
+            let txn = database.begin_read()?;
+            let (expiry, lapses) = (txn.open_table(EXPIRY)?, txn.open_table(LAPSES)?);
+            if expiry.first()?.is_none() && lapses.first()?.is_none() {
+                return Ok(());
+            }
+            if self.options.durability == Durability::Eventual {
+                // A durable transaction of its own would make durable what was not flushed: the next flush has it.
+                self.unflushed.store(true, Ordering::Release);
+                return Ok(());
+            }
+            let txn = database::begin_durable(&database)?;
+            let time = self.note_time(&txn)?;
+            txn.commit()?;
+            self.noted_time.store(time, Ordering::Relaxed);
+            Ok::<_, Trouble>(())
+        };
+        let noted = note();
+        noted.map_err(|trouble| self.give_up(&mut writer, database, trouble))
+    }
+
+    fn remove_due(&self, now: WallTime, limit: usize) -> Result<Swept, Failure> {
         let mut swept_to = lock(&self.swept_to);
         let expired = self.due(EXPIRY, now, limit, swept_to.expired.as_ref())?;
         let lapsed = self.due(LAPSES, now, limit, swept_to.forgotten.as_ref())?;

@@ -80,8 +80,11 @@ impl Drive {
     /// A driver with an empty store, on a disk in memory.
     pub fn new(config: Config) -> Self {
         let disk = SimDisk::new();
-        let now =
-            Now { monotonic: Instant::from_micros(0), wall: WallTime::from_micros(1_700_000_000_000_000) };
+        let now = Now {
+            monotonic: Instant::from_micros(0),
+            wall: WallTime::from_micros(1_700_000_000_000_000),
+            date: WallTime::from_micros(1_700_000_000_000_000),
+        };
         let clock = Arc::new(Mutex::new(now));
         let jobs = queue(&clock);
         let store = open(&disk, &jobs);
@@ -294,7 +297,8 @@ impl Drive {
 
     fn set_clock(&mut self, at: Instant) {
         let passed = at.since(self.now.monotonic);
-        self.now = Now { monotonic: at, wall: self.now.wall.after(passed) };
+        self.now =
+            Now { monotonic: at, wall: self.now.wall.after(passed), date: self.now.date.after(passed) };
         *self.clock.lock().unwrap() = self.now;
     }
 

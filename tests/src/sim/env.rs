@@ -48,6 +48,7 @@ impl Env {
             now: Now {
                 monotonic: Instant::from_micros(0),
                 wall: WallTime::from_micros(1_700_000_000_000_000),
+                date: WallTime::from_micros(1_700_000_000_000_000),
             },
             disk,
             links: BTreeMap::new(),
@@ -99,7 +100,8 @@ impl Env {
 
     pub(super) fn set_clock(&mut self, at: Instant) {
         let passed = at.since(self.now.monotonic);
-        self.now = Now { monotonic: at, wall: self.now.wall.after(passed) };
+        self.now =
+            Now { monotonic: at, wall: self.now.wall.after(passed), date: self.now.date.after(passed) };
     }
 
     /// The time so much later.

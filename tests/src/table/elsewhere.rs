@@ -27,6 +27,8 @@ pub const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("S8", "tests/tests/trailers.rs", "header_and_trailer_must_agree"),
     ("E2", "tests/tests/expiry.rs", "it_is_410_at_its_time_and_swept_soon_after"),
     ("E5", "tus-redb/src/tests/concat.rs", "a_pending_final_lives_on_with_its_parts_and_they_with_it"),
+    ("E6", "tus-proto/tests/exchange/expiry.rs", "while_somebody_writes_to_it_it_is_not_over"),
+    ("E7", "tus-mio-server/tests/process/calendar.rs", "no_jump_of_the_calendar_ends_an_unfinished_upload"),
     ("J1", "tests/tests/hooks.rs", "nobody_but_its_owner_gets_at_an_upload"),
     ("J2", "tests/tests/hooks.rs", "a_creation_is_changed_or_refused"),
     ("J3", "tests/tests/hooks.rs", "a_creation_is_changed_or_refused"),

@@ -9,7 +9,7 @@ mod request;
 use std::{fmt, io::Read, sync::Arc, time::Duration};
 
 use tus_driver::{Answer, Class, EventKinds, Executor, Inbox, JobQueue, LockService, Locks, Store};
-use tus_proto::{Code, Config, Failure, Framing, Head, Trailers};
+use tus_proto::{Code, Config, Failure, Framing, Head, Trailers, WallTime};
 use tus_redb::{Observer, RedbStore, StoreError};
 
 use self::{
@@ -122,12 +122,12 @@ impl Blocking {
     /// A server of these uploads by these rules. When the last clone goes, the store is closed: all that was
     /// acknowledged is durable then, in either durability.
     pub fn new(store: tus_redb::Store, config: Config) -> Self {
-        Self::over(started(store), config, Hooks::new(), None)
+        Self::make(store.time(), started(store), config, Hooks::new(), None)
     }
 
     /// As [`new`](Self::new), with locks that are not this process's alone.
     pub fn with_locks(store: tus_redb::Store, config: Config, locks: Arc<dyn LockService>) -> Self {
-        Self::over(started(store), config, Hooks::new(), Some(locks))
+        Self::make(store.time(), started(store), config, Hooks::new(), Some(locks))
     }
 
     /// As [`new`](Self::new), with hooks; and with locks that are not this process's alone, where there are any.
@@ -142,7 +142,7 @@ impl Blocking {
         hooks: Hooks,
         locks: Option<Arc<dyn LockService>>,
     ) -> Self {
-        Self::over(started(store), config, hooks, locks)
+        Self::make(store.time(), started(store), config, hooks, locks)
     }
 }
 
@@ -165,11 +165,22 @@ impl<S: Store> Blocking<S> {
     /// there are any. The store's work is done by the threads that call.
     pub fn over(
         open: impl FnOnce(Arc<dyn Executor>) -> S,
+        config: Config,
+        hooks: Hooks,
+        locks: Option<Arc<dyn LockService>>,
+    ) -> Self {
+        Self::make(None, open, config, hooks, locks)
+    }
+
+    /// `time` is where the lives of uploads go on, as the store's last opening told it.
+    fn make(
+        time: Option<WallTime>,
+        open: impl FnOnce(Arc<dyn Executor>) -> S,
         mut config: Config,
         hooks: Hooks,
         locks: Option<Arc<dyn LockService>>,
     ) -> Self {
-        let clock = Clock::start();
+        let clock = Clock::start(time);
         let random = |out: &mut [u8]| getrandom::fill(out).is_ok();
         let queue = Arc::new(JobQueue::new(move || clock.now(), random));
         let store = open(queue.clone());
@@ -263,7 +274,7 @@ impl<S: Store> Blocking<S> {
 
     /// The answer where no exchange begins.
     fn refusal(&self, code: Code, origin: Option<&[u8]>) -> Reply<S> {
-        Reply::new(self.shared.config.refusal(code, origin, self.shared.clock.now().wall), None)
+        Reply::new(self.shared.config.refusal(code, origin, self.shared.clock.now().date), None)
     }
 }
 

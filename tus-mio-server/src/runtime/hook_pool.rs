@@ -136,7 +136,7 @@ mod tests {
 
     /// A pool of one thread that is held up, and what lets it go on.
     fn held_up(limit: usize) -> (HookPool, std::sync::mpsc::Sender<()>) {
-        let pool = HookPool::new(Clock::start(), limit);
+        let pool = HookPool::new(Clock::start(None), limit);
         let (go, wait) = channel::<()>();
         let (tell, begun) = channel();
         let hold = move || {

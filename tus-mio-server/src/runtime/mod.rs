@@ -114,7 +114,7 @@ impl Shared {
     #[allow(clippy::unwrap_used)]
     fn on(disk: &tus_redb::sim::SimDisk) -> Self {
         let engine = tus_redb::Store::open_on(Arc::new(disk.clone()), &tus_redb::Options::default()).unwrap();
-        let (clock, workers) = (Clock::start(), Arc::new(Workers::new(4, 2)));
+        let (clock, workers) = (Clock::start(None), Arc::new(Workers::new(4, 2)));
         let threads = Arc::new(Threads::new(workers.clone(), clock));
         let observer = Box::new(tus_redb::NoObserver);
         let store = RedbStore::start(engine, threads.clone(), observer, Duration::from_secs(60));

@@ -69,7 +69,7 @@ impl EventLoop {
     }
 
     fn refusal(&self, code: Code, origin: Option<&[u8]>) -> Response {
-        let refusal = self.shared.protocol.refusal(code, origin, self.now.wall);
+        let refusal = self.shared.protocol.refusal(code, origin, self.now.date);
         self.shared.metrics.answered(refusal.status());
         refusal
     }

@@ -31,11 +31,11 @@ impl EventLoop {
             return Some(self.shared.protocol.refusal(
                 Code::InternalServerError,
                 head.values("Origin").next(),
-                self.now.wall,
+                self.now.date,
             ));
         }
         let nonce = page::Nonce::of(nonce);
-        let mut response = Response::new(200, self.now.wall);
+        let mut response = Response::new(200, self.now.date);
         response.push("Content-Security-Policy", nonce.policy());
         response.push("Referrer-Policy", "no-referrer");
         response.set_body(asset.content_type, nonce.fill(asset.body));
@@ -43,7 +43,7 @@ impl EventLoop {
     }
 
     fn metrics(&self) -> Response {
-        let mut response = Response::new(200, self.now.wall);
+        let mut response = Response::new(200, self.now.date);
         let open = self.shared.admission.open();
         let outbox = self.shared.store.engine().outbox_len().unwrap_or_default();
         response.set_body(metrics::CONTENT_TYPE, self.shared.metrics.text(open, outbox));
@@ -55,13 +55,13 @@ impl EventLoop {
             None => (200, "ok"),
             Some(text) => (503, text),
         };
-        let mut response = Response::new(status, self.now.wall);
+        let mut response = Response::new(status, self.now.date);
         response.set_body(PLAIN_TEXT, text);
         response
     }
 
     fn reads_only(&self) -> Response {
-        let mut response = self.shared.protocol.refusal(Code::MethodNotAllowed, None, self.now.wall);
+        let mut response = self.shared.protocol.refusal(Code::MethodNotAllowed, None, self.now.date);
         response.push("Allow", "GET, HEAD");
         response.connection = Connection::Drain;
         response

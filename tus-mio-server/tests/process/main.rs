@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod addresses;
+mod calendar;
 mod clients;
 mod cut;
 mod descriptors;

@@ -23,11 +23,17 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(data_dir: &Path, flags: &[&str]) -> Self {
+        Self::start_in(data_dir, flags, &[])
+    }
+
+    /// The same with variables of the environment.
+    pub(crate) fn start_in(data_dir: &Path, flags: &[&str], env: &[(&str, &Path)]) -> Self {
         let forking = FORKING.write().unwrap_or_else(PoisonError::into_inner);
         let mut child = Command::new(env!("CARGO_BIN_EXE_tus-mio-server"))
             .args(["--listen", "127.0.0.1:0", "--data-dir"])
             .arg(data_dir)
             .args(flags)
+            .envs(env.iter().copied())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();

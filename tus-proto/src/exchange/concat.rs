@@ -98,10 +98,10 @@ impl Exchange {
             // One may have come since, which no hook has seen.
             return self.end(now, Some(Answer::Failed(Code::InvalidConcat)));
         }
-        let id = UploadId::generate(now.wall, entropy);
+        let id = UploadId::generate(now.date, entropy);
         let record = Record {
             id,
-            created: now.wall,
+            created: now.date,
             offset: 0,
             length: None,
             metadata,

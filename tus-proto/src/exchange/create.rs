@@ -92,8 +92,8 @@ impl Exchange {
         if let Err(code) = self.fits(length, with_upload) {
             return self.end(now, Some(Answer::Failed(code)));
         }
-        let id = UploadId::generate(now.wall, entropy);
-        let mut record = Record { id, created: now.wall, offset: 0, length, metadata, expires: None, concat };
+        let id = UploadId::generate(now.date, entropy);
+        let mut record = Record { id, created: now.date, offset: 0, length, metadata, expires: None, concat };
         // A finished upload does not expire, and one of no bytes is finished; a part does all the same.
         if !record.is_complete() || record.is_partial() {
             record.expires = self.config.expires(now.wall, None);

@@ -13,8 +13,8 @@ const CHECKPOINT_WAIT: Duration = Duration::from_secs(1);
 pub(super) enum Look {
     /// The writer, if there is one, is committing what has arrived.
     Asking { op: OpId, until: Instant, id: UploadId },
-    /// The store is reading the record.
-    Reading { op: OpId },
+    /// The store is reading the record. A writer that did not answer in time is at work.
+    Reading { op: OpId, written: bool },
 }
 
 impl Look {
@@ -37,7 +37,7 @@ impl Exchange {
     /// The writer has committed, or there is none, or it can't be asked: what is committed is the truth.
     pub(super) fn on_asked(&mut self, op: OpId, look: Look) {
         match look {
-            Look::Asking { op: asked, id, .. } if asked == op => self.read(id),
+            Look::Asking { op: asked, id, .. } if asked == op => self.read(id, false),
             other => self.stale(State::Looking(other)),
         }
     }
@@ -48,26 +48,30 @@ impl Exchange {
                 let op = self.op();
                 // The answer is not waited for: it only takes us off the list of those who asked.
                 self.outputs.push_back(Output::Lock(op, LockCall::Release { key: id.clone() }));
-                self.read(id);
+                self.read(id, true);
             }
             other => self.state = State::Looking(other),
         }
     }
 
-    fn read(&mut self, id: UploadId) {
+    fn read(&mut self, id: UploadId, written: bool) {
         let op = self.store(Command::Load { id });
-        self.state = State::Looking(Look::Reading { op });
+        self.state = State::Looking(Look::Reading { op, written });
     }
 
     pub(super) fn on_looked(&mut self, now: Now, op: OpId, look: Look, completion: Completion) {
         match look {
-            Look::Reading { op: reading } if reading == op => {
+            Look::Reading { op: reading, written } if reading == op => {
                 let answer = match completion {
-                    Completion::Loaded(record) if record.is_expired(now.wall) => {
+                    Completion::Loaded(record) if record.is_expired(now.wall) && !written => {
                         Answer::Untold(Code::UploadExpired)
                     }
                     Completion::Loaded(record) => {
-                        self.expires = record.expires;
+                        // Nothing expires while it is written to: the writer is late, and moves it on.
+                        self.expires = match record.is_expired(now.wall) {
+                            true => self.config.expires(now.wall, record.expires),
+                            false => record.expires,
+                        };
                         Answer::State(record)
                     }
                     Completion::Missing => Answer::Untold(Code::UploadNotFound),

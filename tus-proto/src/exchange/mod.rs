@@ -275,6 +275,14 @@ impl Exchange {
     }
 
     fn on_loaded(&mut self, now: Now, purpose: Purpose, completion: Completion) {
+        // Whoever writes keeps it alive, and may only be late with that: its time is over if it still is under the lock.
+        if let (Purpose::Write(patch), Completion::Loaded(record)) = (&purpose, &completion)
+            && record.is_expired(now.wall)
+            && !record.is_final()
+        {
+            let offset = Some(patch.offset);
+            return self.lock(now, offset, purpose);
+        }
         let record = match self.lives(now, completion) {
             Ok(record) => record,
             Err(code) => return self.end(now, Some(Answer::Failed(code))),
@@ -353,9 +361,9 @@ impl Exchange {
     fn answer(&mut self, now: Now, answer: Answer) {
         let download = matches!(answer, Answer::Download(..));
         let methods = matches!(answer, Answer::Options).then(|| answer::methods(&self.config));
-        let mut response: Response = answer.response(&self.config, self.framing, now.wall);
+        let mut response: Response = answer.response(&self.config, self.framing, now.date);
         if let Some(expires) = self.expires {
-            response.push("Upload-Expires", expires.imf_fixdate());
+            response.push("Upload-Expires", now.dated(expires).imf_fixdate());
         }
         if download {
             response.push("Cross-Origin-Resource-Policy", self.origin.resource_policy());

@@ -6,7 +6,11 @@ use crate::{Fence, UploadId};
 
 fn at(seconds: u64) -> Now {
     let micros = seconds * 1_000_000;
-    Now { monotonic: crate::Instant::from_micros(micros), wall: WallTime::from_micros(micros) }
+    Now {
+        monotonic: crate::Instant::from_micros(micros),
+        wall: WallTime::from_micros(micros),
+        date: WallTime::from_micros(micros),
+    }
 }
 
 /// A PATCH whose body is waited for.

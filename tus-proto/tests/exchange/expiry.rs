@@ -66,10 +66,17 @@ fn errors_after_the_look_up_tell_it_too() {
 #[test]
 fn past_its_time_an_upload_is_gone_whether_or_not_it_was_swept() {
     for gone in [Completion::Loaded(expiring(0)), Completion::Gone] {
-        for sent in [Sent::patch(3, Framing::Length(4)), Sent::delete()] {
+        for (sent, writes) in [(Sent::patch(3, Framing::Length(4)), true), (Sent::delete(), false)] {
             let mut script = Script::start_with(config(), &sent);
             let (op, _) = script.store();
             script.stored(op, gone.clone());
+            if writes && gone != Completion::Gone {
+                // Nobody writes to it: so it is over.
+                script.acquire();
+                let (op, _) = script.store();
+                script.stored(op, gone.clone());
+                script.release();
+            }
             let response = script.refuses(410, "ERR_UPLOAD_EXPIRED");
             assert_eq!(response.header("Upload-Expires"), None);
         }
@@ -81,6 +88,49 @@ fn past_its_time_an_upload_is_gone_whether_or_not_it_was_swept() {
         let response = script.responds();
         assert_eq!((response.status(), response.body()), (410, ""));
     }
+}
+
+#[test]
+fn while_somebody_writes_to_it_it_is_not_over() {
+    let mut script = Script::start_with(config(), &Sent::head());
+    script.lock();
+    // The writer's disk hangs, and its renewal with it.
+    assert_eq!(script.wait(), Reason::CheckpointWait);
+    script.lock();
+    script.load(&expiring(1));
+    let response = script.responds();
+    assert_eq!((response.status(), response.header("Upload-Offset")), (200, Some("3")));
+    assert_eq!(response.header("Upload-Expires"), Some("Thu, 01 Jan 1970 01:00:01 GMT"));
+
+    let mut script = Script::start_with(config(), &Sent::patch(3, Framing::Length(4)));
+    script.pass(Duration::from_secs(1));
+    script.load(&expiring(1));
+    // The writer commits what it has, and lets go.
+    assert_eq!(script.acquire(), Some(3));
+    script.load(&expiring(60));
+    script.append();
+}
+
+#[test]
+fn a_calendar_that_is_set_ends_no_life_and_moves_what_is_told_of_it() {
+    let day = Duration::from_secs(24 * 3600);
+    let mut script = Script::start_with(config(), &Sent::head());
+    script.set_ahead(2 * day);
+    let (op, _) = script.lock();
+    script.replied(op, LockReply::Checkpointed);
+    script.load(&expiring(60));
+    let response = script.responds();
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.header("Upload-Expires"), Some("Sat, 03 Jan 1970 00:01:00 GMT"));
+    assert_eq!(response.header("Date"), Some("Sat, 03 Jan 1970 00:00:00 GMT"));
+
+    let sent = Sent::patch(3, Framing::Chunked);
+    let (mut script, grant) = Script::receiving(config(), &sent, &expiring(3600));
+    script.set_ahead(2 * day);
+    script.body_ends(grant, 4);
+    assert_eq!(script.commits(3, 7).expires, at(3600));
+    script.release();
+    assert_eq!(script.responds().header("Upload-Expires"), Some("Sat, 03 Jan 1970 01:00:00 GMT"));
 }
 
 #[test]

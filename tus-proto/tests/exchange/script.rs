@@ -143,7 +143,11 @@ impl Script {
             secure: false,
             direct: false,
         };
-        let now = Now { monotonic: Instant::from_micros(1_000_000), wall: WallTime::default() };
+        let now = Now {
+            monotonic: Instant::from_micros(1_000_000),
+            wall: WallTime::default(),
+            date: WallTime::default(),
+        };
         Self { exchange: Exchange::new(Arc::new(config), &head, [3; 10], now), now, events: Vec::new() }
     }
 
@@ -210,9 +214,15 @@ impl Script {
         }
     }
 
+    /// Somebody sets the system's calendar ahead.
+    pub(crate) fn set_ahead(&mut self, by: Duration) {
+        self.now.date = self.now.date.after(by);
+    }
+
     pub(crate) fn pass(&mut self, time: Duration) {
         self.now.monotonic = self.now.monotonic.after(time);
         self.now.wall = self.now.wall.after(time);
+        self.now.date = self.now.date.after(time);
     }
 
     /// How long from now the next deadline is, and what for.

@@ -6,8 +6,9 @@ use tus_proto::{Completion, Failure, Fence};
 
 use super::harness::{commit, id, options, record};
 use crate::{
-    Change, Disk, Durability, Mode, OpenError, Refused, Sink, Store,
+    Change, Disk, Durability, Mode, OpenError, Options, Refused, Sink, Store,
     sim::{Crash, Fault, SimDisk},
+    store::lock,
 };
 
 fn open(disk: &SimDisk, durability: Durability) -> Store {
@@ -30,6 +31,32 @@ fn body(store: &Store, name: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     store.read(&id(name)).unwrap().unwrap().read_to_end(&mut bytes).unwrap();
     bytes
+}
+
+#[test]
+fn no_more_files_than_may_be_are_open_until_a_flush() {
+    let disk = SimDisk::new();
+    let options = Options { max_unflushed_files: 2, ..options(Durability::Eventual) };
+    let store = Store::open_on(Arc::new(disk.clone()), &options).unwrap();
+    let names = ["a", "b", "c", "d"];
+    store.commit(&names.map(|name| Change::Create(record(name, Some(9)))));
+    // Twice: what is open already may be written to again.
+    for round in 0..2 {
+        let sinks = names.map(|name| staged(&store, name, round + 1, round * 4, b"0123"));
+        assert_eq!(lock(&store.staging.dirty).len(), 2);
+        for (name, sink) in names.iter().zip(&sinks) {
+            let (from, to) = (round * 4, round * 4 + 4);
+            let told = store.commit(&[commit(name, fence(&store, round + 1), from, to, Some(sink))]);
+            assert_eq!(told, [Completion::Committed { offset: to }]);
+        }
+    }
+    store.flush().unwrap();
+    disk.die_at(disk.calls());
+    drop(store);
+    disk.crash(Crash::Machine(1));
+    let store = open(&disk, Durability::Eventual);
+    assert!(names.iter().all(|name| body(&store, name) == b"01230123"));
+    assert_eq!(store.verify().unwrap(), []);
 }
 
 #[test]

@@ -126,6 +126,53 @@ fn an_expired_upload_does_not_come_back_with_a_crash() {
 }
 
 #[test]
+fn the_next_opening_goes_on_where_the_last_sweep_was_whatever_the_calendar_says() {
+    for durability in [Durability::Strict, Durability::Eventual] {
+        let disk = SimDisk::new();
+        let store = open(&disk, durability);
+        assert_eq!(store.time(), None);
+        assert_eq!(store.sweep(at(1_000), 8), Ok(Swept::default()));
+        // It is durable with the next commit.
+        store.commit(&[Change::Create(expiring("a", 1_000 + DAY))]);
+        store.flush().unwrap();
+        disk.die_at(disk.calls());
+        drop(store);
+        disk.crash(Crash::Machine(1));
+        let store = open(&disk, durability);
+        assert_eq!(store.time(), Some(at(1_000)), "{durability:?}");
+        // Nor does it ever go back.
+        store.sweep(at(7), 8).unwrap();
+        assert_eq!(store.time(), Some(at(1_000)));
+        assert!(there(&store, "a"));
+        assert_eq!(store.verify().unwrap(), []);
+    }
+}
+
+#[test]
+fn the_time_is_noted_without_a_commit_too_but_seldom_and_only_where_something_waits_for_it() {
+    for durability in [Durability::Strict, Durability::Eventual] {
+        let disk = SimDisk::new();
+        let store = open(&disk, durability);
+        let sweep = |seconds| {
+            let before = disk.calls();
+            store.sweep(at(seconds), 8).unwrap();
+            store.flush().unwrap();
+            disk.calls() > before
+        };
+        assert!(!sweep(1_000));
+        store.commit(&[Change::Create(expiring("a", 1_000 + DAY))]);
+        store.flush().unwrap();
+        assert!(!sweep(1_060) && !sweep(1_599));
+        assert!(sweep(1_600));
+        assert!(!sweep(1_660));
+        disk.die_at(disk.calls());
+        drop(store);
+        disk.crash(Crash::Machine(2));
+        assert_eq!(open(&disk, durability).time(), Some(at(1_600)), "{durability:?}");
+    }
+}
+
+#[test]
 fn verify_finds_an_index_that_tells_another_time_than_the_record() {
     let store = open(&SimDisk::new(), Durability::Strict);
     store.commit(&[Change::Create(expiring("a", 10)), Change::Create(expiring("b", 20))]);

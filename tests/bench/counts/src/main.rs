@@ -25,9 +25,9 @@ const WORKS: [(&str, Work); 9] = [
     ("whole-head", whole::head),
 ];
 
+const DATE: WallTime = WallTime::from_micros(1_700_000_000_000_000);
 /// Time does not pass here.
-const NOW: Now =
-    Now { monotonic: Instant::from_micros(1), wall: WallTime::from_micros(1_700_000_000_000_000) };
+const NOW: Now = Now { monotonic: Instant::from_micros(1), wall: DATE, date: DATE };
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);

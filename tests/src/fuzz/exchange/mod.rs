@@ -57,7 +57,8 @@ impl Run {
         let (config, hooks) = request::config(&mut choice);
         let sent = Sent::by(&mut choice);
         let honest = choice.percent(80);
-        let now = Now { monotonic: Instant::from_micros(1), wall: WallTime::default() };
+        let now =
+            Now { monotonic: Instant::from_micros(1), wall: WallTime::default(), date: WallTime::default() };
         let exchange = sent.exchange(config, now);
         let seen = Seen::new(hooks, sent.checksum, sent.announced);
         Self { choice, exchange, now, offset: sent.offset, honest, seen }
@@ -144,6 +145,7 @@ impl Run {
     fn pass(&mut self, time: Duration) {
         self.now.monotonic = self.now.monotonic.after(time);
         self.now.wall = self.now.wall.after(time);
+        self.now.date = self.now.date.after(time);
     }
 
     fn cancel(&mut self, cancel: Cancel) {

@@ -16,7 +16,11 @@ mod reference;
 mod rules;
 mod text;
 
-const NOW: Now = Now { monotonic: Instant::from_micros(0), wall: WallTime::from_micros(0) };
+const NOW: Now = Now {
+    monotonic: Instant::from_micros(0),
+    wall: WallTime::from_micros(0),
+    date: WallTime::from_micros(0),
+};
 
 /// Reads a head, and sees that the exchange reads it in the same way.
 ///
