@@ -5,10 +5,7 @@ use std::{
     collections::{HashMap, VecDeque},
     io::{self, ErrorKind, Read},
     panic::resume_unwind,
-    sync::{
-        Arc,
-        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
-    },
+    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     thread::JoinHandle,
     time::Duration,
 };
@@ -102,10 +99,10 @@ impl Embedded {
     }
 
     /// The same, with hooks.
-    pub fn with_hooks(config: Config, hooks: impl Hooks + 'static) -> Self {
+    pub fn with_hooks(config: Config, hooks: Hooks) -> Self {
         let dir = TempDir::new().unwrap();
         let store = Store::open(dir.path(), &Options::default()).unwrap();
-        let uploads = Blocking::with_hooks(store, config, Arc::new(hooks), None);
+        let uploads = Blocking::with_hooks(store, config, hooks, None);
         Self { uploads, open: HashMap::new(), _dir: dir }
     }
 

@@ -398,6 +398,61 @@ fn a_head_that_does_not_end_is_answered_in_time() {
     client.expect_close().unwrap();
 }
 
+/// A page of this origin may read what the server answers.
+const PAGE: &str = "https://app.example";
+
+#[test]
+fn a_page_can_read_why_its_head_was_refused() {
+    let server = Running::start(|settings| {
+        settings.protocol = tus_proto::Config::builder().cors_allow_origins(vec![PAGE.into()]).build().unwrap();
+        settings.http.head_timeout = Duration::from_millis(50);
+        settings.http.head_bytes = 1 << 10;
+    });
+    let long = "x".repeat(2_000);
+    for (status, rest) in [
+        (408, String::new()),
+        (431, format!("X: {long}\r\n\r\n")),
+        (400, "Bad : x\r\n\r\n".into()),
+        (400, "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n".into()),
+        (501, "Transfer-Encoding: gzip, chunked\r\n\r\n".into()),
+    ] {
+        let mut client = Client::connect(server.address());
+        client.write(format!("POST /files HTTP/1.1\r\nHost: h\r\nOrigin: {PAGE}\r\n{rest}").as_bytes());
+        let answer = client.answer(false).unwrap();
+        assert_eq!(
+            (answer.status, answer.value("Access-Control-Allow-Origin")),
+            (status, Some(PAGE)),
+            "{rest}"
+        );
+    }
+}
+
+#[test]
+fn a_crowd_of_large_heads_keeps_to_its_memory_and_the_newest_are_served() {
+    let server = Running::start(|settings| {
+        settings.threads = Some(1);
+        settings.head_memory = 256 << 10;
+    });
+    let large = format!("OPTIONS /files HTTP/1.1\r\nHost: h\r\nX: {}\r\n", "x".repeat(60 << 10));
+    let begin = |head: &str| {
+        let mut client = Client::connect(server.address());
+        client.write(head.as_bytes());
+        client
+    };
+    let mut small = begin("OPTIONS /files HTTP/1.1\r\nHost: h\r\n");
+    let mut oldest = begin(&large);
+    // The loop has come to the oldest head before it answers this.
+    assert_eq!(send(&server, &Request::bare("OPTIONS", "/files")).status, 204);
+    let crowd: Vec<_> = (0..16).map(|_| begin(&large)).collect();
+    let refused = oldest.answer(false).unwrap();
+    assert_eq!((refused.status, refused.value("Connection")), (431, Some("close")));
+    let mut newest = begin(&format!("{large}\r\n"));
+    assert_eq!(newest.answer(false).unwrap().status, 204);
+    small.write(b"\r\n");
+    assert_eq!(small.answer(false).unwrap().status, 204);
+    drop(crowd);
+}
+
 #[test]
 fn an_idle_connection_is_closed_without_a_word() {
     let server = Running::start(|settings| settings.http.idle_timeout = Duration::from_millis(50));

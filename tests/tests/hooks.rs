@@ -22,13 +22,24 @@ use tests::{
 };
 use tus_mio_server::{
     Blocking, Settings,
-    hooks::{Changes, Chunk, Creation, DataFile, Hook, HookError, Hooks, Incoming, Reject, Upload},
+    hooks::{Changes, Chunk, Creation, DataFile, HookError, Hooks, Incoming, Reject, Upload},
 };
 use tus_proto::{Config, UploadId};
 use tus_redb::Durability;
 
 /// How long what must come may take. A bound, not a measure.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The hooks that a test may want.
+#[derive(Clone, Copy)]
+enum Hook {
+    IncomingRequest,
+    UploadCreate,
+    ChunkReceived,
+    BeforeTerminate,
+    UploadComplete,
+    UploadTerminate,
+}
 
 /// A shop with customers. What it is told of goes to who watches it: `+` and the upload's name and bytes when it is
 /// complete, `-` and its name when it is gone.
@@ -79,9 +90,29 @@ impl Shop {
     }
 }
 
-impl Hooks for Shop {
-    fn subscriptions(&self) -> &[Hook] {
-        &self.subscriptions
+impl Shop {
+    /// Those of its hooks that it was made for.
+    fn hooks(self) -> Hooks {
+        let shop = Arc::new(self);
+        shop.subscriptions.iter().fold(Hooks::new(), |hooks, hook| {
+            let shop = shop.clone();
+            match hook {
+                Hook::IncomingRequest => {
+                    hooks.on_incoming_request(move |incoming| shop.on_incoming_request(incoming))
+                }
+                Hook::UploadCreate => hooks.on_upload_create(move |creation| shop.on_upload_create(creation)),
+                Hook::ChunkReceived => hooks.on_chunk_received(move |chunk| shop.on_chunk_received(chunk)),
+                Hook::BeforeTerminate => {
+                    hooks.on_before_terminate(move |_, upload| shop.on_before_terminate(upload))
+                }
+                Hook::UploadComplete => {
+                    hooks.on_upload_complete(move |upload, files| shop.on_upload_complete(upload, files))
+                }
+                Hook::UploadTerminate => {
+                    hooks.on_upload_terminate(move |upload| shop.on_upload_terminate(upload))
+                }
+            }
+        })
     }
 
     fn on_incoming_request(&self, incoming: &Incoming<'_>) -> Result<(), HookError> {
@@ -97,11 +128,8 @@ impl Hooks for Shop {
         let Some(customer) = incoming.request.header("X-Customer") else {
             return Err(Reject::with(401).header("WWW-Authenticate", "Shop").body("who are you?\n").into());
         };
-        let owner = incoming.upload.as_ref().and_then(|upload| upload.metadata.get_str("owner"));
-        match owner {
-            Some(owner) if owner != customer => Err(Reject::with(401).into()),
-            _ => Ok(()),
-        }
+        let mut owners = incoming.uploads().filter_map(|upload| upload.metadata.get_str("owner"));
+        if owners.any(|owner| owner != customer) { Err(Reject::with(401).into()) } else { Ok(()) }
     }
 
     fn on_upload_create(&self, creation: &Creation<'_>) -> Result<Changes, HookError> {
@@ -120,11 +148,7 @@ impl Hooks for Shop {
         if chunk.offset == 3 { Err(Reject::with(418).body("not three\n").into()) } else { Ok(()) }
     }
 
-    fn on_before_terminate(
-        &self,
-        _: &tus_mio_server::hooks::Request<'_>,
-        upload: &Upload,
-    ) -> Result<(), HookError> {
+    fn on_before_terminate(&self, upload: &Upload) -> Result<(), HookError> {
         match upload.metadata.get_str("keep") {
             Some(_) => Err(Reject::with(409).body("it is kept\n").into()),
             None => Ok(()),
@@ -167,7 +191,7 @@ fn server(shop: Shop, change: impl FnOnce(&mut Settings)) -> Running {
 fn server_in(dir: Arc<TempDir>, shop: Shop, change: impl FnOnce(&mut Settings)) -> Running {
     Running::start_in(dir, |settings| {
         settings.protocol = config();
-        settings.hooks = Some(Arc::new(shop));
+        settings.hooks = shop.hooks();
         settings.hook_pause = Duration::from_millis(1);
         settings.shutdown_timeout = PATIENCE;
         change(settings);
@@ -177,7 +201,7 @@ fn server_in(dir: Arc<TempDir>, shop: Shop, change: impl FnOnce(&mut Settings)) 
 /// The same shop's hooks behind the server, and behind the blocking entry.
 fn both(subscriptions: &[Hook], test: impl Fn(&mut dyn Wire, &Watch)) {
     let (shop, watch) = Shop::new(subscriptions);
-    test(&mut Embedded::with_hooks(config(), shop), &watch);
+    test(&mut Embedded::with_hooks(config(), shop.hooks()), &watch);
     let (shop, watch) = Shop::new(subscriptions);
     let server = server(shop, |_| {});
     test(&mut Tcp::new(server.address()), &watch);
@@ -232,6 +256,38 @@ fn nobody_but_its_owner_gets_at_an_upload() {
         assert_eq!(wire.send(&at(&upload, "bob", Request::head())).status, 404);
         assert_eq!(wire.send(&Request::bare("OPTIONS", "/files")).status, 204);
     });
+}
+
+#[test]
+fn nobody_gets_at_an_upload_by_a_final_of_it() {
+    both(&[Hook::IncomingRequest, Hook::UploadCreate], |wire, _| {
+        let [ours, theirs] = ["ann", "bob"].map(|customer| {
+            let part = wire.send(&post(customer, 0, A).with("Upload-Concat", "partial"));
+            part.value("Location").unwrap().to_owned()
+        });
+        let of = |parts: &str| {
+            Request::post().with("X-Customer", "bob").with("Upload-Concat", format!("final;{parts}"))
+        };
+        for parts in [&ours, &format!("{theirs} {ours}"), &format!("{ours} /files/none")] {
+            let answer = wire.send(&of(parts));
+            assert_eq!((answer.status, answer.value("Location")), (401, None), "{parts}");
+        }
+        let unknown = wire.send(&of(&format!("{theirs} /files/none")));
+        assert_eq!((unknown.status, unknown.value("Location")), (400, None));
+        assert_eq!(wire.send(&of(&format!("{theirs} {theirs}"))).status, 201);
+    });
+}
+
+#[test]
+fn a_hook_that_is_given_is_called_and_others_cost_no_call() {
+    let hooks = Hooks::new();
+    assert!(hooks.is_empty());
+    let hooks = hooks.on_incoming_request(|_| Err(Reject::with(418).into()));
+    assert_eq!((hooks.is_empty(), format!("{hooks:?}").as_str()), (false, "[\"on_incoming_request\"]"));
+    let answer = Embedded::with_hooks(config(), hooks.clone()).send(&post("ann", 5, A));
+    assert_eq!(answer.status, 418);
+    let server = Running::start(|settings| settings.hooks = hooks);
+    assert_eq!(Tcp::new(server.address()).send(&post("ann", 5, A)).status, 418);
 }
 
 #[test]
@@ -303,7 +359,7 @@ fn a_final_is_told_as_one_file_by_a_server_and_at_once_by_the_blocking_entry() {
     let server = server(shop, |_| {});
     assert_eq!(told_of_a_final(&mut Tcp::new(server.address()), &watch), "+a=helloworld");
     let (shop, watch) = Shop::new(&[Hook::UploadComplete]);
-    assert_eq!(told_of_a_final(&mut Embedded::with_hooks(config(), shop), &watch), "+a==helloworld");
+    assert_eq!(told_of_a_final(&mut Embedded::with_hooks(config(), shop.hooks()), &watch), "+a==helloworld");
 }
 
 #[test]
@@ -343,7 +399,7 @@ fn a_failing_hook_is_told_again_and_holds_up_no_other_upload() {
 #[test]
 fn in_the_blocking_entry_what_failed_is_told_by_housekeeping() {
     let (shop, watch) = Shop::new(&[Hook::UploadComplete, Hook::UploadTerminate]);
-    let mut wire = Embedded::with_hooks(config(), shop.failing("bad", 3));
+    let mut wire = Embedded::with_hooks(config(), shop.failing("bad", 3).hooks());
     let bad = create(&mut wire, "ann", 0, BAD);
     assert_eq!(wire.uploads().store().outbox_len(), Ok(1));
     // Its completion is tried before its termination is told.
@@ -364,25 +420,13 @@ struct Shredder {
     told: Mutex<Vec<char>>,
 }
 
-/// The hooks that a test keeps a hand on.
-struct Shared<T>(Arc<T>);
-
-impl Hooks for Shared<Shredder> {
-    fn subscriptions(&self) -> &[Hook] {
-        &[Hook::UploadComplete, Hook::UploadTerminate]
-    }
-
-    fn on_upload_complete(&self, upload: &Upload, _: &[DataFile]) -> Result<(), HookError> {
+impl Shredder {
+    fn shred(&self, upload: &Upload) -> Result<(), HookError> {
         let request = at(&format!("/files/{}", upload.id), "", Request::delete());
-        let answer = handle(self.0.uploads.get().unwrap(), &request, std::io::empty());
+        let answer = handle(self.uploads.get().unwrap(), &request, std::io::empty());
         assert_eq!(answer.status(), 204);
         // Its own event is told when we have taken note of this one.
-        self.0.told.lock().unwrap().push('+');
-        Ok(())
-    }
-
-    fn on_upload_terminate(&self, _: &Upload) -> Result<(), HookError> {
-        self.0.told.lock().unwrap().push('-');
+        self.told.lock().unwrap().push('+');
         Ok(())
     }
 }
@@ -390,7 +434,13 @@ impl Hooks for Shared<Shredder> {
 #[test]
 fn a_hook_of_the_blocking_entry_may_send_requests_at_its_own_upload() {
     let shredder = Arc::new(Shredder { uploads: OnceLock::new(), told: Mutex::default() });
-    let mut wire = Embedded::with_hooks(config(), Shared(shredder.clone()));
+    let (shreds, notes) = (shredder.clone(), shredder.clone());
+    let hooks = Hooks::new().on_upload_complete(move |upload, _| shreds.shred(upload));
+    let hooks = hooks.on_upload_terminate(move |_| {
+        notes.told.lock().unwrap().push('-');
+        Ok(())
+    });
+    let mut wire = Embedded::with_hooks(config(), hooks);
     shredder.uploads.set(wire.uploads().clone()).unwrap();
     create(&mut wire, "ann", 0, A);
     assert_eq!(*shredder.told.lock().unwrap(), ['+', '-']);

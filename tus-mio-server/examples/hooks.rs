@@ -17,7 +17,7 @@ use std::{
 
 use tus_mio_server::{
     Server, Settings,
-    hooks::{Changes, Creation, DataFile, Hook, HookError, Hooks, Incoming, Reject, Request, Upload},
+    hooks::{Changes, Creation, DataFile, HookError, Hooks, Incoming, Reject, Request, Upload},
 };
 
 /// An archive that keeps a copy of every finished upload in a directory of its owner's.
@@ -35,31 +35,24 @@ impl Archive {
             Reject::with(401).header("WWW-Authenticate", "Bearer").body("who are you?\n").into()
         })
     }
-}
 
-impl Hooks for Archive {
-    fn subscriptions(&self) -> &[Hook] {
-        &[Hook::IncomingRequest, Hook::UploadCreate, Hook::UploadComplete]
-    }
-
-    /// Everybody must say who they are, and see nothing of anybody else's: not even that it is there.
-    fn on_incoming_request(&self, incoming: &Incoming<'_>) -> Result<(), HookError> {
+    /// Everybody must say who they are, and see nothing of anybody else's, not even that it is there; nor make a
+    /// final of it.
+    fn authorise(&self, incoming: &Incoming<'_>) -> Result<(), HookError> {
         let user = self.user(&incoming.request)?;
-        match &incoming.upload {
-            Some(upload) if upload.metadata.get_str("owner") != Some(user) => Err(Reject::with(404).into()),
-            _ => Ok(()),
-        }
+        let theirs = |upload: &Upload| upload.metadata.get_str("owner") == Some(user);
+        if incoming.uploads().all(theirs) { Ok(()) } else { Err(Reject::with(404).into()) }
     }
 
     /// Whose an upload is stands in its metadata, whatever its client says of it.
-    fn on_upload_create(&self, creation: &Creation<'_>) -> Result<Changes, HookError> {
+    fn sign(&self, creation: &Creation<'_>) -> Result<Changes, HookError> {
         let mut metadata = creation.upload.metadata.clone();
         metadata.set("owner", self.user(&creation.request)?)?;
         Ok(Changes::none().metadata(metadata))
     }
 
     /// May be called twice for the same upload, after a crash: the copy is made beside, and renamed when it is whole.
-    fn on_upload_complete(&self, upload: &Upload, files: &[DataFile]) -> Result<(), HookError> {
+    fn keep(&self, upload: &Upload, files: &[DataFile]) -> Result<(), HookError> {
         let owner = upload.metadata.get_str("owner").ok_or_else(|| HookError::failed("it is nobody's"))?;
         let dir = self.dir.join(owner);
         fs::create_dir_all(&dir)?;
@@ -77,8 +70,13 @@ impl Hooks for Archive {
 
 fn main() -> Result<(), tus_mio_server::ServeError> {
     let users = HashMap::from([("sesame".to_owned(), "ali".to_owned())]);
-    let hooks = Archive { users, dir: "./archive".into() };
-    let server = Server::bind(Settings { hooks: Some(Arc::new(hooks)), ..Settings::default() })?;
+    let archive = Arc::new(Archive { users, dir: "./archive".into() });
+    let [authorises, signs, keeps] = [archive.clone(), archive.clone(), archive];
+    let hooks = Hooks::new()
+        .on_incoming_request(move |incoming| authorises.authorise(incoming))
+        .on_upload_create(move |creation| signs.sign(creation))
+        .on_upload_complete(move |upload, files| keeps.keep(upload, files));
+    let server = Server::bind(Settings { hooks, ..Settings::default() })?;
     println!("listening on {:?}", server.addresses());
     server.run()
 }

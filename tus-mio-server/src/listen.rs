@@ -2,7 +2,7 @@
 
 use std::{
     fmt, io,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::unix::fs::{FileTypeExt, MetadataExt},
     path::{Path, PathBuf},
     str::FromStr,
@@ -14,6 +14,7 @@ use mio::{
     event::Source,
     net::{TcpListener, UnixListener},
 };
+use rustix::io::Errno;
 use socket2::{Domain, SockAddr, Type};
 
 use crate::{
@@ -24,10 +25,12 @@ use crate::{
 /// How many connections may wait to be accepted.
 const BACKLOG: i32 = 1024;
 
-/// Where to listen. As text `127.0.0.1:8080`, `[::1]:8080` or `unix:/path`.
+/// Where to listen. As text `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080` (127.0.0.1), `:8080` or `8080` (all
+/// addresses, as `[::]:8080`), or `unix:/path`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Address {
-    /// An IP address and a TCP port; port 0 for one of the system's choice.
+    /// An IP address and a TCP port; port 0 for one of the system's choice. `[::]` takes IPv4 as well, unless an IPv4
+    /// address is listened to at the same port.
     Tcp(SocketAddr),
     /// The path of a UNIX socket. Its file is made when the server binds, with the permissions that the process's
     /// umask leaves, and removed when the server stops listening. One that a dead server has left is replaced.
@@ -57,9 +60,24 @@ impl FromStr for Address {
         match text.strip_prefix("unix:") {
             Some("") => Err(AddressError(())),
             Some(path) => Ok(Self::Unix(path.into())),
-            None => text.parse().map(Self::Tcp).map_err(|_| AddressError(())),
+            None => tcp_address(text).map(Self::Tcp).ok_or(AddressError(())),
         }
     }
+}
+
+fn tcp_address(text: &str) -> Option<SocketAddr> {
+    if let Ok(address) = text.parse() {
+        return Some(address);
+    }
+    let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
+    let ip: IpAddr = match host {
+        "" => Ipv6Addr::UNSPECIFIED.into(),
+        host if host.eq_ignore_ascii_case("localhost") => Ipv4Addr::LOCALHOST.into(),
+        _ => return None,
+    };
+    let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    let port = port.parse().ok().filter(|_| digits)?;
+    Some(SocketAddr::new(ip, port))
 }
 
 impl fmt::Display for Address {
@@ -78,7 +96,8 @@ pub struct AddressError(());
 impl fmt::Display for AddressError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "write an IP address and a port, as 127.0.0.1:8080, 0.0.0.0:80 or [::1]:8080, or a path, as unix:/run/tus.sock",
+            "write an IP address and a port, as 127.0.0.1:8080, 0.0.0.0:80 or [::1]:8080, a port alone for all addresses, as \
+             :8080, or a path, as unix:/run/tus.sock",
         )
     }
 }
@@ -145,9 +164,10 @@ enum Listening {
 }
 
 impl Listener {
-    pub(crate) fn bind(address: &Address) -> io::Result<Self> {
+    /// Listens at one of the addresses that are listened to.
+    pub(crate) fn bind(address: &Address, all: &[Address]) -> io::Result<Self> {
         match address {
-            Address::Tcp(address) => bind_tcp(*address),
+            Address::Tcp(address) => bind_tcp(*address, takes_ipv4(*address, all)),
             Address::Unix(path) => bind_unix(path),
         }
     }
@@ -190,11 +210,25 @@ impl Source for Listener {
     }
 }
 
-fn bind_tcp(address: SocketAddr) -> io::Result<Listener> {
-    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+/// Whether a listener at this address takes IPv4 connections too: `[::]` does, unless one for IPv4 has the port.
+fn takes_ipv4(address: SocketAddr, all: &[Address]) -> bool {
+    let port = address.port();
+    let has_port = |other: SocketAddr| other.is_ipv4() && other.port() == port && port != 0;
+    let taken = all.iter().filter_map(Address::tcp).any(has_port);
+    address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && !taken
+}
+
+fn bind_tcp(address: SocketAddr, takes_ipv4: bool) -> io::Result<Listener> {
+    let (socket, address) = match socket2::Socket::new(Domain::for_address(address), Type::STREAM, None) {
+        // A system without IPv6: all addresses are those of IPv4.
+        Err(error) if takes_ipv4 && error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error()) => {
+            let address = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port());
+            (socket2::Socket::new(Domain::IPV4, Type::STREAM, None)?, address)
+        }
+        socket => (socket?, address),
+    };
     if address.is_ipv6() {
-        // `[::]` beside `0.0.0.0` is two listeners, not one in the other's way.
-        socket.set_only_v6(true)?;
+        socket.set_only_v6(!takes_ipv4)?;
     }
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
@@ -282,9 +316,54 @@ mod tests {
         for text in ["127.0.0.1:80", "[::1]:0", "unix:/run/a b.sock", "unix:here.sock"] {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
         }
-        for bad in ["", "unix:", "8080", "localhost:8080", "/run/tus.sock", "UNIX:/run/tus.sock"] {
+        for (text, address) in [
+            ("8080", "[::]:8080"),
+            (":0", "[::]:0"),
+            ("localhost:80", "127.0.0.1:80"),
+            ("LocalHost:0", "127.0.0.1:0"),
+        ] {
+            assert_eq!(text.parse::<Address>().unwrap().to_string(), address, "{text}");
+        }
+        for bad in [
+            "",
+            ":",
+            "unix:",
+            "65536",
+            ":+80",
+            "localhost",
+            "localhost:",
+            "example.org:80",
+            "::1",
+            "/run/tus.sock",
+            "UNIX:/run/tus.sock",
+        ] {
             assert_eq!(bad.parse::<Address>(), Err(AddressError(())), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_listener_at_all_addresses_takes_both_families() {
+        let all = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<Address>>();
+        let listener = Listener::bind(&all(&[":0"])[0], &[]).unwrap();
+        let port = listener.address().tcp().unwrap().port();
+        std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        let accepted = loop {
+            match listener.accept() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::yield_now(),
+                accepted => break accepted.unwrap(),
+            }
+        };
+        assert_eq!(accepted.peer, Some(Ipv4Addr::LOCALHOST.into()));
+        let any: SocketAddr = "[::]:80".parse().unwrap();
+        for (texts, takes) in [
+            (&["[::]:80"][..], true),
+            (&["[::]:80", "0.0.0.0:81", "[::1]:80", "unix:/80"], true),
+            (&["[::]:80", "0.0.0.0:80"], false),
+            (&["127.0.0.1:80", "[::]:80"], false),
+        ] {
+            assert_eq!(takes_ipv4(any, &all(texts)), takes, "{texts:?}");
+        }
+        assert!(!takes_ipv4("[::1]:80".parse().unwrap(), &[]));
     }
 
     #[test]

@@ -25,8 +25,8 @@ use crate::{
     page::Page,
     paths::SettingsError,
     runtime::{
-        self, Admission, Clock, Committer, EventLoop, Hooked, Limits, Locks, Mailbox, Message, Metrics,
-        Pauses, Shared, Workers,
+        self, Admission, Clock, Committer, EventLoop, Heads, Hooked, Limits, Locks, Mailbox, Message,
+        Metrics, Pauses, Shared, Workers,
     },
     tls::{Acceptor, TlsError, TlsFiles},
 };
@@ -59,6 +59,9 @@ pub struct Settings {
     /// Memory for buffers of bodies that must be decoded, in bytes, all event loops together: each has at least one
     /// buffer of 128 KiB. Default: 4 MiB an event loop.
     pub buffer_memory: Option<u64>,
+    /// Memory for heads that are not complete, in bytes, all connections together: beyond it the oldest of those that
+    /// hold more than 4 KiB is rejected with 431. Default 4 MiB.
+    pub head_memory: u64,
     /// Threads that may block on the disk, 1 to 64. Default 4.
     pub workers: usize,
     /// What all TCP listeners speak TLS with; none for plain HTTP. UNIX sockets never do. Default none.
@@ -86,7 +89,7 @@ pub struct Settings {
     /// Whether a finished concatenation is put into one file, behind all other work. Default yes.
     pub materialize: bool,
     /// Code of yours that is asked and told, see [`hooks`](crate::hooks). Default none.
-    pub hooks: Option<Arc<dyn Hooks>>,
+    pub hooks: Hooks,
     /// How many hooks that come before the fact may run at once, 1 to 64, and as many of those that come after it.
     /// Default 4. No thread is started for what is not subscribed.
     pub hook_threads: usize,
@@ -117,6 +120,7 @@ impl Default for Settings {
             http: http1::Settings::default(),
             threads: None,
             buffer_memory: None,
+            head_memory: 4 << 20,
             workers: 4,
             tls: None,
             max_connections: 4096,
@@ -128,7 +132,7 @@ impl Default for Settings {
             locks: None,
             materialize: true,
             max_waiting_finals: 4,
-            hooks: None,
+            hooks: Hooks::new(),
             hook_threads: 4,
             hook_timeout: Duration::from_secs(30),
             hook_pause: Duration::from_secs(1),
@@ -185,10 +189,10 @@ impl Server {
         let mut listeners = inherited.into_listeners();
         for address in &settings.listen {
             let failed = |error| ServeError::Listen(address.clone(), error);
-            listeners.push(Listener::bind(address).map_err(failed)?);
+            listeners.push(Listener::bind(address, &settings.listen).map_err(failed)?);
         }
         let addresses = listeners.iter().map(|listener| listener.address().clone()).collect();
-        let hooks = settings.hooks.take().map(HookSet::new);
+        let hooks = HookSet::new(std::mem::take(&mut settings.hooks));
         settings.protocol.set_hooks(hooks.as_ref().map(HookSet::before).unwrap_or_default());
         let events = hooks.as_ref().map(HookSet::after).unwrap_or_default();
         let options = tus_redb::Options {
@@ -231,6 +235,7 @@ impl Server {
             committer: Committer::new(),
             buffers: runtime::buffers_of_each(settings.buffer_memory, polls.len()),
             admission: Admission::new(limits),
+            heads: Heads::new(settings.head_memory),
             tls,
             shutdown_timeout: settings.shutdown_timeout,
             cleanup_interval: settings.cleanup_interval,

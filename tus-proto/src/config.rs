@@ -75,10 +75,11 @@ impl Config {
         }
     }
 
-    /// The answer to a request whose head can't be read, or that fails before an exchange begins.
-    pub fn refusal(&self, code: Code, wall: WallTime) -> Response {
+    /// The answer to a request whose head can't be read, or that fails before an exchange begins. `origin` is the
+    /// value of its `Origin`, as far as that was read: without it no page of another origin may see the answer.
+    pub fn refusal(&self, code: Code, origin: Option<&[u8]>, wall: WallTime) -> Response {
         let mut response = Response::refusal(code, wall);
-        self.cors.extend(&mut response, &self.cors.unknown_origin(), None);
+        self.cors.extend(&mut response, &self.cors.origin(origin), None);
         response
     }
 

@@ -46,6 +46,16 @@ impl RequestInfo {
     }
 }
 
+/// A part of a final that is about to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// The upload that the request names.
+    pub id: UploadId,
+    /// That upload as it is committed; `None` if there is none of that id, or not any more. The final is rejected
+    /// then, once the hook has let the request go on: what no hook has seen becomes part of nothing.
+    pub upload: Option<Record>,
+}
+
 /// What an exchange asks. Each completes exactly once, as a [`HookReply`]; the runtime sets a deadline to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HookCall {
@@ -58,6 +68,8 @@ pub enum HookCall {
         id: Option<UploadId>,
         /// That upload as it is committed; none where there is none of that id, or not any more.
         upload: Option<Record>,
+        /// Of a POST of a final: its parts, in order.
+        parts: Vec<Part>,
     },
     /// Before an upload is created. May refuse, replace the metadata, and choose the id.
     Create {
@@ -65,8 +77,8 @@ pub enum HookCall {
         request: Arc<RequestInfo>,
         /// The upload as it would be.
         upload: Record,
-        /// Of a final: its parts.
-        parts: Vec<UploadId>,
+        /// Of a final: its parts as they are committed, in order. All of them are there.
+        parts: Vec<Record>,
     },
     /// Once a request that brought bytes, before its last commit, however its body ended, where those bytes are
     /// to stay. May stop the upload: it is deleted then. Where it fails, what is not committed yet is forgotten:

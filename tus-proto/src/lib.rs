@@ -32,7 +32,7 @@ pub use code::Code;
 pub use config::{Config, ConfigBuilder, ConfigError};
 pub use contract::{Abort, Deadline, Event, Input, OpId, Output, Reason};
 pub use exchange::Exchange;
-pub use hook::{HookCall, HookReply, Rejection, RequestInfo, Subscriptions};
+pub use hook::{HookCall, HookReply, Part, Rejection, RequestInfo, Subscriptions};
 pub use id::UploadId;
 pub use lock::{Fence, LockCall, LockReply};
 pub use lock_table::{LockEvent, LockTable, Owner};

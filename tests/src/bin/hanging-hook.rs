@@ -2,33 +2,20 @@
 //! is its only argument; where it listens is its first line on standard output, what the hook was told its second.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
-use std::{sync::Arc, thread};
+use std::thread;
 
-use tus_mio_server::{
-    Server, Settings,
-    hooks::{DataFile, Hook, HookError, Hooks, Upload},
-};
+use tus_mio_server::{Server, Settings, hooks::Hooks};
 
-struct Hanging;
-
-impl Hooks for Hanging {
-    fn subscriptions(&self) -> &[Hook] {
-        &[Hook::UploadComplete]
-    }
-
-    fn on_upload_complete(&self, upload: &Upload, _: &[DataFile]) -> Result<(), HookError> {
+fn main() {
+    let data_dir = std::env::args_os().nth(1).unwrap().into();
+    let hooks = Hooks::new().on_upload_complete(|upload, _| {
         println!("{}", upload.id);
         loop {
             thread::park();
         }
-    }
-}
-
-fn main() {
-    let data_dir = std::env::args_os().nth(1).unwrap().into();
-    let hooks: Arc<dyn Hooks> = Arc::new(Hanging);
+    });
     let listen = vec!["127.0.0.1:0".parse().unwrap()];
-    let settings = Settings { listen, data_dir, hooks: Some(hooks), ..Settings::default() };
+    let settings = Settings { listen, data_dir, hooks, ..Settings::default() };
     let server = Server::bind(settings).unwrap();
     println!("{}", server.addresses()[0]);
     server.run().unwrap();

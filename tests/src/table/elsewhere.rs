@@ -36,4 +36,5 @@ pub const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("J6", "tests/tests/hooks.rs", "a_hook_that_hangs_costs_its_deadline_and_nobody_waits_longer"),
     ("J7", "tests/tests/hooks.rs", "what_became_of_an_upload_is_told_once_and_in_order"),
     ("J7", "tests/tests/hooks.rs", "a_completion_is_told_though_the_server_was_killed"),
+    ("J8", "tests/tests/hooks.rs", "nobody_gets_at_an_upload_by_a_final_of_it"),
 ];

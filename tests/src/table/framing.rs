@@ -104,16 +104,16 @@ fn heads() -> Vec<Raw> {
 fn limits() -> Vec<Raw> {
     let fields: String = (0..200).map(|n| format!("X-{n}: y\r\n")).collect();
     vec![
-        raw("F6", "a head that is too large", post(&format!("X: {}\r\n", "y".repeat(70_000))))
+        raw("F6", "a head that is too large", post(&format!("X: {}\r\n", "y".repeat(100_000))))
             .refused(&[431], "ERR_HEAD_TOO_LARGE"),
         raw("F6", "a head with too many fields", post(&fields)).refused(&[431], "ERR_HEAD_TOO_LARGE"),
         raw(
             "F7",
             "a request target that is too long",
-            format!("OPTIONS /files/{} HTTP/1.1\r\nHost: h\r\n\r\n", "x".repeat(70_000)),
+            format!("OPTIONS /files/{} HTTP/1.1\r\nHost: h\r\n\r\n", "x".repeat(100_000)),
         )
         .refused(&[414], "ERR_URI_TOO_LONG"),
-        raw("F6", "a head of 60 KiB", post(&format!("X: {}\r\n", "y".repeat(60 << 10)))).answered(&[201]),
+        raw("F6", "a head of 90 KiB", post(&format!("X: {}\r\n", "y".repeat(90 << 10)))).answered(&[201]),
     ]
 }
 

@@ -135,12 +135,12 @@ impl Blocking {
     /// A server of these uploads by these rules. When the last clone goes, the store is closed: all that was
     /// acknowledged is durable then, in either durability.
     pub fn new(store: Store, config: Config) -> Self {
-        Self::make(store, config, None, None)
+        Self::make(store, config, None, Hooks::new())
     }
 
     /// As [`new`](Self::new), with locks that are not this process's alone.
     pub fn with_locks(store: Store, config: Config, locks: Arc<dyn LockService>) -> Self {
-        Self::make(store, config, Some(locks), None)
+        Self::make(store, config, Some(locks), Hooks::new())
     }
 
     /// As [`new`](Self::new), with hooks; and with locks that are not this process's alone, where there are any.
@@ -152,19 +152,14 @@ impl Blocking {
     pub fn with_hooks(
         store: Store,
         config: Config,
-        hooks: Arc<dyn Hooks>,
+        hooks: Hooks,
         locks: Option<Arc<dyn LockService>>,
     ) -> Self {
-        Self::make(store, config, locks, Some(hooks))
+        Self::make(store, config, locks, hooks)
     }
 
-    fn make(
-        mut store: Store,
-        mut config: Config,
-        locks: Option<Arc<dyn LockService>>,
-        hooks: Option<Arc<dyn Hooks>>,
-    ) -> Self {
-        let hooks = hooks.map(HookSet::new);
+    fn make(mut store: Store, mut config: Config, locks: Option<Arc<dyn LockService>>, hooks: Hooks) -> Self {
+        let hooks = HookSet::new(hooks);
         config.set_hooks(hooks.as_ref().map(HookSet::before).unwrap_or_default());
         if let Some(hooks) = &hooks {
             store.keep_events(hooks.after());
@@ -195,7 +190,10 @@ impl Blocking {
                 let head = Head { method, target, fields, framing, secure: false };
                 self.handle(&head, &mut body, &mut Trailers::default)
             }
-            Err(code) => self.refusal(code),
+            Err(code) => {
+                let origin = fields.iter().find(|(name, _)| name.eq_ignore_ascii_case("Origin"));
+                self.refusal(code, origin.map(|(_, value)| *value))
+            }
         }
     }
 
@@ -210,12 +208,12 @@ impl Blocking {
         let mut entropy = [0; 10];
         if getrandom::fill(&mut entropy).is_err() {
             tracing::error!("the system gives no random bytes");
-            return self.refusal(Code::InternalServerError);
+            return self.refusal(Code::InternalServerError, head.values("Origin").next());
         }
         let reply = Request::new(&self.shared, head, entropy).run(body, trailers);
         self.shared.tend();
         // An exchange that its client has left has no answer; ours is always told that it was.
-        reply.unwrap_or_else(|| self.refusal(Code::UnexpectedEof))
+        reply.unwrap_or_else(|| self.refusal(Code::UnexpectedEof, head.values("Origin").next()))
     }
 
     /// Does what can wait: removes expired uploads, makes durable what an eventual store has not flushed, tells hooks
@@ -243,8 +241,8 @@ impl Blocking {
     }
 
     /// The answer where no exchange begins.
-    fn refusal(&self, code: Code) -> Reply {
-        Reply::new(self.shared.config.refusal(code, self.shared.clock.now().wall), None)
+    fn refusal(&self, code: Code, origin: Option<&[u8]>) -> Reply {
+        Reply::new(self.shared.config.refusal(code, origin, self.shared.clock.now().wall), None)
     }
 }
 

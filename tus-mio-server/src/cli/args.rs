@@ -52,7 +52,7 @@ remedy is what was done about it, null where nothing was.";
 /// Without a command it serves. The other commands look into a store that no server has open.
 #[derive(Parser, Debug)]
 #[command(name = "tus-mio-server", version, after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
-#[command(disable_help_subcommand = true)]
+#[command(allow_negative_numbers = true)]
 pub(crate) struct Cli {
     /// What to do; serve if none is named.
     #[command(subcommand)]
@@ -66,7 +66,7 @@ pub(crate) struct Cli {
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
     /// Serve uploads (the default)
-    #[command(after_help = AFTER_HELP)]
+    #[command(after_help = AFTER_HELP, allow_negative_numbers = true)]
     Serve(Box<ServeArgs>),
     /// List the uploads in a store, oldest first
     #[command(after_help = LIST_HELP)]
@@ -83,6 +83,8 @@ pub(crate) enum Command {
     /// Check all records against all data files, and mend what is wrong
     #[command(after_help = VERIFY_HELP)]
     Verify(VerifyArgs),
+    /// Write the version, as --version does
+    Version,
 }
 
 /// The flags of `serve`.
@@ -246,6 +248,12 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "TUS_BUFFER_MEMORY", value_name = "SIZE", value_parser = value::size)]
     #[arg(help_heading = "Resources")]
     pub(crate) buffer_memory: Option<u64>,
+
+    /// Memory for heads that are not complete, all connections together; beyond it the oldest of more than 4KiB is
+    /// rejected
+    #[arg(long, env = "TUS_HEAD_MEMORY", value_name = "SIZE", default_value = "4MiB", value_parser = value::size)]
+    #[arg(help_heading = "Resources")]
+    pub(crate) head_memory: u64,
 
     /// Threads that may wait for the disk
     #[arg(long, env = "TUS_WORKERS", value_name = "NUMBER", default_value = "4", value_parser = value::count(64))]

@@ -13,7 +13,7 @@ const MOST_COLLECTED: u64 = 16 << 20;
 /// The flags.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct LimitArgs {
-    /// End a request when no byte of its body came for this long; 0 to wait for ever
+    /// End a request when no byte of its head or body came for this long; 0 to wait for ever
     #[arg(long, env = "TUS_REQUEST_TIMEOUT", value_name = "DURATION", default_value = "30s")]
     #[arg(value_parser = value::duration, help_heading = "Deadlines")]
     pub(crate) request_timeout: Duration,
@@ -35,7 +35,7 @@ pub(crate) struct LimitArgs {
     pub(crate) head_timeout: Duration,
 
     /// How long a connection may stay open between requests; at least 1ms
-    #[arg(long, env = "TUS_IDLE_TIMEOUT", value_name = "DURATION", default_value = "60s")]
+    #[arg(long, env = "TUS_IDLE_TIMEOUT", value_name = "DURATION", default_value = "75s")]
     #[arg(value_parser = value::duration, help_heading = "Deadlines")]
     pub(crate) idle_timeout: Duration,
 
@@ -60,7 +60,7 @@ pub(crate) struct LimitArgs {
     pub(crate) drain_size: u64,
 
     /// Largest head of a request; at most 16MiB
-    #[arg(long, env = "TUS_MAX_HEAD_SIZE", value_name = "SIZE", default_value = "64KiB", value_parser = value::size)]
+    #[arg(long, env = "TUS_MAX_HEAD_SIZE", value_name = "SIZE", default_value = "96KiB", value_parser = value::size)]
     #[arg(help_heading = "Connections")]
     pub(crate) max_head_size: u64,
 

@@ -15,9 +15,14 @@ mod usage;
 mod value;
 mod verdict;
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{
+    ffi::OsString,
+    io::{self, Write},
+    process::ExitCode,
+    sync::Arc,
+};
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use args::{Cli, Command};
 
@@ -34,8 +39,16 @@ pub(crate) enum Failure {
     PipeClosed,
 }
 
+/// By default a write beyond the limit of a file's size (`ulimit -f`) ends the process. With a handler it fails, as one
+/// to a full disk does.
+fn survive_file_limits() {
+    // What can't be caught stays as it is.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
+}
+
 /// Does what `arguments` (the first is the program) and the environment ask for, and tells how it went.
 pub(crate) fn run(arguments: Vec<OsString>) -> ExitCode {
+    survive_file_limits();
     match Cli::try_parse_from(&arguments) {
         Ok(cli) => finish(dispatch(cli)),
         Err(error) if !error.use_stderr() => {
@@ -56,6 +69,11 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Some(Command::Cat(args)) => store::cat(&args),
         Some(Command::Delete(args)) => store::delete(&args),
         Some(Command::Verify(args)) => store::verify(&args),
+        Some(Command::Version) => {
+            // Where nobody reads it, nobody misses it.
+            let _ = write!(io::stdout(), "{}", Cli::command().render_version());
+            Ok(())
+        }
     }
 }
 

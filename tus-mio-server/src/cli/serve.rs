@@ -15,12 +15,17 @@ use signal_hook::{
 };
 use tus_mio_server::{Address, Handle, Inherited, Server, Settings, TlsFiles};
 
-use super::{Failure, args::ServeArgs, logging, notify};
+use super::{Failure, args::ServeArgs, logging, notify, usage};
 
 /// Serves until a signal ends it.
 pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let mut settings = settings(args)?;
     logging::start(args.log_level, args.log_format);
+    for name in usage::unknown_variables(std::env::vars_os().map(|(name, _)| name)) {
+        tracing::warn!(
+            "{name} in the environment is not a variable of this program: see --help for their names"
+        );
+    }
     let inherited = Inherited::from_env().map_err(failed)?;
     if args.listen.is_empty() && !inherited.is_empty() {
         settings.listen.clear();
@@ -90,6 +95,7 @@ fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
         protocol,
         http: args.limits.settings()?,
         buffer_memory: args.buffer_memory,
+        head_memory: args.head_memory,
         threads: args.threads,
         workers: args.workers,
         max_connections: args.max_connections,
@@ -137,19 +143,16 @@ fn announce(out: &mut impl Write, server: &Server, secure: bool, base_path: &str
     }
 }
 
-/// The first SIGTERM or SIGINT lets running requests finish, the second ends them. SIGHUP, where TLS is spoken, says
-/// that the certificate was renewed.
+/// The first SIGTERM or SIGINT lets running requests finish, the second ends them. SIGHUP says that what can be read
+/// again was changed: the certificate. It never ends the process, for which it would be lost work.
 fn heed_signals(handle: Handle, secure: bool) -> Result<(), Failure> {
     let cant = |error: io::Error| Failure::Environment(format!("can't wait for signals: {error}"));
-    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(cant)?;
-    if secure {
-        signals.add_signal(SIGHUP).map_err(cant)?;
-    }
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(cant)?;
     let wait = move || {
         let mut wishes = Wishes::default();
         for signal in signals.forever() {
             if signal == SIGHUP {
-                reload(&handle);
+                reload(&handle, secure);
                 continue;
             }
             if !wishes.is_new(signal, Instant::now()) {
@@ -165,8 +168,9 @@ fn heed_signals(handle: Handle, secure: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-fn reload(handle: &Handle) {
+fn reload(handle: &Handle, secure: bool) {
     match handle.reload_tls() {
+        Ok(()) if !secure => tracing::info!("SIGHUP: there is no certificate to read again"),
         Ok(()) => tracing::info!("SIGHUP: the certificate was read again"),
         Err(error) => tracing::error!(%error, "SIGHUP: the certificate stays as it was"),
     }
@@ -257,6 +261,7 @@ mod tests {
             "--max-chunk-line=64",
             "--max-trailer-size=1KiB",
             "--buffer-memory=1MiB",
+            "--head-memory=2MiB",
             "--shutdown-timeout=1m",
             "--threads=3",
             "--workers=5",
@@ -312,6 +317,7 @@ mod tests {
                 trailer_bytes: 1 << 10,
             },
             buffer_memory: Some(1 << 20),
+            head_memory: 2 << 20,
             threads: Some(3),
             workers: 5,
             max_connections: 7,

@@ -1,13 +1,17 @@
 //! What is said of a command line that makes no sense: one line, what is wrong and how to put it right.
 
 use std::{
+    collections::BTreeSet,
     ffi::OsString,
     io::{self, Write},
 };
 
-use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
+use clap::{
+    CommandFactory,
+    error::{ContextKind, ContextValue, Error, ErrorKind},
+};
 
-use super::table::is_unsafe;
+use super::{args::Cli, table::is_unsafe};
 
 /// Writes `text` to standard error, in one line. It may quote arguments, so it is made safe for a terminal.
 pub(crate) fn print_error(text: &str) {
@@ -42,6 +46,17 @@ pub(crate) fn one_line(error: &Error, arguments: &[OsString]) -> String {
         line.push_str("; write flags after the command");
     }
     line + "; see --help"
+}
+
+/// Those of the environment's variables that are named as ours and are none: a slip of the pen, most likely.
+pub(crate) fn unknown_variables(names: impl Iterator<Item = OsString>) -> Vec<String> {
+    let program = Cli::command();
+    let commands = std::iter::once(&program).chain(program.get_subcommands());
+    let known: BTreeSet<_> =
+        commands.flat_map(|command| command.get_arguments().filter_map(|flag| flag.get_env())).collect();
+    let ours = |name: &OsString| name.to_string_lossy().starts_with("TUS_");
+    let unknown = names.filter(|name| ours(name) && !known.contains(name.as_os_str()));
+    unknown.map(|name| name.to_string_lossy().into_owned()).collect()
 }
 
 /// The environment's variable that holds the value an error is about; none if it came from `arguments`.

@@ -41,11 +41,13 @@ impl Verdict {
             let remedy = remedy.as_ref().map(|remedy| format!("; {remedy}")).unwrap_or_default();
             writeln!(out, "{}", shown(format!("{finding}{remedy}").as_bytes()))?;
         }
-        let size = format!("{} uploads, {} bytes", self.uploads, self.bytes);
+        let count =
+            |number: u64, noun: &str| format!("{number} {noun}{}", if number == 1 { "" } else { "s" });
+        let size = format!("{}, {}", count(self.uploads, "upload"), count(self.bytes, "byte"));
         match (self.left(), self.findings.len()) {
             (0, 0) => writeln!(out, "ok: {size}")?,
             (0, mended) => writeln!(out, "ok: {mended} findings were mended in {size}")?,
-            (left, all) if left == all => writeln!(out, "not ok: {left} findings in {size}")?,
+            (left, all) if left == all => writeln!(out, "not ok: {} in {size}", count(left as u64, "finding"))?,
             (left, all) => writeln!(out, "not ok: {left} of {all} findings are left in {size}")?,
         }
         out.flush()
@@ -113,7 +115,7 @@ mod tests {
             vec![Finding::ShortFile { id, path, committed: 5, there: 4 }]
         };
         let text = short()[0].to_string();
-        let expected = text.replace('\u{1b}', "\\u{1b}") + "\nnot ok: 1 findings in 3 uploads, 1012 bytes\n";
+        let expected = text.replace('\u{1b}', "\\u{1b}") + "\nnot ok: 1 finding in 3 uploads, 1012 bytes\n";
         assert_eq!(verdict_as(false, short()), expected);
         let expected = serde_json::json!({
             "ok": false, "uploads": 3, "bytes": 1012,

@@ -1,48 +1,38 @@
 //! Hooks: what the people who run a server decide by code of their own. They may refuse a request, change an upload
 //! before it is made, veto a deletion, and learn what has become of an upload.
 //!
-//! Implement [`Hooks`], say which of its methods are to be called, and put it into
-//! [`Settings::hooks`](crate::Settings::hooks), or give it to [`Blocking::with_hooks`](crate::Blocking::with_hooks).
+//! Give functions to [`Hooks`], and put them into [`Settings::hooks`](crate::Settings::hooks), or hand them to
+//! [`Blocking::with_hooks`](crate::Blocking::with_hooks).
 //!
 //! ```
-//! use tus_mio_server::hooks::{Changes, Creation, DataFile, Hook, HookError, Hooks, Incoming, Reject, Upload};
+//! use tus_mio_server::hooks::{Changes, HookError, Hooks, Incoming, Reject};
 //!
-//! struct Media;
-//!
-//! impl Hooks for Media {
-//!     fn subscriptions(&self) -> &[Hook] {
-//!         &[Hook::IncomingRequest, Hook::UploadCreate, Hook::UploadComplete]
+//! fn authorise(incoming: &Incoming<'_>) -> Result<(), HookError> {
+//!     let Some(user) = incoming.request.header("X-User") else {
+//!         return Err(Reject::with(401).header("WWW-Authenticate", "Basic").into());
+//!     };
+//!     // The upload that the request names, and the parts that a final is to be made of.
+//!     let mut uploads = incoming.uploads();
+//!     match uploads.all(|upload| upload.metadata.get_str("owner") == Some(user)) {
+//!         true => Ok(()),
+//!         false => Err(Reject::with(403).body("not yours\n").into()),
 //!     }
+//! }
 //!
-//!     fn on_incoming_request(&self, incoming: &Incoming<'_>) -> Result<(), HookError> {
-//!         let Some(user) = incoming.request.header("X-User") else {
-//!             return Err(Reject::with(401).header("WWW-Authenticate", "Basic").into());
-//!         };
-//!         match incoming.upload.as_ref().map(|upload| upload.metadata.get_str("owner")) {
-//!             Some(owner) if owner != Some(user) => Err(Reject::with(403).body("not yours\n").into()),
-//!             _ => Ok(()),
-//!         }
-//!     }
-//!
-//!     fn on_upload_create(&self, creation: &Creation<'_>) -> Result<Changes, HookError> {
+//! let hooks = Hooks::new()
+//!     .on_incoming_request(authorise)
+//!     .on_upload_create(|creation| {
 //!         let mut metadata = creation.upload.metadata.clone();
 //!         metadata.set("owner", creation.request.header("X-User").unwrap_or_default())?;
 //!         Ok(Changes::none().metadata(metadata))
-//!     }
-//!
-//!     fn on_upload_complete(&self, upload: &Upload, files: &[DataFile]) -> Result<(), HookError> {
+//!     })
+//!     .on_upload_complete(|upload, files| {
 //!         let name = upload.metadata.get_str("filename").unwrap_or("unnamed");
 //!         let size: u64 = files.iter().map(|file| file.length).sum();
 //!         println!("{} is complete: {name}, {size} bytes", upload.id);
 //!         Ok(()) // an error here, and it is called again later
-//!     }
-//! }
-//! # use tus_proto::{Record, UploadId, WallTime};
-//! # let upload = Upload::from(Record {
-//! #     id: UploadId::new("a").unwrap(), created: WallTime::default(), offset: 1, length: Some(1),
-//! #     metadata: "owner bWU=".into(), expires: None, concat: None,
-//! # });
-//! # assert!(Media.on_upload_complete(&upload, &[]).is_ok());
+//!     });
+//! # assert!(!hooks.is_empty());
 //! ```
 //!
 //! # Before the fact
@@ -75,18 +65,17 @@ mod metadata;
 mod set;
 mod upload;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 pub use error::{HookError, Reject};
 pub use metadata::{InvalidKey, Metadata};
-pub use upload::{Changes, Chunk, Creation, DataFile, Incoming, Request, Upload};
+pub use upload::{Changes, Chunk, Creation, DataFile, Incoming, Part, Request, Upload};
 
 pub(crate) use set::{Event, HookSet};
 
-/// The methods of [`Hooks`], to say which are to be called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum Hook {
+/// The kinds of hooks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hook {
     /// [`Hooks::on_incoming_request`].
     IncomingRequest,
     /// [`Hooks::on_upload_create`].
@@ -103,7 +92,7 @@ pub enum Hook {
 
 impl Hook {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::IncomingRequest,
         Self::UploadCreate,
         Self::ChunkReceived,
@@ -113,7 +102,7 @@ impl Hook {
     ];
 
     /// The method's name.
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::IncomingRequest => "on_incoming_request",
             Self::UploadCreate => "on_upload_create",
@@ -125,74 +114,127 @@ impl Hook {
     }
 }
 
-/// What is called when. Each method does nothing by default, and is called only where
-/// [`subscriptions`](Self::subscriptions) names it; the others cost nothing. Several may run at the same time.
-pub trait Hooks: Send + Sync {
-    /// Which methods are to be called. Asked once, when the server is made.
-    fn subscriptions(&self) -> &[Hook];
+/// What is called when: a function for each hook that there is, and nothing for the others, which cost nothing. A
+/// hook is given and called, or it is not given: there is no list besides that could forget it. Several calls
+/// may run at the same time. Default: no hooks.
+///
+/// Hooks that share something share it as functions do, by an [`Arc`] that each closure has a clone of.
+#[derive(Clone, Default)]
+#[must_use = "hooks do nothing until they are in the settings of a server"]
+pub struct Hooks {
+    incoming_request: Option<Arc<IncomingFn>>,
+    upload_create: Option<Arc<CreateFn>>,
+    chunk_received: Option<Arc<ChunkFn>>,
+    before_terminate: Option<Arc<BeforeTerminateFn>>,
+    upload_complete: Option<Arc<CompleteFn>>,
+    upload_terminate: Option<Arc<TerminateFn>>,
+}
 
-    /// Before anything else is done, for every request but OPTIONS, and the place for authorisation: it sees the
-    /// request, and the upload that the request names.
-    ///
-    /// # Errors
-    /// Whatever keeps the request from going on.
-    fn on_incoming_request(&self, incoming: &Incoming<'_>) -> Result<(), HookError> {
-        let _ = incoming;
-        Ok(())
+type IncomingFn = dyn Fn(&Incoming<'_>) -> Result<(), HookError> + Send + Sync;
+type CreateFn = dyn Fn(&Creation<'_>) -> Result<Changes, HookError> + Send + Sync;
+type ChunkFn = dyn Fn(&Chunk<'_>) -> Result<(), HookError> + Send + Sync;
+type BeforeTerminateFn = dyn Fn(&Request<'_>, &Upload) -> Result<(), HookError> + Send + Sync;
+type CompleteFn = dyn Fn(&Upload, &[DataFile]) -> Result<(), HookError> + Send + Sync;
+type TerminateFn = dyn Fn(&Upload) -> Result<(), HookError> + Send + Sync;
+
+impl Hooks {
+    /// No hooks yet. Each method below adds one; a second of the same kind replaces the first.
+    pub fn new() -> Self {
+        Self::default()
     }
 
-    /// Before an upload is made, or a final of parts. May replace its metadata and choose its id.
+    /// Whether no hook was given.
+    pub fn is_empty(&self) -> bool {
+        Hook::ALL.iter().all(|hook| !self.has(*hook))
+    }
+
+    /// Before anything else is done, for every request but OPTIONS, and the place for authorisation: the hook sees
+    /// the request, the upload that it names, and of a request for a final the uploads of all its parts.
     ///
-    /// # Errors
-    /// Whatever keeps the upload from being made.
-    fn on_upload_create(&self, creation: &Creation<'_>) -> Result<Changes, HookError> {
-        let _ = creation;
-        Ok(Changes::none())
+    /// Whatever error the hook returns keeps the request from going on.
+    pub fn on_incoming_request<F>(mut self, hook: F) -> Self
+    where
+        F: Fn(&Incoming<'_>) -> Result<(), HookError> + Send + Sync + 'static,
+    {
+        self.incoming_request = Some(Arc::new(hook));
+        self
+    }
+
+    /// Before an upload is made, or a final of parts. The hook may replace its metadata and choose its id.
+    ///
+    /// Whatever error the hook returns keeps the upload from being made.
+    pub fn on_upload_create<F>(mut self, hook: F) -> Self
+    where
+        F: Fn(&Creation<'_>) -> Result<Changes, HookError> + Send + Sync + 'static,
+    {
+        self.upload_create = Some(Arc::new(hook));
+        self
     }
 
     /// Once a request that brought bytes, before its last commit.
     ///
-    /// # Errors
-    /// A [`Reject`] stops the upload: it is deleted.
-    fn on_chunk_received(&self, chunk: &Chunk<'_>) -> Result<(), HookError> {
-        let _ = chunk;
-        Ok(())
+    /// If the hook returns a [`Reject`], the upload is stopped: it is deleted.
+    pub fn on_chunk_received<F>(mut self, hook: F) -> Self
+    where
+        F: Fn(&Chunk<'_>) -> Result<(), HookError> + Send + Sync + 'static,
+    {
+        self.chunk_received = Some(Arc::new(hook));
+        self
     }
 
     /// Before an upload is deleted for its client.
     ///
-    /// # Errors
-    /// Whatever keeps the upload from being deleted.
-    fn on_before_terminate(&self, request: &Request<'_>, upload: &Upload) -> Result<(), HookError> {
-        let _ = (request, upload);
-        Ok(())
+    /// Whatever error the hook returns keeps the upload from being deleted.
+    pub fn on_before_terminate<F>(mut self, hook: F) -> Self
+    where
+        F: Fn(&Request<'_>, &Upload) -> Result<(), HookError> + Send + Sync + 'static,
+    {
+        self.before_terminate = Some(Arc::new(hook));
+        self
     }
 
-    /// When an upload is complete: a plain one, or a final of parts, never a part. `files` hold its bytes, in order:
-    /// one, or several for a final that was not (yet) copied into one; none where it has no bytes, or was deleted
-    /// in the meantime, or where copying is switched off or failed and some of them lie in the records since a run
-    /// without this hook. They are the store's: read, link or copy them, and leave moving and deleting to the store.
+    /// When an upload is complete: a plain one, or a final of parts, never a part. The files hold its bytes, in
+    /// order: one, or several for a final that was not (yet) copied into one; none where it has no bytes, or was
+    /// deleted in the meantime, or where copying is switched off or failed and some of them lie in the records since
+    /// a run without this hook. They are the store's: read, link or copy them, and leave moving and deleting to
+    /// the store.
     ///
-    /// # Errors
-    /// Whatever should make it be called again later.
-    fn on_upload_complete(&self, upload: &Upload, files: &[DataFile]) -> Result<(), HookError> {
-        let _ = (upload, files);
-        Ok(())
+    /// If the hook returns an error, it is called again later.
+    pub fn on_upload_complete<F>(mut self, hook: F) -> Self
+    where
+        F: Fn(&Upload, &[DataFile]) -> Result<(), HookError> + Send + Sync + 'static,
+    {
+        self.upload_complete = Some(Arc::new(hook));
+        self
     }
 
-    /// When an upload was deleted for its client, or because a hook stopped it. `upload` is what it was then.
+    /// When an upload was deleted for its client, or because a hook stopped it. The hook sees what it was then.
     ///
-    /// # Errors
-    /// Whatever should make it be called again later.
-    fn on_upload_terminate(&self, upload: &Upload) -> Result<(), HookError> {
-        let _ = upload;
-        Ok(())
+    /// If the hook returns an error, it is called again later.
+    pub fn on_upload_terminate<F>(mut self, hook: F) -> Self
+    where
+        F: Fn(&Upload) -> Result<(), HookError> + Send + Sync + 'static,
+    {
+        self.upload_terminate = Some(Arc::new(hook));
+        self
+    }
+
+    fn has(&self, hook: Hook) -> bool {
+        match hook {
+            Hook::IncomingRequest => self.incoming_request.is_some(),
+            Hook::UploadCreate => self.upload_create.is_some(),
+            Hook::ChunkReceived => self.chunk_received.is_some(),
+            Hook::BeforeTerminate => self.before_terminate.is_some(),
+            Hook::UploadComplete => self.upload_complete.is_some(),
+            Hook::UploadTerminate => self.upload_terminate.is_some(),
+        }
     }
 }
 
-/// For the settings that they are among: hooks need not show what is in them.
-impl fmt::Debug for dyn Hooks {
+/// Names the hooks that were given.
+impl fmt::Debug for Hooks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Hooks").field(&self.subscriptions()).finish()
+        let given = Hook::ALL.into_iter().filter(|hook| self.has(*hook));
+        f.debug_list().entries(given.map(Hook::name)).finish()
     }
 }

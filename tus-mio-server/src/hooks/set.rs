@@ -1,24 +1,19 @@
-//! Calling hooks: from the contract's calls to the trait's methods and back. What a hook does, nothing comes out of
+//! Calling hooks: from the contract's calls to the functions given and back. What a hook does, nothing comes out of
 //! here but a reply.
 
 use std::{
-    fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
-    sync::Arc,
 };
 
 use tus_proto::{HookCall, HookReply, Record, Subscriptions, UploadId};
 use tus_redb::Events;
 
-use super::{Changes, Chunk, Creation, DataFile, Hook, HookError, Hooks, Incoming, Request, Upload};
+use super::{Changes, Chunk, Creation, DataFile, Hook, HookError, Hooks, Incoming, Part, Request, Upload};
 
-/// Somebody's hooks, and which of them are subscribed.
-#[derive(Clone)]
-pub(crate) struct HookSet {
-    hooks: Arc<dyn Hooks>,
-    subscribed: [bool; Hook::ALL.len()],
-}
+/// Somebody's hooks: at least one.
+#[derive(Clone, Debug)]
+pub(crate) struct HookSet(Hooks);
 
 /// What has happened to an upload.
 #[derive(Debug)]
@@ -30,14 +25,13 @@ pub(crate) enum Event {
 }
 
 impl HookSet {
-    pub(crate) fn new(hooks: Arc<dyn Hooks>) -> Self {
-        let wanted = hooks.subscriptions();
-        let subscribed = Hook::ALL.map(|hook| wanted.contains(&hook));
-        Self { hooks, subscribed }
+    /// `None` if there are no hooks, so that nothing is set up for them.
+    pub(crate) fn new(hooks: Hooks) -> Option<Self> {
+        (!hooks.is_empty()).then_some(Self(hooks))
     }
 
     pub(crate) fn wants(&self, hook: Hook) -> bool {
-        Hook::ALL.iter().zip(self.subscribed).any(|(known, subscribed)| *known == hook && subscribed)
+        self.0.has(hook)
     }
 
     /// What exchanges are to call.
@@ -84,53 +78,51 @@ impl HookSet {
     }
 
     fn ask(&self, call: &HookCall) -> Result<Changes, HookError> {
-        match call {
-            HookCall::Incoming { request, id, upload } => {
-                let upload = upload.clone().map(Upload::from);
-                let incoming = Incoming { request: Request(request), id: id.as_ref(), upload };
-                self.hooks.on_incoming_request(&incoming)?;
+        let hooks = &self.0;
+        let decided = match call {
+            HookCall::Incoming { request, id, upload, parts } => {
+                hooks.incoming_request.as_ref().map(|hook| {
+                    let upload = upload.clone().map(Upload::from);
+                    let parts = parts.iter().cloned().map(Part::from).collect();
+                    hook(&Incoming { request: Request(request), id: id.as_ref(), upload, parts })
+                })
             }
             HookCall::Create { request, upload, parts } => {
+                let Some(hook) = &hooks.upload_create else { return Ok(Changes::none()) };
                 let upload = Upload::from(upload.clone());
-                return self.hooks.on_upload_create(&Creation { request: Request(request), upload, parts });
+                let parts = parts.iter().cloned().map(Upload::from).collect();
+                return hook(&Creation { request: Request(request), upload, parts });
             }
-            HookCall::Chunk { request, id, offset, length } => {
+            HookCall::Chunk { request, id, offset, length } => hooks.chunk_received.as_ref().map(|hook| {
                 let (offset, length) = (*offset, *length);
-                self.hooks.on_chunk_received(&Chunk { request: Request(request), id, offset, length })?;
-            }
-            HookCall::Terminate { request, upload } => {
-                self.hooks.on_before_terminate(&Request(request), &Upload::from(upload.clone()))?;
-            }
-        }
-        Ok(Changes::none())
+                hook(&Chunk { request: Request(request), id, offset, length })
+            }),
+            HookCall::Terminate { request, upload } => hooks
+                .before_terminate
+                .as_ref()
+                .map(|hook| hook(&Request(request), &Upload::from(upload.clone()))),
+        };
+        decided.unwrap_or(Ok(())).map(|()| Changes::none())
     }
 
     /// Tells a hook what has happened. Tells whether it has taken note.
     pub(crate) fn tell(&self, event: Event) -> bool {
         let hook = event.hook();
-        if !self.wants(hook) {
-            // It was kept for somebody who does not want it any more.
-            return true;
-        }
         let (Event::Completed(record, _) | Event::Terminated(record)) = &event;
         let id: UploadId = record.id.clone();
-        let told = guarded(|| match event {
-            Event::Completed(record, files) => {
+        // An event may have been kept for a hook that is not there any more.
+        let told = guarded(|| match (event, &self.0) {
+            (Event::Completed(record, files), Hooks { upload_complete: Some(hook), .. }) => {
                 let files = files.into_iter().map(|(path, length)| DataFile { path, length });
-                self.hooks.on_upload_complete(&record.into(), &files.collect::<Vec<_>>())
+                hook(&record.into(), &files.collect::<Vec<_>>())
             }
-            Event::Terminated(record) => self.hooks.on_upload_terminate(&record.into()),
+            (Event::Terminated(record), Hooks { upload_terminate: Some(hook), .. }) => hook(&record.into()),
+            (Event::Completed(..) | Event::Terminated(_), _) => Ok(()),
         });
         if let Err(error) = &told {
             tracing::error!(hook = hook.name(), %id, %error, "a hook failed; it is called again later");
         }
         told.is_ok()
-    }
-}
-
-impl fmt::Debug for HookSet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HookSet").field("subscribed", &self.subscribed).finish_non_exhaustive()
     }
 }
 

@@ -86,6 +86,33 @@ pub struct Incoming<'a> {
     pub id: Option<&'a UploadId>,
     /// The upload of that id, as it is committed; none where there is none, or not any more.
     pub upload: Option<Upload>,
+    /// If the request is for a final: its parts, in order.
+    pub parts: Vec<Part>,
+}
+
+impl Incoming<'_> {
+    /// Every upload that the request wants something of: the one that its target names, and all parts of a final.
+    /// Who may not use one of them may not make the request.
+    pub fn uploads(&self) -> impl Iterator<Item = &Upload> {
+        self.upload.iter().chain(self.parts.iter().filter_map(|part| part.upload.as_ref()))
+    }
+}
+
+/// A part of a final that is about to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Part {
+    /// Its id.
+    pub id: UploadId,
+    /// The upload of that id, as it is committed; `None` if there is none, or not any more. Then the final is
+    /// rejected after the hook: no part that a hook has not seen is ever used.
+    pub upload: Option<Upload>,
+}
+
+impl From<tus_proto::Part> for Part {
+    fn from(part: tus_proto::Part) -> Self {
+        Self { id: part.id, upload: part.upload.map(Upload::from) }
+    }
 }
 
 /// An upload that is about to be made.
@@ -96,8 +123,8 @@ pub struct Creation<'a> {
     pub request: Request<'a>,
     /// The upload as it would be.
     pub upload: Upload,
-    /// Of a final: its parts, in order.
-    pub parts: &'a [UploadId],
+    /// Of a final: its parts, in order. All of them are there.
+    pub parts: Vec<Upload>,
 }
 
 /// Bytes that have come and are about to be committed.

@@ -187,12 +187,12 @@ impl Conn {
 
     fn next_of_head<'i>(&mut self, now: Instant, input: &mut &'i [u8]) -> Option<Event<'i>> {
         let limits = Limits { bytes: self.settings.head_bytes, lines: self.settings.fields + 1 };
-        let begun = self.section.has_begun();
+        let (begun, came) = (self.section.has_begun(), !input.is_empty());
         let verdict = loop {
             match self.section.collect(input, Until::EmptyLine, limits) {
                 Ok(false) => {
-                    if !begun && self.section.has_begun() {
-                        self.timer = Timer::start(Reason::Head, now, self.settings.head_timeout);
+                    if self.section.has_begun() && (!begun || came) {
+                        self.head_progressed(now);
                     }
                     return None;
                 }
@@ -228,7 +228,48 @@ impl Conn {
     pub(super) fn refuse_head(&mut self) {
         self.phase = Phase::Request;
         self.current = Current::unknown(self.is_to_head());
-        self.refuse_rest();
+        // What was read of the head stays until the answer is there: it may depend on it.
+        self.timer = Timer::Off;
+    }
+
+    /// Gives up a head that has begun, if one is being collected, and tells whether there was one. It waits for its
+    /// answer then, as after [`Event::Refused`].
+    pub fn give_up_head(&mut self) -> bool {
+        let begun = self.phase == Phase::Head && self.section.has_begun();
+        if begun {
+            self.refuse_head();
+        }
+        begun
+    }
+
+    /// The head was looked at: where it was a large one, its memory is given back before the request is done.
+    pub fn release_head(&mut self) {
+        if self.phase == Phase::Request && !self.current.body_begun {
+            self.section.clear();
+        }
+    }
+
+    /// How many bytes are held for a head that is not complete.
+    pub fn head_memory(&self) -> usize {
+        if self.phase == Phase::Head { self.section.capacity() } else { 0 }
+    }
+
+    /// The first field of this name in a refused head, as far as that was read and can be told apart. `None` once
+    /// [`Conn::respond`] was called.
+    pub fn refused_field(&self, name: &str) -> Option<&[u8]> {
+        if self.phase != Phase::Request || !self.current.broken {
+            return None;
+        }
+        let bytes = self.section.bytes();
+        // Complete lines only, and the first of them is the request's.
+        let whole = bytes.windows(2).rposition(|end| end == b"\r\n")?;
+        let mut lines = bytes.get(..whole)?.split(|byte| *byte == b'\n').skip(1);
+        lines.find_map(|line| {
+            let colon = line.iter().position(|byte| *byte == b':')?;
+            let (field, value) = line.split_at(colon);
+            let value = value.get(1..)?.trim_ascii();
+            field.eq_ignore_ascii_case(name.as_bytes()).then_some(value)
+        })
     }
 
     /// The rest of this request is not read any more; it is only to be answered.
@@ -304,7 +345,8 @@ impl Conn {
     /// Shows the head of the request that was just told. `None` once [`Conn::next`] was called again, and where
     /// there is no such request. `secure` says whether the connection is TLS.
     pub fn with_head<R>(&self, secure: bool, look: impl FnOnce(&Head<'_>) -> R) -> Option<R> {
-        if self.phase != Phase::Request || self.section.lines() == 0 || self.current.body_begun {
+        let looked_at = self.current.broken || self.current.body_begun;
+        if self.phase != Phase::Request || self.section.lines() == 0 || looked_at {
             return None;
         }
         let parts = Parts::split(self.section.bytes(), self.section.lines()).ok()?;

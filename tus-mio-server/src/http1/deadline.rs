@@ -25,6 +25,8 @@ pub enum Reason {
 pub(super) enum Timer {
     /// Nothing is waited for: it is the server's turn.
     Off,
+    /// A head has begun: it expires at `at`, where no further byte comes, and at `end`.
+    Head { at: Instant, end: Instant },
     /// It expires at `at`.
     Running { reason: Reason, at: Instant },
     /// Stopped with so many microseconds left, because it is we who are not reading the body, or not sending the
@@ -40,6 +42,7 @@ impl Timer {
     pub(super) fn deadline(&self) -> Option<(Instant, Reason)> {
         match *self {
             Self::Running { reason, at } => Some((at, reason)),
+            Self::Head { at, .. } => Some((at, Reason::Head)),
             Self::Off | Self::Frozen { .. } => None,
         }
     }
@@ -52,8 +55,13 @@ impl Timer {
         match self {
             Self::Running { at, .. } => *at = at.after(time).min(now.after(most)),
             Self::Frozen { left, .. } => *left = left.saturating_add(micros(time)).min(micros(most)),
-            Self::Off => {}
+            Self::Off | Self::Head { .. } => {}
         }
+    }
+
+    /// When a head that has begun must be complete.
+    pub(super) fn head_end(&self) -> Option<Instant> {
+        if let Self::Head { end, .. } = *self { Some(end) } else { None }
     }
 
     /// Leaves at most this much time, if it runs.

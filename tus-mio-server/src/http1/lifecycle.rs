@@ -173,6 +173,20 @@ impl Conn {
         Some(reason)
     }
 
+    /// Bytes of a head came, and more must: the head as a whole has its time, and each wait for a byte has the
+    /// body's.
+    pub(super) fn head_progressed(&mut self, now: Instant) {
+        let end = self.timer.head_end().unwrap_or_else(|| now.after(self.settings.head_timeout));
+        let wait = self.settings.body_timeout;
+        let at = if wait.is_zero() { end } else { end.min(now.after(wait)) };
+        self.timer = Timer::Head { at, end };
+    }
+
+    /// When the head that is being collected must be complete, however busily it drips.
+    pub fn head_end(&self) -> Option<Instant> {
+        self.timer.head_end()
+    }
+
     /// The body's timer begins: with the head, and with `100 Continue`.
     pub(super) fn start_body_timer(&mut self, now: Instant) {
         let time = self.settings.body_timeout;

@@ -41,8 +41,8 @@ pub(crate) use framing::content_length;
 /// What a connection may cost, in bytes and in time. Shared by all connections of a listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// The largest head, in bytes, its empty line included: 64 KiB, because a concatenation names all its parts
-    /// in one field. Beyond it 431, or 414 where the request line alone fills it.
+    /// The largest head, in bytes, its empty line included: 96 KiB, because a concatenation names all its parts
+    /// in one field, a thousand of them by URLs of 90 bytes. Beyond it 431, or 414 where the request line alone fills it.
     pub head_bytes: usize,
     /// The most field lines of a head, and of a trailer section: 100. Beyond it 431.
     pub fields: usize,
@@ -51,12 +51,14 @@ pub struct Settings {
     pub chunk_line_bytes: usize,
     /// The largest trailer section, in bytes: 8 KiB. A checksum needs a hundred.
     pub trailer_bytes: usize,
-    /// How long a head may take from its first byte, however busily it drips: 30 s. Then 408.
+    /// How long a head may take from its first byte, however busily it drips: 30 s. Then 408; and so where no byte
+    /// of it comes for `body_timeout`.
     pub head_timeout: Duration,
-    /// How long a connection may stay silent between requests and before its first one: 60 s. Then it is
-    /// closed without a word.
+    /// How long a connection may stay silent between requests and before its first one: 75 s. Then it is
+    /// closed without a word. Longer than the 60 s of nginx and of load balancers, so that it is they who close: else a
+    /// request of theirs now and then meets a connection that is just being closed.
     pub idle_timeout: Duration,
-    /// How long no byte of a body may come while we are reading: 30 s. Zero for no limit.
+    /// How long no byte of a head or of a body may come while we are reading: 30 s. Zero for no limit.
     pub body_timeout: Duration,
     /// How many bytes of a body buy one more second, up to `body_timeout` from now: 500, so that one byte now and
     /// then does not hold a connection for ever. A phone at the edge of its network sends a multiple of that, and
@@ -82,12 +84,12 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            head_bytes: 64 << 10,
+            head_bytes: 96 << 10,
             fields: 100,
             chunk_line_bytes: 256,
             trailer_bytes: 8 << 10,
             head_timeout: Duration::from_secs(30),
-            idle_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(75),
             body_timeout: Duration::from_secs(30),
             body_rate: 500,
             response_timeout: Duration::from_secs(30),

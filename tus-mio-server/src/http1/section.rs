@@ -107,7 +107,6 @@ impl Section {
     }
 
     /// How many bytes of memory are held.
-    #[cfg(test)]
     pub(super) fn capacity(&self) -> usize {
         self.bytes.capacity()
     }

@@ -56,6 +56,8 @@ pub(super) struct Connection {
     pub broken: bool,
     /// The connection is given up: nobody is left to answer.
     pub gone: bool,
+    /// How much of the memory for large heads is counted as its.
+    pub head_bytes: u32,
     /// How many bytes were read from the socket.
     pub taken: u64,
     /// Boxed, as is what follows: a connection that waits for one shall cost little.
@@ -133,6 +135,7 @@ impl Connection {
             ended: false,
             broken: false,
             gone: false,
+            head_bytes: 0,
             taken: 0,
             request: None,
             download: None,
@@ -274,7 +277,7 @@ mod tests {
 
     #[test]
     fn thousands_of_connections_may_wait() {
-        assert!(size_of::<Connection>() <= 312, "{}", size_of::<Connection>());
+        assert!(size_of::<Connection>() <= 320, "{}", size_of::<Connection>());
         assert!(size_of::<Request>() <= 560, "{}", size_of::<Request>());
     }
 }

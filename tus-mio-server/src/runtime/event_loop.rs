@@ -208,6 +208,9 @@ impl EventLoop {
             Message::Accepted(accepted) => self.admit(accepted),
             Message::AcceptAgain => self.accept_all(),
             Message::MakeRoom(search) => self.make_room(search),
+            Message::RejectHead(id, end) => {
+                self.with_connection(id, |this, connection| this.reject_head(connection, end));
+            }
             Message::Lock(owner, event) => self.lock_events.push_back((owner, event)),
             Message::Stored(owner, op, completion) => {
                 self.with_owner(owner, |this, connection| this.complete(connection, op, completion));
@@ -364,6 +367,7 @@ impl EventLoop {
         let Some(mut connection) = slot.connection.take() else { return };
         act(self, &mut connection);
         self.turn(&mut connection);
+        self.count_head(&mut connection);
         if connection.is_over() {
             return self.end(*connection);
         }

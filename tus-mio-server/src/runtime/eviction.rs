@@ -71,7 +71,10 @@ impl EventLoop {
         match reason {
             Reason::Idle if !connection.served && now.since(connection.since) < WELCOME => None,
             Reason::Idle => Some(Cheap::Idle),
-            Reason::Head => (used(settings.head_timeout) >= WELCOME).then_some(Cheap::Head),
+            Reason::Head => {
+                let left = connection.http.head_end()?.since(now);
+                (settings.head_timeout.saturating_sub(left) >= WELCOME).then_some(Cheap::Head)
+            }
             Reason::Linger => (used(settings.linger_timeout) >= WELCOME).then_some(Cheap::Linger),
             Reason::Body => (used(settings.body_timeout) >= settings.body_timeout / 2).then_some(Cheap::Slow),
             Reason::Response => {

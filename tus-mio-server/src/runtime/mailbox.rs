@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use mio::Waker;
-use tus_proto::{Completion, HookReply, LockEvent, OpId, Owner};
+use tus_proto::{Completion, HookReply, Instant, LockEvent, OpId, Owner};
 
 use super::{
     ConnectionId,
@@ -22,6 +22,8 @@ pub(crate) enum Message {
     AcceptAgain,
     /// New connections wait: close those that nobody would miss.
     MakeRoom(Search),
+    /// The head of a connection takes too much memory: the one that must be complete by then.
+    RejectHead(ConnectionId, Instant),
     /// What the lock service tells one of the loop's exchanges.
     Lock(Owner, LockEvent),
     /// A store command of one of the loop's exchanges completed.

@@ -18,6 +18,7 @@ mod download;
 mod entropy;
 mod event_loop;
 mod eviction;
+mod heads;
 mod hook_pool;
 mod hooked;
 mod intake;
@@ -53,6 +54,7 @@ pub(crate) use committer::Committer;
 pub(crate) use deliverer::{Deliverer, event, last_number};
 pub(crate) use delivery::{Pauses, may_follow};
 pub(crate) use event_loop::{ACCEPTING, EventLoop, WAKER};
+pub(crate) use heads::Heads;
 pub(crate) use hooked::Hooked;
 pub(crate) use intake::Intake;
 pub(crate) use locks::Locks;
@@ -90,6 +92,7 @@ pub(crate) struct Shared {
     /// How many buffers each loop may have.
     pub buffers: usize,
     pub admission: Admission,
+    pub heads: Heads,
     /// What TCP connections speak; none for plain HTTP.
     pub tls: Option<Acceptor>,
     pub shutdown_timeout: Duration,
@@ -126,6 +129,7 @@ impl Shared {
             committer: Committer::new(),
             buffers: 1,
             admission: Admission::new(Limits { all: 1, each: 0, uncounted: Vec::new(), prefixes: (32, 64) }),
+            heads: Heads::new(1),
             tls: None,
             shutdown_timeout: Duration::ZERO,
             cleanup_interval: Duration::from_secs(60),

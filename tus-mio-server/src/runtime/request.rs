@@ -31,6 +31,7 @@ impl EventLoop {
             // The end of an empty body needs no byte to be read.
             connection.http.next(now.monotonic, &mut &[][..]);
         }
+        connection.http.release_head();
         // Nobody reads the body until the exchange wants it.
         connection.http.set_reading(now.monotonic, false);
         self.serial = self.serial.wrapping_add(1);
@@ -61,7 +62,7 @@ impl EventLoop {
         self.shared.metrics.request(Some(head.method));
         let entropy = self.entropy.draw().map_err(|error| {
             tracing::error!(%error, "the system gives no random bytes");
-            self.refusal(Code::InternalServerError)
+            self.refusal(Code::InternalServerError, head.values("Origin").next())
         })?;
         let debug = tracing::enabled!(tracing::Level::DEBUG);
         let label = debug.then(|| Box::new(Label::of(head.method, head.target)));
@@ -71,11 +72,12 @@ impl EventLoop {
 
     /// Answers a request that no exchange is there for.
     pub(super) fn refuse(&self, connection: &mut Connection, code: Code) {
-        connection.http.respond(self.now.monotonic, &self.refusal(code));
+        let refusal = self.refusal(code, connection.http.refused_field("Origin"));
+        connection.http.respond(self.now.monotonic, &refusal);
     }
 
-    fn refusal(&self, code: Code) -> Response {
-        let refusal = self.shared.protocol.refusal(code, self.now.wall);
+    fn refusal(&self, code: Code, origin: Option<&[u8]>) -> Response {
+        let refusal = self.shared.protocol.refusal(code, origin, self.now.wall);
         self.shared.metrics.answered(refusal.status());
         refusal
     }

@@ -47,7 +47,7 @@ impl EventLoop {
     }
 
     fn reads_only(&self) -> Response {
-        let mut response = self.shared.protocol.refusal(Code::MethodNotAllowed, self.now.wall);
+        let mut response = self.shared.protocol.refusal(Code::MethodNotAllowed, None, self.now.wall);
         response.push("Allow", "GET, HEAD");
         response.connection = Connection::Drain;
         response

@@ -1,7 +1,7 @@
 //! TLS by rustls, with the cryptography of ring.
 
 use std::{
-    fmt,
+    fmt, fs,
     io::{self, ErrorKind, Read, Write},
     path::Path,
     sync::{Arc, PoisonError, RwLock},
@@ -66,6 +66,10 @@ fn config(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
     }
     let path = &files.key;
     let key = PrivateKeyDer::from_pem_file(path).map_err(|error| match error {
+        _ if is_encrypted(path) => cant(
+            path,
+            &"the key is encrypted: write it without its password by `openssl pkey -in KEY -out NEW`",
+        ),
         PemError::NoItemsFound => cant(path, &"there is no private key in PEM form in it"),
         error => cant(path, &why(&error)),
     })?;
@@ -80,6 +84,14 @@ fn config(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
     })?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
+}
+
+/// Whether a key in PEM form says of itself that it is encrypted: as PKCS #8, or as older formats do in a field.
+fn is_encrypted(path: &Path) -> bool {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    text.lines().any(|line| {
+        line == "-----BEGIN ENCRYPTED PRIVATE KEY-----" || line.starts_with("Proc-Type: 4,ENCRYPTED")
+    })
 }
 
 fn why(error: &PemError) -> String {

@@ -157,6 +157,63 @@ fn a_descriptor_that_is_no_listening_socket_is_told() {
     run.assert_fails(1, &["started with", "fd 4"]);
 }
 
+fn address_of(server: &mut Running) -> String {
+    let line = server.line();
+    line.strip_prefix("listening on http://").unwrap().trim_end_matches("/files").to_owned()
+}
+
+#[test]
+fn a_hangup_ends_nothing_and_an_unknown_variable_is_said() {
+    let place = Place::new();
+    let mut server = place.start(&["--listen=localhost:0"], &[("TUS_MAX_SIZES", "1")], Stdio::piped());
+    assert!(server.wait_for_log("not a variable").contains("TUS_MAX_SIZES"));
+    let address = address_of(&mut server);
+    for _ in 0..2 {
+        server.signal(Signal::HUP);
+        server.wait_for_log("no certificate to read again");
+    }
+    let answer = ask(std::net::TcpStream::connect(address).unwrap(), "OPTIONS /files", "", b"").unwrap();
+    assert!(answer.starts_with("HTTP/1.1 204 "), "{answer:?}");
+    server.signal(Signal::TERM);
+    assert_eq!(server.finish().status, Some(0));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_limit_of_file_sizes_is_no_space_left() {
+    let place = Place::new();
+    let arguments = ["--listen=127.0.0.1:0", "--small-uploads=0", "--disk-reserve=0"];
+    let mut server = place.start(&arguments, &[], Stdio::piped());
+    let address = address_of(&mut server);
+    let connect = || std::net::TcpStream::connect(&address).unwrap();
+    server.limit_files(8 << 20);
+    let length = 16 << 20;
+    let created = ask(connect(), "POST /files", &format!("Upload-Length: {length}\r\n"), b"").unwrap();
+    let patch = format!("PATCH {}", location(&created));
+    let answer = ask(connect(), &patch, "Upload-Offset: 0\r\n", &vec![1; length]).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 507 "), "{answer:?}");
+    let answer = ask(connect(), "OPTIONS /files", "", b"").unwrap();
+    assert!(answer.starts_with("HTTP/1.1 204 "), "{answer:?}");
+    server.signal(Signal::TERM);
+    assert_eq!(server.finish().status, Some(0));
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn an_encrypted_key_is_told_so() {
+    let place = Place::new();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(place.path("cert.pem"), made.cert.pem()).unwrap();
+    let arguments = ["--listen=127.0.0.1:0", "--tls-cert=cert.pem", "--tls-key=key.pem"];
+    for key in [
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIC\n-----END ENCRYPTED PRIVATE KEY-----\n",
+        "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nMIIC\n-----END RSA PRIVATE KEY-----\n",
+    ] {
+        std::fs::write(place.path("key.pem"), key).unwrap();
+        place.run(&arguments, &[]).assert_fails(1, &["key.pem", "encrypted", "openssl pkey"]);
+    }
+}
+
 #[cfg(feature = "tls")]
 #[test]
 fn a_certificate_is_read_again_on_sighup() {

@@ -211,7 +211,7 @@ fn delete_removes_record_and_bytes() {
     let run = place.run(&["delete", "b-half", "--json"], &[]);
     assert_eq!(document(&run), json!({"deleted": "b-half", "bytes": 5}));
     let run = place.run(&["verify"], &[]);
-    assert_eq!(run.assert_quiet_success(), "ok: 1 uploads, 0 bytes\n");
+    assert_eq!(run.assert_quiet_success(), "ok: 1 upload, 0 bytes\n");
 }
 
 #[test]
@@ -239,7 +239,7 @@ fn verify_finds_what_is_missing() {
     assert_eq!((run.status, run.stderr.as_str()), (Some(1), ""), "{run:?}");
     let (finding, summary) = run.stdout.trim_end().split_once('\n').unwrap();
     assert!(finding.contains("a-complete") && finding.contains("has only 4"), "{run:?}");
-    assert_eq!(summary, "not ok: 1 findings in 3 uploads, 10 bytes");
+    assert_eq!(summary, "not ok: 1 finding in 3 uploads, 10 bytes");
 
     let stray = file.with_file_name("stray");
     std::fs::write(&stray, "x").unwrap();

@@ -8,7 +8,8 @@ fn bad_usage_is_one_line_and_touches_nothing() {
     for (arguments, hints) in [
         (&["--lissten", "127.0.0.1:0"][..], &["'--lissten'", "'--listen'"][..]),
         (&["--max-size", "10K"], &["'10K'", "--max-size", "write KB (by 1000) or KiB (by 1024)"]),
-        (&["--max-chunk-size", "-1"], &["-1"]),
+        (&["--max-chunk-size", "-1"], &["'-1'", "--max-chunk-size", "not a size"]),
+        (&["serve", "--max-size", "-5"], &["'-5'", "--max-size", "not a size"]),
         (&["--request-timeout", "30"], &["'30'", "--request-timeout", "30s"]),
         (&["--listen", "localhost"], &["'localhost'", "127.0.0.1:8080"]),
         (&["--durability", "fast"], &["'fast'", "strict, eventual"]),
@@ -69,12 +70,13 @@ fn help_explains_each_flag_with_its_default() {
             ("linger-timeout", "10s"),
             ("linger-size", "16MiB"),
             ("drain-size", "256KiB"),
-            ("max-head-size", "64KiB"),
+            ("max-head-size", "96KiB"),
             ("max-fields", "100"),
             ("max-chunk-line", "256"),
             ("max-trailer-size", "8KiB"),
             ("buffer-memory", "4MiB an event loop"),
-            ("idle-timeout", "60s"),
+            ("head-memory", "4MiB"),
+            ("idle-timeout", "75s"),
             ("shutdown-timeout", "10s"),
             ("lock-wait", "5s"),
             ("lock-ttl", "60s"),
@@ -118,6 +120,19 @@ fn help_explains_each_flag_with_its_default() {
         }
     }
     assert_eq!(place.names(), [""; 0]);
+}
+
+#[test]
+fn help_and_version_are_commands_too() {
+    let place = Place::new();
+    for (command, flag) in [
+        (&["version"][..], &["--version"][..]),
+        (&["help"], &["--help"]),
+        (&["help", "list"], &["list", "--help"]),
+    ] {
+        let (command, flag) = (place.run(command, &[]), place.run(flag, &[]));
+        assert_eq!(command.assert_quiet_success(), flag.assert_quiet_success());
+    }
 }
 
 #[test]

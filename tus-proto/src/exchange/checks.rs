@@ -2,9 +2,9 @@
 //! `on_incoming_request` has its turn ([`Address`]), then version, method, header syntax, expectation. What
 //! passes is a [`Request`] of typed values.
 
-use alloc::{format, string::String, vec::Vec};
+use alloc::{format, string::String};
 
-use super::{answer, download::Download};
+use super::{answer, concat::Parts, download::Download};
 use crate::{
     Code, Concat, Config, Framing, Head, UploadId,
     config::Location,
@@ -45,7 +45,7 @@ pub(super) struct Creation {
 pub(super) struct Assembly {
     /// `Upload-Concat` as it was sent.
     pub value: String,
-    pub parts: Vec<UploadId>,
+    pub parts: Parts,
     pub metadata: String,
     /// What `Location` has before the id.
     pub location: String,
@@ -228,6 +228,7 @@ fn posted(config: &Config, head: &Head<'_>) -> Result<Request, Code> {
     let concat = match UploadConcat::of(head, &config.base_path, config.max_parts)? {
         Some(UploadConcat::Final { value, parts }) => {
             let (metadata, location) = (joined_metadata(head)?, location(config, head));
+            let parts = Parts::new(parts);
             return Ok(Request::Concat(Assembly { value, parts, metadata, location }));
         }
         Some(UploadConcat::Partial) => Some(Concat::Partial),

@@ -8,7 +8,45 @@ use super::{
     checks::Assembly,
     create::{Draft, Making},
 };
-use crate::{Code, Command, Completion, Concat, Event, Framing, Now, Record, Unfit, UploadId};
+use crate::{Code, Command, Completion, Concat, Event, Framing, Now, Part, Record, Unfit, UploadId};
+
+/// The parts that a final is to be made of, and what the store has said of them where a hook is to see it.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub ids: Vec<UploadId>,
+    /// Of the first of them, or of all: nothing where there is no hook to see them.
+    seen: Vec<Option<Record>>,
+}
+
+impl Parts {
+    pub(super) fn new(ids: Vec<UploadId>) -> Self {
+        Self { ids, seen: Vec::new() }
+    }
+
+    /// The next one whose record is to be read; `None` once all were.
+    pub(super) fn unseen(&self) -> Option<&UploadId> {
+        self.ids.get(self.seen.len())
+    }
+
+    /// Takes the answer about [`unseen`](Self::unseen).
+    pub(super) fn see(&mut self, upload: Option<Record>) {
+        self.seen.push(upload);
+    }
+
+    /// Whether one of those that were read is not there.
+    pub(super) fn lacks(&self) -> bool {
+        self.seen.iter().any(Option::is_none)
+    }
+
+    pub(super) fn seen(&self) -> Vec<Part> {
+        let seen = self.ids.iter().zip(&self.seen);
+        seen.map(|(id, upload)| Part { id: id.clone(), upload: upload.clone() }).collect()
+    }
+
+    pub(super) fn records(&self) -> Vec<Record> {
+        self.seen.iter().flatten().cloned().collect()
+    }
+}
 
 impl Exchange {
     pub(super) fn concat(&mut self, now: Now, assembly: Assembly, entropy: [u8; 10]) {
@@ -17,6 +55,10 @@ impl Exchange {
             return self.end(now, Some(Answer::Failed(Code::ModifyFinal)));
         }
         let Assembly { value, parts, metadata, location } = assembly;
+        if parts.lacks() {
+            // One may have come since, which no hook has seen.
+            return self.end(now, Some(Answer::Failed(Code::InvalidConcat)));
+        }
         let id = UploadId::generate(now.wall, entropy);
         let record = Record {
             id,
@@ -30,9 +72,9 @@ impl Exchange {
         self.draft(now, Draft::new(record, location, Making::Final { parts }));
     }
 
-    pub(super) fn assemble(&mut self, record: Record, parts: Vec<UploadId>, location: String) {
+    pub(super) fn assemble(&mut self, record: Record, parts: Parts, location: String) {
         let (max, delete_parts) = (self.config.max_size(), self.config.delete_parts);
-        let op = self.store(Command::Concat { record, parts, max, delete_parts });
+        let op = self.store(Command::Concat { record, parts: parts.ids, max, delete_parts });
         self.state = State::Concatenating(op, location);
     }
 

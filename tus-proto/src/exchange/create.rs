@@ -6,6 +6,7 @@ use super::{
     Exchange, Purpose, State,
     answer::{self, Answer},
     checks::Creation,
+    concat::Parts,
     hooks::Pending,
     reception::{Limit, Receiving, Reply},
 };
@@ -27,7 +28,7 @@ pub(super) struct Draft {
 #[derive(Debug)]
 pub(super) enum Making {
     Upload { checksums: Checksums, with_upload: bool },
-    Final { parts: Vec<UploadId> },
+    Final { parts: Parts },
 }
 
 impl Draft {
@@ -39,9 +40,17 @@ impl Draft {
     pub(super) fn call(&self, request: Arc<RequestInfo>) -> HookCall {
         let parts = match &self.making {
             Making::Upload { .. } => Vec::new(),
-            Making::Final { parts } => parts.clone(),
+            Making::Final { parts } => parts.records(),
         };
         HookCall::Create { request, upload: self.record.clone(), parts }
+    }
+
+    /// Its parts, if it is a final.
+    pub(super) fn parts(&mut self) -> Option<&mut Parts> {
+        match &mut self.making {
+            Making::Upload { .. } => None,
+            Making::Final { parts } => Some(parts),
+        }
     }
 
     /// With what the hook would have instead; none where it breaks the rules of the header.
@@ -95,7 +104,7 @@ impl Exchange {
     /// Makes it so, if the hook lets it.
     pub(super) fn draft(&mut self, now: Now, draft: Draft) {
         match self.config.hooks.create {
-            true => self.consult(draft.call(self.info()), Pending::Create(draft)),
+            true => self.show_parts(now, Pending::Create(draft)),
             false => self.make(now, draft),
         }
     }

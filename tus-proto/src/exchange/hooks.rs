@@ -4,12 +4,13 @@
 //!
 //! What nobody subscribed to costs nothing: the head is copied only for a hook that will see it.
 
-use alloc::{boxed::Box, sync::Arc};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
 
 use super::{
     Exchange, State,
     answer::{self, Answer},
     checks::{self, Address, Refusal, Request},
+    concat::Parts,
     create::Draft,
     reception::{Body, Failed, Receiving, Reply},
 };
@@ -56,7 +57,26 @@ pub(super) struct Stopped {
     heard: bool,
 }
 
+impl Incoming {
+    /// The parts of the final that the request is for.
+    fn parts(&mut self) -> Option<&mut Parts> {
+        match &mut self.checked {
+            Ok(Request::Concat(assembly)) => Some(&mut assembly.parts),
+            _ => None,
+        }
+    }
+}
+
 impl Pending {
+    /// The parts that its hook is to see.
+    fn parts(&mut self) -> Option<&mut Parts> {
+        match self {
+            Self::Incoming(incoming) => incoming.parts(),
+            Self::Create(draft) => draft.parts(),
+            Self::Terminate(_) => None,
+        }
+    }
+
     fn refused(self, mut rejection: Rejection) -> Answer {
         let (code, to_head) = match self {
             Self::Incoming(incoming) => (Code::UploadRejected, incoming.to_head),
@@ -100,10 +120,7 @@ impl Exchange {
         let pending = Pending::Incoming(Incoming { id: id.clone(), to_head, checked, entropy });
         match id {
             Some(id) => self.show(id, pending),
-            None => {
-                let call = self.incoming(None, None);
-                self.consult(call, pending);
-            }
+            None => self.show_parts(now, pending),
         }
     }
 
@@ -113,9 +130,40 @@ impl Exchange {
         self.state = State::Showing(op, Box::new(pending));
     }
 
-    pub(super) fn on_shown(&mut self, now: Now, pending: Pending, completion: Completion) {
+    /// Reads the records of a final's parts, one after another, and then asks the hook. Where there are no parts,
+    /// it asks at once.
+    pub(super) fn show_parts(&mut self, now: Now, mut pending: Pending) {
+        if let Some(id) = pending.parts().and_then(|parts| parts.unseen()) {
+            let id = id.clone();
+            return self.show(id, pending);
+        }
+        let lacks = pending.parts().is_some_and(|parts| parts.lacks());
+        let call = match &mut pending {
+            Pending::Incoming(incoming) => {
+                let parts = incoming.parts().map(|parts| parts.seen()).unwrap_or_default();
+                HookCall::Incoming { request: self.info(), id: None, upload: None, parts }
+            }
+            Pending::Create(_) if lacks => {
+                return self.end(now, Some(Answer::Failed(Code::InvalidConcat)));
+            }
+            Pending::Create(draft) => draft.call(self.info()),
+            Pending::Terminate(_) => return self.end(now, Some(pending.failed(Code::InternalServerError))),
+        };
+        self.consult(call, pending);
+    }
+
+    pub(super) fn on_shown(&mut self, now: Now, mut pending: Pending, completion: Completion) {
         if let Some(abort) = self.abort {
             return self.abandon(now, &pending, abort);
+        }
+        if let Some(parts) = pending.parts() {
+            return match shown(now, completion) {
+                Ok(upload) => {
+                    parts.see(upload);
+                    self.show_parts(now, pending);
+                }
+                Err(code) => self.end(now, Some(pending.failed(code))),
+            };
         }
         let call = match &pending {
             Pending::Terminate(_) => self.lives(now, completion).map(|upload| self.termination(upload)),
@@ -131,7 +179,7 @@ impl Exchange {
     }
 
     fn incoming(&self, id: Option<UploadId>, upload: Option<Record>) -> HookCall {
-        HookCall::Incoming { request: self.info(), id, upload }
+        HookCall::Incoming { request: self.info(), id, upload, parts: Vec::new() }
     }
 
     fn termination(&self, upload: Record) -> HookCall {

@@ -122,7 +122,7 @@ impl Exchange {
     /// Takes a request up. `entropy` are fresh random bytes: a new upload's id is made of them.
     pub fn new(config: Arc<Config>, head: &Head<'_>, entropy: [u8; 10], now: Now) -> Self {
         let address = checks::address(&config, head);
-        let origin = config.cors.origin(head);
+        let origin = config.cors.origin(head.values("Origin").next());
         let mut exchange = Self {
             config,
             origin,

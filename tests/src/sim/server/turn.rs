@@ -117,7 +117,7 @@ impl Server {
 
     fn refuse(&mut self, env: &mut Env, connection: &mut Connection, code: Code) {
         env.note(|| format!("{:?} is refused: {code:?}", connection.link));
-        let refusal = env.plan.config.refusal(code, env.now.wall);
+        let refusal = env.plan.config.refusal(code, connection.http.refused_field("Origin"), env.now.wall);
         connection.http.respond(env.now.monotonic, &refusal);
     }
 

@@ -21,15 +21,15 @@ fn expire(peer: &mut Peer) -> Reason {
 #[test]
 fn an_idle_connection_is_closed_without_a_word() {
     let mut fresh = Peer::new();
-    assert_eq!(deadline(&fresh), Some((60_000, Reason::Idle)));
+    assert_eq!(deadline(&fresh), Some((75_000, Reason::Idle)));
     assert_eq!(expire(&mut fresh), Reason::Idle);
     assert!(fresh.conn.is_closed() && fresh.written.is_empty());
 
     let mut kept = Peer::new();
     kept.wait(10_000).feed(GET);
-    assert_eq!(deadline(&kept), Some((70_000, Reason::Idle)), "anew behind each answer");
+    assert_eq!(deadline(&kept), Some((85_000, Reason::Idle)), "anew behind each answer");
     kept.wait(5_000).feed("\r\n");
-    assert_eq!(deadline(&kept), Some((70_000, Reason::Idle)), "an empty line does not prolong it");
+    assert_eq!(deadline(&kept), Some((85_000, Reason::Idle)), "an empty line does not prolong it");
 }
 
 #[test]
@@ -47,6 +47,26 @@ fn a_dripping_head_is_cut_off() {
     assert!(peer.seen.is_empty(), "too late");
     peer.answer(404, Connection::Close);
     assert!(peer.wire().contains("Connection: close\r\n") && peer.conn.wants_shutdown_write());
+}
+
+#[test]
+fn a_head_that_stops_is_cut_off_as_a_body_would_be() {
+    let settings = Settings { body_timeout: Duration::from_secs(2), ..Settings::default() };
+    let mut peer = Peer::with(settings.clone(), Answer::ByHand);
+    peer.feed("GET");
+    assert_eq!(deadline(&peer), Some((2_000, Reason::Head)));
+    peer.wait(1_500).feed(" ").feed("");
+    assert_eq!(deadline(&peer), Some((3_500, Reason::Head)), "from the last byte");
+    let mut dripping = Peer::with(settings, Answer::ByHand);
+    dripping.feed("G");
+    for _ in 0..29 {
+        dripping.wait(1_000).feed("A");
+    }
+    assert_eq!(deadline(&dripping), Some((30_000, Reason::Head)), "and from the first one");
+    let patient = Settings { body_timeout: Duration::ZERO, ..Settings::default() };
+    let mut patient = Peer::with(patient, Answer::ByHand);
+    patient.feed("GET");
+    assert_eq!(deadline(&patient), Some((30_000, Reason::Head)));
 }
 
 #[test]

@@ -143,7 +143,7 @@ fn a_peer_is_not_late_while_nothing_is_sent_to_it() {
     );
     peer.conn.set_sending(peer.now, false);
     take(&mut peer, (1 << 20) - 4096);
-    assert_eq!(peer.conn.deadline(), Some((at(1_070_000), Reason::Idle)));
+    assert_eq!(peer.conn.deadline(), Some((at(1_085_000), Reason::Idle)));
 }
 
 #[test]
@@ -158,5 +158,5 @@ fn an_unwanted_request_body_still_has_to_go_away() {
     assert_eq!(peer.conn.deadline(), Some((at(30_000), Reason::Response)), "for that it is the peer's turn");
     peer.feed("cd");
     assert!(peer.conn.is_idle());
-    assert_eq!(peer.conn.deadline().map(|(at, _)| at.since(peer.now)), Some(Duration::from_secs(60)));
+    assert_eq!(peer.conn.deadline().map(|(at, _)| at.since(peer.now)), Some(Duration::from_secs(75)));
 }

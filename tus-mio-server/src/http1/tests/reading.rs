@@ -111,6 +111,33 @@ fn field_values_come_as_they_were_sent() {
 }
 
 #[test]
+fn of_a_refused_head_is_told_what_was_read_of_it() {
+    let settings = Settings { head_bytes: 128, ..Settings::default() };
+    let refused = |text: &str| {
+        let mut peer = Peer::with(settings.clone(), Answer::ByHand);
+        peer.feed(text);
+        let origin =
+            peer.conn.refused_field("Origin").map(|value| String::from_utf8(value.to_vec()).unwrap());
+        peer.answer(400, Connection::Close);
+        assert_eq!(peer.conn.refused_field("Origin"), None, "the answer is there");
+        origin
+    };
+    let ours = Some("https://a.example".to_owned());
+    let head = "GET / HTTP/1.1\r\norigin: \t https://a.example \r\n";
+    assert_eq!(refused(&format!("{head}Bad : x\r\n\r\n")), ours);
+    assert_eq!(refused(&format!("{head}\0")), ours);
+    assert_eq!(refused(&format!("{head}X: {}", "y".repeat(100))), ours);
+    assert_eq!(refused("GET / HTTP/1.1\r\nX: y\0\r\nOrigin: https://a.example\r\n\r\n"), None);
+    assert_eq!(refused("GET / HTTP/1.1\r\nOrigin: https://a.example\0"), None, "it may go on");
+    assert_eq!(refused("Origin: https://a.example\r\n\r\n"), None, "that is the request line");
+    let mut peer = Peer::by_hand();
+    peer.feed(head);
+    assert_eq!(peer.conn.refused_field("Origin"), None, "it may still be complete");
+    assert!(peer.conn.give_up_head() && !peer.conn.give_up_head());
+    assert_eq!(peer.conn.refused_field("Origin"), Some(&b"https://a.example"[..]));
+}
+
+#[test]
 fn data_may_be_moved_beside_the_connection() {
     let mut peer = Peer::by_hand();
     peer.feed(post("Content-Length: 10\r\n", "abc"));

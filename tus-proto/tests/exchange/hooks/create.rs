@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use tus_proto::{
-    Abort, Command, Completion, Event, Framing, HookCall, HookReply, Input, OpId, Record, Subscriptions,
-    UploadId, WallTime,
+    Abort, Command, Completion, Concat, Event, Failure, Framing, HookCall, HookReply, Input, OpId, Part,
+    Record, Subscriptions, UploadId, WallTime,
 };
 
 use super::{NOBODY, hooked, refuse};
-use crate::script::{Script, Sent};
+use crate::script::{Script, Sent, record};
 
 const CREATE: Subscriptions = Subscriptions { create: true, ..NOBODY };
 
@@ -154,12 +154,35 @@ fn it_is_not_asked_about_what_can_not_be() {
     start(&Sent::post()).refuses(400, "ERR_INVALID_UPLOAD_LENGTH");
 }
 
+fn part(name: &str) -> Record {
+    let id = UploadId::new(name).unwrap();
+    Record { id, metadata: format!("owner {name}"), concat: Some(Concat::Partial), ..record(3, 3) }
+}
+
+fn final_of_two() -> Sent {
+    Sent::post().with("Upload-Concat", "final;/files/a /files/b")
+}
+
+/// The store says what it knows of the next part.
+#[track_caller]
+fn shows(script: &mut Script, name: &str, completion: Completion) {
+    let (op, command) = script.store();
+    assert_eq!(command, Command::Load { id: UploadId::new(name).unwrap() });
+    script.idle();
+    script.stored(op, completion);
+}
+
+fn shown(hooks: Subscriptions) -> Script {
+    let mut script = Script::start_with(hooked(hooks).build().unwrap(), &final_of_two());
+    for name in ["a", "b"] {
+        shows(&mut script, name, Completion::Loaded(part(name)));
+    }
+    script
+}
+
 #[test]
 fn of_a_final_it_sees_the_parts() {
-    let part = |name| UploadId::new(name).unwrap();
-    let sent = Sent::post().with("Upload-Concat", "final;/files/a /files/b");
-    let start = || Script::start_with(hooked(CREATE).build().unwrap(), &sent);
-    let mut script = start();
+    let mut script = shown(CREATE);
     let (op, call) = script.hook();
     script.idle();
     let HookCall::Create { request, upload, parts } = call else { panic!("not {call:?}") };
@@ -168,14 +191,66 @@ fn of_a_final_it_sees_the_parts() {
     script.decided(op, change(Some("a YQ=="), Some("chosen")));
     let (op, command) = script.store();
     let Command::Concat { record, parts, .. } = command else { panic!("not {command:?}") };
-    assert_eq!(record, Record { id: part("chosen"), metadata: "a YQ==".into(), ..upload });
-    assert_eq!(parts, [part("a"), part("b")]);
+    assert_eq!(record, Record { id: UploadId::new("chosen").unwrap(), metadata: "a YQ==".into(), ..upload });
+    assert_eq!(parts, [part("a").id, part("b").id]);
     script.stored(op, Completion::Concatenated(record));
     assert_eq!(script.responds().header("Location"), Some("/files/chosen"));
-    let mut script = start();
+    let mut script = shown(CREATE);
     let (op, _) = script.hook();
     script.decided(op, refuse(400, ""));
     script.refuses(400, "ERR_UPLOAD_REJECTED");
+}
+
+#[test]
+fn incoming_sees_the_parts_of_a_final_and_they_are_read_once() {
+    let mut script = shown(Subscriptions { incoming: true, ..CREATE });
+    let (op, call) = script.hook();
+    script.idle();
+    let HookCall::Incoming { id, upload, parts, .. } = call else { panic!("not {call:?}") };
+    let seen = ["a", "b"].map(|name| Part { id: part(name).id, upload: Some(part(name)) });
+    assert_eq!((id, upload, parts), (None, None, seen.into()));
+    script.decided(op, HookReply::Proceed);
+    let (op, call) = script.hook();
+    assert!(matches!(call, HookCall::Create { parts, .. } if parts == [part("a"), part("b")]));
+    script.decided(op, HookReply::Proceed);
+    assert!(matches!(script.store().1, Command::Concat { .. }));
+    let mut script = shown(Subscriptions { incoming: true, ..NOBODY });
+    let (op, _) = script.hook();
+    script.decided(op, refuse(403, "not yours"));
+    assert_eq!(script.responds().body(), "not yours");
+}
+
+#[test]
+fn no_part_is_used_that_no_hook_has_seen() {
+    let expired = Record { expires: Some(WallTime::default()), ..part("b") };
+    for completion in [Completion::Missing, Completion::Gone, Completion::Loaded(expired)] {
+        let incoming = Subscriptions { incoming: true, ..CREATE };
+        let mut script = Script::start_with(hooked(incoming).build().unwrap(), &final_of_two());
+        shows(&mut script, "a", Completion::Loaded(part("a")));
+        shows(&mut script, "b", completion.clone());
+        let (op, call) = script.hook();
+        let HookCall::Incoming { parts, .. } = call else { panic!("not {call:?}") };
+        assert_eq!(parts[1], Part { id: part("b").id, upload: None });
+        script.decided(op, HookReply::Proceed);
+        script.refuses(400, "ERR_INVALID_CONCAT");
+        let mut script = Script::start_with(hooked(CREATE).build().unwrap(), &final_of_two());
+        shows(&mut script, "a", Completion::Loaded(part("a")));
+        shows(&mut script, "b", completion);
+        script.refuses(400, "ERR_INVALID_CONCAT");
+    }
+    let failed = Completion::Failed(Failure::Io);
+    let mut script = Script::start_with(hooked(CREATE).build().unwrap(), &final_of_two());
+    shows(&mut script, "a", failed);
+    script.refuses(500, "ERR_INTERNAL_SERVER_ERROR");
+}
+
+#[test]
+fn an_abort_while_parts_are_read_makes_nothing() {
+    let mut script = Script::start_with(hooked(CREATE).build().unwrap(), &final_of_two());
+    script.input(Input::Abort(Abort::Shutdown));
+    shows(&mut script, "a", Completion::Loaded(part("a")));
+    script.refuses(503, "ERR_SERVER_SHUTDOWN");
+    assert_eq!(script.events, []);
 }
 
 #[test]

@@ -21,7 +21,7 @@ type Seen = (RequestInfo, Option<UploadId>, Option<Record>);
 #[track_caller]
 fn incoming(script: &mut Script) -> (OpId, Seen) {
     let (op, call) = script.hook();
-    let HookCall::Incoming { request, id, upload } = call else { panic!("not {call:?}") };
+    let HookCall::Incoming { request, id, upload, .. } = call else { panic!("not {call:?}") };
     (op, (RequestInfo::clone(&request), id, upload))
 }
 
