@@ -404,7 +404,8 @@ const PAGE: &str = "https://app.example";
 #[test]
 fn a_page_can_read_why_its_head_was_refused() {
     let server = Running::start(|settings| {
-        settings.protocol = tus_proto::Config::builder().cors_allow_origins(vec![PAGE.into()]).build().unwrap();
+        settings.protocol =
+            tus_proto::Config::builder().cors_allow_origins(vec![PAGE.into()]).build().unwrap();
         settings.http.head_timeout = Duration::from_millis(50);
         settings.http.head_bytes = 1 << 10;
     });

@@ -105,6 +105,8 @@ pub struct Settings {
     /// Where metrics are to be read, in the text form of Prometheus; none for nowhere. Default `/metrics`. How
     /// the server is, is told at `/healthz` always.
     pub metrics_path: Option<String>,
+    /// Tells how many lines of the log were dropped so far, for the metrics. Default none: a program's log is its own.
+    pub log_lines_dropped: Option<fn() -> u64>,
 }
 
 impl Default for Settings {
@@ -139,6 +141,7 @@ impl Default for Settings {
             hook_longest_pause: Duration::from_secs(300),
             demo: true,
             metrics_path: Some("/metrics".into()),
+            log_lines_dropped: None,
         }
     }
 }
@@ -225,7 +228,7 @@ impl Server {
             hooks,
             page: settings.demo.then(|| Page::new(settings.protocol.base_path())),
             metrics_path: settings.metrics_path,
-            metrics: Metrics::new(),
+            metrics: Metrics::new().counting_log_drops(settings.log_lines_dropped),
             protocol: Arc::new(settings.protocol),
             http: Arc::new(settings.http),
             locks: Locks::new(store.first_fence(), settings.locks, &mailboxes),

@@ -20,7 +20,8 @@ use super::{Failure, args::ServeArgs, logging, notify, usage};
 /// Serves until a signal ends it.
 pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let mut settings = settings(args)?;
-    logging::start(args.log_level, args.log_format);
+    let _writing = logging::start(args.log_level, args.log_format);
+    settings.log_lines_dropped = Some(logging::dropped);
     for name in usage::unknown_variables(std::env::vars_os().map(|(name, _)| name)) {
         tracing::warn!(
             "{name} in the environment is not a variable of this program: see --help for their names"

@@ -47,7 +47,9 @@ impl Verdict {
         match (self.left(), self.findings.len()) {
             (0, 0) => writeln!(out, "ok: {size}")?,
             (0, mended) => writeln!(out, "ok: {mended} findings were mended in {size}")?,
-            (left, all) if left == all => writeln!(out, "not ok: {} in {size}", count(left as u64, "finding"))?,
+            (left, all) if left == all => {
+                writeln!(out, "not ok: {} in {size}", count(left as u64, "finding"))?
+            }
             (left, all) => writeln!(out, "not ok: {left} of {all} findings are left in {size}")?,
         }
         out.flush()

@@ -1,7 +1,10 @@
 //! What the server counts, and the text that a scrape reads. Every series is made when the server is, but those of
 //! error statuses, each at its first error: counting is an atomic addition, by no name and without a lock.
 
-use std::{sync::OnceLock, time::Duration};
+use std::{
+    sync::{OnceLock, atomic::Ordering},
+    time::Duration,
+};
 
 use prometheus_client::{
     encoding::text,
@@ -57,6 +60,8 @@ pub(crate) struct Metrics {
     hook_failures: [Counter; Hook::ALL.len()],
     hook_timeouts: [Counter; Hook::ALL.len()],
     outbox: Gauge,
+    log_drops: Counter,
+    log_lines_dropped: Option<fn() -> u64>,
 }
 
 /// What a connection or an exchange waited for in vain, or until it had to do something.
@@ -160,8 +165,16 @@ impl Metrics {
                 tus.register("outbox_entries", help, outbox.clone());
                 outbox
             },
+            log_drops: counter(tus, "log_lines_dropped", "Lines of the log that nobody took in time"),
+            log_lines_dropped: None,
             registry,
         }
+    }
+
+    /// The same, which ask this for how many lines of the log were dropped.
+    pub(crate) fn counting_log_drops(mut self, dropped: Option<fn() -> u64>) -> Self {
+        self.log_lines_dropped = dropped;
+        self
     }
 
     /// A request came; `None` where its method can't be told.
@@ -243,6 +256,9 @@ impl Metrics {
     pub(super) fn text(&self, open: usize, outbox: u64) -> String {
         self.outbox.set(i64::try_from(outbox).unwrap_or(i64::MAX));
         let open = i64::try_from(open).unwrap_or(i64::MAX);
+        if let Some(dropped) = self.log_lines_dropped {
+            self.log_drops.inner().store(dropped(), Ordering::Relaxed);
+        }
         self.idle.set((open - self.busy.get()).max(0));
         let mut text = String::with_capacity(8 << 10);
         // Writing to a string can't fail.

@@ -39,6 +39,7 @@ fn nothing_is_counted_at_first_and_every_name_is_there() {
         "tus_hook_failures_total{hook=\"on_upload_complete\"}",
         "tus_hook_timeouts_total{hook=\"on_upload_create\"}",
         "tus_outbox_entries",
+        "tus_log_lines_dropped_total",
     ] {
         assert!(text.contains(&format!("\n{name} 0\n")), "{name}: {text}");
     }
@@ -108,6 +109,14 @@ fn connections_that_are_not_busy_are_idle() {
     assert!(text.contains("tus_outbox_entries 3\n"), "{text}");
     // One may end between the two looks.
     assert!(metrics.text(1, 0).contains("tus_connections{state=\"idle\"} 0\n"));
+}
+
+#[test]
+fn lines_of_the_log_that_were_dropped_show() {
+    let metrics = Metrics::new().counting_log_drops(Some(|| 7));
+    for _ in 0..2 {
+        assert!(metrics.text(0, 0).contains("tus_log_lines_dropped_total 7\n"));
+    }
 }
 
 #[test]
