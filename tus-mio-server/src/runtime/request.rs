@@ -78,7 +78,7 @@ impl EventLoop {
 
     fn refusal(&self, code: Code, origin: Option<&[u8]>) -> Response {
         let refusal = self.shared.protocol.refusal(code, origin, self.now.wall);
-        self.shared.metrics.answered(refusal.status());
+        self.shared.metrics.answered(refusal.status(), refusal.code());
         refusal
     }
 
@@ -131,7 +131,10 @@ impl EventLoop {
     }
 
     fn respond(&self, connection: &mut Connection, response: &Response) {
-        self.shared.metrics.answered(response.status());
+        self.shared.metrics.answered(response.status(), response.code());
+        if let Some(request) = &connection.request {
+            self.shared.metrics.took(self.now.monotonic.since(request.begun));
+        }
         connection.http.respond(self.now.monotonic, response);
         self.begin_download(connection, response);
         if let Some(Request { label: Some(label), begun, .. }) = connection.request.as_deref() {
