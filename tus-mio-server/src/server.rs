@@ -228,6 +228,7 @@ impl Server {
             hooks,
             page: settings.demo.then(|| Page::new(settings.protocol.base_path())),
             metrics_path: settings.metrics_path,
+            notices: runtime::Notices::default(),
             metrics: Metrics::new().counting_log_drops(settings.log_lines_dropped),
             protocol: Arc::new(settings.protocol),
             http: Arc::new(settings.http),

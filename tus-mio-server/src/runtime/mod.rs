@@ -27,6 +27,7 @@ mod locks;
 mod mailbox;
 mod marks;
 mod metrics;
+mod notices;
 mod request;
 mod routes;
 mod sending;
@@ -61,6 +62,7 @@ pub(crate) use locks::Locks;
 pub(crate) use mailbox::{Mailbox, Message, lock};
 pub(crate) use marks::Marks;
 pub(crate) use metrics::Metrics;
+pub(crate) use notices::Notices;
 pub(crate) use socket::{Accepted, Socket};
 pub(crate) use workers::Workers;
 
@@ -82,6 +84,7 @@ pub(crate) struct Shared {
     /// Where the metrics are; none where they are not to be seen.
     pub metrics_path: Option<String>,
     pub metrics: Metrics,
+    pub notices: Notices,
     pub store: Arc<Store>,
     pub locks: Locks,
     pub mailboxes: Arc<[Mailbox]>,
@@ -121,6 +124,7 @@ impl Shared {
             page: None,
             metrics_path: None,
             metrics: Metrics::new(),
+            notices: Notices::default(),
             locks: Locks::new(store.first_fence(), None, &Arc::default()),
             store: Arc::new(store),
             mailboxes: Arc::default(),
