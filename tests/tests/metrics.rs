@@ -29,10 +29,10 @@ fn get(server: &Running, path: &str) -> Answer {
 fn scrape(server: &Running) -> BTreeMap<String, String> {
     let answer = get(server, "/metrics");
     assert_eq!(answer.status, 200);
-    let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    let media_type = "text/plain; version=0.0.4; charset=utf-8";
     assert_eq!(answer.value("Content-Type"), Some(media_type));
     let text = String::from_utf8(answer.body).unwrap();
-    assert!(text.ends_with("\n# EOF\n"), "{text}");
+    assert!(!text.contains("# EOF"), "{text}");
     let samples = text.lines().filter(|line| !line.starts_with('#') && !line.contains("_bucket{"));
     let samples = samples.map(|line| line.rsplit_once(' ').unwrap());
     let counted = samples.filter(|(_, value)| !["0", "0.0"].contains(value));
@@ -109,23 +109,44 @@ fn requests_uploads_bytes_and_errors_are_counted_exactly() {
     let expected = [
         ("tus_commit_duration_seconds_count", "5"),
         ("tus_commit_group_size_count", "5"),
-        ("tusd_bytes_received_total", "5"),
-        ("tusd_errors_total{status=\"400\"}", "1"),
-        ("tusd_errors_total{status=\"404\"}", "2"),
-        ("tusd_errors_total{status=\"405\"}", "1"),
-        ("tusd_errors_total{status=\"409\"}", "1"),
-        ("tusd_errors_total{status=\"412\"}", "1"),
+        ("tusd_bytes_received", "5"),
+        ("tusd_errors_total{code=\"ERR_BAD_REQUEST\",status=\"400\"}", "1"),
+        ("tusd_errors_total{code=\"ERR_UPLOAD_NOT_FOUND\",status=\"404\"}", "2"),
+        ("tusd_errors_total{code=\"ERR_METHOD_NOT_ALLOWED\",status=\"405\"}", "1"),
+        ("tusd_errors_total{code=\"ERR_MISMATCHED_OFFSET\",status=\"409\"}", "1"),
+        ("tusd_errors_total{code=\"ERR_UNSUPPORTED_VERSION\",status=\"412\"}", "1"),
         ("tusd_requests_total{method=\"DELETE\"}", "1"),
         ("tusd_requests_total{method=\"HEAD\"}", "3"),
         ("tusd_requests_total{method=\"OPTIONS\"}", "1"),
         ("tusd_requests_total{method=\"PATCH\"}", "3"),
         ("tusd_requests_total{method=\"POST\"}", "3"),
         ("tusd_requests_total{method=\"other\"}", "2"),
-        ("tusd_uploads_created_total", "2"),
-        ("tusd_uploads_finished_total", "1"),
-        ("tusd_uploads_terminated_total", "1"),
+        ("tusd_uploads_created", "2"),
+        ("tusd_uploads_finished", "1"),
+        ("tusd_uploads_terminated", "1"),
     ];
     assert_eq!(counted, expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+}
+
+#[test]
+fn a_client_that_vanishes_counts_by_its_own_code() {
+    let server = Running::start(|_| {});
+    let location = create(&server, 10);
+    let mut writer = Client::connect(server.address());
+    writer.request(&at(&location, Request::patch(0).announcing(10, "hello")));
+    shows_after_head(&server, &location, "tusd_bytes_received", "5");
+    drop(writer);
+    shows(&server, "tusd_errors_total{code=\"ERR_UNEXPECTED_EOF\",status=\"400\"}", "1");
+}
+
+#[test]
+fn who_asks_for_openmetrics_gets_it() {
+    let server = Running::start(|_| {});
+    let accept = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3";
+    let answer = send(&server, &Request::bare("GET", "/metrics").with("Accept", accept));
+    let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    assert_eq!(answer.value("Content-Type"), Some(media_type));
+    assert!(answer.body.ends_with(b"\n# EOF\n"));
 }
 
 #[test]
@@ -151,7 +172,7 @@ fn a_newcomer_waits_for_the_lock_and_the_writer_yields() {
     let mut writer = Client::connect(server.address());
     writer.request(&at(&location, Request::patch(0).announcing(10, "hello")));
     // Once a byte of it is committed, it holds the lock.
-    shows_after_head(&server, &location, "tusd_bytes_received_total", "5");
+    shows_after_head(&server, &location, "tusd_bytes_received", "5");
     assert_eq!(scrape(&server).get("tus_lock_waits_total"), None);
     assert_eq!(send(&server, &at(&location, Request::delete())).status, 204);
     assert_eq!(writer.answer(false).unwrap().status, 400);
@@ -172,8 +193,8 @@ fn a_deadline_that_passes_is_counted_by_its_reason() {
     assert_eq!(writer.answer(false).unwrap().status, 500);
     let counted = scrape(&server);
     assert_eq!(counted["tus_deadlines_total{reason=\"body\"}"], "1");
-    assert_eq!(counted["tusd_errors_total{status=\"500\"}"], "1");
-    assert_eq!(counted["tusd_bytes_received_total"], "5");
+    assert_eq!(counted["tusd_errors_total{code=\"ERR_READ_TIMEOUT\",status=\"500\"}"], "1");
+    assert_eq!(counted["tusd_bytes_received"], "5");
 }
 
 #[test]
@@ -186,7 +207,7 @@ fn uploads_that_expire_are_counted_when_they_go() {
     create(&server, 5);
     create(&server, 5);
     shows(&server, "tus_uploads_expired_total", "2");
-    assert_eq!(scrape(&server).get("tusd_uploads_terminated_total"), None);
+    assert_eq!(scrape(&server).get("tusd_uploads_terminated"), None);
 }
 
 #[test]
@@ -198,8 +219,8 @@ fn what_the_store_could_not_do_is_counted() {
     assert_eq!(send(&server, &at(&location, Request::patch(0).sized("hello"))).status, 500);
     let counted = scrape(&server);
     assert_eq!(counted["tus_store_errors_total{cause=\"io\"}"], "1");
-    assert_eq!(counted["tusd_errors_total{status=\"500\"}"], "1");
-    assert_eq!(counted.get("tusd_bytes_received_total"), None);
+    assert_eq!(counted["tusd_errors_total{code=\"ERR_INTERNAL_SERVER_ERROR\",status=\"500\"}"], "1");
+    assert_eq!(counted.get("tusd_bytes_received"), None);
 }
 
 #[test]

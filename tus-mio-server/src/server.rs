@@ -105,6 +105,8 @@ pub struct Settings {
     /// Where metrics are to be read, in the text form of Prometheus; none for nowhere. Default `/metrics`. How
     /// the server is, is told at `/healthz` always.
     pub metrics_path: Option<String>,
+    /// Tells how many lines of the log were dropped so far, for the metrics. Default none: a program's log is its own.
+    pub log_lines_dropped: Option<fn() -> u64>,
 }
 
 impl Default for Settings {
@@ -139,6 +141,7 @@ impl Default for Settings {
             hook_longest_pause: Duration::from_secs(300),
             demo: true,
             metrics_path: Some("/metrics".into()),
+            log_lines_dropped: None,
         }
     }
 }
@@ -223,7 +226,7 @@ impl Server {
         let hooks = hooks.map(|hooks| hooked(hooks, clock, &settings));
         let pool = Arc::new(Workers::new(workers, cores()));
         let threads = Arc::new(Threads::new(pool.clone(), clock));
-        let metrics = Arc::new(Metrics::new());
+        let metrics = Arc::new(Metrics::new().counting_log_drops(settings.log_lines_dropped));
         let observer = Box::new(StoreObserver(metrics.clone()));
         let store = RedbStore::start(store, threads.clone(), observer, settings.cleanup_interval);
         if let Some(deliverer) = hooks.as_ref().and_then(|hooks| hooks.deliverer.clone()) {
@@ -237,6 +240,7 @@ impl Server {
             hooks,
             page: settings.demo.then(|| Page::new(settings.protocol.base_path())),
             metrics_path: settings.metrics_path,
+            notices: runtime::Notices::default(),
             metrics,
             protocol: Arc::new(settings.protocol),
             http: Arc::new(settings.http),
@@ -300,7 +304,12 @@ impl Server {
                         telling = Some(named("deliverer", 0).spawn_scoped(scope, || deliverer.run(shared))?);
                     }
                 }
-                let commit = || shared.threads.commit(|| closed.load(Ordering::Acquire));
+                let commit = || {
+                    shared.threads.commit(|| {
+                        shared.notices.flush(std::time::Instant::now());
+                        closed.load(Ordering::Acquire)
+                    })
+                };
                 let committer = named("committer", 0).spawn_scoped(scope, commit)?;
                 for (index, event_loop) in rest.into_iter().enumerate() {
                     serving.push(named("loop", index + 1).spawn_scoped(scope, || event_loop.run())?);

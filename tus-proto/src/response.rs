@@ -85,6 +85,7 @@ pub struct Response {
     status: u16,
     headers: String,
     body: Body,
+    code: Option<Code>,
     /// What becomes of the connection.
     pub connection: Connection,
 }
@@ -103,8 +104,8 @@ impl Response {
 
     fn with_cache_control(status: u16, wall: WallTime, cache_control: &'static str) -> Self {
         let headers = String::with_capacity(256);
-        let mut response =
-            Self { status, headers, body: Body::Text(Cow::Borrowed("")), connection: Connection::KeepAlive };
+        let (body, connection) = (Body::Text(Cow::Borrowed("")), Connection::KeepAlive);
+        let mut response = Self { status, headers, body, code: None, connection };
         response.headers.push_str(TUS_RESUMABLE);
         response.headers.push_str("Cache-Control: ");
         response.headers.push_str(cache_control);
@@ -117,6 +118,7 @@ impl Response {
     /// its end says so afterwards.
     pub fn refusal(code: Code, wall: WallTime) -> Self {
         let mut response = Self::new(code.status(), wall);
+        response.code = Some(code);
         if code == Code::UnsupportedVersion {
             response.push("Tus-Version", "1.0.0");
         }
@@ -135,6 +137,7 @@ impl Response {
         let mut typed = body.is_empty();
         let mut response = if typed { Self::refusal(code, wall) } else { Self::new(500, wall) };
         response.status = status;
+        response.code = Some(code);
         response.connection = Connection::Close;
         for (name, value) in &headers {
             let content_type = name.eq_ignore_ascii_case("Content-Type");
@@ -190,6 +193,11 @@ impl Response {
     /// The status code, 200 to 599.
     pub fn status(&self) -> u16 {
         self.status
+    }
+
+    /// What a refusal is about, a hook's included; none in every other answer.
+    pub fn code(&self) -> Option<Code> {
+        self.code
     }
 
     /// The header section as it goes over the wire: `Name: value` lines, each ended by CR LF, without the

@@ -20,7 +20,8 @@ use super::{Failure, args::ServeArgs, logging, notify, usage};
 /// Serves until a signal ends it.
 pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let mut settings = settings(args)?;
-    logging::start(args.log_level, args.log_format);
+    let _writing = logging::start(args.log_level, args.log_format);
+    settings.log_lines_dropped = Some(logging::dropped);
     for name in usage::unknown_variables(std::env::vars_os().map(|(name, _)| name)) {
         tracing::warn!(
             "{name} in the environment is not a variable of this program: see --help for their names"
@@ -32,11 +33,15 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
     }
     let base_path = settings.protocol.base_path().to_owned();
     raise_descriptor_limit();
+    let directory = settings.data_dir.display().to_string();
     let server = Server::bind_with(settings, inherited).map_err(failed)?;
     // Whoever reads the lines may signal at once: so signals come first.
     let secure = args.tls_cert.is_some();
     heed_signals(server.handle(), secure)?;
     announce(&mut io::stdout().lock(), &server, secure, &base_path);
+    let addresses: Vec<_> = server.addresses().iter().map(ToString::to_string).collect();
+    let listening = addresses.join(" ");
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), listening, directory, "started");
     notify::ready();
     server.run().map_err(failed)
 }

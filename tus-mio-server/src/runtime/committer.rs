@@ -110,6 +110,7 @@ impl Committer {
         // What expired while no server ran goes at once.
         let mut sweep = true;
         while let Some(flush) = self.next_group(&mut group, sweep) {
+            shared.notices.flush(Instant::now());
             if group.is_empty() {
                 // What was read last need not be held for a store that is idle.
                 store.rest();

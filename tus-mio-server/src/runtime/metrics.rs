@@ -1,31 +1,33 @@
 //! What the server counts, and the text that a scrape reads. Every series is made when the server is, but those of
 //! error statuses, each at its first error: counting is an atomic addition, by no name and without a lock.
 
-use std::{sync::OnceLock, time::Duration};
+use std::{
+    sync::{OnceLock, atomic::Ordering},
+    time::Duration,
+};
 
 use prometheus_client::{
-    encoding::text,
+    encoding::text as openmetrics,
     metrics::{
         counter::Counter,
         family::Family,
         gauge::Gauge,
         histogram::{Histogram, exponential_buckets},
+        info::Info,
     },
     registry::{Registry, Unit},
 };
-use tus_proto::{Event, Failure};
+use tus_proto::{Code, Event, Failure};
 
+use self::{durations::Durations, process::Process, tusd::Tusd};
 use super::eviction::Cheap;
 use crate::{hooks::Hook, http1};
-
-/// The media type of [`Metrics::text`]: the OpenMetrics form of Prometheus's text.
-pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The methods that are told apart; any other is the last of them. Methods come from outside, series must not.
 const METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "other"];
 
-/// The statuses from 400 on that HTTP has.
-const ERRORS: usize = 200;
+/// Room for every code.
+const CODES: usize = 64;
 
 /// All counters of a server.
 #[derive(Debug)]
@@ -33,10 +35,11 @@ pub(crate) struct Metrics {
     registry: Registry,
     requests: [Counter; METHODS.len()],
     errors: Errors,
-    created: Counter,
-    finished: Counter,
-    terminated: Counter,
-    received: Counter,
+    created: Tusd,
+    finished: Tusd,
+    terminated: Tusd,
+    received: Tusd,
+    durations: Durations,
     expired: Counter,
     pub(super) accepted: Counter,
     pub(super) refused_by_address: Counter,
@@ -57,6 +60,8 @@ pub(crate) struct Metrics {
     hook_failures: [Counter; Hook::ALL.len()],
     hook_timeouts: [Counter; Hook::ALL.len()],
     outbox: Gauge,
+    log_drops: Counter,
+    log_lines_dropped: Option<fn() -> u64>,
 }
 
 /// What a connection or an exchange waited for in vain, or until it had to do something.
@@ -91,12 +96,18 @@ impl Metrics {
         let tusd = registry.sub_registry_with_prefix("tusd");
         let requests = labelled(tusd, "requests", "Requests, by method", "method", METHODS);
         let errors = Errors::new(tusd);
-        let created = counter(tusd, "uploads_created", "Uploads created");
-        let finished = counter(tusd, "uploads_finished", "Uploads that became complete");
-        let terminated = counter(tusd, "uploads_terminated", "Uploads deleted by their clients");
-        let received = counter(tusd, "bytes_received", "Bytes of uploads committed");
+        let created = tusd::counter(tusd, "uploads_created", "Uploads created");
+        let finished = tusd::counter(tusd, "uploads_finished", "Uploads that became complete");
+        let terminated = tusd::counter(tusd, "uploads_terminated", "Uploads deleted by their clients");
+        let received = tusd::counter(tusd, "bytes_received", "Bytes of uploads committed");
+        registry.register_collector(Box::new(Process));
         let tus = registry.sub_registry_with_prefix("tus");
         let [busy, idle] = connections(tus);
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        tus.register("build", "The version of this server", build);
+        let durations = Durations::default();
+        let help = "Time from a request's head to its answer";
+        tus.register_with_unit("request_duration", help, Unit::Seconds, durations.clone());
         Self {
             requests,
             errors,
@@ -104,6 +115,7 @@ impl Metrics {
             finished,
             terminated,
             received,
+            durations,
             expired: counter(tus, "uploads_expired", "Uploads removed because their time was over"),
             accepted: counter(tus, "connections_accepted", "Connections accepted"),
             refused_by_address: counter(
@@ -160,8 +172,16 @@ impl Metrics {
                 tus.register("outbox_entries", help, outbox.clone());
                 outbox
             },
+            log_drops: counter(tus, "log_lines_dropped", "Lines of the log that nobody took in time"),
+            log_lines_dropped: None,
             registry,
         }
+    }
+
+    /// The same, which ask this for how many lines of the log were dropped.
+    pub(crate) fn counting_log_drops(mut self, dropped: Option<fn() -> u64>) -> Self {
+        self.log_lines_dropped = dropped;
+        self
     }
 
     /// A request came; `None` where its method can't be told.
@@ -171,20 +191,25 @@ impl Metrics {
     }
 
     /// A request was answered.
-    pub(super) fn answered(&self, status: u16) {
-        self.errors.count(status);
+    pub(super) fn answered(&self, status: u16, code: Option<Code>) {
+        self.errors.count(status, code);
+    }
+
+    /// A request was answered so long after its head came.
+    pub(super) fn took(&self, time: Duration) {
+        self.durations.observe(time);
     }
 
     /// What an exchange tells of an upload.
     pub(super) fn event(&self, event: Event) {
         match event {
-            Event::Created => self.created.inc(),
-            Event::Finished => self.finished.inc(),
-            Event::Terminated => self.terminated.inc(),
+            Event::Created => self.created.inc_by(1),
+            Event::Finished => self.finished.inc_by(1),
+            Event::Terminated => self.terminated.inc_by(1),
             Event::Received(bytes) => self.received.inc_by(bytes),
-            Event::Yielded => self.lock_yields.inc(),
-            Event::Stale => self.stale.inc(),
-        };
+            Event::Yielded => drop(self.lock_yields.inc()),
+            Event::Stale => drop(self.stale.inc()),
+        }
     }
 
     /// So many uploads became complete beside the one that was written to.
@@ -243,33 +268,47 @@ impl Metrics {
     pub(super) fn text(&self, open: usize, outbox: u64) -> String {
         self.outbox.set(i64::try_from(outbox).unwrap_or(i64::MAX));
         let open = i64::try_from(open).unwrap_or(i64::MAX);
+        if let Some(dropped) = self.log_lines_dropped {
+            self.log_drops.inner().store(dropped(), Ordering::Relaxed);
+        }
         self.idle.set((open - self.busy.get()).max(0));
         let mut text = String::with_capacity(8 << 10);
         // Writing to a string can't fail.
-        let _ = text::encode(&mut text, &self.registry);
+        let _ = openmetrics::encode(&mut text, &self.registry);
         text
     }
 }
 
-/// Answers by status. Which statuses there are shows as they come.
+/// Refusals by status and code. Which there are shows as they come.
 #[derive(Debug)]
 struct Errors {
-    family: Family<[(&'static str, u16); 1], Counter>,
-    by_status: [OnceLock<Counter>; ERRORS],
+    family: Family<ErrorLabels, Counter>,
+    by_code: [OnceLock<Counter>; CODES],
 }
+
+type ErrorLabels = [(&'static str, String); 2];
 
 impl Errors {
     fn new(registry: &mut Registry) -> Self {
         let family = Family::default();
-        registry.register("errors", "Requests answered with an error, by status", family.clone());
-        Self { family, by_status: [const { OnceLock::new() }; ERRORS] }
+        registry.register("errors", "Requests answered with an error, by status and code", family.clone());
+        Self { family, by_code: [const { OnceLock::new() }; CODES] }
     }
 
-    fn count(&self, status: u16) {
-        let slot = usize::from(status).checked_sub(400).and_then(|index| self.by_status.get(index));
-        if let Some(slot) = slot {
-            slot.get_or_init(|| self.family.get_or_create_owned(&[("status", status)])).inc();
+    fn count(&self, status: u16, code: Option<Code>) {
+        if !(400..600).contains(&status) {
+            return;
         }
+        let series = || {
+            let name = code.map_or("", Code::name).to_owned();
+            self.family.get_or_create_owned(&[("code", name), ("status", status.to_string())])
+        };
+        // A hook may give a refusal another status.
+        let usual = code.filter(|code| code.status() == status);
+        match usual.and_then(|code| self.by_code.get(code as usize)) {
+            Some(slot) => slot.get_or_init(series).inc(),
+            None => series().inc(),
+        };
     }
 }
 
@@ -317,6 +356,11 @@ fn histogram(
     }
     histogram
 }
+
+mod durations;
+mod process;
+pub(super) mod text;
+mod tusd;
 
 #[cfg(test)]
 mod tests;

@@ -27,6 +27,7 @@ mod locks;
 mod mailbox;
 mod marks;
 mod metrics;
+mod notices;
 mod observer;
 mod request;
 mod routes;
@@ -61,6 +62,7 @@ pub(crate) use hooked::Hooked;
 pub(crate) use locks::Loops;
 pub(crate) use mailbox::{Mailbox, Message};
 pub(crate) use metrics::Metrics;
+pub(crate) use notices::Notices;
 pub(crate) use observer::StoreObserver;
 pub(crate) use socket::{Accepted, Socket};
 pub(crate) use workers::Workers;
@@ -83,6 +85,7 @@ pub(crate) struct Shared {
     /// Where the metrics are; none where they are not to be seen.
     pub metrics_path: Option<String>,
     pub metrics: Arc<Metrics>,
+    pub notices: Notices,
     pub store: RedbStore,
     pub locks: Locks,
     pub mailboxes: Arc<[Mailbox]>,
@@ -125,6 +128,7 @@ impl Shared {
             page: None,
             metrics_path: None,
             metrics: Arc::new(Metrics::new()),
+            notices: Notices::default(),
             locks: Locks::new(tus_driver::Store::first_fence(&store), None),
             store,
             mailboxes: Arc::default(),

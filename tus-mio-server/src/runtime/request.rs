@@ -70,7 +70,8 @@ impl EventLoop {
 
     fn refusal(&self, code: Code, origin: Option<&[u8]>) -> Response {
         let refusal = self.shared.protocol.refusal(code, origin, self.now.date);
-        self.shared.metrics.answered(refusal.status());
+        self.shared.metrics.answered(refusal.status(), refusal.code());
+        self.shared.notices.answered(&refusal);
         refusal
     }
 
@@ -130,16 +131,23 @@ impl EventLoop {
     }
 
     fn respond(&self, connection: &mut Connection, response: &Response) {
-        self.shared.metrics.answered(response.status());
+        self.shared.metrics.answered(response.status(), response.code());
+        self.shared.notices.answered(response);
+        if let Some(request) = &connection.request {
+            self.shared.metrics.took(self.now.monotonic.since(request.begun));
+        }
         connection.http.respond(self.now.monotonic, response);
         self.begin_download(connection, response);
         if let Some(Request { label: Some(label), begun, .. }) = connection.request.as_deref() {
             let micros = self.now.monotonic.since(*begun).as_micros();
-            let id = response.header("X-Request-ID").unwrap_or_default();
+            let micros = u64::try_from(micros).unwrap_or(u64::MAX);
+            let id = response.header("X-Request-ID");
+            let code = response.code().map(Code::name);
             tracing::debug!(
                 method = label.method,
-                target = label.target,
+                path = label.target,
                 status = response.status(),
+                code,
                 peer = connection.peer.map(tracing::field::display),
                 micros,
                 id

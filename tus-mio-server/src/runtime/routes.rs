@@ -19,7 +19,7 @@ impl EventLoop {
         if path == HEALTH_PATH || shared.metrics_path.as_deref() == Some(path) {
             return Some(match reads {
                 true if path == HEALTH_PATH => self.health(),
-                true => self.metrics(),
+                true => self.metrics(head),
                 false => self.reads_only(),
             });
         }
@@ -42,11 +42,12 @@ impl EventLoop {
         Some(response)
     }
 
-    fn metrics(&self) -> Response {
+    fn metrics(&self, head: &Head<'_>) -> Response {
         let mut response = Response::new(200, self.now.date);
         let open = self.shared.admission.open();
         let outbox = self.shared.store.engine().outbox_len().unwrap_or_default();
-        response.set_body(metrics::CONTENT_TYPE, self.shared.metrics.text(open, outbox));
+        let (media_type, text) = metrics::text::negotiated(head, self.shared.metrics.text(open, outbox));
+        response.set_body(media_type, text);
         response
     }
 

@@ -3,13 +3,14 @@
 
 use std::collections::VecDeque;
 
-/// The most changes in one group: what a transaction takes in a few milliseconds.
+/// The most that one group may cost, in changes of one record: what a transaction takes in a few milliseconds.
 const GROUP: usize = 256;
 
 /// What waits to be committed, and whether somebody is at it.
 #[derive(Debug)]
 pub(super) struct Group<T> {
-    waiting: VecDeque<T>,
+    /// Each with its cost.
+    waiting: VecDeque<(T, usize)>,
     /// A job is queued or running that takes what waits.
     scheduled: bool,
 }
@@ -21,16 +22,22 @@ impl<T> Default for Group<T> {
 }
 
 impl<T> Group<T> {
-    /// Adds a change. Returns whether a job must be queued for it.
-    pub(super) fn push(&mut self, change: T) -> bool {
-        self.waiting.push_back(change);
+    /// Adds a change that touches so many records. Returns whether a job must be queued for it.
+    pub(super) fn push(&mut self, change: T, cost: usize) -> bool {
+        self.waiting.push_back((change, cost));
         !std::mem::replace(&mut self.scheduled, true)
     }
 
     /// Takes what shares the next transaction.
     pub(super) fn take(&mut self) -> Vec<T> {
-        let count = self.waiting.len().min(GROUP);
-        self.waiting.drain(..count).collect()
+        let mut cost = 0;
+        let mut fits = |(_, next): &&(T, usize)| {
+            cost += next;
+            cost <= GROUP
+        };
+        // One that is too large by itself has a group of its own.
+        let count = self.waiting.iter().take_while(|next| fits(next)).count().max(1).min(self.waiting.len());
+        self.waiting.drain(..count).map(|(change, _)| change).collect()
     }
 
     /// The group is committed. Returns whether a job must be queued for what came meanwhile.
@@ -52,25 +59,37 @@ mod tests {
     #[test]
     fn what_comes_during_a_commit_shares_the_next_one() {
         let mut group = Group::default();
-        assert!(group.push(1));
+        assert!(group.push(1, 1));
         assert_eq!(group.take(), [1]);
-        assert!(!group.push(2));
-        assert!(!group.push(3));
+        assert!(!group.push(2, 1));
+        assert!(!group.push(3, 1));
         assert!(group.done());
         assert_eq!(group.take(), [2, 3]);
         assert!(!group.done());
         assert!(group.is_idle());
-        assert!(group.push(4));
+        assert!(group.push(4, 1));
     }
 
     #[test]
     fn a_group_is_bounded_and_the_rest_is_the_next() {
         let mut group = Group::default();
         for change in 0..GROUP + 3 {
-            group.push(change);
+            group.push(change, 1);
         }
         assert_eq!(group.take().len(), GROUP);
         assert!(group.done());
         assert_eq!(group.take(), [GROUP, GROUP + 1, GROUP + 2]);
+    }
+
+    #[test]
+    fn what_touches_many_records_shares_its_group_with_few() {
+        let mut group = Group::default();
+        for (change, cost) in [('a', 1), ('b', 200), ('c', 100), ('d', 1000), ('e', 1)] {
+            group.push(change, cost);
+        }
+        assert_eq!(group.take(), ['a', 'b']);
+        assert_eq!(group.take(), ['c']);
+        assert_eq!(group.take(), ['d'], "too large for any group, and not to wait for ever");
+        assert_eq!(group.take(), ['e']);
     }
 }

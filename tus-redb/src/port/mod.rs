@@ -148,7 +148,11 @@ impl RedbStore {
 
 impl Shared {
     fn submit(self: &Arc<Self>, change: Change, tell: Box<dyn FnOnce(Changed) + Send>) {
-        if lock(&self.group).push(Entry { change, tell }) {
+        let cost = match &change {
+            Change::Concat { parts, .. } => parts.len().max(1),
+            _ => 1,
+        };
+        if lock(&self.group).push(Entry { change, tell }, cost) {
             self.schedule();
         }
     }

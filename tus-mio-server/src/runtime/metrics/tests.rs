@@ -6,6 +6,7 @@ use super::*;
 fn counted(metrics: &Metrics) -> Vec<String> {
     let text = metrics.text(0, 0);
     let samples = text.lines().filter(|line| !line.starts_with('#') && !line.ends_with(" 0"));
+    let samples = samples.filter(|line| !line.starts_with("process_") && !line.starts_with("tus_build_info"));
     samples.filter(|line| !line.ends_with(" 0.0")).map(str::to_owned).collect()
 }
 
@@ -21,10 +22,10 @@ fn nothing_is_counted_at_first_and_every_name_is_there() {
         assert!(text.contains(&format!("\ntus_deadlines_total{{reason=\"{reason}\"}} 0\n")), "{text}");
     }
     for name in [
-        "tusd_uploads_created_total",
-        "tusd_uploads_finished_total",
-        "tusd_uploads_terminated_total",
-        "tusd_bytes_received_total",
+        "tusd_uploads_created",
+        "tusd_uploads_finished",
+        "tusd_uploads_terminated",
+        "tusd_bytes_received",
         "tus_uploads_expired_total",
         "tus_connections_accepted_total",
         "tus_connections{state=\"busy\"}",
@@ -39,6 +40,7 @@ fn nothing_is_counted_at_first_and_every_name_is_there() {
         "tus_hook_failures_total{hook=\"on_upload_complete\"}",
         "tus_hook_timeouts_total{hook=\"on_upload_create\"}",
         "tus_outbox_entries",
+        "tus_log_lines_dropped_total",
     ] {
         assert!(text.contains(&format!("\n{name} 0\n")), "{name}: {text}");
     }
@@ -51,15 +53,20 @@ fn a_request_counts_by_a_method_of_the_list_and_an_error_by_its_status() {
     for method in [Some("PATCH"), Some("PATCH"), Some("patch"), Some("BREW\"} 9"), None] {
         metrics.request(method);
     }
-    for status in [100, 204, 399, 400, 460, 460, 599, 600, u16::MAX] {
-        metrics.answered(status);
+    for status in [100, 204, 399, 599, 600, u16::MAX] {
+        metrics.answered(status, None);
     }
+    metrics.answered(400, Some(Code::UnexpectedEof));
+    metrics.answered(403, Some(Code::UploadRejected));
+    metrics.answered(460, Some(Code::ChecksumMismatch));
+    metrics.answered(460, Some(Code::ChecksumMismatch));
     let mut counted = counted(&metrics);
     counted.sort();
     let expected = [
-        "tusd_errors_total{status=\"400\"} 1",
-        "tusd_errors_total{status=\"460\"} 2",
-        "tusd_errors_total{status=\"599\"} 1",
+        "tusd_errors_total{code=\"\",status=\"599\"} 1",
+        "tusd_errors_total{code=\"ERR_CHECKSUM_MISMATCH\",status=\"460\"} 2",
+        "tusd_errors_total{code=\"ERR_UNEXPECTED_EOF\",status=\"400\"} 1",
+        "tusd_errors_total{code=\"ERR_UPLOAD_REJECTED\",status=\"403\"} 1",
         "tusd_requests_total{method=\"PATCH\"} 2",
         "tusd_requests_total{method=\"other\"} 3",
     ];
@@ -69,10 +76,10 @@ fn a_request_counts_by_a_method_of_the_list_and_an_error_by_its_status() {
 #[test]
 fn each_event_has_its_counter() {
     for (event, expected) in [
-        (Event::Created, "tusd_uploads_created_total 1"),
-        (Event::Finished, "tusd_uploads_finished_total 1"),
-        (Event::Terminated, "tusd_uploads_terminated_total 1"),
-        (Event::Received(1 << 40), "tusd_bytes_received_total 1099511627776"),
+        (Event::Created, "tusd_uploads_created 1"),
+        (Event::Finished, "tusd_uploads_finished 1"),
+        (Event::Terminated, "tusd_uploads_terminated 1"),
+        (Event::Received(1 << 40), "tusd_bytes_received 1099511627776"),
         (Event::Yielded, "tus_lock_yields_total 1"),
         (Event::Stale, "tus_stale_inputs_total 1"),
     ] {
@@ -111,6 +118,14 @@ fn connections_that_are_not_busy_are_idle() {
 }
 
 #[test]
+fn lines_of_the_log_that_were_dropped_show() {
+    let metrics = Metrics::new().counting_log_drops(Some(|| 7));
+    for _ in 0..2 {
+        assert!(metrics.text(0, 0).contains("tus_log_lines_dropped_total 7\n"));
+    }
+}
+
+#[test]
 fn a_group_is_one_observation_of_its_time_and_its_size() {
     let metrics = Metrics::new();
     metrics.committed(3, Duration::from_millis(3));
@@ -125,5 +140,28 @@ fn a_group_is_one_observation_of_its_time_and_its_size() {
         "tus_commit_group_size_count 1",
     ] {
         assert!(text.contains(&format!("\n{line}\n")), "{line}: {text}");
+    }
+}
+
+#[test]
+fn requests_durations_are_a_histogram_beside_what_the_process_is() {
+    let metrics = Metrics::new();
+    metrics.took(Duration::from_millis(3));
+    metrics.took(Duration::from_secs(7200));
+    let text = metrics.text(0, 0);
+    for line in [
+        "tus_request_duration_seconds_count 2",
+        "tus_request_duration_seconds_bucket{le=\"0.0025\"} 0",
+        "tus_request_duration_seconds_bucket{le=\"0.005\"} 1",
+        "tus_request_duration_seconds_bucket{le=\"+Inf\"} 2",
+    ] {
+        assert!(text.contains(&format!("\n{line}\n")), "{line}: {text}");
+    }
+    assert!(
+        text.contains("tus_build_info{version=\"") && text.contains("# TYPE tusd_bytes_received unknown\n")
+    );
+    #[cfg(target_os = "linux")]
+    for name in ["process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds"] {
+        assert!(text.contains(&format!("\n{name} ")), "{name}: {text}");
     }
 }
