@@ -354,10 +354,15 @@ fn told_of_a_final(wire: &mut dyn Wire, watch: &Watch) -> String {
 }
 
 #[test]
-fn a_final_is_told_as_one_file_by_a_server_and_at_once_by_the_blocking_entry() {
+fn a_final_is_told_as_one_file_by_a_server_that_frees_its_parts_and_as_theirs_elsewhere() {
     let (shop, watch) = Shop::new(&[Hook::UploadComplete]);
-    let server = server(shop, |_| {});
-    assert_eq!(told_of_a_final(&mut Tcp::new(server.address()), &watch), "+a=helloworld");
+    let shared = server(shop, |_| {});
+    assert_eq!(told_of_a_final(&mut Tcp::new(shared.address()), &watch), "+a==helloworld");
+    let (shop, watch) = Shop::new(&[Hook::UploadComplete]);
+    let freed = server(shop, |settings| {
+        settings.protocol = Config::builder().delete_parts(true).build().unwrap();
+    });
+    assert_eq!(told_of_a_final(&mut Tcp::new(freed.address()), &watch), "+a=helloworld");
     let (shop, watch) = Shop::new(&[Hook::UploadComplete]);
     assert_eq!(told_of_a_final(&mut Embedded::with_hooks(config(), shop.hooks()), &watch), "+a==helloworld");
 }

@@ -81,7 +81,8 @@ pub struct Session<S: Store> {
     body: Option<Body<S::Sink>>,
     /// What the request's sink has staged, for the commits after its end too.
     staged: Option<S::Staged>,
-    source: Option<S::Source>,
+    /// Boxed: it is large, and few requests have one.
+    source: Option<Box<S::Source>>,
     /// A HEAD waits for what has already arrived on the connection.
     drain: bool,
     failed: Option<Failure>,
@@ -156,7 +157,7 @@ impl<S: Store> Session<S> {
 
     /// The upload whose bytes the response is to carry.
     pub fn take_source(&mut self) -> Option<S::Source> {
-        self.source.take()
+        self.source.take().map(|source| *source)
     }
 
     /// The uploads whose events the request's changes have put into the outbox.
@@ -388,7 +389,7 @@ impl<S: Store> Session<S> {
 
     fn on_source(&mut self, now: Now, op: OpId, opened: Opened<S::Source>) {
         let completion = match opened {
-            Ok(source) => Completion::Opened(self.source.insert(source).record().clone()),
+            Ok(source) => Completion::Opened(self.source.insert(Box::new(source)).record().clone()),
             Err(error) => error.into(),
         };
         self.complete(now, op, completion);

@@ -461,6 +461,6 @@ mod tests {
             let by_parser = arg.get_action().takes_values() && !arg.get_default_values().is_empty();
             assert!(help.len() > 10 && by_hand != by_parser, "--{long}: {help}");
         }
-        assert_eq!(flags, 2 * 60 + 4 * 2 + 2);
+        assert_eq!(flags, 2 * 61 + 4 * 2 + 2);
     }
 }
