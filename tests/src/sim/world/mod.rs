@@ -210,7 +210,7 @@ impl World {
             }
             (Action::Job(index), Some(server)) => server.work(env, index),
             (Action::Store(index), Some(server)) => {
-                let hangs = env.plan.faults.pause > 0 && env.fault(8) && server.hold_store_job(env, index);
+                let hangs = env.fault(6) && server.hold_store_job(env, index);
                 if !hangs {
                     server.run_store_job(env, index);
                 }
