@@ -12,10 +12,13 @@ use tus_proto::{Instant, Now};
 
 use crate::{Class, Executor, Job, Task};
 
+/// Fills a buffer with random bytes, if there are any.
+type Entropy = dyn Fn(&mut [u8]) -> bool + Send + Sync;
+
 /// Jobs that wait for a thread, and timers. [`run_one`](Self::run_one) does the work.
 pub struct JobQueue {
     clock: Box<dyn Fn() -> Now + Send + Sync>,
-    entropy: Box<dyn Fn(&mut [u8]) -> bool + Send + Sync>,
+    entropy: Box<Entropy>,
     state: Mutex<State>,
     news: Condvar,
 }

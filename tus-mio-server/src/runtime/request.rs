@@ -12,6 +12,9 @@ use super::{
     locks,
 };
 
+/// A session, what the log calls its request, and how its body is framed.
+type Begun = (Session<RedbStore>, Option<Box<Label>>, Framing);
+
 impl EventLoop {
     /// A head is complete: the server answers by itself, or a session begins.
     pub(super) fn begin_request(&mut self, connection: &mut Connection) {
@@ -44,10 +47,7 @@ impl EventLoop {
     }
 
     /// The session for a request, or the answer where the server gives it by itself.
-    fn take_up(
-        &mut self,
-        head: &Head<'_>,
-    ) -> Result<(Session<RedbStore>, Option<Box<Label>>, Framing), Response> {
+    fn take_up(&mut self, head: &Head<'_>) -> Result<Begun, Response> {
         if let Some(response) = self.own_answer(head) {
             return Err(response);
         }

@@ -43,7 +43,7 @@ impl StoreJob {
 /// What the store has done, since it was looked at last.
 #[derive(Debug)]
 pub(super) enum Deed {
-    Changed(tus_redb::Change, Completion),
+    Changed(Box<tus_redb::Change>, Completion),
     Flushed(Result<(), Failure>),
     Swept,
 }
@@ -98,7 +98,7 @@ impl Executor for Shared {
 
 impl Observer for Shared {
     fn changed(&self, change: &tus_redb::Change, completion: &Completion) {
-        self.desk().deeds.push(Deed::Changed(change.clone(), completion.clone()));
+        self.desk().deeds.push(Deed::Changed(Box::new(change.clone()), completion.clone()));
     }
 
     fn flushed(&self, flushed: Result<(), Failure>) {
