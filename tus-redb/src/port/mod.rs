@@ -453,9 +453,13 @@ impl tus_driver::Store for RedbStore {
         if !rotate {
             return Answer::Now(self.0.engine.append(&id, fence, at).map_err(LookupError::from));
         }
-        let (shared, ticket) = (self.0.clone(), later());
+        // It waits in the store's own group: a strong reference would keep a store that is dropped meanwhile for ever.
+        let (weak, ticket) = (Arc::downgrade(&self.0), later());
         let change = Change::Fresh { id: id.clone(), fence, at };
         let open = move |changed: Changed| {
+            let Some(shared) = weak.upgrade() else {
+                return ticket.answer(Err(LookupError::Failed(Failure::Unavailable)));
+            };
             ticket.answer(match changed.completion {
                 Completion::Committed { .. } => {
                     shared.engine.append(&id, fence, at).map_err(LookupError::from)
