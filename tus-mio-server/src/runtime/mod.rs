@@ -29,6 +29,7 @@ mod marks;
 mod metrics;
 mod notices;
 mod observer;
+mod presence;
 mod request;
 mod routes;
 mod sending;
