@@ -122,6 +122,7 @@ pub(crate) struct Event {
     pub due: u64,
     /// Which opening delivers it, unless that does not come to it.
     pub by: u64,
+    pub hint: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -240,10 +241,10 @@ impl Document {
     }
 
     /// Adds an event, which the opening `by` delivers.
-    pub(crate) fn post(&mut self, kind: EventKind, by: u64) {
+    pub(crate) fn post(&mut self, kind: EventKind, by: u64, hint: String) {
         self.last_event += 1;
         let completed = kind == EventKind::Completed;
-        self.events.push(Event { number: self.last_event, completed, attempts: 0, due: 0, by });
+        self.events.push(Event { number: self.last_event, completed, attempts: 0, due: 0, by, hint });
     }
 
     /// No more parts are added to the multipart upload that an earlier writer has begun: it may have sent parts that
@@ -260,5 +261,14 @@ impl Document {
             Some(Tail::Object { key, .. }) => Some(keys::data(&self.id, key)),
             _ => None,
         }
+    }
+
+    /// Whether an object is part of the upload.
+    pub(crate) fn names(&self, key: &Key) -> bool {
+        let in_extents = self.extents.iter().any(|extent| match &extent.place {
+            Place::Object(name) | Place::Parts { key: name, .. } => keys::data(&self.id, name) == *key,
+            Place::Record(_) => false,
+        });
+        in_extents || self.tail_key().as_ref() == Some(key)
     }
 }

@@ -107,10 +107,18 @@ impl Shared {
     }
 
     /// Removes an upload's bytes, once its record is a tombstone: what it names, and what writers that came to no commit
-    /// have left. Finals that share them keep them: then this returns `false`, and is to be tried again.
-    pub(crate) async fn remove_bytes(self: &Arc<Self>, id: &UploadId, document: &Document) -> Result<bool, Failure> {
-        if !self.release_finals(id, document).await? || self.is_read(id) {
-            return Ok(false);
+    /// have left.
+    pub(crate) async fn remove_bytes(
+        self: &Arc<Self>,
+        id: &UploadId,
+        document: &Document,
+    ) -> Result<Removed, Failure> {
+        if self.is_read(id) {
+            return Ok(Removed::Later);
+        }
+        self.unmark_parts(id, document).await?;
+        if self.is_shared(document).await? {
+            return Ok(Removed::Shared);
         }
         for extent in &document.extents {
             if let Place::Parts { key, upload, .. } = &extent.place {
@@ -128,10 +136,20 @@ impl Shared {
                 delete.await.map_err(|fault| failure(&fault))?;
             }
             if listed.len() < 1000 {
-                return Ok(true);
+                return Ok(Removed::Yes);
             }
         }
     }
+}
+
+/// What became of a deleted upload's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Removed {
+    Yes,
+    /// Somebody here is reading them.
+    Later,
+    /// A final has them, and sees to it that they are looked at when it goes.
+    Shared,
 }
 
 fn slice(bytes: &Bytes, range: std::ops::Range<u64>) -> Result<Bytes, Failure> {

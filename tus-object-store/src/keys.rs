@@ -5,7 +5,7 @@
 //! u/SHARD/ID              the record
 //! d/SHARD/ID/NAME         its bytes, written once
 //! x/SHARD/MINUTE/ID       when to look whether it has expired
-//! o/SHARD/ID              an event may wait in its record
+//! o/SHARD/ID/NAME         an event may wait in its record
 //! m/opening               how often a server was started on this bucket
 //! m/probe/…               the trial at the start
 //! ```
@@ -54,17 +54,17 @@ pub(crate) fn parse_expiry(key: &str) -> Option<(u64, &str)> {
     Some((parts.next()?.parse().ok()?, parts.next()?))
 }
 
-pub(crate) fn hint(id: &str) -> Key {
-    format!("o/{}/{id}", index_shard(id)).into()
+pub(crate) fn hint(id: &str, name: &str) -> Key {
+    format!("o/{}/{id}/{name}", index_shard(id)).into()
 }
 
 pub(crate) fn hints(shard: u32) -> Key {
     format!("o/{shard}").into()
 }
 
-/// The upload of a hint.
-pub(crate) fn parse_hint(key: &str) -> Option<&str> {
-    key.splitn(3, '/').nth(2)
+/// The upload of a hint, and the hint's name.
+pub(crate) fn parse_hint(key: &str) -> Option<(&str, &str)> {
+    key.splitn(3, '/').nth(2)?.split_once('/')
 }
 
 #[cfg(test)]
@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn names_are_read_back() {
         assert_eq!(parse_expiry(&expiry("ab-c", 12)), Some((12, "ab-c")));
-        assert_eq!(parse_hint(&hint("ab-c")), Some("ab-c"));
+        assert_eq!(parse_hint(&hint("ab-c", "7")), Some(("ab-c", "7")));
         assert_eq!(data("a", "x"), data("b", "a/x"), "a final names its parts' objects");
     }
 }

@@ -28,6 +28,9 @@ use crate::{
 /// How often a lease that another server has is looked at.
 const POLL: Duration = Duration::from_millis(500);
 
+/// How often the record is looked at under a lease where nothing is written: does somebody wait?
+const WATCH: Duration = Duration::from_secs(2);
+
 /// The lock service of a [`BucketStore`](crate::BucketStore). A clone is the same one.
 #[derive(Clone)]
 pub struct LeaseLocks {
@@ -52,9 +55,20 @@ struct Wish {
     offset: Option<u64>,
     until: Instant,
     ttl: Duration,
-    /// Whether its turn has come.
-    asking: bool,
+    /// Whether a server that has the lease is asked to give it back.
+    preempt: bool,
+    turn: Turn,
     given_up: Arc<AtomicBool>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// Others of this process come first.
+    Waits,
+    /// The lease is being asked for.
+    Asks,
+    /// The lease is there.
+    Has,
 }
 
 enum Taken {
@@ -89,7 +103,7 @@ impl LeaseLocks {
             match event {
                 LockEvent::Reply(op, LockReply::Granted { fresh, .. }) => {
                     let Some(wish) = turns.wishes.get_mut(&owner.0) else { continue };
-                    wish.asking = true;
+                    wish.turn = Turn::Asks;
                     let (locks, wish) = (self.clone(), wish.clone());
                     self.shared.spawn(async move { locks.acquire(caller, owner, op, wish, fresh).await });
                 }
@@ -104,6 +118,18 @@ impl LeaseLocks {
                 LockEvent::Reply(_, LockReply::Checkpointed | LockReply::Released) => {
                     caller.tell(event);
                     turns.forget(owner.0);
+                }
+                LockEvent::Reply(op, LockReply::TimedOut) => {
+                    turns.wishes.remove(&owner.0);
+                    caller.tell(LockEvent::Reply(op, LockReply::TimedOut));
+                }
+                LockEvent::Reply(op, LockReply::Renewed) => {
+                    let Some(key) = turns.wishes.get(&owner.0).map(|wish| wish.key.clone()) else { continue };
+                    let locks = self.clone();
+                    self.shared.spawn(async move {
+                        let reply = locks.renew(&key).await;
+                        caller.tell(LockEvent::Reply(op, reply));
+                    });
                 }
                 event => caller.tell(event),
             }
@@ -129,42 +155,48 @@ impl LeaseLocks {
     async fn acquire(self, caller: Caller, owner: Owner, op: OpId, wish: Wish, fresh: bool) {
         let reply = loop {
             if wish.given_up.load(Ordering::Acquire) {
-                break None;
+                break LockReply::TimedOut;
             }
-            let taken = self.take(&wish, fresh, &caller).await;
-            match taken {
-                Ok(Taken::Yes { fence, fresh }) => break Some(LockReply::Granted { fence: Fence(fence), fresh }),
+            match self.take(&wish, fresh, &caller).await {
+                Ok(Taken::Yes { fence, fresh }) => break LockReply::Granted { fence: Fence(fence), fresh },
                 // The look-up that follows tells it.
                 Ok(Taken::Gone) | Err(Trouble::Missing) => {
-                    break Some(LockReply::Granted { fence: Fence(0), fresh: false });
+                    break LockReply::Granted { fence: Fence(0), fresh: false };
                 }
-                Ok(Taken::Wait) if self.now().after(POLL) < wish.until => {
+                Ok(Taken::Wait) if wish.preempt && self.now().after(POLL) < wish.until => {
                     self.shared.requests.sleep(POLL).await;
                 }
-                Ok(Taken::Wait) => break Some(LockReply::TimedOut),
-                Err(Trouble::Failed(_)) => break Some(LockReply::Unavailable),
+                Ok(Taken::Wait) => break LockReply::TimedOut,
+                Err(Trouble::Failed(_)) => break LockReply::Unavailable,
             }
         };
-        if wish.given_up.load(Ordering::Acquire) {
+        let granted = matches!(reply, LockReply::Granted { .. });
+        {
+            let mut turns = lock(&self.turns);
+            let given_up = wish.given_up.load(Ordering::Acquire);
+            if granted && !given_up {
+                if let Some(wish) = turns.wishes.get_mut(&owner.0) {
+                    wish.turn = Turn::Has;
+                }
+                caller.tell(LockEvent::Reply(op, reply));
+                return;
+            }
+            if !given_up {
+                caller.tell(LockEvent::Reply(op, reply));
+            }
+        }
+        if granted {
             // The caller was told that it is rid of the lock.
             self.give_back(&wish.key).await;
-            return self.end_turn(owner, OpId(0), wish.key);
         }
-        let Some(reply) = reply else { return };
-        if let LockReply::Granted { .. } = reply {
-            caller.tell(LockEvent::Reply(op, reply));
-        } else {
-            caller.tell(LockEvent::Reply(op, reply));
-            self.end_turn(owner, OpId(0), wish.key);
-        }
+        self.end_turn(owner, op, true, wish.key);
     }
 
-    /// The turn is over: the next in this process has it.
-    fn end_turn(&self, owner: Owner, op: OpId, key: UploadId) {
+    /// The turn is over: the next in this process has it. The caller is told, if it has not been.
+    fn end_turn(&self, owner: Owner, op: OpId, told: bool, key: UploadId) {
         let mut turns = lock(&self.turns);
         turns.wishes.remove(&owner.0);
-        let silent = op == OpId(0);
-        if silent {
+        if told {
             turns.forget(owner.0);
         }
         turns.table.call(self.now(), owner, op, LockCall::Release { key });
@@ -182,11 +214,11 @@ impl LeaseLocks {
                 let other = document.lease.as_ref().filter(|lease| lease.owner != shared.owner);
                 if other.is_some_and(|lease| !shared.has_run_out(&wish.key, lease)) {
                     return match document.wanted {
-                        Some(_) => Step::Leave(Taken::Wait),
-                        None => {
+                        None if wish.preempt => {
                             document.wanted = Some(Wanted { by: shared.owner, offset: wish.offset });
                             Step::Write(Taken::Wait)
                         }
+                        _ => Step::Leave(Taken::Wait),
                     };
                 }
                 // One that was not given back may still be written under, from here too.
@@ -217,8 +249,31 @@ impl LeaseLocks {
                 yielded: false,
             };
             lock(&shared.held).insert(wish.key.clone(), held);
+            self.watch(wish.key.clone(), fence);
         }
         Ok(done.value)
+    }
+
+    /// Looks from time to time whether somebody waits for a lease that nothing is written under: a body whose client is
+    /// gone. One that commits sees it then.
+    fn watch(&self, key: UploadId, fence: u64) {
+        let at = self.now().after(WATCH);
+        let locks = self.clone();
+        let look = move || {
+            let written =
+                locks.shared.with_held(&key, Fence(fence), |held| (!held.released).then_some(held.written));
+            let Some(Some(written)) = written else { return };
+            if locks.now().since(written) < WATCH {
+                return locks.watch(key, fence);
+            }
+            let next = locks.clone();
+            locks.shared.spawn(async move {
+                // Reading tells the holder what concerns it.
+                let _ = next.shared.read(&key).await;
+                next.watch(key, fence);
+            });
+        };
+        self.shared.requests.executor.at(at, Box::new(look));
     }
 
     /// Gives the lease back, unless the last commit has.
@@ -273,28 +328,68 @@ impl LeaseLocks {
     }
 
     fn release(&self, turns: &mut Turns, owner: Owner, op: OpId, key: UploadId) {
-        match turns.wishes.get(&owner.0).cloned() {
-            Some(wish) if wish.asking => {
-                let locks = self.clone();
-                let has = lock(&self.shared.held).contains_key(&key) && turns.has_lease(owner.0);
-                wish.given_up.store(!has, Ordering::Release);
-                if !has {
-                    // Its turn ends once the request for the lease has.
-                    if let Some(caller) = turns.callers.get(&owner.0) {
-                        caller.tell(LockEvent::Reply(op, LockReply::Released));
-                    }
-                    return;
+        let turn = turns.wishes.get(&owner.0).map(|wish| (wish.turn, wish.given_up.clone()));
+        match turn {
+            Some((Turn::Asks, given_up)) => {
+                // Its turn ends once the request for the lease has.
+                given_up.store(true, Ordering::Release);
+                if let Some(caller) = turns.callers.get(&owner.0) {
+                    caller.tell(LockEvent::Reply(op, LockReply::Released));
                 }
+            }
+            Some((Turn::Has, _)) => {
+                let locks = self.clone();
                 self.shared.spawn(async move {
                     locks.give_back(&key).await;
-                    locks.end_turn(owner, op, key);
+                    locks.end_turn(owner, op, false, key);
                 });
             }
-            _ => {
+            Some((Turn::Waits, _)) | None => {
                 turns.wishes.remove(&owner.0);
                 turns.table.call(self.now(), owner, op, LockCall::Release { key });
             }
         }
+    }
+}
+
+impl LockService for LeaseLocks {
+    fn start(&self, _: Fence) {
+        // Numbers are the records'.
+    }
+
+    fn call(&self, caller: &Caller, op: OpId, call: LockCall) {
+        let mut turns = lock(&self.turns);
+        let owner = Owner(turns.number(caller));
+        match call {
+            LockCall::Acquire { ref key, offset, wait, ttl, preempt } => {
+                let wish = Wish {
+                    key: key.clone(),
+                    offset,
+                    until: self.now().after(wait),
+                    ttl,
+                    preempt,
+                    turn: Turn::Waits,
+                    given_up: Arc::default(),
+                };
+                turns.wishes.insert(owner.0, wish);
+                turns.table.call(self.now(), owner, op, call);
+            }
+            LockCall::Release { key } => self.release(&mut turns, owner, op, key),
+            LockCall::Checkpointed { ref key } => {
+                if let Some(held) = lock(&self.shared.held).get_mut(key) {
+                    held.asked = false;
+                }
+                turns.table.call(self.now(), owner, op, call);
+            }
+            LockCall::Renew { .. } | LockCall::Checkpoint { .. } => turns.table.call(self.now(), owner, op, call),
+        }
+        self.deliver(&mut turns);
+    }
+}
+
+impl fmt::Debug for LeaseLocks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LeaseLocks").finish_non_exhaustive()
     }
 }
 

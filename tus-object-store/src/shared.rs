@@ -77,7 +77,7 @@ pub(crate) struct Events {
     pub kinds: EventKinds,
     pub wake: Option<Arc<dyn Fn() + Send + Sync>>,
     /// Events and hints of other openings, and since when they were seen as they are.
-    pub seen: BTreeMap<(UploadId, u64, u32), Instant>,
+    pub seen: BTreeMap<(UploadId, u64, String), Instant>,
 }
 
 /// Leases of other openings, and since when each was seen unchanged, on this machine's steady clock. Times of two machines

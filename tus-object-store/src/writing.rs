@@ -19,8 +19,8 @@ impl Shared {
         let mut document = Document::new(&record);
         let completed = record.is_complete() && !record.is_partial() && lock(&self.events).kinds.completed;
         if completed {
-            document.post(EventKind::Completed, self.owner);
-            self.put_hint(&record.id).await?;
+            let hint = self.put_hint(&record.id).await?;
+            document.post(EventKind::Completed, self.owner, hint);
         }
         if let Some(expires) = document.expires {
             // Before the record: a record without an entry would never expire.
@@ -73,7 +73,7 @@ impl Shared {
         let taken = match &document.tail {
             None => Bytes::new(),
             Some(tail @ Tail::Inline(_)) => tail.bytes().map_err(LookupError::Failed)?,
-            Some(Tail::Object { key, len }) if *len < self.options.min_part as u64 => {
+            Some(Tail::Object { key, len }) if *len < self.options.shortest_part() => {
                 self.read_object(&document.id, key, 0..*len).await.map_err(LookupError::Failed)?
             }
             Some(Tail::Object { key, len }) => {
@@ -161,9 +161,10 @@ impl Shared {
             false => None,
         };
         let kept = commit.finish && lock(&self.events).kinds.completed;
-        if kept {
-            self.put_hint(id).await.map_err(LookupError::Failed)?;
-        }
+        let hint = match kept {
+            true => self.put_hint(id).await.map_err(LookupError::Failed)?,
+            false => String::new(),
+        };
         let mut old_tail = None;
         let done = self
             .update(id, |document| {
@@ -192,19 +193,19 @@ impl Shared {
                 }
                 let post = kept && !document.is_partial() && !was_complete;
                 if post {
-                    document.post(EventKind::Completed, owner);
+                    document.post(EventKind::Completed, owner, hint.clone());
                 }
                 Step::Write(Ok(post))
             })
             .await?;
         let posted = done.value?;
         self.after_commit(commit, release, all && closed, &done.document, done.sent);
-        if let Some(old) = old_tail.filter(|old| done.document.tail_key().as_ref() != Some(old)) {
+        if let Some(old) = old_tail.filter(|old| !done.document.names(old)) {
             self.delete_later(old);
         }
         let mut events = if posted { vec![id.clone()] } else { Vec::new() };
         if commit.finish && !done.document.finals.is_empty() {
-            events.extend(self.complete_finals(&done.document, commit.expires).await);
+            events.extend(self.complete_finals(&done.document).await);
         }
         self.wake(&events);
         Ok(Changed::new(Completion::Committed { offset }, events))
