@@ -57,7 +57,11 @@ fn to_fault(error: Error) -> Fault {
 /// A multipart upload that is over is told in several ways.
 fn to_multipart_fault(error: Error) -> Fault {
     match to_fault(error) {
-        Fault::Unclear(why) if why.contains("NoSuchUpload") || why.contains("UploadNotFound") || why.contains("upload found") => {
+        Fault::Unclear(why)
+            if why.contains("NoSuchUpload")
+                || why.contains("UploadNotFound")
+                || why.contains("upload found") =>
+        {
             Fault::Missing
         }
         fault => fault,

@@ -74,9 +74,13 @@ pub(crate) struct Wanted {
 pub(crate) enum State {
     Live,
     /// Removed, because a client said so or because its final has its bytes. The record goes at this time.
-    Deleted { until: u64 },
+    Deleted {
+        until: u64,
+    },
     /// Its time was over. Remembered until then.
-    Expired { until: u64 },
+    Expired {
+        until: u64,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

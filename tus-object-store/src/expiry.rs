@@ -66,7 +66,8 @@ impl Shared {
             loop {
                 let minute = self.requests.executor.now().wall.as_micros() / MINUTE;
                 let prefix = keys::expiries(shard);
-                let listed = self.requests.clear(|bucket| bucket.list(prefix.clone(), after.clone(), PAGE)).await;
+                let listed =
+                    self.requests.clear(|bucket| bucket.list(prefix.clone(), after.clone(), PAGE)).await;
                 let listed = listed.map_err(|fault| failure(&fault))?;
                 for key in &listed {
                     match keys::parse_expiry(key) {
@@ -75,7 +76,10 @@ impl Shared {
                         None => {}
                     }
                 }
-                let goes_on = listed.last().and_then(|key| keys::parse_expiry(key)).is_some_and(|(due, _)| due <= minute);
+                let goes_on = listed
+                    .last()
+                    .and_then(|key| keys::parse_expiry(key))
+                    .is_some_and(|(due, _)| due <= minute);
                 if !goes_on || listed.len() < PAGE || self.is_closing() {
                     break;
                 }

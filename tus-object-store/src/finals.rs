@@ -118,7 +118,8 @@ impl Shared {
                 Err(Trouble::Failed(failure)) => return Err(failure),
             }
         }
-        let of = |id: &UploadId| distinct.iter().position(|other| *other == id).and_then(|index| found.get(index));
+        let of =
+            |id: &UploadId| distinct.iter().position(|other| *other == id).and_then(|index| found.get(index));
         Ok(Ok(parts.iter().filter_map(of).cloned().collect()))
     }
 
@@ -247,7 +248,8 @@ impl Shared {
                 Err(Trouble::Missing) => {
                     let metadata = String::new();
                     let (created, offset, length) = (now, 0, None);
-                    let record = Record { id, created, offset, length, metadata, expires: None, concat: None };
+                    let record =
+                        Record { id, created, offset, length, metadata, expires: None, concat: None };
                     let mut grave = Document::new(&record);
                     grave.bury(State::Deleted { until: now.after(self.options.remembered).as_micros() });
                     self.file_expiry(record.id.as_str(), now.as_micros()).await?;
@@ -330,7 +332,8 @@ impl Document {
             match &part.tail {
                 None => {}
                 Some(Tail::Object { key, len }) => {
-                    self.extents.push(Extent { len: *len, place: Place::Object(format!("{}/{key}", part.id)) });
+                    self.extents
+                        .push(Extent { len: *len, place: Place::Object(format!("{}/{key}", part.id)) });
                 }
                 Some(tail) => {
                     self.extents.push(Extent { len: tail.len(), place: Place::Record(part.id.clone()) });

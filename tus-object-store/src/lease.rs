@@ -72,7 +72,10 @@ enum Turn {
 }
 
 enum Taken {
-    Yes { fence: u64, fresh: bool },
+    Yes {
+        fence: u64,
+        fresh: bool,
+    },
     /// Another server has it.
     Wait,
     /// There is no upload any more.
@@ -143,12 +146,15 @@ impl LeaseLocks {
         };
         turns.timer = Some(at);
         let locks = self.clone();
-        self.shared.requests.executor.at(at, Box::new(move || {
-            let mut turns = lock(&locks.turns);
-            turns.timer = None;
-            turns.table.timeout(locks.now());
-            locks.deliver(&mut turns);
-        }));
+        self.shared.requests.executor.at(
+            at,
+            Box::new(move || {
+                let mut turns = lock(&locks.turns);
+                turns.timer = None;
+                turns.table.timeout(locks.now());
+                locks.deliver(&mut turns);
+            }),
+        );
     }
 
     /// Takes the lease, or waits for it.
@@ -381,7 +387,9 @@ impl LockService for LeaseLocks {
                 }
                 turns.table.call(self.now(), owner, op, call);
             }
-            LockCall::Renew { .. } | LockCall::Checkpoint { .. } => turns.table.call(self.now(), owner, op, call),
+            LockCall::Renew { .. } | LockCall::Checkpoint { .. } => {
+                turns.table.call(self.now(), owner, op, call)
+            }
         }
         self.deliver(&mut turns);
     }

@@ -1,3 +1,4 @@
+#![cfg_attr(all(doctest, feature = "cloud"), doc = include_str!("../README.md"))]
 //! Resumable uploads on an object store, for any number of servers over one bucket, with nothing else to run.
 //!
 //! One object an upload, its *record*, is the only truth about it. It is written by compare-and-set alone; bytes are

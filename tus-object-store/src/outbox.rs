@@ -58,7 +58,8 @@ impl Shared {
             let mut last = None;
             loop {
                 let prefix = keys::hints(shard);
-                let listed = self.requests.clear(|bucket| bucket.list(prefix.clone(), after.clone(), PAGE)).await;
+                let listed =
+                    self.requests.clear(|bucket| bucket.list(prefix.clone(), after.clone(), PAGE)).await;
                 let listed = listed.map_err(|fault| failure(&fault))?;
                 for key in &listed {
                     let Some((id, _)) = keys::parse_hint(key) else { continue };
@@ -127,7 +128,11 @@ impl Shared {
         now.since(since) >= self.options.event_patience
     }
 
-    pub(crate) async fn acknowledge(self: &Arc<Self>, id: &UploadId, number: u64) -> Result<Completion, LookupError> {
+    pub(crate) async fn acknowledge(
+        self: &Arc<Self>,
+        id: &UploadId,
+        number: u64,
+    ) -> Result<Completion, LookupError> {
         let done = self
             .update(id, |document| match document.events.iter().position(|event| event.number == number) {
                 Some(index) => Step::Write(Some(document.events.remove(index))),

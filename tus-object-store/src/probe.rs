@@ -61,7 +61,10 @@ impl Requests {
             };
             // With a nonce: an answer that is lost costs a number.
             let text = format!("{} {:016x}", before + 1, self.random());
-            match self.once(Duration::ZERO, self.bucket.put(key.clone(), Bytes::from(text).into(), condition)).await {
+            match self
+                .once(Duration::ZERO, self.bucket.put(key.clone(), Bytes::from(text).into(), condition))
+                .await
+            {
                 Ok(_) => return Ok((before + 1) << NUMBERS),
                 Err(Fault::Condition | Fault::Unclear(_)) if pauses.pause(self).await => {}
                 Err(fault) => return Err(OpenError::Bucket(fault)),
@@ -93,10 +96,13 @@ impl Requests {
         let first = self.try_put(key, "1", Condition::Absent).await?;
         let first = first.ok_or(OpenError::Unfit("an object could not be created that is not there"))?;
         if self.try_put(key, "2", Condition::Absent).await?.is_some() {
-            return Err(OpenError::Unfit("an object that is there was created again (If-None-Match is ignored)"));
+            return Err(OpenError::Unfit(
+                "an object that is there was created again (If-None-Match is ignored)",
+            ));
         }
         let second = self.try_put(key, "3", Condition::Is(first.clone())).await?;
-        let second = second.ok_or(OpenError::Unfit("an object could not be replaced by its ETag (If-Match)"))?;
+        let second =
+            second.ok_or(OpenError::Unfit("an object could not be replaced by its ETag (If-Match)"))?;
         if self.try_put(key, "4", Condition::Is(first)).await?.is_some() {
             return Err(OpenError::Unfit("an object was replaced by an outdated ETag (If-Match is ignored)"));
         }
@@ -121,7 +127,12 @@ impl Requests {
         }
     }
 
-    async fn try_put(&self, key: &Key, text: &str, condition: Condition) -> Result<Option<Version>, OpenError> {
+    async fn try_put(
+        &self,
+        key: &Key,
+        text: &str,
+        condition: Condition,
+    ) -> Result<Option<Version>, OpenError> {
         let payload = Bytes::copy_from_slice(text.as_bytes()).into();
         match self.once(Duration::ZERO, self.bucket.put(key.clone(), payload, condition)).await {
             Ok(version) if version == Version::default() => {
@@ -137,7 +148,9 @@ impl Requests {
         let read = self.clear_by(until, Duration::ZERO, |bucket| bucket.get(key.clone())).await;
         match read {
             Ok(object) if texts.iter().any(|text| object.bytes == text.as_bytes()) => Ok(()),
-            Ok(_) | Err(Fault::Missing) => Err(OpenError::Unfit("what was written last was not what was read")),
+            Ok(_) | Err(Fault::Missing) => {
+                Err(OpenError::Unfit("what was written last was not what was read"))
+            }
             Err(fault) => Err(OpenError::Bucket(fault)),
         }
     }

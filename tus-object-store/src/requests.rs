@@ -44,7 +44,10 @@ impl Requests {
     }
 
     /// Repeats a request until it has a clear answer, for [`PATIENCE`] at most.
-    pub(crate) async fn clear<T: Send + 'static>(&self, make: impl Fn(&dyn Bucket) -> Reply<T>) -> Result<T, Fault> {
+    pub(crate) async fn clear<T: Send + 'static>(
+        &self,
+        make: impl Fn(&dyn Bucket) -> Reply<T>,
+    ) -> Result<T, Fault> {
         self.clear_by(self.now().after(PATIENCE), Duration::ZERO, make).await
     }
 

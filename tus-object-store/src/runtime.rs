@@ -22,7 +22,8 @@ impl WithRuntime {
     /// The system's, that has no threads to give.
     pub fn new(inner: Arc<dyn Executor>, threads: usize) -> io::Result<Self> {
         let mut builder = Builder::new_multi_thread();
-        let runtime = builder.worker_threads(threads.max(1)).thread_name("object-store").enable_all().build()?;
+        let runtime =
+            builder.worker_threads(threads.max(1)).thread_name("object-store").enable_all().build()?;
         Ok(Self { inner, runtime: Some(runtime) })
     }
 }

@@ -149,7 +149,12 @@ impl Shared {
     }
 
     /// The lease under which a writer of this number writes, if it has one.
-    pub(crate) fn with_held<T>(&self, id: &UploadId, fence: Fence, with: impl FnOnce(&mut Held) -> T) -> Option<T> {
+    pub(crate) fn with_held<T>(
+        &self,
+        id: &UploadId,
+        fence: Fence,
+        with: impl FnOnce(&mut Held) -> T,
+    ) -> Option<T> {
         lock(&self.held).get_mut(id).filter(|held| held.fence == fence.0).map(with)
     }
 

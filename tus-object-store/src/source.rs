@@ -57,7 +57,8 @@ impl Reading {
         self.shared.spawn(async move {
             let (document, id) = (&reading.document, reading.id.as_str());
             let max = PIECE.min(document.offset - at);
-            let read = reading.shared.read_bytes(id, (&document.extents, document.tail.as_ref()), at, max).await;
+            let read =
+                reading.shared.read_bytes(id, (&document.extents, document.tail.as_ref()), at, max).await;
             let mut pieces = lock(&reading.pieces);
             pieces.coming = None;
             match read {

@@ -147,7 +147,16 @@ impl Staging {
             stash: None,
             stashed_at: shared.requests.now(),
         };
-        Arc::new(Self { shared, id, fence, before, name, state: Mutex::new(state), settled: Notify::new(), completed: Mutex::default() })
+        Arc::new(Self {
+            shared,
+            id,
+            fence,
+            before,
+            name,
+            state: Mutex::new(state),
+            settled: Notify::new(),
+            completed: Mutex::default(),
+        })
     }
 
     fn write(self: &Arc<Self>, data: &mut dyn Buf) -> Result<(), Failure> {
@@ -224,7 +233,8 @@ impl Staging {
         match place {
             PiecePlace::Object(name) => {
                 let key = keys::data(self.id.as_str(), &name);
-                let put = |bucket: &dyn crate::Bucket| bucket.put(key.clone(), payload.clone(), Condition::None);
+                let put =
+                    |bucket: &dyn crate::Bucket| bucket.put(key.clone(), payload.clone(), Condition::None);
                 shared.requests.clear_by(until, more, put).await.map(|_| String::new())
             }
             PiecePlace::Part(multipart, number) => {
@@ -421,16 +431,20 @@ impl Staging {
         for piece in pieces {
             let done = piece.done.clone().unwrap_or_default();
             match (&piece.place, extents.last_mut()) {
-                (PiecePlace::Part(multipart, _), Some(Extent { len, place: Place::Parts { key, parts, .. } }))
-                    if *key == multipart.key =>
-                {
+                (
+                    PiecePlace::Part(multipart, _),
+                    Some(Extent { len, place: Place::Parts { key, parts, .. } }),
+                ) if *key == multipart.key => {
                     *len += piece.len;
                     parts.push(done);
                 }
                 (PiecePlace::Part(multipart, _), _) => {
                     let upload = multipart.upload.get().cloned().unwrap_or_default();
                     let (key, parts) = (multipart.key.clone(), vec![done]);
-                    extents.push(Extent { len: piece.len, place: Place::Parts { key, upload, parts, open: true } });
+                    extents.push(Extent {
+                        len: piece.len,
+                        place: Place::Parts { key, upload, parts, open: true },
+                    });
                 }
                 (PiecePlace::Object(name), _) => {
                     extents.push(Extent { len: piece.len, place: Place::Object(name.clone()) });

@@ -176,7 +176,10 @@ impl Store for BucketStore {
             return Answer::Now(Ok(document.record(id)));
         }
         let (shared, id) = (self.shared.clone(), id.clone());
-        self.task(later, async move { Self::look_up(&shared, &id).await.map(|document| document.record(&id)) })
+        self.task(
+            later,
+            async move { Self::look_up(&shared, &id).await.map(|document| document.record(&id)) },
+        )
     }
 
     fn append(
@@ -191,15 +194,24 @@ impl Store for BucketStore {
     fn change(&self, change: Change<Staged>, later: impl FnOnce() -> Ticket<Changed>) -> Answer<Changed> {
         let shared = self.shared.clone();
         let failed = |failure: Failure| Changed::from(Completion::Failed(failure));
+        // Whether it is the last of its body is said by what was when it was asked for.
+        let closed = match &change {
+            Change::Commit(commit) => {
+                commit.staged.as_ref().map_or(commit.finish, |staged| staged.0.is_closed())
+            }
+            _ => false,
+        };
         self.task(later, async move {
             match change {
                 Change::Create { record } => shared.create_upload(record).await.unwrap_or_else(failed),
                 Change::Concat { record, parts, max, delete_parts } => {
                     shared.concat(record, parts, max, delete_parts).await.unwrap_or_else(failed)
                 }
-                Change::Commit(commit) => shared.commit(commit).await,
+                Change::Commit(commit) => shared.commit(commit, closed).await,
                 Change::Delete { id, fence } => shared.delete(&id, fence).await,
-                Change::Discard { id, fence } => shared.discard(&id, fence).await.unwrap_or_else(Into::into).into(),
+                Change::Discard { id, fence } => {
+                    shared.discard(&id, fence).await.unwrap_or_else(Into::into).into()
+                }
                 Change::Acknowledge { id, number } => {
                     shared.acknowledge(&id, number).await.unwrap_or_else(Into::into).into()
                 }

@@ -85,14 +85,18 @@ impl Shared {
         Ok((extents, base, taken))
     }
 
-    pub(crate) async fn commit(self: &Arc<Self>, commit: Commit<Staged>) -> Changed {
-        match self.try_commit(&commit).await {
+    pub(crate) async fn commit(self: &Arc<Self>, commit: Commit<Staged>, closed: bool) -> Changed {
+        match self.try_commit(&commit, closed).await {
             Ok(changed) => changed,
             Err(error) => Completion::from(error).into(),
         }
     }
 
-    async fn try_commit(self: &Arc<Self>, commit: &Commit<Staged>) -> Result<Changed, LookupError> {
+    async fn try_commit(
+        self: &Arc<Self>,
+        commit: &Commit<Staged>,
+        closed: bool,
+    ) -> Result<Changed, LookupError> {
         let moves = commit.to > commit.from;
         let staging = commit.staged.as_ref().map(|staged| &staged.0);
         if moves {
@@ -104,14 +108,15 @@ impl Shared {
                 return Err(LookupError::Conflict { offset });
             }
         }
-        let closed = staging.map_or(commit.finish, |staging| staging.is_closed());
         let rest = self.rest(commit, closed);
         let lowest = Changed::from(Completion::Committed { offset: commit.from });
         if moves && rest == Rest::Later && commit.length.is_none() && self.was_committed_lately(commit) {
             return Ok(lowest);
         }
         let prepared = match staging.filter(|_| moves) {
-            Some(staging) => Some((staging, staging.prepare(commit.to, rest).await.map_err(LookupError::Failed)?)),
+            Some(staging) => {
+                Some((staging, staging.prepare(commit.to, rest).await.map_err(LookupError::Failed)?))
+            }
             None => None,
         };
         let offset = prepared.as_ref().map_or(commit.from, |(_, prepared)| prepared.offset.max(commit.from));
@@ -119,7 +124,7 @@ impl Shared {
             return Err(LookupError::Failed(Failure::Unavailable));
         }
         if moves && offset == commit.from && commit.length.is_none() {
-            return Ok(lowest);
+            return if closed { Err(LookupError::Failed(Failure::Unavailable)) } else { Ok(lowest) };
         }
         // Where not even the bytes that it has taken up were stored again, those lie where they did.
         let prepared = prepared.filter(|(_, prepared)| prepared.offset > commit.from);
@@ -184,7 +189,10 @@ impl Shared {
                     document.extents.clone_from(completed);
                 }
                 let owner = self.owner;
-                let own = document.lease.as_mut().filter(|lease| lease.owner == owner && lease.fence == commit.fence.0);
+                let own = document
+                    .lease
+                    .as_mut()
+                    .filter(|lease| lease.owner == owner && lease.fence == commit.fence.0);
                 if let Some(lease) = own {
                     lease.beat += 1;
                     if release {
@@ -208,6 +216,10 @@ impl Shared {
             events.extend(self.complete_finals(&done.document).await);
         }
         self.wake(&events);
+        if closed && offset < commit.to {
+            // The bucket did not take all: what it took is kept, and nobody is told that the rest is.
+            return Err(LookupError::Failed(Failure::Unavailable));
+        }
         Ok(Changed::new(Completion::Committed { offset }, events))
     }
 
@@ -281,14 +293,14 @@ fn check(commit: &Commit<Staged>, document: &Document) -> Result<(), LookupError
     let known = document.length;
     let length = known.or(commit.length);
     let changes_length = known.is_some() && commit.length.is_some_and(|length| known != Some(length));
-    let fits = length.is_none_or(|length| commit.to <= length) && (!commit.finish || length == Some(commit.to));
+    let fits =
+        length.is_none_or(|length| commit.to <= length) && (!commit.finish || length == Some(commit.to));
     let expected = commit.from == document.offset && commit.from <= commit.to && !document.is_final();
     if commit.fence.0 < document.fence || !expected || changes_length || !fits {
         return Err(LookupError::Conflict { offset: document.offset });
     }
     Ok(())
 }
-
 
 impl From<Trouble> for Failure {
     fn from(trouble: Trouble) -> Self {

@@ -7,7 +7,7 @@ mod support;
 use std::time::Duration;
 
 use support::cluster::{Ask, Cluster, small, told};
-use tus_driver::tus_proto::{Cut, Config};
+use tus_driver::tus_proto::{Config, Cut};
 
 fn cluster() -> (Cluster, u64, u64) {
     let mut cluster = Cluster::new(1, small());
@@ -75,7 +75,11 @@ fn a_request_costs_few_requests() {
     let upload: String = response.header("Location").unwrap().into();
     assert_eq!(response.status(), 201);
     let counts = cluster.counts();
-    assert_eq!(counts.values().sum::<u64>(), 3, "the record, the lease, the bytes with the lease's end: {counts:?}");
+    assert_eq!(
+        counts.values().sum::<u64>(),
+        3,
+        "the record, the lease, the bytes with the lease's end: {counts:?}"
+    );
     cluster.head(one, &upload);
     let counts = cluster.counts();
     assert_eq!(counts.values().sum::<u64>(), 1, "{counts:?}");
@@ -127,7 +131,10 @@ fn a_writer_yields_to_one_at_another_server() {
     let (status, now) = told(&response);
     if status == 409 {
         let now = now.unwrap();
-        assert_eq!(told(&cluster.send(two, Ask::patch(&upload, now, &whole[now as usize..]))), (204, Some(300)));
+        assert_eq!(
+            told(&cluster.send(two, Ask::patch(&upload, now, &whole[now as usize..]))),
+            (204, Some(300))
+        );
     } else {
         assert_eq!((status, now), (204, Some(300)));
     }
@@ -179,7 +186,8 @@ fn a_deleted_upload_is_gone_everywhere_and_so_are_its_bytes() {
 
 #[test]
 fn an_upload_that_nobody_goes_on_with_expires_and_one_that_is_written_does_not() {
-    let expiring = Config::builder().upload_expiry(Some(Duration::from_secs(600))).downloads(true).build().unwrap();
+    let expiring =
+        Config::builder().upload_expiry(Some(Duration::from_secs(600))).downloads(true).build().unwrap();
     let mut cluster = Cluster::with_config(3, small(), expiring);
     let one = cluster.start(0);
     let (left, kept) = (cluster.create(one, 300, &[]), cluster.create(one, 300, &[]));
@@ -241,20 +249,17 @@ fn sixty_four_bodies_go_on_with_memory_for_few() {
     let mut cluster = Cluster::new(5, options);
     let one = cluster.start(0);
     let uploads: Vec<String> = (0..64).map(|_| cluster.create(one, 400, &[])).collect();
-    let requests: Vec<u64> = uploads
-        .iter()
-        .map(|upload| {
-            cluster.ask(one, Ask::patch(upload, 0, &bytes(400)))
-        })
-        .collect();
+    let requests: Vec<u64> =
+        uploads.iter().map(|upload| cluster.ask(one, Ask::patch(upload, 0, &bytes(400)))).collect();
     // All but one stop in the middle, and hold what they have.
     for id in &requests[1..] {
-        cluster.run_until(|cluster| {
-            let request = cluster.requests.get_mut(id).unwrap();
-            request.slow = request.body.len() < 320;
-            request.slow.then_some(())
-        })
-        .expect("each goes on");
+        cluster
+            .run_until(|cluster| {
+                let request = cluster.requests.get_mut(id).unwrap();
+                request.slow = request.body.len() < 320;
+                request.slow.then_some(())
+            })
+            .expect("each goes on");
     }
     let peak = cluster.servers[&one].store.memory_used();
     assert!(peak <= 1_000 + 64, "{peak}");

@@ -10,9 +10,7 @@ use std::{
 
 use tus_driver::{
     Arrival, Caller, Effect, Executor, Inbox, Inlet, LockService, Session, Source, Store,
-    tus_proto::{
-        Body, Cancel, Config, Cut, Framing, Head, LockEvent, Now, Owner, Response, Trailers,
-    },
+    tus_proto::{Body, Cancel, Config, Cut, Framing, Head, LockEvent, Now, Owner, Response, Trailers},
 };
 use tus_object_store::{BucketStore, LeaseLocks, Options};
 
@@ -178,7 +176,8 @@ impl Cluster {
 
     pub fn kill(&mut self, server: u64) {
         self.world.kill(server);
-        let lost: Vec<u64> = self.requests.iter().filter(|(_, of)| of.server == server).map(|(id, _)| *id).collect();
+        let lost: Vec<u64> =
+            self.requests.iter().filter(|(_, of)| of.server == server).map(|(id, _)| *id).collect();
         for id in lost {
             self.requests.remove(&id);
         }
@@ -205,8 +204,16 @@ impl Cluster {
         let now = self.servers[&server].executor.now();
         let session = Session::new(self.config.clone(), &head, entropy, now);
         let body = ask.body.into();
-        let request =
-            Request { server, session, body, slow: false, cut: ask.cut, ended: false, response: None, done: false };
+        let request = Request {
+            server,
+            session,
+            body,
+            slow: false,
+            cut: ask.cut,
+            ended: false,
+            response: None,
+            done: false,
+        };
         self.requests.insert(id, request);
         self.post.woken.lock().unwrap().push(id);
         id
@@ -224,8 +231,9 @@ impl Cluster {
         let deadline = self.requests.iter().filter_map(|(id, request)| {
             let server = self.servers.get(&request.server)?;
             let (at, _) = request.session.deadline()?;
-            (!self.world.is_paused(request.server))
-                .then(|| (self.world.now() + at.since(server.executor.now().monotonic).as_micros() as u64, *id))
+            (!self.world.is_paused(request.server)).then(|| {
+                (self.world.now() + at.since(server.executor.now().monotonic).as_micros() as u64, *id)
+            })
         });
         let deadline = deadline.min();
         let next = self.world.next();
@@ -275,9 +283,9 @@ impl Cluster {
         }
         drop(mail);
         let mut woken = self.post.woken.lock().unwrap();
-        let at = woken.iter().position(|id| {
-            self.requests.get(id).is_none_or(|request| !self.world.is_paused(request.server))
-        });
+        let at = woken
+            .iter()
+            .position(|id| self.requests.get(id).is_none_or(|request| !self.world.is_paused(request.server)));
         at.map(|at| woken.remove(at))
     }
 
@@ -289,7 +297,9 @@ impl Cluster {
             if request.session.deadline().is_some_and(|(at, _)| at <= now.monotonic) {
                 request.session.timeout(now);
             }
-            while let Some(effect) = request.session.poll(now, &server.store, &|| Mailbox(self.post.clone(), id)) {
+            while let Some(effect) =
+                request.session.poll(now, &server.store, &|| Mailbox(self.post.clone(), id))
+            {
                 match effect {
                     Effect::Lock(op, call) => {
                         server.locks.call(&Caller::new(Owner(id), self.inbox.clone()), op, call);
@@ -390,7 +400,10 @@ impl Cluster {
             match source.poll_read(from + done as u64, buf, &|| Waker::noop().clone()) {
                 Poll::Ready(Ok(count @ 1..)) => done += count,
                 Poll::Ready(other) => {
-                    let record = self.keys("u/").into_iter().find(|key| target.ends_with(key.rsplit('/').next().unwrap()));
+                    let record = self
+                        .keys("u/")
+                        .into_iter()
+                        .find(|key| target.ends_with(key.rsplit('/').next().unwrap()));
                     let text = record.map(|key| self.model.lock().unwrap().objects[&key].clone());
                     let text = text.map(|text| String::from_utf8_lossy(&text).into_owned());
                     panic!("{other:?} at {done}: {text:?}, {:?}", self.keys("d/"))

@@ -46,7 +46,11 @@ pub struct Model {
 
 fn etag(bytes: &[u8]) -> String {
     // Equal bytes, equal ETags: as MD5 has it.
-    format!("\"{:x}-{}\"", bytes.iter().fold(7u64, |hash, byte| hash.wrapping_mul(31).wrapping_add(u64::from(*byte))), bytes.len())
+    format!(
+        "\"{:x}-{}\"",
+        bytes.iter().fold(7u64, |hash, byte| hash.wrapping_mul(31).wrapping_add(u64::from(*byte))),
+        bytes.len()
+    )
 }
 
 /// What a server sees of the bucket.
@@ -109,7 +113,8 @@ impl SimBucket {
                 conditional && rng.once_in(faults.met),
             )
         });
-        let (world, model, server, answers) = (self.world.clone(), self.model.clone(), self.server, slot.clone());
+        let (world, model, server, answers) =
+            (self.world.clone(), self.model.clone(), self.server, slot.clone());
         let late_by = if late { 5_000_000 + self.world.rng(|rng| rng.below(40_000_000)) } else { 0 };
         let job = move || {
             let answer = if down || refused {
@@ -121,16 +126,20 @@ impl SimBucket {
             };
             let answer = if lost { Err(Fault::Unclear("the connection was cut".into())) } else { answer };
             // The way back.
-            world.after(server, back, Box::new(move || {
-                let waker = {
-                    let mut slot = answers.lock().unwrap();
-                    slot.answer = Some(answer);
-                    slot.waker.take()
-                };
-                if let Some(waker) = waker {
-                    waker.wake();
-                }
-            }));
+            world.after(
+                server,
+                back,
+                Box::new(move || {
+                    let waker = {
+                        let mut slot = answers.lock().unwrap();
+                        slot.answer = Some(answer);
+                        slot.waker.take()
+                    };
+                    if let Some(waker) = waker {
+                        waker.wake();
+                    }
+                }),
+            );
         };
         // Not the server's any more: it may die, the request is on its way.
         self.world.after(0, delay + late_by, Box::new(job));

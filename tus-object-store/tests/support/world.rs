@@ -103,9 +103,11 @@ impl World {
     /// Ends a server as a power cut does: nothing of it runs any more.
     pub fn kill(&self, server: u64) {
         let mut state = self.lock();
-        let dead: Vec<u64> = state.tasks.iter().filter(|(_, task)| task.0 == server).map(|(id, _)| *id).collect();
+        let dead: Vec<u64> =
+            state.tasks.iter().filter(|(_, task)| task.0 == server).map(|(id, _)| *id).collect();
         let tasks: Vec<_> = dead.iter().filter_map(|id| state.tasks.remove(id)).collect();
-        let timers: Vec<_> = state.timers.iter().filter(|(_, timer)| timer.0 == server).map(|(at, _)| *at).collect();
+        let timers: Vec<_> =
+            state.timers.iter().filter(|(_, timer)| timer.0 == server).map(|(at, _)| *at).collect();
         let timers: Vec<_> = timers.iter().filter_map(|at| state.timers.remove(at)).collect();
         drop(state);
         drop((tasks, timers));
