@@ -231,6 +231,20 @@ impl<S: Store> Blocking<S> {
         body: &mut dyn Read,
         trailers: &mut dyn FnMut() -> Trailers,
     ) -> Reply<S> {
+        self.handle_while(head, body, trailers, &|| false)
+    }
+
+    /// As [`handle`](Self::handle), for a framework that can tell that its client has left: `has_left` returns whether
+    /// the peer has closed its side of the connection, and what has arrived is not the whole body. Asked at most once,
+    /// when the lock of an upload is to be acquired: such a request makes no other writer yield, which may well be the
+    /// same client on its next connection. It is answered 423 if there is one, and what it brought is kept if not.
+    pub fn handle_while(
+        &self,
+        head: &Head<'_>,
+        body: &mut dyn Read,
+        trailers: &mut dyn FnMut() -> Trailers,
+        has_left: &dyn Fn() -> bool,
+    ) -> Reply<S> {
         let mut entropy = [0; 10];
         if getrandom::fill(&mut entropy).is_err() {
             tracing::error!("the system gives no random bytes");
@@ -238,7 +252,7 @@ impl<S: Store> Blocking<S> {
         }
         let clock = self.shared.clock;
         let now = move || clock.now().monotonic;
-        let reply = Request::new(&self.shared, head, entropy, &now).run(body, trailers);
+        let reply = Request::new(&self.shared, head, entropy, &now, has_left).run(body, trailers);
         // Housekeeping by the way, where some is due.
         while self.shared.queue.run_one(Class::Background) {}
         // An exchange that its client has left has no answer; ours is always told that it was.

@@ -25,6 +25,7 @@ mod mailbox;
 mod metrics;
 mod notices;
 mod observer;
+mod presence;
 mod request;
 mod routes;
 mod sending;

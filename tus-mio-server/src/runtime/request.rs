@@ -83,6 +83,10 @@ impl EventLoop {
             let now = self.now;
             match effect {
                 Effect::Lock(op, call) => {
+                    let call = match call {
+                        LockCall::Acquire { .. } if self.has_left(connection) => call.without_preemption(),
+                        call => call,
+                    };
                     if let Some(request) = &connection.request {
                         self.lock(request.owner, op, call);
                     }
