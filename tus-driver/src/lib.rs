@@ -5,14 +5,20 @@
 //! No threads, no sockets, no timers are made here. A store gets them from the runtime, as an [`Executor`].
 
 mod answer;
+mod clock;
+mod entropy;
 mod executor;
+pub mod hooks;
 mod locks;
 mod memory;
+pub mod outbox;
 mod queue;
 mod session;
 mod store;
 
 pub use answer::{Answer, Ticket};
+pub use clock::Clock;
+pub use entropy::Entropy;
 pub use executor::{Class, Executor, Job, Task};
 pub use locks::{Caller, Inbox, LockService, Locks};
 pub use memory::MemoryStore;
