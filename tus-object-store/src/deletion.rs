@@ -43,7 +43,7 @@ impl Shared {
                 document.fence = fence.0;
                 document.bury(State::Deleted { until });
                 if posts {
-                    document.post(EventKind::Terminated, self.owner, hint.clone());
+                    document.post(EventKind::Terminated, self.stamp(), hint.clone());
                 }
                 Step::Write(Ok(()))
             })

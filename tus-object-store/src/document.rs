@@ -244,9 +244,9 @@ impl Document {
         self.parts.as_ref().is_some_and(|parts| parts.pending)
     }
 
-    /// Adds an event, which the opening `by` delivers.
-    pub(crate) fn post(&mut self, kind: EventKind, by: u64, hint: String) {
-        self.last_event += 1;
+    /// Adds an event, which the opening `by` delivers. Its number is the time, so that those of all uploads have an order.
+    pub(crate) fn post(&mut self, kind: EventKind, (by, now): (u64, WallTime), hint: String) {
+        self.last_event = now.as_micros().max(self.last_event + 1);
         let completed = kind == EventKind::Completed;
         self.events.push(Event { number: self.last_event, completed, attempts: 0, due: 0, by, hint });
     }

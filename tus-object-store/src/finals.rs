@@ -43,7 +43,7 @@ impl Shared {
         let posts = complete && lock(&self.events).kinds.completed;
         if posts {
             let hint = self.put_hint(&record.id).await?;
-            document.post(EventKind::Completed, self.owner, hint);
+            document.post(EventKind::Completed, self.stamp(), hint);
         }
         if let Some(expires) = document.expires {
             self.file_expiry(record.id.as_str(), expires).await?;
@@ -172,7 +172,7 @@ impl Shared {
                     return Step::Leave(false);
                 }
                 if let Some(hint) = &hint {
-                    document.post(EventKind::Completed, self.owner, hint.clone());
+                    document.post(EventKind::Completed, self.stamp(), hint.clone());
                 }
                 Step::Write(true)
             })
@@ -226,7 +226,7 @@ impl Shared {
                 document.fence += 1;
                 document.bury(part.state);
                 if let Some(hint) = &hint {
-                    document.post(EventKind::Terminated, self.owner, hint.clone());
+                    document.post(EventKind::Terminated, self.stamp(), hint.clone());
                 }
                 Step::Write(true)
             };

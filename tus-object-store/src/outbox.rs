@@ -43,6 +43,58 @@ impl Shared {
         }
     }
 
+    /// Who posts an event, and when.
+    pub(crate) fn stamp(&self) -> (u64, WallTime) {
+        (self.owner, self.requests.executor.now().wall)
+    }
+
+    /// All events that this opening is to deliver past a number, in the order of their numbers.
+    pub(crate) async fn outbox(
+        self: &Arc<Self>,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<OutboxEvent>, Failure> {
+        let mut events = Vec::new();
+        for shard in 0..keys::INDEX_SHARDS {
+            let mut from: Option<Key> = None;
+            let mut last = None;
+            loop {
+                let prefix = keys::hints(shard);
+                let listed =
+                    self.requests.clear(|bucket| bucket.list(prefix.clone(), from.clone(), PAGE)).await;
+                let listed = listed.map_err(|fault| failure(&fault))?;
+                for key in &listed {
+                    let Some((id, _)) = keys::parse_hint(key) else { continue };
+                    let Some(id) = UploadId::new(id).filter(|id| last.as_ref() != Some(id)) else { continue };
+                    match self.read(&id).await {
+                        Ok(document) => events.extend(self.events_past(after, &id, &document)),
+                        Err(Trouble::Missing) => {}
+                        Err(Trouble::Failed(failure)) => return Err(failure),
+                    }
+                    last = Some(id);
+                }
+                if listed.len() < PAGE {
+                    break;
+                }
+                from = listed.last().cloned();
+            }
+        }
+        events.sort_by_key(|event: &OutboxEvent| event.number);
+        events.truncate(limit);
+        Ok(events)
+    }
+
+    fn events_past(&self, after: u64, id: &UploadId, document: &Document) -> Vec<OutboxEvent> {
+        let past = document.events.iter().filter(|event| event.number > after);
+        past.filter(|event| self.is_mine(id, event)).map(|event| to_outbox(id, document, event)).collect()
+    }
+
+    /// Whether this opening is to deliver an event: it is its own, or nobody else does.
+    fn is_mine(&self, id: &UploadId, event: &Event) -> bool {
+        let state = format!("{}-{}", event.attempts, event.due);
+        event.by == self.owner || self.is_stale(id, event.number, &state)
+    }
+
     pub(crate) async fn due_events(self: &Arc<Self>, query: EventQuery) -> Result<DueEvents, Failure> {
         let mut due = DueEvents::default();
         if let Some(id) = &query.upload {
@@ -102,9 +154,7 @@ impl Shared {
 
     fn first_event(&self, query: &EventQuery, id: &UploadId, document: &Document, due: &mut DueEvents) {
         let Some(event) = document.events.first() else { return };
-        let state = format!("{}-{}", event.attempts, event.due);
-        let mine = event.by == self.owner || self.is_stale(id, event.number, &state);
-        let at = match mine {
+        let at = match self.is_mine(id, event) {
             true => WallTime::from_micros(event.due),
             false => query.now.after(self.options.event_patience),
         };
@@ -112,9 +162,7 @@ impl Shared {
             due.next = Some(due.next.map_or(at, |next| next.min(at)));
             return;
         }
-        let kind = if event.completed { EventKind::Completed } else { EventKind::Terminated };
-        let (number, attempts, record) = (event.number, event.attempts, document.record(id));
-        due.events.push(OutboxEvent { number, kind, record, attempts });
+        due.events.push(to_outbox(id, document, event));
     }
 
     /// Whether this has been seen as it is for so long that nobody else will do anything about it.
@@ -164,4 +212,9 @@ impl Shared {
         let offset = done.value.ok_or(LookupError::Missing)?;
         Ok(Completion::Committed { offset })
     }
+}
+
+fn to_outbox(id: &UploadId, document: &Document, event: &Event) -> OutboxEvent {
+    let kind = if event.completed { EventKind::Completed } else { EventKind::Terminated };
+    OutboxEvent { number: event.number, kind, record: document.record(id), attempts: event.attempts }
 }

@@ -2,6 +2,7 @@
 //! client's own retries are off, because a conditional write whose answer was lost must be told from one that failed.
 
 use std::{
+    collections::BTreeMap,
     future::Future,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
@@ -30,9 +31,24 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 pub(crate) struct Requests {
     pub bucket: Arc<dyn Bucket>,
     pub executor: Arc<dyn Executor>,
+    timers: Arc<Mutex<Timers>>,
+}
+
+/// Who waits until when. One timer of the executor's stands for all: most waits are time-outs of requests, which end long
+/// before.
+#[derive(Default)]
+struct Timers {
+    waiting: BTreeMap<(Instant, u64), Option<Waker>>,
+    serial: u64,
+    /// The earliest time at which the executor calls.
+    set: Option<Instant>,
 }
 
 impl Requests {
+    pub(crate) fn new(bucket: Arc<dyn Bucket>, executor: Arc<dyn Executor>) -> Self {
+        Self { bucket, executor, timers: Arc::default() }
+    }
+
     pub(crate) fn now(&self) -> Instant {
         self.executor.now().monotonic
     }
@@ -82,17 +98,41 @@ impl Requests {
 
     /// Waits, on the executor's timers.
     pub(crate) fn sleep(&self, time: Duration) -> Sleep {
-        let alarm = Arc::new(Mutex::new(Alarm::Quiet(None)));
-        let rings = alarm.clone();
-        let job = Box::new(move || {
-            let alarm = std::mem::replace(&mut *lock(&rings), Alarm::Rung);
-            if let Alarm::Quiet(Some(waker)) = alarm {
-                waker.wake();
-            }
-        });
-        self.executor.at(self.now().after(time), job);
-        Sleep(alarm)
+        let at = self.now().after(time);
+        let mut timers = lock(&self.timers);
+        timers.serial += 1;
+        let key = (at, timers.serial);
+        timers.waiting.insert(key, None);
+        set(&self.timers, &mut timers, &self.executor);
+        Sleep { key, timers: self.timers.clone() }
     }
+}
+
+/// Sees that the executor calls when the first wait is over.
+fn set(timers: &Arc<Mutex<Timers>>, state: &mut Timers, executor: &Arc<dyn Executor>) {
+    let Some(((at, _), _)) = state.waiting.first_key_value() else { return };
+    let at = *at;
+    if state.set.is_some_and(|set| set <= at) {
+        return;
+    }
+    state.set = Some(at);
+    let (timers, on) = (Arc::downgrade(timers), Arc::downgrade(executor));
+    let call = move || {
+        let (Some(timers), Some(executor)) = (timers.upgrade(), on.upgrade()) else { return };
+        let mut state = lock(&timers);
+        if state.set == Some(at) {
+            state.set = None;
+        }
+        let now = executor.now().monotonic;
+        let mut over = Vec::new();
+        while let Some(first) = state.waiting.first_entry().filter(|first| first.key().0 <= now) {
+            over.extend(first.remove());
+        }
+        set(&timers, &mut state, &executor);
+        drop(state);
+        over.into_iter().for_each(Waker::wake);
+    };
+    executor.at(at, Box::new(call));
 }
 
 /// Pauses between attempts: each twice as long as the one before, and a random part shorter.
@@ -119,25 +159,30 @@ impl Pauses {
     }
 }
 
-enum Alarm {
-    Quiet(Option<Waker>),
-    Rung,
-}
-
 /// Ends when its time has come.
-pub(crate) struct Sleep(Arc<Mutex<Alarm>>);
+pub(crate) struct Sleep {
+    key: (Instant, u64),
+    timers: Arc<Mutex<Timers>>,
+}
 
 impl Future for Sleep {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        match &mut *lock(&self.0) {
-            Alarm::Rung => Poll::Ready(()),
-            Alarm::Quiet(waker) => {
+        match lock(&self.timers).waiting.get_mut(&self.key) {
+            // It was taken out when its time came.
+            None => Poll::Ready(()),
+            Some(waker) => {
                 *waker = Some(cx.waker().clone());
                 Poll::Pending
             }
         }
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        lock(&self.timers).waiting.remove(&self.key);
     }
 }
 

@@ -20,7 +20,7 @@ impl Shared {
         let completed = record.is_complete() && !record.is_partial() && lock(&self.events).kinds.completed;
         if completed {
             let hint = self.put_hint(&record.id).await?;
-            document.post(EventKind::Completed, self.owner, hint);
+            document.post(EventKind::Completed, self.stamp(), hint);
         }
         if let Some(expires) = document.expires {
             // Before the record: a record without an entry would never expire.
@@ -201,7 +201,7 @@ impl Shared {
                 }
                 let post = kept && !document.is_partial() && !was_complete;
                 if post {
-                    document.post(EventKind::Completed, owner, hint.clone());
+                    document.post(EventKind::Completed, self.stamp(), hint.clone());
                 }
                 Step::Write(Ok(post))
             })

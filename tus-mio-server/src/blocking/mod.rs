@@ -8,7 +8,10 @@ mod request;
 
 use std::{fmt, io::Read, sync::Arc, time::Duration};
 
-use tus_driver::{Answer, Class, EventKinds, Executor, Inbox, JobQueue, LockService, Locks, Store};
+use tus_driver::{
+    Answer, Class, Clock, Executor, Inbox, JobQueue, LockService, Locks, Store,
+    hooks::{HookRunner, HookSet, Hooks},
+};
 use tus_proto::{Code, Config, Failure, Framing, Head, Trailers, WallTime};
 use tus_redb::{Observer, RedbStore, StoreError};
 
@@ -17,11 +20,7 @@ use self::{
     outbox::Outbox,
     request::Request,
 };
-use crate::{
-    hooks::{HookSet, Hooks},
-    http1,
-    runtime::Clock,
-};
+use crate::http1;
 pub use reply::{Reply, ReplyBody};
 
 /// How often expired uploads are looked for.
@@ -184,12 +183,11 @@ impl<S: Store> Blocking<S> {
         let random = |out: &mut [u8]| getrandom::fill(out).is_ok();
         let queue = Arc::new(JobQueue::new(move || clock.now(), random));
         let store = open(queue.clone());
-        let hooks = HookSet::new(hooks);
-        config.set_hooks(hooks.as_ref().map(HookSet::before).unwrap_or_default());
+        let hooks = HookSet::new(hooks).map(|hooks| Arc::new(hooks) as Arc<dyn HookRunner>);
         if let Some(hooks) = &hooks {
-            let tus_redb::Events { completed, terminated } = hooks.after();
+            config.set_hooks(hooks.subscriptions());
             // Requests and housekeeping look by themselves.
-            store.keep_events(EventKinds { completed, terminated }, Box::new(|| {}));
+            store.keep_events(hooks.events(), Box::new(|| {}));
         }
         let requests: Arc<Requests<S>> = Arc::default();
         let inbox: Arc<dyn Inbox> = requests.clone();

@@ -3,7 +3,7 @@
 
 use std::io::{ErrorKind, Read};
 
-use tus_driver::{Arrival, Class, Effect, Session, Store};
+use tus_driver::{Arrival, Class, Effect, Inlet, Session, Store, Ticket};
 use tus_proto::{Cut, Framing, Head, HookReply, Instant, LockCall, Now, Trailers};
 
 use super::{Reply, Shared, calls::Seat};
@@ -66,9 +66,12 @@ impl<'a, S: Store> Request<'a, S> {
                     }
                     Effect::Lock(op, call) => self.seat.call(op, call),
                     Effect::Hook(op, call) => {
-                        let hooks = self.shared.outbox.as_ref().map(|outbox| outbox.hooks());
-                        let reply = hooks.map_or(HookReply::Proceed, |hooks| hooks.decide(&call));
-                        self.session.handle(self.now(), Arrival::Hook(op, reply));
+                        let address = self.seat.address().clone();
+                        let ticket = Ticket::new(move |reply| address.post(Arrival::Hook(op, reply)));
+                        match &self.shared.outbox {
+                            Some(outbox) => outbox.hooks().decide(call, ticket),
+                            None => ticket.answer(HookReply::Proceed),
+                        }
                     }
                     Effect::Respond(answer) => response = Some(answer),
                     Effect::Notify(event) => tracing::trace!(?event),

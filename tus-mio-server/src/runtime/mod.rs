@@ -9,12 +9,9 @@ mod accept;
 mod admission;
 mod body;
 mod buffers;
-mod clock;
 mod connection;
 mod deliverer;
-mod delivery;
 mod download;
-mod entropy;
 mod event_loop;
 mod eviction;
 mod executor;
@@ -25,7 +22,6 @@ mod inlet;
 mod lanes;
 mod locks;
 mod mailbox;
-mod marks;
 mod metrics;
 mod notices;
 mod observer;
@@ -45,7 +41,7 @@ use std::{
     time::Duration,
 };
 
-use tus_driver::Locks;
+use tus_driver::{Clock, Locks};
 use tus_proto::Config;
 use tus_redb::RedbStore;
 
@@ -53,9 +49,7 @@ use crate::{http1, page::Page, tls::Acceptor};
 
 pub(crate) use admission::{Admission, Limits};
 pub(crate) use buffers::of_each as buffers_of_each;
-pub(crate) use clock::Clock;
 pub(crate) use deliverer::Deliverer;
-pub(crate) use delivery::Pauses;
 pub(crate) use event_loop::{ACCEPTING, EventLoop, WAKER};
 pub(crate) use executor::Threads;
 pub(crate) use heads::Heads;
