@@ -11,6 +11,7 @@ pub mod client;
 pub mod drive;
 pub mod embed;
 pub mod fuzz;
+pub mod handler;
 pub mod message;
 pub mod row;
 pub mod rules;

@@ -93,8 +93,10 @@ pub struct Settings {
     pub materialize: bool,
     /// Code of yours that is asked and told, see [`hooks`](crate::hooks). Default none.
     pub hooks: Hooks,
-    /// How many hooks that come before the fact may run at once, 1 to 64, and as many of those that come after it.
-    /// Default 4. No thread is started for what is not subscribed.
+    /// Other hooks in place of those: [`hooks::External`](crate::hooks::External), or any [`HookRunner`]. Default none.
+    pub hook_runner: Option<Arc<dyn HookRunner>>,
+    /// How many hooks that come before the fact may run at once, 1 to 1024, and as many of those that come after it.
+    /// Default 64. Threads are started when they are needed, and end when they are idle.
     pub hook_threads: usize,
     /// How long a request waits for a hook before it is answered 500. Default 30 s.
     pub hook_timeout: Duration,
@@ -138,7 +140,8 @@ impl Default for Settings {
             materialize: true,
             max_waiting_finals: 4,
             hooks: Hooks::new(),
-            hook_threads: 4,
+            hook_runner: None,
+            hook_threads: 64,
             hook_timeout: Duration::from_secs(30),
             hook_pause: Duration::from_secs(1),
             hook_longest_pause: Duration::from_secs(300),
@@ -200,6 +203,7 @@ impl Server {
         let addresses = listeners.iter().map(|listener| listener.address().clone()).collect();
         let hooks = HookSet::new(std::mem::take(&mut settings.hooks));
         let hooks = hooks.map(|hooks| Arc::new(hooks) as Arc<dyn HookRunner>);
+        let hooks = settings.hook_runner.take().or(hooks);
         settings.protocol.set_hooks(hooks.as_ref().map(|hooks| hooks.subscriptions()).unwrap_or_default());
         let events = hooks.as_ref().map(|hooks| hooks.events()).unwrap_or_default();
         let (limits, max_unflushed_files) = limits(&settings);
@@ -241,6 +245,7 @@ impl Server {
         let shared = Arc::new(Shared {
             clock,
             hooks,
+            attributions: Arc::default(),
             page: settings.demo.then(|| Page::new(settings.protocol.base_path())),
             metrics_path: settings.metrics_path,
             notices: runtime::Notices::default(),
@@ -301,11 +306,8 @@ impl Server {
                     let work = || shared.workers.run(&shared.mailboxes);
                     helping.push(named("worker", index).spawn_scoped(scope, work)?);
                 }
-                if let Some(hooks) = &shared.hooks {
-                    hooks.start()?;
-                    if let Some(deliverer) = &hooks.deliverer {
-                        telling = Some(named("deliverer", 0).spawn_scoped(scope, || deliverer.run(shared))?);
-                    }
+                if let Some(deliverer) = shared.deliverer() {
+                    telling = Some(named("deliverer", 0).spawn_scoped(scope, || deliverer.run(shared))?);
                 }
                 let commit = || {
                     shared.threads.commit(|| {
@@ -360,7 +362,7 @@ fn hooked(hooks: Arc<dyn HookRunner>, clock: Clock, settings: &Settings) -> Hook
     let pauses = Pauses { first, longest: settings.hook_longest_pause.max(first) };
     // A request waits for one hook at a time.
     let limit = settings.max_connections.max(1);
-    Hooked::new(hooks, clock, (settings.hook_threads.clamp(1, 64), limit), settings.hook_timeout, pauses)
+    Hooked::new(hooks, clock, (settings.hook_threads.clamp(1, 1024), limit), settings.hook_timeout, pauses)
 }
 
 /// How many cores this process may use.

@@ -10,6 +10,7 @@ use tus_mio_server::Address;
 use super::{
     choices::{Location, MethodOverride, ProxyHeaders},
     config::ConfigArgs,
+    hooks::HookArgs,
     limits::LimitArgs,
     storage::StorageArgs,
     value,
@@ -311,6 +312,10 @@ pub(crate) struct ServeArgs {
     /// What one connection may cost.
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
+
+    /// Hooks out of the process.
+    #[command(flatten)]
+    pub(crate) hooks: HookArgs,
 
     /// How long requests may take to finish after SIGTERM or SIGINT; a second signal ends at once
     #[arg(long, env = "TUS_SHUTDOWN_TIMEOUT", value_name = "DURATION", default_value = "10s")]

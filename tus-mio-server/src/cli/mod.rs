@@ -3,6 +3,7 @@
 mod args;
 mod choices;
 mod config;
+mod hooks;
 mod json;
 mod limits;
 mod logging;

@@ -7,6 +7,7 @@
 
 mod accept;
 mod admission;
+mod attributions;
 mod body;
 mod buffers;
 mod connection;
@@ -48,6 +49,7 @@ use tus_redb::RedbStore;
 use crate::{http1, page::Page, tls::Acceptor};
 
 pub(crate) use admission::{Admission, Limits};
+pub(crate) use attributions::Attributions;
 pub(crate) use buffers::of_each as buffers_of_each;
 pub(crate) use deliverer::Deliverer;
 pub(crate) use event_loop::{ACCEPTING, EventLoop, WAKER};
@@ -86,6 +88,8 @@ pub(crate) struct Shared {
     pub mailboxes: Arc<[Mailbox]>,
     /// None where nobody has hooks.
     pub hooks: Option<Hooked>,
+    /// Of which request an event is, for hooks that are shown it.
+    pub attributions: Arc<Attributions>,
     pub workers: Arc<Workers>,
     pub threads: Arc<Threads>,
     /// How many buffers each loop may have.
@@ -128,6 +132,7 @@ impl Shared {
             store,
             mailboxes: Arc::default(),
             hooks: None,
+            attributions: Arc::default(),
             workers,
             threads,
             buffers: 1,
