@@ -4,6 +4,7 @@ mod args;
 mod choices;
 mod config;
 mod hooks;
+mod import;
 mod json;
 mod limits;
 mod logging;
@@ -15,6 +16,7 @@ mod serve;
 mod storage;
 mod store;
 mod table;
+mod tusd_flags;
 mod usage;
 mod value;
 mod verdict;
@@ -57,6 +59,7 @@ pub(crate) fn run(arguments: Vec<OsString>) -> ExitCode {
         Ok(completed) => completed,
         Err(failure) => return finish(Err(failure)),
     };
+    completed.warnings.iter().for_each(|warning| usage::print_warning(warning));
     match Cli::try_parse_from(&completed.arguments) {
         Ok(cli) => finish(dispatch(cli, &completed)),
         Err(error) if !error.use_stderr() => {
@@ -77,6 +80,7 @@ fn dispatch(cli: Cli, completed: &config::Completed) -> Result<(), Failure> {
         Some(Command::Cat(args)) => store::cat(&args),
         Some(Command::Delete(args)) => store::delete(&args),
         Some(Command::Verify(args)) => store::verify(&args),
+        Some(Command::Import(command)) => import::import(&command),
         Some(Command::Config(ConfigCommand::Check(args))) => config::check(&args, completed),
         Some(Command::Completions(args)) => manual::completions(args.shell),
         Some(Command::Man(args)) => manual::page(args.command.as_deref()),
