@@ -22,7 +22,7 @@ use crate::{Answer, Ticket};
 ///
 /// `later` makes the ticket, and is called only by a store that does not answer now: a look-up that is answered at once
 /// allocates nothing.
-pub trait Store: Send + Sync + Sized + 'static {
+pub trait Store: fmt::Debug + Send + Sync + Sized + 'static {
     /// Takes an upload's bytes.
     type Sink: Sink<Staged = Self::Staged>;
     /// Names the bytes that a sink has staged.
@@ -76,6 +76,11 @@ pub trait Store: Send + Sync + Sized + 'static {
     /// Which events are kept in the outbox from now on, and what is called, from any thread, when some may be due.
     fn keep_events(&self, events: EventKinds, wake: Box<dyn Fn() + Send + Sync>);
 
+    /// How many events are in the outbox, for metrics; `None` if that is not known at once.
+    fn pending_events(&self) -> Option<u64> {
+        None
+    }
+
     /// The files in which a finished upload's bytes are, and how many are in each; empty if it has none of its own.
     fn files(&self, id: &UploadId) -> Result<Vec<(PathBuf, u64)>, Failure> {
         let _ = id;
@@ -94,6 +99,9 @@ pub trait Store: Send + Sync + Sized + 'static {
     fn close(&self, ticket: Ticket<Result<(), Failure>>);
 
     /// Whether bodies can be stored: no request need be sent here otherwise.
+    ///
+    /// # Errors
+    /// [`Failure::NoSpace`] if there is no room for them, another if the store fails.
     fn health(&self) -> Result<(), Failure> {
         Ok(())
     }

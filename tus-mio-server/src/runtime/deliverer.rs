@@ -9,7 +9,7 @@ use std::{
 
 use tus_driver::{Answer, Changed, Ticket};
 use tus_proto::{Completion, Failure, Instant, UploadId};
-use tus_redb::{Entry, EventKind, Store};
+use tus_redb::{Entry, EventKind, RedbStore, Store};
 
 use super::{
     Shared,
@@ -77,7 +77,7 @@ impl Deliverer {
     }
 
     /// The thread's body.
-    pub(crate) fn run(self: &Arc<Self>, shared: &Shared) {
+    pub(crate) fn run(self: &Arc<Self>, shared: &Shared<RedbStore>) {
         let now = || shared.clock.now().monotonic;
         // Where the outbox can't be read, nothing was read of it: a pass would find nothing, and all is new.
         let last = last_number(shared.store.engine()).unwrap_or(0);
@@ -128,7 +128,7 @@ impl Deliverer {
         std::mem::take(&mut *news)
     }
 
-    fn act(self: &Arc<Self>, shared: &Shared, delivery: &mut Delivery, action: Action) {
+    fn act(self: &Arc<Self>, shared: &Shared<RedbStore>, delivery: &mut Delivery, action: Action) {
         match action {
             Action::Read { after, limit } => {
                 let read = shared.store.engine().outbox(after, limit);
@@ -145,7 +145,7 @@ impl Deliverer {
     }
 
     /// Removes an event that a hook has taken note of.
-    fn acknowledge(self: &Arc<Self>, shared: &Shared, id: UploadId, number: u64) {
+    fn acknowledge(self: &Arc<Self>, shared: &Shared<RedbStore>, id: UploadId, number: u64) {
         let (this, of) = (self.clone(), id.clone());
         let removed = move |changed: Changed| {
             this.post(News::Acknowledged(of, !matches!(changed.completion, Completion::Failed(_))));
@@ -158,7 +158,7 @@ impl Deliverer {
     }
 
     /// Hands a call to the pool; or says at once what became of it.
-    fn tell(self: &Arc<Self>, shared: &Shared, entry: Entry) -> Option<Told> {
+    fn tell(self: &Arc<Self>, shared: &Shared<RedbStore>, entry: Entry) -> Option<Told> {
         let id = entry.record.id.clone();
         // Whoever consumes an upload wants one file: it comes, unless there is no space for it.
         if entry.kind == EventKind::Completed && !shared.store.engine().is_full() {

@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use tus_driver::Arrival;
+use tus_driver::{Arrival, Store};
 use tus_proto::{HookCall, HookReply, Instant, OpId};
 
 use super::{
@@ -74,9 +74,9 @@ impl Hooked {
     }
 }
 
-impl EventLoop {
+impl<S: Store> EventLoop<S> {
     /// An exchange asks a hook: on another thread, and not for ever.
-    pub(super) fn ask_hook(&mut self, connection: &mut Connection, op: OpId, call: HookCall) {
+    pub(super) fn ask_hook(&mut self, connection: &mut Connection<S>, op: OpId, call: HookCall) {
         let Some(request) = &mut connection.request else { return };
         let hook = Hook::of(&call);
         let (loop_index, owner, mailboxes) = (self.index, request.owner, self.shared.mailboxes.clone());
@@ -95,7 +95,7 @@ impl EventLoop {
     }
 
     /// A hook has decided, perhaps too late: then the exchange waits for it no more.
-    pub(super) fn on_hook_reply(&mut self, connection: &mut Connection, op: OpId, reply: HookReply) {
+    pub(super) fn on_hook_reply(&mut self, connection: &mut Connection<S>, op: OpId, reply: HookReply) {
         let Some(request) = &mut connection.request else { return };
         if let Some(asked) = request.asked.take_if(|asked| asked.op == op)
             && reply == HookReply::Failed
@@ -106,7 +106,7 @@ impl EventLoop {
     }
 
     /// Stops waiting for a hook whose time is over.
-    pub(super) fn expire_hook(&mut self, connection: &mut Connection) {
+    pub(super) fn expire_hook(&mut self, connection: &mut Connection<S>) {
         let now = self.now.monotonic;
         if connection.asked().is_some_and(|asked| asked.until <= now) {
             self.leave_hook(connection);
@@ -114,7 +114,7 @@ impl EventLoop {
     }
 
     /// Stops waiting for a hook.
-    pub(super) fn leave_hook(&mut self, connection: &mut Connection) {
+    pub(super) fn leave_hook(&mut self, connection: &mut Connection<S>) {
         let now = self.now;
         let Some(request) = &mut connection.request else { return };
         if let Some(asked) = request.asked.take() {
@@ -125,7 +125,7 @@ impl EventLoop {
     }
 }
 
-fn post(mailboxes: &[Mailbox], loop_index: usize, message: Message) {
+fn post<S: Store>(mailboxes: &[Mailbox<S>], loop_index: usize, message: Message<S>) {
     if let Some(mailbox) = mailboxes.get(loop_index) {
         mailbox.post(message);
     }

@@ -3,9 +3,8 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use mio::Waker;
-use tus_driver::Arrival;
+use tus_driver::{Arrival, Store};
 use tus_proto::{HookReply, Instant, LockEvent, OpId, Owner};
-use tus_redb::RedbStore;
 
 use super::{
     ConnectionId,
@@ -17,7 +16,7 @@ use super::{
 
 /// Something for an event loop to do.
 #[derive(Debug)]
-pub(crate) enum Message {
+pub(crate) enum Message<S: Store> {
     /// A new connection to serve.
     Accepted(Accepted),
     /// There may be room for new connections again.
@@ -29,14 +28,16 @@ pub(crate) enum Message {
     /// What the lock service tells one of the loop's exchanges.
     Lock(Owner, LockEvent),
     /// Something has arrived for one of the loop's sessions.
-    Arrived(Owner, Arrival<RedbStore>),
+    Arrived(Owner, Arrival<S>),
     /// A hook that one of the loop's exchanges has asked has decided.
     Hooked(Owner, OpId, HookReply),
+    /// The store has more bytes for a connection's download, or takes more of its body.
+    StoreReady(ConnectionId),
     /// A worker brings back what it was lent.
-    Body(ConnectionId, BodyDone),
-    Sent(ConnectionId, Sent),
+    Body(ConnectionId, BodyDone<S>),
+    Sent(ConnectionId, Sent<S>),
     /// A worker has read a stretch of a download that must be encrypted.
-    Read(ConnectionId, ReadAhead),
+    Read(ConnectionId, ReadAhead<S>),
     /// The server drains, or ends at once.
     Shutdown,
 }
@@ -44,23 +45,23 @@ pub(crate) enum Message {
 /// The letter box of one event loop. It needs no bound of its own: messages answer what requests have asked for, of which
 /// each has one command and one job at a time, and new connections are counted before they are told.
 #[derive(Debug)]
-pub(crate) struct Mailbox {
-    messages: Mutex<Vec<Message>>,
+pub(crate) struct Mailbox<S: Store> {
+    messages: Mutex<Vec<Message<S>>>,
     waker: Waker,
 }
 
-impl Mailbox {
+impl<S: Store> Mailbox<S> {
     pub(crate) fn new(waker: Waker) -> Self {
         Self { messages: Mutex::default(), waker }
     }
 
     /// Leaves a message, and wakes the loop if it was not woken already.
-    pub(crate) fn post(&self, message: Message) {
+    pub(crate) fn post(&self, message: Message<S>) {
         self.post_all(std::iter::once(message));
     }
 
     /// Leaves messages, for one wake.
-    pub(crate) fn post_all(&self, messages: impl Iterator<Item = Message>) {
+    pub(crate) fn post_all(&self, messages: impl Iterator<Item = Message<S>>) {
         let mut queue = lock(&self.messages);
         let was_empty = queue.is_empty();
         queue.extend(messages);
@@ -73,7 +74,7 @@ impl Mailbox {
     }
 
     /// Takes all messages, leaving `empty` in their place.
-    pub(crate) fn take(&self, empty: &mut Vec<Message>) {
+    pub(crate) fn take(&self, empty: &mut Vec<Message<S>>) {
         std::mem::swap(&mut *lock(&self.messages), empty);
     }
 }

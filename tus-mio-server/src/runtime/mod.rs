@@ -44,9 +44,8 @@ use std::{
     time::Duration,
 };
 
-use tus_driver::Locks;
+use tus_driver::{Locks, Store};
 use tus_proto::Config;
-use tus_redb::RedbStore;
 
 use crate::{http1, page::Page, tls::Acceptor};
 
@@ -56,7 +55,7 @@ pub(crate) use clock::Clock;
 pub(crate) use deliverer::Deliverer;
 pub(crate) use delivery::Pauses;
 pub(crate) use event_loop::{ACCEPTING, EventLoop, WAKER};
-pub(crate) use executor::Threads;
+pub(crate) use executor::{Spawner, Threads};
 pub(crate) use heads::Heads;
 pub(crate) use hooked::Hooked;
 pub(crate) use locks::Loops;
@@ -77,7 +76,7 @@ pub(crate) struct ConnectionId {
 
 /// What all threads of a server share.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct Shared<S: Store> {
     pub clock: Clock,
     pub protocol: Arc<Config>,
     pub http: Arc<http1::Settings>,
@@ -86,13 +85,13 @@ pub(crate) struct Shared {
     pub metrics_path: Option<String>,
     pub metrics: Arc<Metrics>,
     pub notices: Notices,
-    pub store: RedbStore,
+    pub store: S,
     pub locks: Locks,
-    pub mailboxes: Arc<[Mailbox]>,
+    pub mailboxes: Arc<[Mailbox<S>]>,
     /// None where nobody has hooks.
     pub hooks: Option<Hooked>,
-    pub workers: Arc<Workers>,
-    pub threads: Arc<Threads>,
+    pub workers: Arc<Workers<S>>,
+    pub threads: Arc<Threads<S>>,
     /// How many buffers each loop may have.
     pub buffers: usize,
     pub admission: Admission,
@@ -104,7 +103,7 @@ pub(crate) struct Shared {
     pub shutdowns: AtomicU8,
 }
 
-impl Shared {
+impl<S: Store> Shared<S> {
     /// Who tells hooks of events; none where no such hook is subscribed.
     pub(crate) fn deliverer(&self) -> Option<&Arc<Deliverer>> {
         self.hooks.as_ref().and_then(|hooks| hooks.deliverer.as_ref())
@@ -112,15 +111,15 @@ impl Shared {
 }
 
 #[cfg(test)]
-impl Shared {
+impl Shared<tus_redb::RedbStore> {
     /// Those of a server without threads, whose store is on this disk.
     #[allow(clippy::unwrap_used)]
     fn on(disk: &tus_redb::sim::SimDisk) -> Self {
         let engine = tus_redb::Store::open_on(Arc::new(disk.clone()), &tus_redb::Options::default()).unwrap();
         let (clock, workers) = (Clock::start(None), Arc::new(Workers::new(4, 2)));
-        let threads = Arc::new(Threads::new(workers.clone(), clock));
+        let threads = Arc::new(Threads::new(workers.clone(), clock, None));
         let observer = Box::new(tus_redb::NoObserver);
-        let store = RedbStore::start(engine, threads.clone(), observer, Duration::from_secs(60));
+        let store = tus_redb::RedbStore::start(engine, threads.clone(), observer, Duration::from_secs(60));
         Self {
             clock,
             protocol: Arc::default(),
@@ -129,7 +128,7 @@ impl Shared {
             metrics_path: None,
             metrics: Arc::new(Metrics::new()),
             notices: Notices::default(),
-            locks: Locks::new(tus_driver::Store::first_fence(&store), None),
+            locks: Locks::new(store.first_fence(), None),
             store,
             mailboxes: Arc::default(),
             hooks: None,
@@ -160,7 +159,7 @@ impl Shared {
         let ticket =
             || tus_driver::Ticket::new(move |changed: tus_driver::Changed| tell.send(changed).unwrap());
         let change = tus_driver::Change::Create { record };
-        tus_driver::Store::change(&self.store, change, ticket);
+        self.store.change(change, ticket);
         self.threads.commit(|| true);
         told.recv().unwrap().completion
     }

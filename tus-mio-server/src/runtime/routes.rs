@@ -1,13 +1,14 @@
 //! What the server answers by itself, on the event loop: the page, the metrics, and how it is.
 
-use tus_proto::{Code, Connection, Head, Response, Target};
+use tus_driver::Store;
+use tus_proto::{Code, Connection, Failure, Head, Response, Target};
 
 use super::{Shared, event_loop::EventLoop, metrics};
 use crate::{page, paths::HEALTH_PATH};
 
 const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
 
-impl EventLoop {
+impl<S: Store> EventLoop<S> {
     /// The answer to a request that is for none of the uploads, and so none of tus; none where the protocol answers.
     pub(super) fn own_answer(&self, head: &Head<'_>) -> Option<Response> {
         self.answer_at(Target::of(head.target).path(), head).map(Response::not_tus)
@@ -45,7 +46,7 @@ impl EventLoop {
     fn metrics(&self, head: &Head<'_>) -> Response {
         let mut response = Response::new(200, self.now.date);
         let open = self.shared.admission.open();
-        let outbox = self.shared.store.engine().outbox_len().unwrap_or_default();
+        let outbox = self.shared.store.pending_events().unwrap_or_default();
         let (media_type, text) = metrics::text::negotiated(head, self.shared.metrics.text(open, outbox));
         response.set_body(media_type, text);
         response
@@ -70,13 +71,11 @@ impl EventLoop {
 }
 
 /// Why the store can't commit.
-fn trouble(shared: &Shared) -> Option<&'static str> {
-    if shared.store.engine().is_full() {
-        Some("there is no space left on the disk")
-    } else if tus_driver::Store::health(&shared.store).is_err() {
-        Some("the disk fails")
-    } else {
-        None
+fn trouble<S: Store>(shared: &Shared<S>) -> Option<&'static str> {
+    match shared.store.health() {
+        Ok(()) => None,
+        Err(Failure::NoSpace) => Some("there is no space left on the disk"),
+        Err(_) => Some("the disk fails"),
     }
 }
 
@@ -87,15 +86,18 @@ mod tests {
     use std::sync::Arc;
 
     use tus_proto::{Completion, Framing};
-    use tus_redb::sim::{Fault, SimDisk};
+    use tus_redb::{
+        RedbStore,
+        sim::{Fault, SimDisk},
+    };
 
     use super::*;
 
-    fn event_loop(disk: &SimDisk) -> EventLoop {
+    fn event_loop(disk: &SimDisk) -> EventLoop<RedbStore> {
         EventLoop::new(0, Arc::new(Shared::on(disk)), mio::Poll::new().unwrap())
     }
 
-    fn health(event_loop: &EventLoop) -> (u16, String) {
+    fn health(event_loop: &EventLoop<RedbStore>) -> (u16, String) {
         let head = Head {
             method: "GET",
             target: "/healthz",

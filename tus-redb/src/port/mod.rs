@@ -543,6 +543,10 @@ impl tus_driver::Store for RedbStore {
         *lock(&self.0.wake) = Some(Arc::from(wake));
     }
 
+    fn pending_events(&self) -> Option<u64> {
+        self.0.engine.outbox_len().ok()
+    }
+
     fn files(&self, id: &UploadId) -> Result<Vec<(PathBuf, u64)>, Failure> {
         self.0.engine.paths(id)
     }
@@ -573,7 +577,13 @@ impl tus_driver::Store for RedbStore {
     }
 
     fn health(&self) -> Result<(), Failure> {
-        if self.0.failing.load(Ordering::Relaxed) { Err(Failure::Io) } else { Ok(()) }
+        if self.0.engine.is_full() {
+            Err(Failure::NoSpace)
+        } else if self.0.failing.load(Ordering::Relaxed) {
+            Err(Failure::Io)
+        } else {
+            Ok(())
+        }
     }
 }
 
