@@ -5,11 +5,15 @@ use std::{fmt, sync::Arc};
 use tus_driver::{Class, Executor, Job, JobQueue, Store, Task};
 use tus_proto::{Instant, Now};
 
-use super::workers::{self, Workers};
+use super::{
+    mailbox::{Mailbox, hold_wakes},
+    workers::{self, Workers},
+};
 
 /// A server's threads, as its store sees them.
 pub(crate) struct Threads<S: Store> {
     workers: Arc<Workers<S>>,
+    mailboxes: Arc<[Mailbox<S>]>,
     /// What the committing thread does, one after another.
     commits: JobQueue,
     /// Who runs the tasks of a store that awaits; `None` if nobody does.
@@ -20,16 +24,22 @@ pub(crate) struct Threads<S: Store> {
 pub(crate) type Spawner = Arc<dyn Fn(Task) + Send + Sync>;
 
 impl<S: Store> Threads<S> {
-    pub(crate) fn new(workers: Arc<Workers<S>>, clock: super::Clock, spawner: Option<Spawner>) -> Self {
+    pub(crate) fn new(
+        workers: Arc<Workers<S>>,
+        mailboxes: Arc<[Mailbox<S>]>,
+        clock: super::Clock,
+        spawner: Option<Spawner>,
+    ) -> Self {
         let random = |out: &mut [u8]| getrandom::fill(out).is_ok();
-        Self { workers, commits: JobQueue::new(move || clock.now(), random), spawner }
+        Self { workers, mailboxes, commits: JobQueue::new(move || clock.now(), random), spawner }
     }
 
     /// The body of the committing thread, until `closed` says so and there is nothing left to do.
     pub(crate) fn commit(&self, closed: impl Fn() -> bool) {
         loop {
             let seen = self.commits.seen();
-            if self.commits.run_one(Class::Idle) {
+            // A group answers many requests at once.
+            if hold_wakes(&self.mailboxes, || self.commits.run_one(Class::Idle)) {
                 continue;
             }
             if closed() {

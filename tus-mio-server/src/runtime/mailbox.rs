@@ -1,6 +1,12 @@
 //! How other threads reach an event loop: a list of messages and one wake for as many as are in it.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    cell::Cell,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use mio::Waker;
 use tus_driver::{Arrival, Store};
@@ -48,26 +54,47 @@ pub(crate) enum Message<S: Store> {
 pub(crate) struct Mailbox<S: Store> {
     messages: Mutex<Vec<Message<S>>>,
     waker: Waker,
+    /// A message was left by a thread that wakes the loop only later: see [`hold_wakes`].
+    held: AtomicBool,
+}
+
+thread_local! {
+    static HOLDS_WAKES: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Does something that leaves many messages, and wakes each loop once after it in place of once a message.
+pub(super) fn hold_wakes<S: Store, T>(mailboxes: &[Mailbox<S>], work: impl FnOnce() -> T) -> T {
+    HOLDS_WAKES.set(true);
+    let done = work();
+    HOLDS_WAKES.set(false);
+    for mailbox in mailboxes {
+        if mailbox.held.swap(false, Ordering::AcqRel) {
+            mailbox.wake();
+        }
+    }
+    done
 }
 
 impl<S: Store> Mailbox<S> {
     pub(crate) fn new(waker: Waker) -> Self {
-        Self { messages: Mutex::default(), waker }
+        Self { messages: Mutex::default(), waker, held: AtomicBool::new(false) }
     }
 
     /// Leaves a message, and wakes the loop if it was not woken already.
     pub(crate) fn post(&self, message: Message<S>) {
-        self.post_all(std::iter::once(message));
-    }
-
-    /// Leaves messages, for one wake.
-    pub(crate) fn post_all(&self, messages: impl Iterator<Item = Message<S>>) {
         let mut queue = lock(&self.messages);
         let was_empty = queue.is_empty();
-        queue.extend(messages);
-        let wake = was_empty && !queue.is_empty();
+        queue.push(message);
         drop(queue);
-        if wake && let Err(error) = self.waker.wake() {
+        if HOLDS_WAKES.get() {
+            self.held.store(true, Ordering::Release);
+        } else if was_empty || self.held.swap(false, Ordering::AcqRel) {
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        if let Err(error) = self.waker.wake() {
             // The poll it wakes is broken: the loop has failed on its own and says so itself.
             tracing::error!(%error, "an event loop can't be woken");
         }

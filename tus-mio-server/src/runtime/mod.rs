@@ -117,7 +117,7 @@ impl Shared<tus_redb::RedbStore> {
     fn on(disk: &tus_redb::sim::SimDisk) -> Self {
         let engine = tus_redb::Store::open_on(Arc::new(disk.clone()), &tus_redb::Options::default()).unwrap();
         let (clock, workers) = (Clock::start(None), Arc::new(Workers::new(4, 2)));
-        let threads = Arc::new(Threads::new(workers.clone(), clock, None));
+        let threads = Arc::new(Threads::new(workers.clone(), Arc::default(), clock, None));
         let observer = Box::new(tus_redb::NoObserver);
         let store = tus_redb::RedbStore::start(engine, threads.clone(), observer, Duration::from_secs(60));
         Self {

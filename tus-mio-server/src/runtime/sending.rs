@@ -219,7 +219,7 @@ mod tests {
     }
 
     /// Sends all but the first and the last byte to a peer that reads, and holds what comes against `bytes`.
-    fn arrives(store: &Store, id: &UploadId, bytes: &[u8]) {
+    fn arrives(store: &tus_redb::Store, id: &UploadId, bytes: &[u8]) {
         let (socket, mut peer) = pair();
         let reader = thread::spawn(move || {
             let mut read = Vec::new();

@@ -96,7 +96,7 @@ impl Parts {
         let hooks = hooks.map(|hooks| hooked(hooks, clock, &settings));
         let worker_count = settings.workers.clamp(1, 64);
         let workers = Arc::new(Workers::new(worker_count, cores()));
-        let threads = Arc::new(Threads::new(workers.clone(), clock, spawner));
+        let threads = Arc::new(Threads::new(workers.clone(), mailboxes.clone(), clock, spawner));
         let metrics = Arc::new(Metrics::new().counting_log_drops(settings.log_lines_dropped));
         let store = open(threads.clone(), metrics.clone())?;
         if let Some(deliverer) = hooks.as_ref().and_then(|hooks| hooks.deliverer.clone()) {

@@ -112,8 +112,24 @@ struct Shared {
 /// A change in the group, and who is told of it.
 struct Entry {
     change: Change,
-    /// `None` for the new extent of an Append, which goes on by itself.
-    tell: Box<dyn FnOnce(Changed) + Send>,
+    reply: Reply,
+}
+
+/// Who is told what became of a change.
+enum Reply {
+    /// The request that asked for it.
+    Ticket(Ticket<Changed>),
+    /// The Append whose new extent it is, which goes on then.
+    Append(Box<dyn FnOnce(Changed) + Send>),
+}
+
+impl Reply {
+    fn tell(self, changed: Changed) {
+        match self {
+            Self::Ticket(ticket) => ticket.answer(changed),
+            Self::Append(open) => open(changed),
+        }
+    }
 }
 
 impl RedbStore {
@@ -147,12 +163,12 @@ impl RedbStore {
 }
 
 impl Shared {
-    fn submit(self: &Arc<Self>, change: Change, tell: Box<dyn FnOnce(Changed) + Send>) {
+    fn submit(self: &Arc<Self>, change: Change, reply: Reply) {
         let cost = match &change {
             Change::Concat { parts, .. } => parts.len().max(1),
             _ => 1,
         };
-        if lock(&self.group).push(Entry { change, tell }, cost) {
+        if lock(&self.group).push(Entry { change, reply }, cost) {
             self.schedule();
         }
     }
@@ -176,11 +192,8 @@ impl Shared {
     fn commit(&self, entries: Vec<Entry>) {
         let begun = self.executor.now().monotonic;
         let finals = self.engine.finals_finished();
-        let (mut changes, mut tells) = (Vec::with_capacity(entries.len()), Vec::with_capacity(entries.len()));
-        for Entry { change, tell } in entries {
-            changes.push(change);
-            tells.push(tell);
-        }
+        let (changes, replies): (Vec<_>, Vec<_>) =
+            entries.into_iter().map(|Entry { change, reply }| (change, reply)).unzip();
         let done = self.engine.commit_with_events(&changes);
         self.observer.committed(done.len(), self.executor.now().monotonic.since(begun));
         let finals = self.engine.finals_finished() - finals;
@@ -189,11 +202,11 @@ impl Shared {
         }
         self.learn(done.iter().map(|done| &done.completion));
         let mut eventful = false;
-        for ((change, tell), Done { completion, events }) in changes.into_iter().zip(tells).zip(done) {
+        for ((change, reply), Done { completion, events }) in changes.into_iter().zip(replies).zip(done) {
             eventful |= !events.is_empty();
             self.observer.changed(&change, &completion);
             drop(change);
-            tell(Changed::new(completion, events));
+            reply.tell(Changed::new(completion, events));
         }
         if eventful && self.engine.shows_events_at_once() {
             self.wake_outbox();
@@ -331,42 +344,33 @@ impl Shared {
         Ok(())
     }
 
-    /// Syncs what a commit needs, then lets it join a group.
-    fn sync_and_submit(
-        self: &Arc<Self>,
-        commit: Commit<Syncer>,
-        tell: Box<dyn FnOnce(Changed) + Send>,
-        may_block: bool,
-    ) -> Option<Box<dyn FnOnce(Changed) + Send>> {
-        let Commit { id, fence, from, to, length, expires, finish, mut staged } = commit;
-        if staged.is_none() && finish {
+    fn commit_change(self: &Arc<Self>, mut commit: Commit<Syncer>, ticket: Ticket<Changed>) {
+        if commit.staged.is_none() && commit.finish {
             // An upload that its length alone completes may have garbage past its end, too.
-            staged = self.engine.append(&id, fence, from).ok().map(|sink| sink.syncer());
+            let sink = self.engine.append(&commit.id, commit.fence, commit.from);
+            commit.staged = sink.ok().map(|sink| sink.syncer());
         }
-        if let Some(syncer) = &staged {
-            if !may_block && syncer.needs_disk() {
-                return Some(tell);
-            }
-            if let Err(failure) = syncer.sync(finish.then_some(to)) {
-                let (failed, syncer) = (Completion::Failed(failure), staged);
-                let change = Change::Commit { id, fence, from, to, length, expires, finish, syncer };
-                self.observer.changed(&change, &failed);
-                tell(failed.into());
-                return None;
-            }
+        // What is in memory goes to the disk with the record.
+        if commit.staged.as_ref().is_some_and(Syncer::needs_disk) {
+            let this = self.clone();
+            self.executor.run(Class::Blocking, Box::new(move || this.sync_and_submit(commit, ticket)));
+        } else {
+            self.sync_and_submit(commit, ticket);
         }
-        let change = Change::Commit { id, fence, from, to, length, expires, finish, syncer: staged };
-        self.submit(change, tell);
-        None
     }
 
-    fn commit_change(self: &Arc<Self>, commit: Commit<Syncer>, ticket: Ticket<Changed>) {
-        let tell = Box::new(move |changed| ticket.answer(changed));
-        // What is in memory goes to the disk with the record.
-        if let Some(tell) = self.sync_and_submit(commit.clone(), tell, false) {
-            let this = self.clone();
-            let job = move || drop(this.sync_and_submit(commit, tell, true));
-            self.executor.run(Class::Blocking, Box::new(job));
+    /// Syncs what a commit needs, then lets it join a group.
+    fn sync_and_submit(self: &Arc<Self>, commit: Commit<Syncer>, ticket: Ticket<Changed>) {
+        let Commit { id, fence, from, to, length, expires, finish, staged: syncer } = commit;
+        let synced = syncer.as_ref().map_or(Ok(()), |syncer| syncer.sync(finish.then_some(to)));
+        let change = Change::Commit { id, fence, from, to, length, expires, finish, syncer };
+        match synced {
+            Ok(()) => self.submit(change, Reply::Ticket(ticket)),
+            Err(failure) => {
+                let failed = Completion::Failed(failure);
+                self.observer.changed(&change, &failed);
+                ticket.answer(failed.into());
+            }
         }
     }
 
@@ -470,7 +474,7 @@ impl tus_driver::Store for RedbStore {
                 _ => Err(LookupError::Failed(Failure::Io)),
             });
         };
-        self.0.submit(change, Box::new(open));
+        self.0.submit(change, Reply::Append(Box::new(open)));
         Answer::Later
     }
 
@@ -505,7 +509,7 @@ impl tus_driver::Store for RedbStore {
             }
             PortChange::Delete { id, fence } => Change::Delete { id, fence },
         };
-        self.0.submit(change, Box::new(move |changed| ticket.answer(changed)));
+        self.0.submit(change, Reply::Ticket(ticket));
         Answer::Later
     }
 
