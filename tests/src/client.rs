@@ -112,6 +112,16 @@ impl Client {
         self.write(&serialise(request));
     }
 
+    /// Sends what there is of a request and closes this side, so that both arrive in one segment: the server finds the
+    /// end when it finds the head. The handshake of a TLS connection must be over.
+    pub fn request_and_close(&mut self, request: &Request) {
+        assert!(self.is_kept());
+        // The system holds back what is less than a segment until it is let go, or the end goes with it.
+        rustix::net::sockopt::set_tcp_cork(self.stream.socket(), true).unwrap();
+        self.request(request);
+        self.half_close();
+    }
+
     /// The answer to the request that was sent last; `to_head` says whether its method, whatever overrides it,
     /// is HEAD: no body follows then, whatever the fields say.
     pub fn answer(&mut self, to_head: bool) -> Result<Answer, String> {
@@ -332,6 +342,12 @@ impl Wire for Tcp {
     fn begin(&mut self, name: &'static str, request: &Request) {
         let mut client = self.connect();
         client.request(request);
+        self.open.insert(name, (client, request.clone()));
+    }
+
+    fn break_off(&mut self, name: &'static str, request: &Request) {
+        let mut client = self.connect();
+        client.request_and_close(request);
         self.open.insert(name, (client, request.clone()));
     }
 

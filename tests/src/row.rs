@@ -32,6 +32,8 @@ pub enum Step {
     Send(Request, Expect),
     /// A request of this name begins: its head and the body so far are sent, the rest is to come.
     Begin(&'static str, Request),
+    /// The same, but that its peer closes its side there, before the server reads the head: the body stays incomplete.
+    Break(&'static str, Request),
     /// More of its body.
     More(&'static str, &'static str),
     /// Its body ends.
@@ -89,6 +91,8 @@ pub trait Wire {
     fn send(&mut self, request: &Request) -> Answer;
     /// Sends what there is of a request.
     fn begin(&mut self, name: &'static str, request: &Request);
+    /// The same, and closes the client's side with it: the server finds all of that at once.
+    fn break_off(&mut self, name: &'static str, request: &Request);
     /// Sends more of its body.
     fn more(&mut self, name: &'static str, bytes: &[u8]);
     /// Ends its body.
@@ -150,6 +154,12 @@ impl Row {
     /// Then a request begins.
     pub fn begin(mut self, name: &'static str, request: Request) -> Self {
         self.steps.push(Step::Begin(name, request));
+        self
+    }
+
+    /// Then a request comes whose peer has closed its side before the body was complete.
+    pub fn break_off(mut self, name: &'static str, request: Request) -> Self {
+        self.steps.push(Step::Break(name, request));
         self
     }
 
@@ -274,6 +284,12 @@ pub fn run(row: &Row, wire: &mut dyn Wire) -> Result<(), String> {
             Step::Begin(name, request) => {
                 let request = place.fill(request);
                 wire.begin(name, &request);
+                begun.push((name, request));
+                Ok(())
+            }
+            Step::Break(name, request) => {
+                let request = place.fill(request);
+                wire.break_off(name, &request);
                 begun.push((name, request));
                 Ok(())
             }

@@ -4,15 +4,24 @@
 //!
 //! No threads, no sockets, no timers are made here. A store gets them from the runtime, as an [`Executor`].
 
+#[macro_use(mutation)]
+pub extern crate tus_proto;
+
 mod answer;
+mod clock;
+mod entropy;
 mod executor;
+pub mod hooks;
 mod locks;
 mod memory;
+pub mod outbox;
 mod queue;
 mod session;
 mod store;
 
 pub use answer::{Answer, Ticket};
+pub use clock::Clock;
+pub use entropy::Entropy;
 pub use executor::{Class, Executor, Job, Task};
 pub use locks::{Caller, Inbox, LockService, Locks};
 pub use memory::MemoryStore;
@@ -20,6 +29,5 @@ pub use queue::JobQueue;
 pub use session::{Arrival, Effect, HashingSink, Inlet, Session};
 pub use store::{
     AppendGrant, Change, Changed, Commit, DueEvents, EventKind, EventKinds, EventQuery, FileRange, Loaded,
-    LookupError, Opened, OutboxEvent, Sink, Source, Store, backoff,
+    LookupError, Opened, OutboxEvent, Sink, Source, Store,
 };
-pub use tus_proto;

@@ -9,7 +9,6 @@ use std::{
     os::fd::BorrowedFd,
     path::PathBuf,
     task::{Poll, Waker},
-    time::Duration,
 };
 
 use bytes::Buf;
@@ -364,15 +363,14 @@ pub struct FileRange<'a> {
 
 /// What has happened to an upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
 pub enum EventKind {
-    /// It is complete.
+    /// It is complete. Parts of a concatenation never are; their final is.
     Completed,
-    /// It was terminated.
+    /// It was deleted for its client, or stopped by a hook; or it was a pending final, and a part of it was.
     Terminated,
 }
 
-/// A set of [`EventKind`]s.
+/// A set of [`EventKind`]s. An event that is kept and that nobody acknowledges stays for ever.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EventKinds {
     /// [`EventKind::Completed`].
@@ -384,11 +382,11 @@ pub struct EventKinds {
 /// An event in the outbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutboxEvent {
-    /// Its number: unique, and rising for an upload's events.
+    /// Its number: above those of all events before it, and never given twice.
     pub number: u64,
     /// What has happened.
     pub kind: EventKind,
-    /// The upload as it was then.
+    /// The upload as it was then; a deleted one as it was until then.
     pub record: Record,
     /// How often it was put off.
     pub attempts: u32,
@@ -412,10 +410,4 @@ pub struct DueEvents {
     pub events: Vec<OutboxEvent>,
     /// When the next is due, if these are all that are due now and more are put off.
     pub next: Option<WallTime>,
-}
-
-/// How long a hook that failed rests before it is called again: it doubles from one second to five minutes.
-pub fn backoff(attempts: u32) -> Duration {
-    let seconds = 1u64.checked_shl(attempts.min(16)).unwrap_or(u64::MAX);
-    Duration::from_secs(seconds.min(300))
 }

@@ -1,5 +1,5 @@
-//! The thread that tells hooks what has happened: it reads the outbox as [`Delivery`] says, hands the calls to a
-//! pool of threads, and what they have taken note of to the committer.
+//! The thread that delivers events to hooks: it does what the driver's [`Schedule`] says, hands the calls to a pool of
+//! threads, and tells the store what became of them.
 
 use std::{
     io,
@@ -7,27 +7,26 @@ use std::{
     time::Duration,
 };
 
-use tus_driver::{Answer, Changed, Ticket};
-use tus_proto::{Completion, Failure, Instant, UploadId};
-use tus_redb::{Entry, EventKind, RedbStore, Store};
-
-use super::{
-    Shared,
-    delivery::{Action, Delivery, Pauses, Told},
-    hook_pool::HookPool,
-    mailbox::lock,
+use tus_driver::{
+    Answer, Changed, DueEvents, OutboxEvent, Store, Ticket,
+    hooks::{Hook, HookEvent, HookRunner},
+    outbox::{Action, Pauses, Schedule, Settlement},
 };
-use crate::hooks::{Event, Hook, HookSet};
+use tus_proto::{Completion, Failure, Instant, UploadId};
+
+use super::{Shared, hook_pool::HookPool, mailbox::lock};
 
 /// What the thread is told.
 #[derive(Debug)]
 enum News {
     /// There may be new events.
     Committed,
-    /// A hook was told an upload's event.
-    Told(UploadId, Hook, Told),
-    /// The event is out of the outbox, or could not be removed.
-    Acknowledged(UploadId, bool),
+    /// The outbox was read.
+    Read(Result<DueEvents, Failure>),
+    /// A hook was called with an upload's event, and has returned well or not.
+    Delivered(UploadId, Hook, bool),
+    /// The store knows what became of an upload's event, or could not note it.
+    Settled(UploadId, Result<(), Failure>),
     /// The server drains, or ends at once.
     Stop,
 }
@@ -35,7 +34,7 @@ enum News {
 /// The letter box of the thread, and what it needs.
 #[derive(Debug)]
 pub(crate) struct Deliverer {
-    hooks: HookSet,
+    hooks: Arc<dyn HookRunner>,
     pool: HookPool,
     threads: usize,
     pauses: Pauses,
@@ -44,7 +43,7 @@ pub(crate) struct Deliverer {
 }
 
 impl Deliverer {
-    pub(crate) fn new(hooks: HookSet, pool: HookPool, threads: usize, pauses: Pauses) -> Self {
+    pub(crate) fn new(hooks: Arc<dyn HookRunner>, pool: HookPool, threads: usize, pauses: Pauses) -> Self {
         Self { hooks, pool, threads, pauses, news: Mutex::default(), arrived: Condvar::new() }
     }
 
@@ -77,35 +76,34 @@ impl Deliverer {
     }
 
     /// The thread's body.
-    pub(crate) fn run(self: &Arc<Self>, shared: &Shared<RedbStore>) {
-        let now = || shared.clock.now().monotonic;
-        // Where the outbox can't be read, nothing was read of it: a pass would find nothing, and all is new.
-        let last = last_number(shared.store.engine()).unwrap_or(0);
-        let mut delivery = Delivery::new(now(), last, self.threads, self.pauses);
+    pub(crate) fn run<S: Store>(self: &Arc<Self>, shared: &Shared<S>) {
+        let now = || shared.clock.now();
+        let mut schedule = Schedule::new(self.threads, self.pauses);
         let mut end: Option<Instant> = None;
         loop {
-            while let Some(action) = delivery.poll(now()) {
-                self.act(shared, &mut delivery, action);
+            while let Some(action) = schedule.poll(now()) {
+                self.act(shared, action);
             }
-            if end.is_some_and(|end| delivery.is_idle() || end <= now()) {
+            if end.is_some_and(|end| schedule.is_idle() || end <= now().monotonic) {
                 return;
             }
-            let until = delivery.deadline().into_iter().chain(end).min();
-            for news in self.wait(until.map(|until| until.since(now()))) {
+            let until = schedule.deadline(now()).into_iter().chain(end).min();
+            for news in self.wait(until.map(|until| until.since(now().monotonic))) {
                 match news {
-                    News::Committed => delivery.on_news(),
-                    News::Told(id, hook, told) => {
-                        if told == Told::Failed {
+                    News::Committed => schedule.on_news(),
+                    News::Read(due) => schedule.on_read(now(), due),
+                    News::Delivered(id, hook, delivered) => {
+                        if !delivered {
                             shared.metrics.hook_failed(hook);
                         }
-                        delivery.on_told(now(), &id, told);
+                        schedule.on_delivered(now(), &id, delivered);
                     }
-                    News::Acknowledged(id, done) => delivery.on_acknowledged(now(), &id, done),
+                    News::Settled(id, settled) => schedule.on_settled(now(), &id, settled),
                     News::Stop => {
-                        delivery.stop();
+                        schedule.stop();
                         let at_once = shared.shutdowns.load(Ordering::Acquire) > 1;
                         let time = if at_once { Duration::ZERO } else { shared.shutdown_timeout };
-                        end = Some(now().after(time));
+                        end = Some(now().monotonic.after(time));
                     }
                 }
             }
@@ -128,78 +126,57 @@ impl Deliverer {
         std::mem::take(&mut *news)
     }
 
-    fn act(self: &Arc<Self>, shared: &Shared<RedbStore>, delivery: &mut Delivery, action: Action) {
+    fn act<S: Store>(self: &Arc<Self>, shared: &Shared<S>, action: Action) {
         match action {
-            Action::Read { after, limit } => {
-                let read = shared.store.engine().outbox(after, limit);
-                delivery.on_read(shared.clock.now().monotonic, after, read);
-            }
-            Action::Tell(entry) => {
-                let id = entry.record.id.clone();
-                if let Some(told) = self.tell(shared, entry) {
-                    delivery.on_told(shared.clock.now().monotonic, &id, told);
+            Action::Read(query) => {
+                let later = || {
+                    let this = self.clone();
+                    Ticket::new(move |due| this.post(News::Read(due)))
+                };
+                if let Answer::Now(due) = shared.store.due_events(query, later) {
+                    self.post(News::Read(due));
                 }
             }
-            Action::Acknowledge(id, number) => self.acknowledge(shared, id, number),
+            Action::Deliver(event) => self.deliver(shared, event),
+            Action::Settle(settlement) => self.settle(shared, settlement),
         }
     }
 
-    /// Removes an event that a hook has taken note of.
-    fn acknowledge(self: &Arc<Self>, shared: &Shared<RedbStore>, id: UploadId, number: u64) {
-        let (this, of) = (self.clone(), id.clone());
-        let removed = move |changed: Changed| {
-            this.post(News::Acknowledged(of, !matches!(changed.completion, Completion::Failed(_))));
+    /// Tells the store what became of an event.
+    fn settle<S: Store>(self: &Arc<Self>, shared: &Shared<S>, settlement: Settlement) {
+        let (this, id) = (self.clone(), settlement.id.clone());
+        let told = move |changed: Changed| {
+            let settled = match changed.completion {
+                Completion::Failed(failure) => Err(failure),
+                _ => Ok(()),
+            };
+            this.post(News::Settled(id, settled));
         };
-        let change = tus_driver::Change::Acknowledge { id, number };
-        let later = || Ticket::new(removed.clone());
-        if let Answer::Now(changed) = tus_driver::Store::change(&shared.store, change, later) {
-            removed(changed);
+        let later = || Ticket::new(told.clone());
+        if let Answer::Now(changed) = shared.store.change(settlement.change(), later) {
+            told(changed);
         }
     }
 
-    /// Hands a call to the pool; or says at once what became of it.
-    fn tell(self: &Arc<Self>, shared: &Shared<RedbStore>, entry: Entry) -> Option<Told> {
-        let id = entry.record.id.clone();
-        // Whoever consumes an upload wants one file: it comes, unless there is no space for it.
-        if entry.kind == EventKind::Completed && !shared.store.engine().is_full() {
-            match shared.store.engine().awaits_materialize(&id) {
-                Ok(true) => return Some(Told::NotYet),
-                Ok(false) => {}
-                Err(_) => return Some(Told::Failed),
-            }
-        }
+    /// Hands a call to the pool.
+    fn deliver<S: Store>(self: &Arc<Self>, shared: &Shared<S>, event: OutboxEvent) {
+        let (id, hook) = (event.record.id.clone(), Hook::of_event(event.kind));
         // The store says what is wrong; it may be otherwise later.
-        let Ok(event) = event(shared.store.engine(), entry) else { return Some(Told::Failed) };
-        let hook = event.hook();
-        shared.metrics.hook_called(hook);
-        let this = self.clone();
-        let call = move || {
-            let told = if this.hooks.tell(event) { Told::Done } else { Told::Failed };
-            this.post(News::Told(id, hook, told));
+        let files = match HookEvent::has_files(event.kind) {
+            true => shared.store.files(&id),
+            false => Ok(Vec::new()),
         };
-        // As many run at once as there are threads: it never waits, and there is always room.
-        (!self.pool.submit(None, call)).then_some(Told::NotYet)
-    }
-}
-
-/// What a hook is told of an entry.
-fn event(store: &Store, Entry { kind, record, .. }: Entry) -> Result<Event, Failure> {
-    match kind {
-        EventKind::Terminated => Ok(Event::Terminated(record)),
-        EventKind::Completed => store.paths(&record.id).map(|files| Event::Completed(record, files)),
-    }
-}
-
-/// The highest number in an outbox; 0 where it is empty.
-fn last_number(store: &Store) -> Result<u64, Failure> {
-    // Behind the highest there is none: it is found by halving, not by reading what may be a million entries.
-    let (mut low, mut high) = (0, u64::MAX);
-    while low < high {
-        let middle = low + (high - low) / 2;
-        match store.outbox(middle, 1)?.first() {
-            Some(entry) => low = entry.number,
-            None => high = middle,
+        let Ok(files) = files else { return self.post(News::Delivered(id, hook, false)) };
+        shared.metrics.hook_called(hook);
+        let (this, hooks, event) = (self.clone(), self.hooks.clone(), HookEvent::new(event, files));
+        let of = id.clone();
+        let ticket = Ticket::new(move |done| this.post(News::Delivered(of, hook, done)));
+        if !hooks.blocks() {
+            return hooks.deliver(event, ticket);
+        }
+        // As many run at once as there are threads: there is always room.
+        if !self.pool.submit(None, move || hooks.deliver(event, ticket)) {
+            self.post(News::Delivered(id, hook, false));
         }
     }
-    Ok(low)
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use tus_driver::{Class, Executor, Job, JobQueue, Store, Task};
+use tus_driver::{Class, Clock, Executor, Job, JobQueue, Store, Task};
 use tus_proto::{Instant, Now};
 
 use super::{
@@ -27,7 +27,7 @@ impl<S: Store> Threads<S> {
     pub(crate) fn new(
         workers: Arc<Workers<S>>,
         mailboxes: Arc<[Mailbox<S>]>,
-        clock: super::Clock,
+        clock: Clock,
         spawner: Option<Spawner>,
     ) -> Self {
         let random = |out: &mut [u8]| getrandom::fill(out).is_ok();

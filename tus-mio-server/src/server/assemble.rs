@@ -12,7 +12,11 @@ use std::{
 };
 
 use mio::{Poll, Waker};
-use tus_driver::{EventKinds, Executor, Inbox, Locks, Store, Ticket};
+use tus_driver::{
+    Clock, Executor, Inbox, Locks, Store, Ticket,
+    hooks::{HookRunner, HookSet},
+    outbox::Pauses,
+};
 use tus_proto::{Failure, WallTime};
 
 use super::{
@@ -20,12 +24,11 @@ use super::{
     limits::{cores, limits},
 };
 use crate::{
-    hooks::HookSet,
     listen::{Inherited, Listener},
     page::Page,
     runtime::{
-        self, Admission, Clock, EventLoop, Heads, Hooked, Limits, Loops, Mailbox, Message, Metrics, Pauses,
-        Shared, Spawner, Threads, Workers,
+        self, Admission, EventLoop, Heads, Hooked, Limits, Loops, Mailbox, Message, Metrics, Shared, Spawner,
+        Threads, Workers,
     },
     tls::{Acceptor, TlsError},
 };
@@ -39,7 +42,7 @@ pub(super) struct Parts {
     spawner: Option<Spawner>,
     tls: Option<Acceptor>,
     listeners: Vec<Listener>,
-    hooks: Option<HookSet>,
+    hooks: Option<Arc<dyn HookRunner>>,
     limits: Limits,
     max_unflushed_files: usize,
 }
@@ -59,7 +62,8 @@ impl Parts {
             listeners.push(Listener::bind(address, &settings.listen).map_err(failed)?);
         }
         let hooks = HookSet::new(std::mem::take(&mut settings.hooks));
-        settings.protocol.set_hooks(hooks.as_ref().map(HookSet::before).unwrap_or_default());
+        let hooks = hooks.map(|hooks| Arc::new(hooks) as Arc<dyn HookRunner>);
+        settings.protocol.set_hooks(hooks.as_ref().map(|hooks| hooks.subscriptions()).unwrap_or_default());
         let (limits, max_unflushed_files) = limits(&settings);
         Ok(Self { settings, spawner, tls, listeners, hooks, limits, max_unflushed_files })
     }
@@ -67,7 +71,7 @@ impl Parts {
     /// Opens the store in the data directory.
     pub(super) fn open_redb(&self) -> Result<tus_redb::Store, ServeError> {
         let settings = &self.settings;
-        let events = self.hooks.as_ref().map(HookSet::after).unwrap_or_default();
+        let events = self.hooks.as_ref().map(|hooks| hooks.events()).unwrap_or_default();
         let options = tus_redb::Options {
             max_unflushed_files: self.max_unflushed_files,
             durability: settings.durability,
@@ -92,7 +96,7 @@ impl Parts {
         let addresses = listeners.iter().map(|listener| listener.address().clone()).collect();
         let (polls, mailboxes) = loops_of(&settings)?;
         let clock = Clock::start(time);
-        let events = hooks.as_ref().map(HookSet::after).unwrap_or_default();
+        let events = hooks.as_ref().map(|hooks| hooks.events()).unwrap_or_default();
         let hooks = hooks.map(|hooks| hooked(hooks, clock, &settings));
         let worker_count = settings.workers.clamp(1, 64);
         let workers = Arc::new(Workers::new(worker_count, cores()));
@@ -100,8 +104,7 @@ impl Parts {
         let metrics = Arc::new(Metrics::new().counting_log_drops(settings.log_lines_dropped));
         let store = open(threads.clone(), metrics.clone())?;
         if let Some(deliverer) = hooks.as_ref().and_then(|hooks| hooks.deliverer.clone()) {
-            let kinds = EventKinds { completed: events.completed, terminated: events.terminated };
-            store.keep_events(kinds, Box::new(move || deliverer.wake()));
+            store.keep_events(events, Box::new(move || deliverer.wake()));
         }
         let inbox: Arc<dyn Inbox> = Arc::new(Loops(mailboxes.clone()));
         let locks = Locks::new(store.first_fence(), settings.locks.map(|service| (service, inbox)));
@@ -141,8 +144,10 @@ impl Parts {
     }
 }
 
+type Mailboxes<S> = Arc<[Mailbox<S>]>;
+
 /// The polls of the event loops, and their mailboxes.
-fn loops_of<S: Store>(settings: &Settings) -> Result<(Vec<Poll>, Arc<[Mailbox<S>]>), ServeError> {
+fn loops_of<S: Store>(settings: &Settings) -> Result<(Vec<Poll>, Mailboxes<S>), ServeError> {
     let mut polls = Vec::new();
     let mut mailboxes = Vec::new();
     let loops = if settings.tls.is_some() { cores() } else { cores().div_ceil(2) };
@@ -176,8 +181,7 @@ fn run<S: Store>(
             if let Some(hooks) = &shared.hooks {
                 hooks.start()?;
                 if let Some(deliverer) = &hooks.deliverer {
-                    let deliverer = deliverer.clone();
-                    telling = Some(named("deliverer", 0).spawn_scoped(scope, move || drop(deliverer))?);
+                    telling = Some(named("deliverer", 0).spawn_scoped(scope, || deliverer.run(shared))?);
                 }
             }
             let commit = || {
@@ -244,7 +248,7 @@ fn close_store<S: Store>(shared: &Shared<S>) {
     }
 }
 
-fn hooked(hooks: HookSet, clock: Clock, settings: &Settings) -> Hooked {
+fn hooked(hooks: Arc<dyn HookRunner>, clock: Clock, settings: &Settings) -> Hooked {
     let first = settings.hook_pause.max(Duration::from_millis(1));
     let pauses = Pauses { first, longest: settings.hook_longest_pause.max(first) };
     // A request waits for one hook at a time.

@@ -2,11 +2,11 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use tus_driver::LockService;
+use tus_driver::{LockService, hooks::Hooks};
 use tus_proto::Config;
 use tus_redb::Durability;
 
-use crate::{hooks::Hooks, http1, listen::Address, network::Network, tls::TlsFiles};
+use crate::{http1, listen::Address, network::Network, tls::TlsFiles};
 
 /// What a server is to be. Made from the defaults, with what differs changed.
 #[derive(Clone, Debug)]

@@ -311,7 +311,7 @@ impl Exchange {
         self.lease = Lease::Wanted(key.clone());
         let (wait, ttl) = (self.config.lock_wait, self.config.lock_ttl);
         let op = self.op();
-        self.outputs.push_back(Output::Lock(op, LockCall::Acquire { key, offset, wait, ttl }));
+        self.outputs.push_back(Output::Lock(op, LockCall::Acquire { key, offset, wait, ttl, preempt: true }));
         self.state = State::Locking(op, purpose);
     }
 

@@ -19,19 +19,16 @@ use std::{
 
 use bytes::Buf;
 use tus_driver::{
-    Answer, AppendGrant, Change as PortChange, Changed, Class, Commit, DueEvents, EventKind as PortEventKind,
-    EventKinds, EventQuery, Executor, FileRange, Loaded, LookupError, Opened, OutboxEvent, Ticket,
+    Answer, AppendGrant, Change as PortChange, Changed, Class, Commit, DueEvents, EventKinds, EventQuery,
+    Executor, FileRange, Loaded, LookupError, Opened, Ticket,
 };
-use tus_proto::{Algorithm, Completion, Digest, Failure, Fence, Hasher, Instant, Record, UploadId, WallTime};
+use tus_proto::{Algorithm, Completion, Digest, Failure, Fence, Hasher, Instant, Record, UploadId};
 
 use self::{
     chores::{Chore, Chores, Signals},
     group::Group,
 };
-use crate::{
-    Change, EventKind, Events, Refused, Sink, Source, Store, Syncer, commit::Done, error::WriteError,
-    store::lock,
-};
+use crate::{Change, Refused, Sink, Source, Store, Syncer, commit::Done, error::WriteError, store::lock};
 
 /// How often housekeeping is looked for where no change comes.
 const TICK: Duration = Duration::from_secs(1);
@@ -47,9 +44,6 @@ const DIGEST: u64 = 16 << 20;
 
 /// How many bytes are consolidated in one go.
 const CONSOLIDATE: u64 = 16 << 20;
-
-/// How many events are read at once to find those that are due.
-const PAGE: usize = 64;
 
 /// Hears what a store does beside its answers: for metrics and logs. Called from the store's jobs.
 pub trait Observer: Send + Sync {
@@ -105,8 +99,6 @@ struct Shared {
     closing: AtomicBool,
     /// Called when events may be due.
     wake: Mutex<Option<Arc<dyn Fn() + Send + Sync>>>,
-    /// Uploads whose hook failed: until when their events rest, and how often that was.
-    postponed: Mutex<std::collections::BTreeMap<UploadId, (WallTime, u32)>>,
 }
 
 /// A change in the group, and who is told of it.
@@ -150,7 +142,6 @@ impl RedbStore {
             failing: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             wake: Mutex::default(),
-            postponed: Mutex::default(),
         });
         shared.clone().tick();
         Self(shared)
@@ -194,6 +185,7 @@ impl Shared {
         let finals = self.engine.finals_finished();
         let (changes, replies): (Vec<_>, Vec<_>) =
             entries.into_iter().map(|Entry { change, reply }| (change, reply)).unzip();
+        self.engine.tell_time(self.executor.now().wall);
         let done = self.engine.commit_with_events(&changes);
         self.observer.committed(done.len(), self.executor.now().monotonic.since(begun));
         let finals = self.engine.finals_finished() - finals;
@@ -321,7 +313,12 @@ impl Shared {
                 Ok(swept.more)
             }
             Chore::Reclaim => self.engine.reclaim(RECLAIM).map(|removed| removed == RECLAIM),
-            Chore::Consolidate => self.engine.materialize(CONSOLIDATE),
+            Chore::Consolidate => {
+                let more = self.engine.materialize(CONSOLIDATE);
+                // An event that waited for it may be due.
+                self.wake_outbox();
+                more
+            }
             Chore::Probe => {
                 let probed = self.engine.probe();
                 self.observer.flushed(probed);
@@ -392,38 +389,6 @@ impl Shared {
             Err(failure) => ticket.answer(Err(failure)),
         }
     }
-
-    fn due(&self, query: &EventQuery) -> Result<DueEvents, Failure> {
-        let EventQuery { now, limit, upload } = query;
-        let mut seen = std::collections::BTreeSet::new();
-        let mut due = DueEvents::default();
-        let mut after = 0;
-        loop {
-            let page = self.engine.outbox(after, PAGE)?;
-            let Some(last) = page.last() else { return Ok(due) };
-            after = last.number;
-            for entry in page {
-                let other = upload.as_ref().is_some_and(|id| *id != entry.record.id);
-                if other || !seen.insert(entry.record.id.clone()) {
-                    continue;
-                }
-                let (until, attempts) =
-                    lock(&self.postponed).get(&entry.record.id).copied().unwrap_or_default();
-                if until > *now {
-                    due.next = Some(due.next.map_or(until, |next| next.min(until)));
-                    continue;
-                }
-                let kind = match entry.kind {
-                    EventKind::Completed => PortEventKind::Completed,
-                    EventKind::Terminated => PortEventKind::Terminated,
-                };
-                due.events.push(OutboxEvent { number: entry.number, kind, record: entry.record, attempts });
-                if due.events.len() == *limit {
-                    return Ok(due);
-                }
-            }
-        }
-    }
 }
 
 impl tus_driver::Store for RedbStore {
@@ -491,18 +456,8 @@ impl tus_driver::Store for RedbStore {
                 self.0.executor.run(Class::Blocking, Box::new(job));
                 return Answer::Later;
             }
-            PortChange::Postpone { id, until, .. } => {
-                let mut postponed = lock(&self.0.postponed);
-                let attempts = postponed.get(&id).map_or(0, |(_, attempts)| *attempts);
-                postponed.insert(id, (until, attempts.saturating_add(1)));
-                drop(postponed);
-                ticket.answer(Completion::Committed { offset: 0 }.into());
-                return Answer::Later;
-            }
-            PortChange::Acknowledge { id, number } => {
-                lock(&self.0.postponed).remove(&id);
-                Change::Acknowledge { number }
-            }
+            PortChange::Postpone { id, number, until } => Change::Postpone { id, number, until },
+            PortChange::Acknowledge { id, number } => Change::Acknowledge { id, number },
             PortChange::Create { record } => Change::Create(record),
             PortChange::Concat { record, parts, max, delete_parts } => {
                 Change::Concat { record, parts, max, delete_parts }
@@ -536,14 +491,13 @@ impl tus_driver::Store for RedbStore {
         later: impl FnOnce() -> Ticket<Result<DueEvents, Failure>>,
     ) -> Answer<Result<DueEvents, Failure>> {
         let (shared, ticket) = (self.0.clone(), later());
-        let job = move || ticket.answer(shared.due(&query));
+        let job = move || ticket.answer(shared.engine.due_events(&query));
         self.0.executor.run(Class::Blocking, Box::new(job));
         Answer::Later
     }
 
     fn keep_events(&self, events: EventKinds, wake: Box<dyn Fn() + Send + Sync>) {
-        let EventKinds { completed, terminated } = events;
-        self.0.engine.keep_events(Events { completed, terminated });
+        self.0.engine.keep_events(events);
         *lock(&self.0.wake) = Some(Arc::from(wake));
     }
 
