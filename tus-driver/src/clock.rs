@@ -21,7 +21,12 @@ impl Clock {
 
     /// The time.
     pub fn now(&self) -> Now {
-        self.at(self.start.elapsed(), system())
+        self.after(self.start.elapsed())
+    }
+
+    /// The time so long after the start: for runtimes that have a clock of their own, which may stand.
+    pub fn after(&self, elapsed: Duration) -> Now {
+        self.at(elapsed, system())
     }
 
     fn at(&self, elapsed: Duration, date: WallTime) -> Now {

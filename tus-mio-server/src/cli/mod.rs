@@ -3,6 +3,7 @@
 mod args;
 mod choices;
 mod config;
+mod import;
 mod json;
 mod limits;
 mod logging;
@@ -14,6 +15,7 @@ mod serve;
 mod storage;
 mod store;
 mod table;
+mod tusd_flags;
 mod usage;
 mod value;
 mod verdict;
@@ -56,6 +58,7 @@ pub(crate) fn run(arguments: Vec<OsString>) -> ExitCode {
         Ok(completed) => completed,
         Err(failure) => return finish(Err(failure)),
     };
+    completed.warnings.iter().for_each(|warning| usage::print_warning(warning));
     match Cli::try_parse_from(&completed.arguments) {
         Ok(cli) => finish(dispatch(cli, &completed)),
         Err(error) if !error.use_stderr() => {
@@ -76,6 +79,7 @@ fn dispatch(cli: Cli, completed: &config::Completed) -> Result<(), Failure> {
         Some(Command::Cat(args)) => store::cat(&args),
         Some(Command::Delete(args)) => store::delete(&args),
         Some(Command::Verify(args)) => store::verify(&args),
+        Some(Command::Import(command)) => import::import(&command),
         Some(Command::Config(ConfigCommand::Check(args))) => config::check(&args, completed),
         Some(Command::Completions(args)) => manual::completions(args.shell),
         Some(Command::Man(args)) => manual::page(args.command.as_deref()),

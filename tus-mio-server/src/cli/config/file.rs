@@ -107,7 +107,7 @@ fn flag<'a>(key: &str, value: &DeValue<'_>, command: &'a Command) -> Result<&'a 
 /// The flags that a file may set.
 pub(crate) fn flags(command: &Command) -> impl Iterator<Item = (&str, &Arg)> {
     let named = command.get_arguments().filter_map(|flag| Some((flag.get_long()?, flag)));
-    named.filter(|(name, _)| !["config", "help", "version"].contains(name))
+    named.filter(|(name, _)| !["config", "help", "tusd-flags", "version"].contains(name))
 }
 
 fn suggestion<'a>(key: &str, command: &'a Command) -> Option<&'a str> {

@@ -12,13 +12,15 @@ use std::{
     path::PathBuf,
 };
 
-use clap::{ArgMatches, Args, Command, CommandFactory, parser::ValueSource};
+use clap::{Arg, ArgMatches, Args, Command, CommandFactory, parser::ValueSource};
 
 use self::file::File;
 use super::{
     Failure,
     args::{Cli, ServeArgs},
-    serve, usage,
+    serve,
+    tusd_flags::{self, Translated},
+    usage,
 };
 
 /// The flag for the file.
@@ -33,10 +35,12 @@ pub(crate) struct ConfigArgs {
 /// A command line with what the file adds to it.
 #[derive(Clone, Debug)]
 pub(crate) struct Completed {
-    /// The program, the user's arguments, and those that come from the file.
+    /// The program, the user's arguments, and those that come from the file or are defaults of tusd's.
     pub(crate) arguments: Vec<OsString>,
     /// The file, with the settings that count here alone.
     file: Option<File>,
+    /// What the user should know of the command line.
+    pub(crate) warnings: Vec<String>,
 }
 
 impl Completed {
@@ -48,32 +52,49 @@ impl Completed {
     }
 }
 
-/// Adds what the file says, if there is one, to a command line.
+/// Translates flags of tusd's, and adds what the file says, if there is one, to a command line.
 ///
 /// # Errors
-/// The file's, see [`File::read`].
-pub(crate) fn complete(mut arguments: Vec<OsString>) -> Result<Completed, Failure> {
+/// The file's, see [`File::read`]; and those of [`tusd_flags::translate`].
+pub(crate) fn complete(arguments: Vec<OsString>) -> Result<Completed, Failure> {
     let program = Cli::command();
+    let Translated { arguments, defaults, warnings } = tusd_flags::translate(arguments, &program)?;
+    let mut completed = add_file(arguments, &program)?;
+    let command = named_command(&program, &completed.arguments);
+    for (name, value) in defaults {
+        let flag = command.get_arguments().find(|flag| flag.get_long() == Some(name));
+        if flag.is_some_and(|flag| !is_set(flag, &completed.arguments)) {
+            let value = if value.is_empty() { value } else { format!("={value}") };
+            completed.arguments.push(format!("--{name}{value}").into());
+        }
+    }
+    completed.warnings = warnings;
+    Ok(completed)
+}
+
+fn add_file(mut arguments: Vec<OsString>, program: &Command) -> Result<Completed, Failure> {
     let wants_text = |argument: &OsString| {
         argument.to_str().is_some_and(|text| ["--help", "-h", "--version", "-V", "help"].contains(&text))
     };
-    let command = named_command(&program, &arguments);
+    let command = named_command(program, &arguments);
     let takes_file = command.get_arguments().any(|flag| flag.get_long() == Some("config"));
     let path = file_of(&arguments).filter(|_| takes_file && !arguments.iter().any(wants_text));
-    let Some(path) = path else { return Ok(Completed { arguments, file: None }) };
-    let mut file = File::read(&path, &program)?;
+    let Some(path) = path else { return Ok(Completed { arguments, file: None, warnings: Vec::new() }) };
+    let mut file = File::read(&path, program)?;
     file.settings.retain(|setting| {
         let mut flags = file::flags(command);
-        flags.any(|(name, flag)| {
-            let aliases = flag.get_all_aliases().unwrap_or_default();
-            let given =
-                aliases.iter().chain([&name]).any(|name| usage::is_given(&format!("--{name}"), &arguments));
-            let set = flag.get_env().is_some_and(|name| std::env::var_os(name).is_some());
-            name == setting.key && !given && !set
-        })
+        flags.any(|(name, flag)| name == setting.key && !is_set(flag, &arguments))
     });
     arguments.extend(file.settings.iter().filter_map(|setting| setting.argument.clone()));
-    Ok(Completed { arguments, file: Some(file) })
+    Ok(Completed { arguments, file: Some(file), warnings: Vec::new() })
+}
+
+/// Whether the command line or the environment sets a flag.
+fn is_set(flag: &Arg, arguments: &[OsString]) -> bool {
+    let aliases = flag.get_all_aliases().unwrap_or_default();
+    let mut names = aliases.into_iter().chain(flag.get_long());
+    names.any(|name| usage::is_given(&format!("--{name}"), arguments))
+        || flag.get_env().is_some_and(|name| std::env::var_os(name).is_some())
 }
 
 /// The command that a command line names; the program itself where it names none.
