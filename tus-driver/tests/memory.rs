@@ -8,7 +8,6 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     task::{Poll, Waker},
-    time::Duration,
 };
 
 use tus_driver::{

@@ -336,7 +336,7 @@ fn a_final_is_made_of_its_parts_and_a_deletion_removes_it() {
 type Held = (Opened<<MemoryStore as Store>::Sink>, Ticket<Opened<<MemoryStore as Store>::Sink>>);
 
 /// A store that opens sinks when it is told to.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Slow(MemoryStore, Arc<Mutex<Vec<Held>>>);
 
 impl Slow {
