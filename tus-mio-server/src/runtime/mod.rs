@@ -41,7 +41,7 @@ use std::{
     time::Duration,
 };
 
-use tus_driver::{Clock, Locks, Store};
+use tus_driver::{Clock, Inbox, Locks, Store};
 use tus_proto::Config;
 
 use crate::{http1, page::Page, tls::Acceptor};
@@ -53,7 +53,7 @@ pub(crate) use event_loop::{ACCEPTING, EventLoop, WAKER};
 pub(crate) use executor::{Spawner, Threads};
 pub(crate) use heads::Heads;
 pub(crate) use hooked::Hooked;
-pub(crate) use locks::Loops;
+pub(crate) use locks::{Loops, owner};
 pub(crate) use mailbox::{Mailbox, Message};
 pub(crate) use metrics::Metrics;
 pub(crate) use notices::Notices;
@@ -70,7 +70,6 @@ pub(crate) struct ConnectionId {
 }
 
 /// What all threads of a server share.
-#[derive(Debug)]
 pub(crate) struct Shared<S: Store> {
     pub clock: Clock,
     pub protocol: Arc<Config>,
@@ -78,11 +77,15 @@ pub(crate) struct Shared<S: Store> {
     pub page: Option<Page>,
     /// Where the metrics are; none where they are not to be seen.
     pub metrics_path: Option<String>,
+    /// Whether metrics and health are told to whoever can upload.
+    pub status_is_public: bool,
     pub metrics: Arc<Metrics>,
     pub notices: Notices,
     pub store: S,
     pub locks: Locks,
     pub mailboxes: Arc<[Mailbox<S>]>,
+    /// Where requests of all threads are told what the locks bring about.
+    pub inbox: Arc<dyn Inbox>,
     /// None where nobody has hooks.
     pub hooks: Option<Hooked>,
     pub workers: Arc<Workers<S>>,
@@ -96,6 +99,15 @@ pub(crate) struct Shared<S: Store> {
     pub shutdown_timeout: Duration,
     /// How many times a shutdown was asked for: 1 drains, 2 ends at once.
     pub shutdowns: AtomicU8,
+}
+
+impl<S: Store> std::fmt::Debug for Shared<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("store", &self.store)
+            .field("locks", &self.locks)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<S: Store> Shared<S> {
@@ -121,11 +133,13 @@ impl Shared<tus_redb::RedbStore> {
             http: Arc::default(),
             page: None,
             metrics_path: None,
+            status_is_public: true,
             metrics: Arc::new(Metrics::new()),
             notices: Notices::default(),
             locks: Locks::new(store.first_fence(), None),
             store,
             mailboxes: Arc::default(),
+            inbox: Arc::new(crate::admin::Waiters::<tus_redb::RedbStore>::default()),
             hooks: None,
             workers,
             threads,

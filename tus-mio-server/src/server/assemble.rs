@@ -21,9 +21,11 @@ use tus_proto::{Failure, WallTime};
 
 use super::{
     Control, Handle, ServeError, Server, Settings,
+    endpoints::admin_endpoints,
     limits::{cores, limits},
 };
 use crate::{
+    admin::{AdminServer, Administration, Desk, Endpoint, Waiters},
     listen::{Inherited, Listener},
     page::Page,
     runtime::{
@@ -42,6 +44,8 @@ pub(super) struct Parts {
     spawner: Option<Spawner>,
     tls: Option<Acceptor>,
     listeners: Vec<Listener>,
+    /// Where administration is to be had.
+    pub(super) endpoints: Vec<Endpoint>,
     hooks: Option<Arc<dyn HookRunner>>,
     limits: Limits,
     max_unflushed_files: usize,
@@ -61,11 +65,12 @@ impl Parts {
             let failed = |error| ServeError::Listen(address.clone(), error);
             listeners.push(Listener::bind(address, &settings.listen).map_err(failed)?);
         }
+        let endpoints = admin_endpoints(&settings)?;
         let hooks = HookSet::new(std::mem::take(&mut settings.hooks));
         let hooks = hooks.map(|hooks| Arc::new(hooks) as Arc<dyn HookRunner>);
         settings.protocol.set_hooks(hooks.as_ref().map(|hooks| hooks.subscriptions()).unwrap_or_default());
         let (limits, max_unflushed_files) = limits(&settings);
-        Ok(Self { settings, spawner, tls, listeners, hooks, limits, max_unflushed_files })
+        Ok(Self { settings, spawner, tls, listeners, endpoints, hooks, limits, max_unflushed_files })
     }
 
     /// Opens the store in the data directory.
@@ -86,13 +91,18 @@ impl Parts {
         tus_redb::Store::open(&settings.data_dir, &options).map_err(ServeError::Store)
     }
 
-    /// Makes the server around the store that `open` opens. `time` is how far the lives of its uploads have come.
+    /// Makes the server around the store that `open` opens; `administer` says how operators ask it. `time` is how far the
+    /// lives of its uploads have come.
     pub(super) fn assemble<S: Store>(
         self,
         time: Option<WallTime>,
         open: impl FnOnce(Arc<dyn Executor>, Arc<Metrics>) -> Result<S, ServeError>,
+        administer: impl FnOnce(Arc<Shared<S>>, Arc<dyn Inbox>, Arc<Waiters<S>>) -> Arc<dyn Administration>,
     ) -> Result<Server, ServeError> {
-        let Self { settings, spawner, tls, listeners, hooks, limits, .. } = self;
+        let Self { settings, spawner, tls, listeners, endpoints, hooks, limits, .. } = self;
+        // That in the data directory is found by its name.
+        let admin_addresses = endpoints.iter().map(|endpoint| endpoint.listener.address().clone());
+        let admin_addresses = admin_addresses.take(settings.admin_listen.len()).collect();
         let addresses = listeners.iter().map(|listener| listener.address().clone()).collect();
         let (polls, mailboxes) = loops_of(&settings)?;
         let clock = Clock::start(time);
@@ -106,13 +116,15 @@ impl Parts {
         if let Some(deliverer) = hooks.as_ref().and_then(|hooks| hooks.deliverer.clone()) {
             store.keep_events(events, Box::new(move || deliverer.wake()));
         }
-        let inbox: Arc<dyn Inbox> = Arc::new(Loops(mailboxes.clone()));
-        let locks = Locks::new(store.first_fence(), settings.locks.map(|service| (service, inbox)));
+        let waiters: Arc<Waiters<S>> = Arc::default();
+        let inbox: Arc<dyn Inbox> = Arc::new(Loops(mailboxes.clone(), waiters.clone()));
+        let locks = Locks::new(store.first_fence(), settings.locks.map(|service| (service, inbox.clone())));
         let shared = Arc::new(Shared {
             clock,
             hooks,
             page: settings.demo.then(|| Page::new(settings.protocol.base_path())),
             metrics_path: settings.metrics_path,
+            status_is_public: settings.admin_listen.is_empty(),
             notices: runtime::Notices::default(),
             metrics,
             protocol: Arc::new(settings.protocol),
@@ -120,6 +132,7 @@ impl Parts {
             locks,
             store,
             mailboxes,
+            inbox: inbox.clone(),
             workers,
             threads,
             buffers: runtime::buffers_of_each(settings.buffer_memory, polls.len()),
@@ -139,8 +152,12 @@ impl Parts {
                 first.listen(listener).map_err(ServeError::System)?;
             }
         }
+        let administration = administer(shared.clone(), inbox, waiters);
+        let desk = Desk { administration, status: shared.clone() };
+        let admin = AdminServer::new(endpoints, desk, clock).map_err(ServeError::System)?;
         let handle = Handle { control: shared.clone() };
-        Ok(Server { addresses, handle, serve: Box::new(move || run(&shared, loops, worker_count)) })
+        let serve = Box::new(move || run(&shared, loops, worker_count, admin));
+        Ok(Server { addresses, admin_addresses, handle, serve })
     }
 }
 
@@ -165,13 +182,16 @@ fn run<S: Store>(
     shared: &Arc<Shared<S>>,
     mut rest: Vec<EventLoop<S>>,
     worker_count: usize,
+    admin: AdminServer,
 ) -> Result<(), ServeError> {
     let first = rest.remove(0);
     let closed = AtomicBool::new(false);
+    let admin_stopper = admin.stopper();
     thread::scope(|scope| {
         let mut serving = Vec::new();
         let mut helping = Vec::new();
         let mut telling = None;
+        let mut administering = None;
         let closed = &closed;
         let started = (|| {
             for index in 0..worker_count {
@@ -191,6 +211,7 @@ fn run<S: Store>(
                 })
             };
             let committer = named("committer", 0).spawn_scoped(scope, commit)?;
+            administering = Some(named("admin", 0).spawn_scoped(scope, || admin.run())?);
             for (index, event_loop) in rest.into_iter().enumerate() {
                 serving.push(named("loop", index + 1).spawn_scoped(scope, || event_loop.run())?);
             }
@@ -207,6 +228,12 @@ fn run<S: Store>(
         for thread in serving {
             result =
                 result.and(thread.join().unwrap_or_else(|_| Err(io::Error::other("an event loop failed"))));
+        }
+        admin_stopper.stop();
+        if let Some(thread) = administering {
+            result = result.and(
+                thread.join().unwrap_or_else(|_| Err(io::Error::other("the administrator's thread failed"))),
+            );
         }
         if telling.is_some_and(|thread| thread.join().is_err()) {
             result = result.and(Err(io::Error::other("the deliverer failed")));

@@ -4,7 +4,7 @@ use std::{fmt, io};
 
 use tus_redb::OpenError;
 
-use crate::{listen::Address, paths::SettingsError, tls::TlsError};
+use crate::{admin::TokenError, listen::Address, paths::SettingsError, tls::TlsError};
 
 /// Why a server can't start, or can't go on. But for the settings the environment's fault.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub enum ServeError {
     Inherited(io::Error),
     /// The files for TLS can't be used.
     Tls(TlsError),
+    /// There is no token to administer by.
+    AdminToken(TokenError),
     /// The store of this server's own kind can't be opened.
     Store(OpenError),
     /// The store that was given can't be opened: see [`ServerBuilder::store`](crate::ServerBuilder::store).
@@ -39,6 +41,7 @@ impl fmt::Display for ServeError {
             Self::Inherited(error) => write!(f, "can't listen on what the process was started with: {error}"),
             Self::Settings(error) => error.fmt(f),
             Self::Tls(error) => write!(f, "can't speak TLS: {error}"),
+            Self::AdminToken(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
             Self::OwnStore(error) => write!(f, "the store can't be opened: {error}"),
             Self::System(error) => write!(f, "the system can't run the server: {error}"),
@@ -52,6 +55,7 @@ impl std::error::Error for ServeError {
             Self::Listen(_, error) | Self::Inherited(error) | Self::System(error) => Some(error),
             Self::Settings(error) => Some(error),
             Self::Tls(error) => Some(error),
+            Self::AdminToken(error) => Some(error),
             Self::Store(error) => Some(error),
             Self::OwnStore(error) => Some(&**error),
         }

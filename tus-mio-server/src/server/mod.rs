@@ -1,6 +1,7 @@
 //! A server as a whole: how it is built, bound and ended.
 
 mod assemble;
+mod endpoints;
 mod error;
 mod limits;
 mod settings;
@@ -13,8 +14,9 @@ use tus_redb::RedbStore;
 pub use error::ServeError;
 pub use settings::Settings;
 
-use self::assemble::Parts;
+use self::{assemble::Parts, endpoints::admin_socket};
 use crate::{
+    admin::{Closed, Running},
     listen::{Address, Inherited},
     runtime::{Spawner, StoreObserver},
     tls::TlsError,
@@ -34,6 +36,7 @@ use crate::{
 /// ```
 pub struct Server {
     addresses: Vec<Address>,
+    admin_addresses: Vec<Address>,
     handle: Handle,
     /// Serves until the server has drained. Boxed: which store it has is nobody's business from here on.
     serve: Box<dyn FnOnce() -> Result<(), ServeError> + Send>,
@@ -92,6 +95,11 @@ impl Server {
         &self.addresses
     }
 
+    /// The addresses of [`Settings::admin_listen`], ports resolved.
+    pub fn admin_addresses(&self) -> &[Address] {
+        &self.admin_addresses
+    }
+
     /// What ends this server.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
@@ -133,9 +141,8 @@ impl ServerBuilder {
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         self.assemble = Box::new(|parts| {
-            parts.assemble(None, |executor, _| {
-                open(executor).map_err(|error| ServeError::OwnStore(error.into()))
-            })
+            let open = |executor, _| open(executor).map_err(|error| ServeError::OwnStore(error.into()));
+            parts.assemble(None, open, |_, _, _| Arc::new(Closed))
         });
         self
     }
@@ -169,12 +176,15 @@ impl fmt::Debug for ServerBuilder {
 }
 
 /// The server with the store that it has if it is given no other.
-fn with_redb(parts: Parts) -> Result<Server, ServeError> {
+fn with_redb(mut parts: Parts) -> Result<Server, ServeError> {
     let engine = parts.open_redb()?;
+    parts.endpoints.extend(admin_socket(&parts.settings));
     let interval = parts.settings.cleanup_interval;
-    parts.assemble(engine.time(), move |executor, metrics| {
+    let time = engine.time();
+    let open = move |executor, metrics| {
         Ok(RedbStore::start(engine, executor, Box::new(StoreObserver(metrics)), interval))
-    })
+    };
+    parts.assemble(time, open, |shared, inbox, waiters| Arc::new(Running { shared, inbox, waiters }))
 }
 
 impl Handle {

@@ -82,6 +82,12 @@ pub struct Settings {
     /// Where metrics are to be read, in the text form of Prometheus; none for nowhere. Default `/metrics`. How
     /// the server is, is told at `/healthz` always.
     pub metrics_path: Option<String>,
+    /// Where metrics, health and administration are to be had; none for metrics and health beside the uploads, and
+    /// administration at the socket `admin.sock` in the data directory alone, where it is in any case. Default none.
+    pub admin_listen: Vec<Address>,
+    /// A file with a secret that administration there asks for, in its first line. Without one the addresses must be
+    /// loopback ones or UNIX sockets. Default none.
+    pub admin_token_file: Option<PathBuf>,
     /// Tells how many lines of the log were dropped so far, for the metrics. Default none: a program's log is its own.
     pub log_lines_dropped: Option<fn() -> u64>,
 }
@@ -118,6 +124,8 @@ impl Default for Settings {
             hook_longest_pause: Duration::from_secs(300),
             demo: true,
             metrics_path: Some("/metrics".into()),
+            admin_listen: Vec::new(),
+            admin_token_file: None,
             log_lines_dropped: None,
         }
     }
