@@ -2,7 +2,6 @@
 //! threads, and tells the store what became of them.
 
 use std::{
-    io,
     sync::{Arc, Condvar, Mutex, PoisonError, atomic::Ordering},
     time::Duration,
 };
@@ -45,14 +44,6 @@ pub(crate) struct Deliverer {
 impl Deliverer {
     pub(crate) fn new(hooks: Arc<dyn HookRunner>, pool: HookPool, threads: usize, pauses: Pauses) -> Self {
         Self { hooks, pool, threads, pauses, news: Mutex::default(), arrived: Condvar::new() }
-    }
-
-    /// Starts the threads on which hooks are told.
-    ///
-    /// # Errors
-    /// The system's, if it gives no threads.
-    pub(crate) fn start(&self) -> io::Result<()> {
-        self.pool.start(self.threads, "told-hook")
     }
 
     /// Lets those threads go.
@@ -167,8 +158,10 @@ impl Deliverer {
             false => Ok(Vec::new()),
         };
         let Ok(files) = files else { return self.post(News::Delivered(id, hook, false)) };
+        let request = shared.attributions.get(&id, event.kind);
         shared.metrics.hook_called(hook);
-        let (this, hooks, event) = (self.clone(), self.hooks.clone(), HookEvent::new(event, files));
+        let event = HookEvent::new(event, files).with_request(request);
+        let (this, hooks) = (self.clone(), self.hooks.clone());
         let of = id.clone();
         let ticket = Ticket::new(move |done| this.post(News::Delivered(of, hook, done)));
         if !hooks.blocks() {

@@ -7,6 +7,7 @@
 
 mod accept;
 mod admission;
+mod attributions;
 mod body;
 mod buffers;
 mod connection;
@@ -47,6 +48,7 @@ use tus_proto::Config;
 use crate::{http1, page::Page, tls::Acceptor};
 
 pub(crate) use admission::{Admission, Limits};
+pub(crate) use attributions::Attributions;
 pub(crate) use buffers::of_each as buffers_of_each;
 pub(crate) use deliverer::Deliverer;
 pub(crate) use event_loop::{ACCEPTING, EventLoop, WAKER};
@@ -88,6 +90,8 @@ pub(crate) struct Shared<S: Store> {
     pub inbox: Arc<dyn Inbox>,
     /// None where nobody has hooks.
     pub hooks: Option<Hooked>,
+    /// Of which request an event is, for hooks that are shown it.
+    pub attributions: Arc<Attributions>,
     pub workers: Arc<Workers<S>>,
     pub threads: Arc<Threads<S>>,
     /// How many buffers each loop may have.
@@ -141,6 +145,7 @@ impl Shared<tus_redb::RedbStore> {
             mailboxes: Arc::default(),
             inbox: Arc::new(crate::admin::Waiters::<tus_redb::RedbStore>::default()),
             hooks: None,
+            attributions: Arc::default(),
             workers,
             threads,
             buffers: 1,

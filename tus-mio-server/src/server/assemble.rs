@@ -68,6 +68,7 @@ impl Parts {
         let endpoints = admin_endpoints(&settings)?;
         let hooks = HookSet::new(std::mem::take(&mut settings.hooks));
         let hooks = hooks.map(|hooks| Arc::new(hooks) as Arc<dyn HookRunner>);
+        let hooks = settings.hook_runner.take().or(hooks);
         settings.protocol.set_hooks(hooks.as_ref().map(|hooks| hooks.subscriptions()).unwrap_or_default());
         let (limits, max_unflushed_files) = limits(&settings);
         Ok(Self { settings, spawner, tls, listeners, endpoints, hooks, limits, max_unflushed_files })
@@ -122,6 +123,7 @@ impl Parts {
         let shared = Arc::new(Shared {
             clock,
             hooks,
+            attributions: Arc::default(),
             page: settings.demo.then(|| Page::new(settings.protocol.base_path())),
             metrics_path: settings.metrics_path,
             status_is_public: settings.admin_listen.is_empty(),
@@ -198,11 +200,8 @@ fn run<S: Store>(
                 let work = || shared.workers.run(&shared.mailboxes);
                 helping.push(named("worker", index).spawn_scoped(scope, work)?);
             }
-            if let Some(hooks) = &shared.hooks {
-                hooks.start()?;
-                if let Some(deliverer) = &hooks.deliverer {
-                    telling = Some(named("deliverer", 0).spawn_scoped(scope, || deliverer.run(shared))?);
-                }
+            if let Some(deliverer) = shared.deliverer() {
+                telling = Some(named("deliverer", 0).spawn_scoped(scope, || deliverer.run(shared))?);
             }
             let commit = || {
                 shared.threads.commit(|| {
@@ -280,7 +279,7 @@ fn hooked(hooks: Arc<dyn HookRunner>, clock: Clock, settings: &Settings) -> Hook
     let pauses = Pauses { first, longest: settings.hook_longest_pause.max(first) };
     // A request waits for one hook at a time.
     let limit = settings.max_connections.max(1);
-    Hooked::new(hooks, clock, (settings.hook_threads.clamp(1, 64), limit), settings.hook_timeout, pauses)
+    Hooked::new(hooks, clock, (settings.hook_threads.clamp(1, 1024), limit), settings.hook_timeout, pauses)
 }
 
 fn named(role: &str, index: usize) -> thread::Builder {

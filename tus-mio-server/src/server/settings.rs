@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use tus_driver::{LockService, hooks::Hooks};
+use tus_driver::{
+    LockService,
+    hooks::{HookRunner, Hooks},
+};
 use tus_proto::Config;
 use tus_redb::Durability;
 
@@ -67,8 +70,10 @@ pub struct Settings {
     pub materialize: bool,
     /// Code of yours that is asked and told, see [`hooks`](crate::hooks). Default none.
     pub hooks: Hooks,
-    /// How many hooks that come before the fact may run at once, 1 to 64, and as many of those that come after it.
-    /// Default 4. No thread is started for what is not subscribed.
+    /// Other hooks in place of those: [`hooks::External`](crate::hooks::External), or any [`HookRunner`]. Default none.
+    pub hook_runner: Option<Arc<dyn HookRunner>>,
+    /// How many hooks that come before the fact may run at once, 1 to 1024, and as many of those that come after it.
+    /// Default 64. Threads are started when they are needed, and end when they are idle.
     pub hook_threads: usize,
     /// How long a request waits for a hook before it is answered 500. Default 30 s.
     pub hook_timeout: Duration,
@@ -118,7 +123,8 @@ impl Default for Settings {
             materialize: true,
             max_waiting_finals: 4,
             hooks: Hooks::new(),
-            hook_threads: 4,
+            hook_runner: None,
+            hook_threads: 64,
             hook_timeout: Duration::from_secs(30),
             hook_pause: Duration::from_secs(1),
             hook_longest_pause: Duration::from_secs(300),
