@@ -48,47 +48,6 @@ impl Shared {
         (self.owner, self.requests.executor.now().wall)
     }
 
-    /// All events that this opening is to deliver past a number, in the order of their numbers.
-    pub(crate) async fn outbox(
-        self: &Arc<Self>,
-        after: u64,
-        limit: usize,
-    ) -> Result<Vec<OutboxEvent>, Failure> {
-        let mut events = Vec::new();
-        for shard in 0..keys::INDEX_SHARDS {
-            let mut from: Option<Key> = None;
-            let mut last = None;
-            loop {
-                let prefix = keys::hints(shard);
-                let listed =
-                    self.requests.clear(|bucket| bucket.list(prefix.clone(), from.clone(), PAGE)).await;
-                let listed = listed.map_err(|fault| failure(&fault))?;
-                for key in &listed {
-                    let Some((id, _)) = keys::parse_hint(key) else { continue };
-                    let Some(id) = UploadId::new(id).filter(|id| last.as_ref() != Some(id)) else { continue };
-                    match self.read(&id).await {
-                        Ok(document) => events.extend(self.events_past(after, &id, &document)),
-                        Err(Trouble::Missing) => {}
-                        Err(Trouble::Failed(failure)) => return Err(failure),
-                    }
-                    last = Some(id);
-                }
-                if listed.len() < PAGE {
-                    break;
-                }
-                from = listed.last().cloned();
-            }
-        }
-        events.sort_by_key(|event: &OutboxEvent| event.number);
-        events.truncate(limit);
-        Ok(events)
-    }
-
-    fn events_past(&self, after: u64, id: &UploadId, document: &Document) -> Vec<OutboxEvent> {
-        let past = document.events.iter().filter(|event| event.number > after);
-        past.filter(|event| self.is_mine(id, event)).map(|event| to_outbox(id, document, event)).collect()
-    }
-
     /// Whether this opening is to deliver an event: it is its own, or nobody else does.
     fn is_mine(&self, id: &UploadId, event: &Event) -> bool {
         let state = format!("{}-{}", event.attempts, event.due);

@@ -9,7 +9,7 @@ use std::{
 use tokio::sync::Semaphore;
 use tus_driver::{
     Answer, AppendGrant, Change, Changed, DueEvents, EventKinds, EventQuery, Executor, Loaded, LookupError,
-    Opened, OutboxEvent, Store, Ticket,
+    Opened, Store, Ticket,
 };
 use tus_proto::{Algorithm, Completion, Digest, Failure, Fence, Hasher, UploadId};
 
@@ -252,16 +252,6 @@ impl Store for BucketStore {
     ) -> Answer<Result<DueEvents, Failure>> {
         let shared = self.shared.clone();
         self.task(later, async move { shared.due_events(query).await })
-    }
-
-    fn outbox(
-        &self,
-        after: u64,
-        limit: usize,
-        later: impl FnOnce() -> Ticket<Result<Vec<OutboxEvent>, Failure>>,
-    ) -> Answer<Result<Vec<OutboxEvent>, Failure>> {
-        let shared = self.shared.clone();
-        self.task(later, async move { shared.outbox(after, limit).await })
     }
 
     fn keep_events(&self, events: EventKinds, wake: Box<dyn Fn() + Send + Sync>) {
