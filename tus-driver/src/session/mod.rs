@@ -339,7 +339,8 @@ impl<S: Store> Session<S> {
                 if max == 0 {
                     return;
                 }
-                let grant = AppendGrant { id, fence, at, max, rotate: fresh };
+                let rotate = mutation!("rotation-not-asked", fresh, false);
+                let grant = AppendGrant { id, fence, at, max, rotate };
                 let later = || ticket(inlet, move |opened| Arrival::Sink(op, opened));
                 if let Answer::Now(opened) = store.append(grant, later) {
                     self.on_sink(now, op, opened);
@@ -433,8 +434,10 @@ impl<S: Store> Session<S> {
         match event {
             LockEvent::Reply(op, reply) => self.exchange.handle(now, Input::Lock(op, reply)),
             LockEvent::Yield(offset) => self.exchange.handle(now, Input::Yield(offset)),
-            LockEvent::Lost => self.cancel(now, Cancel::LockLost),
-            LockEvent::Checkpoint if self.has_open_body() => self.drain = true,
+            LockEvent::Lost => mutation!("lock-lost-ignored", self.cancel(now, Cancel::LockLost), ()),
+            LockEvent::Checkpoint if mutation!("head-not-drained", self.has_open_body(), false) => {
+                self.drain = true;
+            }
             LockEvent::Checkpoint => self.exchange.handle(now, Input::Checkpoint),
         }
     }
