@@ -9,6 +9,7 @@ use tus_mio_server::Address;
 
 use super::{
     admin_args::AdminArgs,
+    bucket::BucketArgs,
     choices::{Location, MethodOverride, ProxyHeaders},
     config::ConfigArgs,
     hooks::HookArgs,
@@ -272,6 +273,10 @@ pub(crate) struct ServeArgs {
     /// Where uploads are kept, and how.
     #[command(flatten)]
     pub(crate) storage: StorageArgs,
+
+    /// Uploads on an object store.
+    #[command(flatten)]
+    pub(crate) bucket: BucketArgs,
 
     /// Largest upload; 0 for no limit
     #[arg(long, env = "TUS_MAX_SIZE", value_name = "SIZE", default_value = "0", value_parser = value::size)]

@@ -3,6 +3,7 @@
 mod access;
 mod admin_args;
 mod args;
+mod bucket;
 mod choices;
 mod config;
 mod export;

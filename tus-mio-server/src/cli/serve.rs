@@ -15,7 +15,7 @@ use signal_hook::{
 };
 use tus_mio_server::{Address, Handle, Inherited, Server, Settings, TlsFiles};
 
-use super::{Failure, args::ServeArgs, logging, notify, usage};
+use super::{Failure, args::ServeArgs, bucket, logging, notify, usage};
 
 /// Serves until a signal ends it.
 pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
@@ -33,8 +33,22 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
     }
     let base_path = settings.protocol.base_path().to_owned();
     raise_descriptor_limit();
-    let directory = settings.data_dir.display().to_string();
-    let server = Server::builder(settings).inherited(inherited).bind().map_err(failed)?;
+    let directory = match args.bucket.url() {
+        Some(url) => url.to_owned(),
+        None => settings.data_dir.display().to_string(),
+    };
+    let usage = bucket::Use {
+        checkpoint_interval: args.storage.checkpoint_interval,
+        cleanup_interval: args.cleanup_interval,
+    };
+    let builder = match args.bucket.url() {
+        None => Server::builder(settings),
+        Some(_) => {
+            let locks = bucket::locks(&mut settings);
+            args.bucket.open(Server::builder(settings), &usage, locks)?
+        }
+    };
+    let server = builder.inherited(inherited).bind().map_err(failed)?;
     // Whoever reads the lines may signal at once: so signals come first.
     let secure = args.tls_cert.is_some();
     heed_signals(server.handle(), secure)?;
@@ -69,7 +83,7 @@ pub(crate) fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
         .termination(!args.disable_termination)
         .downloads(args.enable_downloads)
         .lock_wait(args.lock_wait)
-        .lock_ttl(args.lock_ttl)
+        .lock_ttl(lock_ttl(args))
         .locations(args.location.into())
         .behind_proxy(args.behind_proxy)
         .proxy_headers(args.proxy_headers.into())
@@ -91,6 +105,7 @@ pub(crate) fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
     }
     let protocol = protocol.build().map_err(|error| Failure::Usage(error.to_string()))?;
     check_listeners(args)?;
+    args.bucket.check()?;
     if args.cleanup_interval < Duration::from_secs(1) {
         return Err(Failure::Usage("--cleanup-interval must be at least 1s".into()));
     }
@@ -124,6 +139,13 @@ pub(crate) fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
     args.hooks.apply(&mut settings)?;
     settings.check().map_err(|error| Failure::Usage(error.to_string()))?;
     Ok(settings)
+}
+
+/// A lease on an object store lives as long as its server's last sign of life, and who waits for one that has stopped waits so
+/// long: the default is shorter there.
+fn lock_ttl(args: &ServeArgs) -> Duration {
+    let (default, lease) = (Duration::from_secs(60), Duration::from_secs(15));
+    if args.bucket.url().is_some() && args.lock_ttl == default { lease } else { args.lock_ttl }
 }
 
 /// The same address twice would only show as a port in use, by ourselves.
