@@ -9,7 +9,7 @@ use std::{
 use http::uri::Scheme;
 use tokio::{runtime::Handle, sync::mpsc::unbounded_channel};
 use tus_driver::{
-    Clock, Executor, LockService, MemoryStore, Requests, Store,
+    Executor, LockService, MemoryStore, Requests, Store,
     hooks::{AsyncHooks, HookRunner, HookSet, Hooks},
     outbox::Pauses,
 };
@@ -19,7 +19,7 @@ use crate::{
     Tus,
     core::Core,
     counters::Counters,
-    executor::{Pool, lock},
+    executor::{TokioExecutor, lock},
     hooks::{HookCalls, Tasks},
     outbox::{News, Outbox, post},
 };
@@ -176,6 +176,7 @@ pub struct Builder<O> {
     scheme: Option<Scheme>,
     hooks: Option<MakeRunner>,
     counters: Counters,
+    executor: Option<TokioExecutor>,
 }
 
 /// Makes a runner of hooks, once there is a runtime.
@@ -187,7 +188,7 @@ impl Tus {
     pub fn builder<O: OpenStore>(store: O) -> Builder<O> {
         let (config, limits) = (Config::default(), Limits::default());
         let counters = Counters::default();
-        Builder { store, config, locks: None, limits, scheme: None, hooks: None, counters }
+        Builder { store, config, locks: None, limits, scheme: None, hooks: None, counters, executor: None }
     }
 }
 
@@ -246,6 +247,13 @@ impl<O: OpenStore> Builder<O> {
         self
     }
 
+    /// The executor of a store that is open already: its work, and the service's, is done there from now on. What the
+    /// builder was given is then a function that returns that store.
+    pub fn executor(mut self, executor: TokioExecutor) -> Self {
+        self.executor = Some(executor);
+        self
+    }
+
     /// How clients reach the application's own sockets. New uploads' addresses are then whole URLs, which many clients
     /// need; else they are paths. What proxies and browsers get follows
     /// [`Config`](tus_proto::ConfigBuilder::locations) as always.
@@ -261,16 +269,16 @@ impl<O: OpenStore> Builder<O> {
     /// # Errors
     /// There is no runtime here.
     pub fn build(self) -> Result<Tus, BuildError> {
-        let runtime = Handle::try_current().map_err(|_| BuildError(()))?;
-        let Self { store, mut config, locks, limits, scheme, hooks, counters } = self;
+        let Self { store, mut config, locks, limits, scheme, hooks, counters, executor } = self;
+        let own = || TokioExecutor::start(limits.threads, store.time());
+        let pool = executor.map_or_else(own, Ok)?.0;
+        let runtime = pool.runtime().clone();
         let runner = hooks.and_then(|make| make(&runtime, &limits));
         // Events are told without the requests that made them: none is kept for that.
         let before = runner.as_ref().map(|runner| runner.subscriptions()).unwrap_or_default();
         config.set_hooks(Subscriptions { requests: false, ..before });
         let hooks = runner
             .map(|runner| HookCalls::new(runner, runtime.clone(), limits.hook_timeout, limits.hook_threads));
-        let clock = Clock::start(store.time());
-        let pool = Pool::new(runtime.clone(), clock, limits.threads);
         let cleanup_interval = limits.cleanup_interval;
         let executor = pool.clone();
         let store = store.open(StoreRuntime { executor, cleanup_interval, counters: counters.clone() });
@@ -314,7 +322,7 @@ impl<O> fmt::Debug for Builder<O> {
 
 /// A service can't be built: there is no tokio runtime here.
 #[derive(Clone, Debug)]
-pub struct BuildError(());
+pub struct BuildError(pub(crate) ());
 
 impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

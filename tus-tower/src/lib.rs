@@ -35,6 +35,7 @@ use http_body::Body;
 
 pub use body::TusBody;
 pub use builder::{BuildError, Builder, Limits, OpenStore, StoreRuntime};
+pub use executor::TokioExecutor;
 pub use ingress::BoxError;
 pub use tus_driver::tus_proto;
 pub use tus_driver::{
