@@ -175,8 +175,9 @@ impl<S: Store> Request<S> {
         let mut progress = false;
         while let Some(arrival) = self.handle.take(cx.waker()) {
             match &arrival {
-                Arrival::Hook(_, reply) => {
-                    if let (Some((.., hook)), HookReply::Failed) = (self.asked.take(), reply) {
+                Arrival::Hook(op, reply) => {
+                    let asked = self.asked.take_if(|(asked, ..)| asked == op);
+                    if let (Some((.., hook)), HookReply::Failed) = (asked, reply) {
                         self.core.counters.hook_failed(hook);
                     }
                 }
