@@ -72,7 +72,7 @@ impl<S: Store> Shared<S> {
         let mut response = Response::new(200, date);
         let open = self.admission.open();
         let outbox = self.store.pending_events().unwrap_or_default();
-        let (media_type, text) = metrics::text::negotiated(head, self.metrics.text(open, outbox));
+        let (media_type, text) = metrics::negotiated(head, self.metrics.text(open, outbox));
         response.set_body(media_type, text);
         response
     }
