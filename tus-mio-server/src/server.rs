@@ -111,6 +111,8 @@ pub struct Settings {
     /// Where metrics are to be read, in the text form of Prometheus; none for nowhere. Default `/metrics`. How
     /// the server is, is told at `/healthz` always.
     pub metrics_path: Option<String>,
+    /// Whether each request is logged as an event at info, and given an id where its client sends none. Default no.
+    pub access_log: bool,
     /// Where metrics, health and administration are to be had; none for metrics and health beside the uploads, and
     /// administration at the socket `admin.sock` in the data directory alone, where it is in any case. Default none.
     pub admin_listen: Vec<Address>,
@@ -154,6 +156,7 @@ impl Default for Settings {
             hook_longest_pause: Duration::from_secs(300),
             demo: true,
             metrics_path: Some("/metrics".into()),
+            access_log: false,
             admin_listen: Vec::new(),
             admin_token_file: None,
             log_lines_dropped: None,
@@ -265,6 +268,7 @@ impl Server {
             metrics_path: settings.metrics_path,
             status_is_public: settings.admin_listen.is_empty(),
             notices: runtime::Notices::default(),
+            access_log: settings.access_log,
             metrics,
             protocol: Arc::new(settings.protocol),
             http: Arc::new(settings.http),

@@ -8,6 +8,7 @@ use tus_redb::Source;
 
 use super::{
     ConnectionId,
+    access::{Access, Outcome},
     connection::Connection,
     event_loop::EventLoop,
     sending::{ReadAhead, SendEnd, Sent},
@@ -26,6 +27,17 @@ pub(super) struct Download {
     source: Option<Box<Source>>,
     /// The next byte to be sent.
     at: u64,
+    /// The first one.
+    from: u64,
+    /// For the log, once it is sent.
+    access: Option<(Box<Access>, Outcome)>,
+}
+
+impl Download {
+    /// Logs its request when it is sent, or will not be.
+    pub(super) fn log_when_sent(&mut self, access: Box<Access>, outcome: Outcome) {
+        self.access = Some((access, outcome));
+    }
 }
 
 impl EventLoop {
@@ -34,7 +46,8 @@ impl EventLoop {
         let Body::Upload { from, .. } = response.content() else { return };
         let source = connection.request.as_mut().and_then(|request| request.session.take_source());
         limit_unsent(connection);
-        connection.download = Some(Box::new(Download { source: source.map(Box::new), at: *from }));
+        connection.download =
+            Some(Box::new(Download { source: source.map(Box::new), at: *from, from: *from, access: None }));
     }
 
     /// Gives a worker the next quantum. Tells whether it did anything.
@@ -151,11 +164,13 @@ impl EventLoop {
     /// Whether the upload is sent, or will not be: then it is let go. Tells whether it was.
     pub(super) fn end_download(&self, connection: &mut Connection) -> bool {
         let over = connection.http.send_credit() == 0 && !connection.http.wants_write();
-        let ended = connection.download.take_if(|_| over).is_some();
-        if ended {
-            self.shared.metrics.busy.dec();
+        let Some(download) = connection.download.take_if(|_| over) else { return false };
+        if let Some((access, mut outcome)) = download.access {
+            outcome.sent = download.at - download.from;
+            access.end(self.now.monotonic, &outcome);
         }
-        ended
+        self.shared.metrics.busy.dec();
+        true
     }
 }
 

@@ -6,6 +6,7 @@
 //! record to the committer; both answer by a message and a wake.
 
 mod accept;
+mod access;
 mod admission;
 mod attributions;
 mod body;
@@ -84,6 +85,8 @@ pub(crate) struct Shared {
     pub status_is_public: bool,
     pub metrics: Arc<Metrics>,
     pub notices: Notices,
+    /// Each request is logged at info.
+    pub access_log: bool,
     pub store: RedbStore,
     pub locks: Locks,
     pub mailboxes: Arc<[Mailbox]>,
@@ -141,6 +144,7 @@ impl Shared {
             status_is_public: true,
             metrics: Arc::new(Metrics::new()),
             notices: Notices::default(),
+            access_log: false,
             locks: Locks::new(tus_driver::Store::first_fence(&store), None),
             store,
             mailboxes: Arc::default(),

@@ -70,6 +70,7 @@ impl Shared {
     fn metrics_answer(&self, head: &Head<'_>, date: WallTime) -> Response {
         let mut response = Response::new(200, date);
         let open = self.admission.open();
+        self.metrics.disk_free(tus_driver::Store::free_space(&self.store));
         let outbox = self.store.engine().outbox_len().unwrap_or_default();
         let (media_type, text) = metrics::text::negotiated(head, self.metrics.text(open, outbox));
         response.set_body(media_type, text);
