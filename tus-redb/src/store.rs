@@ -333,11 +333,6 @@ impl Store {
         self.compacting.load(Ordering::Acquire)
     }
 
-    /// How many bytes more files can take on the disk. `None` if that is not known.
-    pub fn free_space(&self) -> Option<u64> {
-        self.disk.free()
-    }
-
     /// Whether the disk is so full that only commits and deletes are carried out.
     pub fn is_full(&self) -> bool {
         self.staging.reserve.is_spent()
