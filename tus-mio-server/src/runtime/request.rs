@@ -2,11 +2,10 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use tus_driver::{Arrival, Effect, Session};
+use tus_driver::{Arrival, Effect, Session, Store};
 use tus_proto::{
     Cancel, Code, Framing, Head, LockCall, LockEvent, LockReply, OpId, Owner, Response, UploadId,
 };
-use tus_redb::RedbStore;
 
 use super::{
     access::{self, Access, Outcome},
@@ -19,11 +18,11 @@ use super::{
 };
 
 /// A session, what the log calls its request, and how its body is framed.
-type Begun = (Session<RedbStore>, Option<Box<Access>>, Framing);
+type Begun<S> = (Session<S>, Option<Box<Access>>, Framing);
 
-impl EventLoop {
+impl<S: Store> EventLoop<S> {
     /// A head is complete: the server answers by itself, or a session begins.
-    pub(super) fn begin_request(&mut self, connection: &mut Connection) {
+    pub(super) fn begin_request(&mut self, connection: &mut Connection<S>) {
         let now = self.now;
         connection.served = true;
         let (secure, peer) = (connection.tls.is_some(), connection.peer);
@@ -57,7 +56,7 @@ impl EventLoop {
     }
 
     /// The session for a request, or the answer where the server gives it by itself.
-    fn take_up(&mut self, head: &Head<'_>, peer: Option<IpAddr>) -> Result<Begun, Response> {
+    fn take_up(&mut self, head: &Head<'_>, peer: Option<IpAddr>) -> Result<Begun<S>, Response> {
         let (shared, now) = (&self.shared, self.now.monotonic);
         let access = Access::begin(head, &shared.protocol, peer, now, shared.access_log, &mut self.entropy);
         if let Some(mut response) = self.own_answer(head) {
@@ -77,7 +76,7 @@ impl EventLoop {
     }
 
     /// Answers a request that no exchange is there for.
-    pub(super) fn refuse(&self, connection: &mut Connection, code: Code) {
+    pub(super) fn refuse(&self, connection: &mut Connection<S>, code: Code) {
         let refusal = self.refusal(code, connection.http.refused_field("Origin"));
         if self.shared.access_log {
             access::refused(connection.peer, connection.http.refused_field("X-Request-ID"), &refusal);
@@ -93,7 +92,7 @@ impl EventLoop {
     }
 
     /// Carries out what the session wants. Returns whether there was anything.
-    pub(super) fn run_session(&mut self, connection: &mut Connection) -> bool {
+    pub(super) fn run_session(&mut self, connection: &mut Connection<S>) -> bool {
         let mut progress = false;
         while let Some(effect) = self.next_effect(connection) {
             progress = true;
@@ -136,7 +135,7 @@ impl EventLoop {
         progress
     }
 
-    fn next_effect(&self, connection: &mut Connection) -> Option<Effect> {
+    fn next_effect(&self, connection: &mut Connection<S>) -> Option<Effect> {
         let Request { session, owner, .. } = &mut **connection.request.as_mut()?;
         session.poll(self.now, &self.shared.store, &|| LoopInlet {
             mailboxes: self.shared.mailboxes.clone(),
@@ -160,7 +159,7 @@ impl EventLoop {
         }
     }
 
-    fn respond(&self, connection: &mut Connection, mut response: Response) {
+    fn respond(&self, connection: &mut Connection<S>, mut response: Response) {
         let upload = connection.request.as_ref().and_then(|request| request.session.upload());
         self.shared.metrics.answered(response.status(), response.code());
         self.shared.notices.answered(&response, upload);
@@ -176,7 +175,7 @@ impl EventLoop {
     }
 
     /// Logs a request that is answered; one whose answer bears an upload once that is sent.
-    fn log_answer(&self, connection: &mut Connection, response: &Response) {
+    fn log_answer(&self, connection: &mut Connection<S>, response: &Response) {
         let Some((access, upload, received)) = self.take_access(connection) else { return };
         let outcome = Outcome::of(response, upload.as_ref(), received);
         match &mut connection.download {
@@ -186,14 +185,14 @@ impl EventLoop {
     }
 
     /// Logs a request that ends without an answer: its client is gone.
-    fn log_unanswered(&self, connection: &mut Connection) {
+    fn log_unanswered(&self, connection: &mut Connection<S>) {
         if let Some((access, upload, received)) = self.take_access(connection) {
             access.end(self.now.monotonic, &Outcome::unanswered(upload.as_ref(), received));
         }
     }
 
     /// What the log has of the request under way, if it was not logged yet; its upload; how much of its body was read.
-    fn take_access(&self, connection: &mut Connection) -> Option<(Box<Access>, Option<UploadId>, u64)> {
+    fn take_access(&self, connection: &mut Connection<S>) -> Option<(Box<Access>, Option<UploadId>, u64)> {
         let waiting = connection.unread.as_slice().len() as u64;
         let request = connection.request.as_mut()?;
         let access = request.access.take()?;
@@ -203,7 +202,7 @@ impl EventLoop {
     }
 
     /// Something has arrived for the connection's session.
-    pub(super) fn arrive(&mut self, connection: &mut Connection, arrival: Arrival<RedbStore>) {
+    pub(super) fn arrive(&mut self, connection: &mut Connection<S>, arrival: Arrival<S>) {
         if let Arrival::Lock(LockEvent::Reply(_, LockReply::TimedOut)) = arrival {
             self.shared.metrics.lock_timeouts.inc();
         }
