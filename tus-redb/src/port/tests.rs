@@ -4,7 +4,7 @@
 use std::sync::mpsc;
 
 use tus_driver::{JobQueue, Store as _};
-use tus_proto::Now;
+use tus_proto::{Now, WallTime};
 
 use super::*;
 use crate::{
