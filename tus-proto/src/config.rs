@@ -4,7 +4,7 @@
 use alloc::{format, string::String, vec::Vec};
 use core::{fmt, time::Duration};
 
-use crate::{Algorithm, Code, Response, Subscriptions, WallTime, cors::Cors};
+use crate::{Algorithm, Code, Head, Response, Subscriptions, WallTime, cors::Cors, header::forwarded_for};
 
 /// The rules the exchanges of a server share. Made by [`Config::builder`].
 #[derive(Clone, Debug)]
@@ -15,6 +15,8 @@ pub struct Config {
     pub(crate) termination: bool,
     pub(crate) method_override: MethodOverride,
     pub(crate) location: Location,
+    /// Where a proxy says how it was reached, and by whom; `None` if there is no proxy to believe.
+    pub(crate) proxy: Option<ProxyHeaders>,
     pub(crate) lock_wait: Duration,
     pub(crate) lock_ttl: Duration,
     pub(crate) checkpoint_bytes: u64,
@@ -102,6 +104,7 @@ impl Config {
                 termination: true,
                 method_override: MethodOverride::Post,
                 location: Location::By(Locations::Auto),
+                proxy: None,
                 lock_wait: Duration::from_secs(5),
                 lock_ttl: Duration::from_secs(60),
                 checkpoint_bytes: 32 << 20,
@@ -129,6 +132,12 @@ impl Config {
         let mut response = Response::refusal(code, wall);
         self.cors.extend(&mut response, &self.cors.origin(origin), None);
         response
+    }
+
+    /// The address of the client, where this server is behind a proxy that tells it: the last member of
+    /// `X-Forwarded-For`, or of `Forwarded`, as [`ConfigBuilder::proxy_headers`] says.
+    pub fn client_address(&self, head: &Head<'_>) -> Option<core::net::IpAddr> {
+        forwarded_for(head, self.proxy?)
     }
 
     /// The path of the collection, without a trailing slash; empty for the root.
@@ -351,6 +360,7 @@ impl ConfigBuilder {
         let config = &mut self.config;
         config.cors = core::mem::take(&mut config.cors).checked()?;
         config.base_path = checked_base_path(&config.base_path)?;
+        config.proxy = self.behind_proxy.then_some(self.proxy_headers);
         config.location = match (&self.location_base_url, self.behind_proxy, self.locations) {
             (Some(_), true, _) => {
                 return Err(ConfigError::new("give either a location base URL or behind-proxy, not both"));

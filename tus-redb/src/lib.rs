@@ -97,6 +97,7 @@ mod verify;
 
 pub use adopt::{Adopted, Adoption};
 pub use change::Change;
+pub use database::FORMAT;
 pub use disk::{Disk, DiskFile, Mode};
 pub use error::{OpenError, Refused, StoreError, WriteError};
 pub use finding::Finding;

@@ -193,6 +193,12 @@ impl DiskFile for OsFile {
         Ok(self.0.metadata()?.len())
     }
 
+    #[cfg(unix)]
+    fn occupied(&self) -> io::Result<u64> {
+        // Always in these units, whatever the file system's blocks are.
+        Ok(std::os::unix::fs::MetadataExt::blocks(&self.0.metadata()?).saturating_mul(512))
+    }
+
     fn preallocate(&self, len: u64) -> io::Result<()> {
         match set_aside(&self.0, len) {
             Err(error) if error.kind() == io::ErrorKind::Unsupported => fill(self, len),

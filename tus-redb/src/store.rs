@@ -131,6 +131,8 @@ pub struct Store {
     pub(crate) scattered: AtomicBool,
     /// On a full disk: what compacting the records would give.
     pub(crate) compaction: Mutex<Compaction>,
+    /// Records are being compacted: who looks at them waits for seconds.
+    pub(crate) compacting: AtomicBool,
     /// Behind which data file the next reclaim looks: those before could not be removed. Held by whoever reclaims.
     pub(crate) reclaimed_to: Mutex<Option<FileId>>,
     /// Held while a sweep is made.
@@ -327,6 +329,11 @@ impl Store {
     /// What went wrong last, for the operator's log; told once.
     pub fn trouble(&self) -> Option<String> {
         self.staging.take_trouble()
+    }
+
+    /// Whether a look at the records would wait for a compaction: event loops should not look then.
+    pub fn is_compacting(&self) -> bool {
+        self.compacting.load(Ordering::Acquire)
     }
 
     /// Whether the disk is so full that only commits and deletes are carried out.

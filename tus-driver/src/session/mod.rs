@@ -90,6 +90,8 @@ pub struct Session<S: Store> {
     /// A HEAD waits for what has already arrived on the connection.
     drain: bool,
     failed: Option<Failure>,
+    /// The upload that its last call of the store was about.
+    upload: Option<UploadId>,
     /// The uploads whose events its changes put into the outbox.
     events: Vec<UploadId>,
     /// Told of each event before the change that makes it.
@@ -115,6 +117,7 @@ impl<S: Store> Session<S> {
             source: None,
             drain: false,
             failed: None,
+            upload: None,
             events: Vec::new(),
             witness: None,
         }
@@ -180,6 +183,11 @@ impl<S: Store> Session<S> {
     /// The upload whose bytes the response is to carry.
     pub fn take_source(&mut self) -> Option<S::Source> {
         self.source.take().map(|source| *source)
+    }
+
+    /// The upload that the request is about, as far as it is known: for logs.
+    pub fn upload(&self) -> Option<&UploadId> {
+        self.upload.as_ref()
     }
 
     /// The uploads whose events the request's changes have put into the outbox.
@@ -321,6 +329,9 @@ impl<S: Store> Session<S> {
         op: OpId,
         command: Command,
     ) {
+        if let Some(id) = command.upload() {
+            self.upload = Some(id.clone());
+        }
         match command {
             Command::Load { id } => {
                 let later = || ticket(inlet, move |loaded| Arrival::Loaded(op, loaded));

@@ -12,6 +12,7 @@ mod import;
 mod json;
 mod limits;
 mod listing_args;
+mod log;
 mod logging;
 mod manual;
 mod notify;

@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use clap::Parser;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
@@ -15,7 +16,11 @@ use signal_hook::{
 };
 use tus_mio_server::{Address, Handle, Inherited, Server, Settings, TlsFiles};
 
-use super::{Failure, args::ServeArgs, bucket, logging, notify, usage};
+use super::{
+    Failure,
+    args::{Cli, Command, LogLevel, ServeArgs},
+    bucket, config, logging, notify, usage,
+};
 
 /// Serves until a signal ends it.
 pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
@@ -131,6 +136,7 @@ pub(crate) fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
         locks: None,
         max_waiting_finals: args.max_waiting_finals,
         demo: !args.no_demo,
+        access_log: args.log.access_log,
         admin_listen: args.admin.admin_listen.clone(),
         admin_token_file: args.admin.admin_token_file.clone(),
         metrics_path: (args.metrics_path != "none").then(|| args.metrics_path.clone()),
@@ -183,7 +189,8 @@ fn announce(out: &mut impl Write, server: &Server, secure: bool, base_path: &str
 }
 
 /// The first SIGTERM or SIGINT lets running requests finish, the second ends them. SIGHUP says that what can be read
-/// again was changed: the certificate. It never ends the process, for which it would be lost work.
+/// again was changed: the certificate, and the log level in the file of `--config`. It never ends the process, for which
+/// it would be lost work.
 fn heed_signals(handle: Handle, secure: bool) -> Result<(), Failure> {
     let cant = |error: io::Error| Failure::Environment(format!("can't wait for signals: {error}"));
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(cant)?;
@@ -213,6 +220,33 @@ fn reload(handle: &Handle, secure: bool) {
         Ok(()) => tracing::info!("SIGHUP: the certificate was read again"),
         Err(error) => tracing::error!(%error, "SIGHUP: the certificate stays as it was"),
     }
+    match reread() {
+        Ok(args) => {
+            let tell = || tracing::info!(level = ?args.log_level, "SIGHUP: the log level is set");
+            // While it is a level at which that is logged.
+            if args.log_level < LogLevel::Info {
+                tell();
+                return logging::set_level(args.log_level);
+            }
+            logging::set_level(args.log_level);
+            tell();
+        }
+        Err(Failure::Usage(error) | Failure::Environment(error)) => {
+            tracing::error!(error, "SIGHUP: the settings can't be read again, the log level stays as it was");
+        }
+        Err(Failure::Told | Failure::PipeClosed) => {}
+    }
+}
+
+/// The settings as they are now: the command line and the environment of this process, and what the file says today.
+fn reread() -> Result<ServeArgs, Failure> {
+    let completed = config::complete(std::env::args_os().collect())?;
+    let cli = Cli::try_parse_from(&completed.arguments);
+    let cli = cli.map_err(|error| Failure::Usage(usage::one_line(&error, &completed)))?;
+    match cli.command {
+        Some(Command::Serve(args)) => Ok(*args),
+        _ => Ok(cli.serve),
+    }
 }
 
 /// What may be sent twice and meant once: `timeout`, for one, signals the process and then its group as well.
@@ -238,12 +272,10 @@ impl Wishes {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use clap::Parser;
     use tus_mio_server::http1;
     use tus_proto::Algorithm;
 
     use super::*;
-    use crate::cli::args::Cli;
 
     fn settings_of(flags: &[&str]) -> Result<Settings, Failure> {
         let arguments = ["tus-mio-server"].iter().chain(flags);
@@ -313,6 +345,7 @@ mod tests {
             "--max-connections-per-address=3",
             "--uncounted-addresses=10.0.0.0/8,2001:db8::7",
             "--address-prefixes=24,48",
+            "--access-log",
         ]);
         let protocol = tus_proto::Config::builder()
             .base_path("/up")
@@ -370,6 +403,7 @@ mod tests {
             max_connections_per_address: 3,
             uncounted_addresses: ["10.0.0.0/8", "2001:db8::7"].map(|text| text.parse().unwrap()).to_vec(),
             address_prefixes: (24, 48),
+            access_log: true,
             shutdown_timeout: Duration::from_secs(60),
             cleanup_interval: Duration::from_secs(300),
             locks: None,

@@ -6,7 +6,7 @@ use std::{ops::Deref, sync::atomic::Ordering};
 use prometheus_client::{
     encoding::text as openmetrics,
     metrics::{counter::Counter, family::Family, gauge::Gauge, info::Info},
-    registry::Registry,
+    registry::{Registry, Unit},
 };
 use tus_driver::metrics::RequestMetrics;
 pub(super) use tus_driver::metrics::negotiated;
@@ -24,6 +24,10 @@ pub(crate) struct Metrics {
     pub(super) refused_by_address: Counter,
     pub(super) accept_failures: Counter,
     evicted: [Counter; Cheap::ALL.len()],
+    /// Requests whose body is received.
+    pub(super) receiving: Gauge,
+    open: Gauge,
+    disk_free: Gauge,
     /// Connections with a request under way.
     pub(super) busy: Gauge,
     idle: Gauge,
@@ -50,9 +54,14 @@ impl Metrics {
     pub(crate) fn new() -> Self {
         let mut registry = Registry::default();
         let requests = RequestMetrics::new(&mut registry);
+        let open = gauge(registry.sub_registry_with_prefix("tusd"), "connections_open", "Connections open");
         registry.register_collector(Box::new(Process));
         let tus = registry.sub_registry_with_prefix("tus");
         let [busy, idle] = connections(tus);
+        let receiving = gauge(tus, "uploads_in_progress", "Requests whose body is being received");
+        let disk_free = Gauge::default();
+        let help = "Space that files can still take where uploads are kept; -1 if that is not known";
+        tus.register_with_unit("disk_free", help, Unit::Bytes, disk_free.clone());
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         tus.register("build", "The version of this server", build);
         Self {
@@ -68,6 +77,9 @@ impl Metrics {
                 "accept_failures",
                 "Times the system could not accept a connection",
             ),
+            receiving,
+            open,
+            disk_free,
             evicted: labelled(
                 tus,
                 "connections_evicted",
@@ -106,6 +118,11 @@ impl Metrics {
         self.evicted[what as usize].inc();
     }
 
+    /// So many bytes are free on the disk; `None` if that is not known.
+    pub(super) fn disk_free(&self, bytes: Option<u64>) {
+        self.disk_free.set(bytes.map_or(-1, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX)));
+    }
+
     /// All series as text, when so many connections are open and so many events in the outbox.
     pub(super) fn text(&self, open: usize, outbox: u64) -> String {
         self.requests.set_outbox(outbox);
@@ -113,6 +130,7 @@ impl Metrics {
         if let Some(dropped) = self.log_lines_dropped {
             self.log_drops.inner().store(dropped(), Ordering::Relaxed);
         }
+        self.open.set(open);
         self.idle.set((open - self.busy.get()).max(0));
         let mut text = String::with_capacity(8 << 10);
         // Writing to a string can't fail.
@@ -126,6 +144,13 @@ fn counter(registry: &mut Registry, name: &str, help: &str) -> Counter {
     let counter = Counter::default();
     registry.register(name, help, counter.clone());
     counter
+}
+
+/// A gauge.
+fn gauge(registry: &mut Registry, name: &str, help: &str) -> Gauge {
+    let gauge = Gauge::default();
+    registry.register(name, help, gauge.clone());
+    gauge
 }
 
 /// One counter for each value of a label.

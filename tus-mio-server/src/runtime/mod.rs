@@ -6,6 +6,7 @@
 //! record to the committer; both answer by a message and a wake.
 
 mod accept;
+mod access;
 mod admission;
 mod attributions;
 mod body;
@@ -83,6 +84,8 @@ pub(crate) struct Shared<S: Store> {
     pub status_is_public: bool,
     pub metrics: Arc<Metrics>,
     pub notices: Notices,
+    /// Each request is logged at info.
+    pub access_log: bool,
     pub store: S,
     pub locks: Locks,
     pub mailboxes: Arc<[Mailbox<S>]>,
@@ -140,6 +143,7 @@ impl Shared<tus_redb::RedbStore> {
             status_is_public: true,
             metrics: Arc::new(Metrics::new()),
             notices: Notices::default(),
+            access_log: false,
             locks: Locks::new(store.first_fence(), None),
             store,
             mailboxes: Arc::default(),

@@ -71,6 +71,7 @@ impl<S: Store> Shared<S> {
     fn metrics_answer(&self, head: &Head<'_>, date: WallTime) -> Response {
         let mut response = Response::new(200, date);
         let open = self.admission.open();
+        self.metrics.disk_free(self.store.free_space());
         let outbox = self.store.pending_events().unwrap_or_default();
         let (media_type, text) = metrics::negotiated(head, self.metrics.text(open, outbox));
         response.set_body(media_type, text);

@@ -128,6 +128,7 @@ impl Parts {
             metrics_path: settings.metrics_path,
             status_is_public: settings.admin_listen.is_empty(),
             notices: runtime::Notices::default(),
+            access_log: settings.access_log,
             metrics,
             protocol: Arc::new(settings.protocol),
             http: Arc::new(settings.http),

@@ -93,6 +93,8 @@ pub struct Settings {
     /// A file with a secret that administration there asks for, in its first line. Without one the addresses must be
     /// loopback ones or UNIX sockets. Default none.
     pub admin_token_file: Option<PathBuf>,
+    /// Whether each request is logged as an event at info, and given an id where its client sends none. Default no.
+    pub access_log: bool,
     /// Tells how many lines of the log were dropped so far, for the metrics. Default none: a program's log is its own.
     pub log_lines_dropped: Option<fn() -> u64>,
 }
@@ -132,6 +134,7 @@ impl Default for Settings {
             metrics_path: Some("/metrics".into()),
             admin_listen: Vec::new(),
             admin_token_file: None,
+            access_log: false,
             log_lines_dropped: None,
         }
     }

@@ -5,6 +5,7 @@ mod beside;
 mod config;
 mod import;
 mod listen;
+mod logs;
 mod program;
 mod serve;
 mod store;

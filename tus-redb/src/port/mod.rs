@@ -389,6 +389,34 @@ impl Shared {
             Err(failure) => ticket.answer(Err(failure)),
         }
     }
+
+    /// Looks into the records: at once, for that takes microseconds; but while they are compacted, which takes seconds,
+    /// on a thread that may wait.
+    fn look<T: Send + 'static>(
+        self: &Arc<Self>,
+        id: &UploadId,
+        later: impl FnOnce() -> Ticket<T>,
+        look: impl FnOnce(&Self, &UploadId) -> T + Send + 'static,
+    ) -> Answer<T> {
+        if !self.engine.is_compacting() {
+            return Answer::Now(look(self, id));
+        }
+        let (shared, id, ticket) = (self.clone(), id.clone(), later());
+        self.executor.run(Class::Blocking, Box::new(move || ticket.answer(look(&shared, &id))));
+        Answer::Later
+    }
+
+    fn load(&self, id: &UploadId) -> Loaded {
+        match self.engine.load(id) {
+            Ok(Some(record)) => Ok(record),
+            Ok(None) => Err(match self.engine.remembers(id) {
+                Ok(true) => LookupError::Gone,
+                Ok(false) => LookupError::Missing,
+                Err(failure) => LookupError::Failed(failure),
+            }),
+            Err(failure) => Err(LookupError::Failed(failure)),
+        }
+    }
 }
 
 impl tus_driver::Store for RedbStore {
@@ -400,17 +428,8 @@ impl tus_driver::Store for RedbStore {
         self.0.engine.first_fence()
     }
 
-    fn load(&self, id: &UploadId, _: impl FnOnce() -> Ticket<Loaded>) -> Answer<Loaded> {
-        let engine = &self.0.engine;
-        Answer::Now(match engine.load(id) {
-            Ok(Some(record)) => Ok(record),
-            Ok(None) => Err(match engine.remembers(id) {
-                Ok(true) => LookupError::Gone,
-                Ok(false) => LookupError::Missing,
-                Err(failure) => LookupError::Failed(failure),
-            }),
-            Err(failure) => Err(LookupError::Failed(failure)),
-        })
+    fn load(&self, id: &UploadId, later: impl FnOnce() -> Ticket<Loaded>) -> Answer<Loaded> {
+        self.0.look(id, later, Shared::load)
     }
 
     fn append(
@@ -420,7 +439,9 @@ impl tus_driver::Store for RedbStore {
     ) -> Answer<Opened<Sink>> {
         let AppendGrant { id, fence, at, rotate, .. } = grant;
         if !rotate {
-            return Answer::Now(self.0.engine.append(&id, fence, at).map_err(LookupError::from));
+            return self.0.look(&id, later, move |shared, id| {
+                shared.engine.append(id, fence, at).map_err(LookupError::from)
+            });
         }
         // It waits in the store's own group: a strong reference would keep a store that is dropped meanwhile for ever.
         let (weak, ticket) = (Arc::downgrade(&self.0), later());
@@ -481,8 +502,8 @@ impl tus_driver::Store for RedbStore {
         Answer::Later
     }
 
-    fn open(&self, id: &UploadId, _: impl FnOnce() -> Ticket<Opened<Source>>) -> Answer<Opened<Source>> {
-        Answer::Now(self.0.engine.open_source(id).map_err(LookupError::from))
+    fn open(&self, id: &UploadId, later: impl FnOnce() -> Ticket<Opened<Source>>) -> Answer<Opened<Source>> {
+        self.0.look(id, later, |shared, id| shared.engine.open_source(id).map_err(LookupError::from))
     }
 
     fn due_events(
@@ -532,6 +553,10 @@ impl tus_driver::Store for RedbStore {
         let shared = self.0.clone();
         let job = move || ticket.answer(shared.engine.flush());
         self.0.executor.run(Class::Commit, Box::new(job));
+    }
+
+    fn free_space(&self) -> Option<u64> {
+        self.0.engine.free_space()
     }
 
     fn health(&self) -> Result<(), Failure> {
@@ -617,3 +642,6 @@ impl fmt::Debug for RedbStore {
         f.debug_tuple("RedbStore").field(&self.0.engine).finish()
     }
 }
+
+#[cfg(test)]
+mod tests;
