@@ -9,6 +9,7 @@ extern crate tus_proto;
 
 pub mod admin;
 mod blocking;
+mod host;
 pub mod http1;
 mod listen;
 mod network;
@@ -19,6 +20,7 @@ mod server;
 mod tls;
 
 pub use blocking::{Blocking, Reply, ReplyBody};
+pub use host::HostLimits;
 pub use listen::{Address, AddressError, Inherited};
 pub use network::{Network, NetworkError};
 pub use paths::SettingsError;

@@ -23,6 +23,7 @@ use tus_redb::{Durability, OpenError, RedbStore, Store};
 
 use crate::{
     admin::{AdminServer, Desk, Endpoint, Guard, Running, SOCKET, Token, TokenError, Waiters},
+    host::HostLimits,
     http1,
     listen::{Address, Inherited, Listener},
     network::Network,
@@ -30,7 +31,7 @@ use crate::{
     paths::SettingsError,
     runtime::{
         self, Admission, EventLoop, Heads, Hooked, Limits, Loops, Mailbox, Message, Metrics, Shared,
-        StoreObserver, Threads, Workers,
+        StoreObserver, Threads, UploadRate, Workers,
     },
     tls::{Acceptor, TlsError, TlsFiles},
 };
@@ -109,6 +110,8 @@ pub struct Settings {
     /// Where metrics are to be read, in the text form of Prometheus; none for nowhere. Default `/metrics`. How
     /// the server is, is told at `/healthz` always.
     pub metrics_path: Option<String>,
+    /// What is left of the host to others.
+    pub host: HostLimits,
     /// Where metrics, health and administration are to be had; none for metrics and health beside the uploads, and
     /// administration at the socket `admin.sock` in the data directory alone, where it is in any case. Default none.
     pub admin_listen: Vec<Address>,
@@ -151,6 +154,7 @@ impl Default for Settings {
             hook_longest_pause: Duration::from_secs(300),
             demo: true,
             metrics_path: Some("/metrics".into()),
+            host: HostLimits::default(),
             admin_listen: Vec::new(),
             admin_token_file: None,
             log_lines_dropped: None,
@@ -225,6 +229,9 @@ impl Server {
             materialize: settings.materialize,
             events,
             small_bytes: if events.completed { 0 } else { settings.small_uploads },
+            space: settings.host.space,
+            file_mode: settings.host.file_mode,
+            dir_mode: settings.host.dir_mode,
             check: false,
         };
         let store = Store::open(&settings.data_dir, &options).map_err(ServeError::Store)?;
@@ -270,6 +277,11 @@ impl Server {
             workers: pool,
             threads,
             buffers: runtime::buffers_of_each(settings.buffer_memory, polls.len()),
+            upload_rate: UploadRate::new(
+                settings.host.max_uploads_per_hour,
+                settings.uncounted_addresses,
+                settings.address_prefixes,
+            ),
             admission: Admission::new(limits),
             heads: Heads::new(settings.head_memory),
             tls,

@@ -11,6 +11,7 @@ use super::{
     admin_args::AdminArgs,
     choices::{Location, MethodOverride, ProxyHeaders},
     config::ConfigArgs,
+    host_args::HostArgs,
     import::ImportCommand,
     limits::LimitArgs,
     listing_args::{ExportArgs, ListArgs},
@@ -263,6 +264,10 @@ pub(crate) struct ServeArgs {
     /// Leave out the upload page at / [default: off]
     #[arg(long, env = "TUS_NO_DEMO", value_parser = value::switch, help_heading = "Browsers")]
     pub(crate) no_demo: bool,
+
+    /// What is left of the host to others.
+    #[command(flatten)]
+    pub(crate) host: HostArgs,
 
     /// Where the operator is answered.
     #[command(flatten)]

@@ -18,6 +18,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 use tus_proto::{Code, Event, Failure};
+use tus_redb::Refusal;
 
 use self::{durations::Durations, process::Process, tusd::Tusd};
 use super::eviction::Cheap;
@@ -43,6 +44,8 @@ pub(crate) struct Metrics {
     expired: Counter,
     pub(super) accepted: Counter,
     pub(super) refused_by_address: Counter,
+    pub(super) refused_by_rate: Counter,
+    refused_by_space: [Counter; 2],
     pub(super) accept_failures: Counter,
     evicted: [Counter; Cheap::ALL.len()],
     /// Connections with a request under way.
@@ -103,6 +106,13 @@ impl Metrics {
         registry.register_collector(Box::new(Process));
         let tus = registry.sub_registry_with_prefix("tus");
         let [busy, idle] = connections(tus);
+        let [free_space, store_size, refused_by_rate] = labelled(
+            tus,
+            "uploads_refused",
+            "Uploads not created because of a limit, by that",
+            "limit",
+            ["free_space", "store_size", "rate"],
+        );
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         tus.register("build", "The version of this server", build);
         let durations = Durations::default();
@@ -123,6 +133,8 @@ impl Metrics {
                 "connections_refused",
                 "Connections closed because their address had too many",
             ),
+            refused_by_rate,
+            refused_by_space: [free_space, store_size],
             accept_failures: counter(
                 tus,
                 "accept_failures",
@@ -225,6 +237,15 @@ impl Metrics {
     /// A connection had to make room.
     pub(super) fn evicted(&self, what: Cheap) {
         self.evicted[what as usize].inc();
+    }
+
+    /// An upload was not created, because of a limit of space.
+    pub(super) fn refused(&self, why: Refusal) {
+        let index = match why {
+            Refusal::FreeSpace => 0,
+            _ => 1,
+        };
+        self.refused_by_space[index].inc();
     }
 
     /// So many uploads had expired and were removed.

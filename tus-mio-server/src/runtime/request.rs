@@ -1,7 +1,9 @@
 //! A request between its head and its answer: its session's effects carried out, what arrives passed on to it.
 
+use std::net::IpAddr;
+
 use tus_driver::{Arrival, Effect, Session};
-use tus_proto::{Cancel, Code, Framing, Head, LockCall, LockEvent, LockReply, OpId, Owner, Response};
+use tus_proto::{Cancel, Code, Framing, Head, LockCall, LockEvent, LockReply, OpId, Owner, Response, Target};
 use tus_redb::RedbStore;
 
 use super::{
@@ -21,9 +23,10 @@ impl EventLoop {
         let now = self.now;
         connection.served = true;
         let (secure, tcp) = (connection.tls.is_some(), connection.peer.is_some());
+        let peer = connection.peer;
         let begun = connection
             .http
-            .with_head(secure, |head| self.take_up(&Head { direct: head.direct && tcp, ..*head }));
+            .with_head(secure, |head| self.take_up(&Head { direct: head.direct && tcp, ..*head }, peer));
         let (mut session, label, framing) = match begun {
             Some(Ok(begun)) => begun,
             Some(Err(response)) => return connection.http.respond(now.monotonic, &response),
@@ -47,11 +50,12 @@ impl EventLoop {
     }
 
     /// The session for a request, or the answer where the server gives it by itself.
-    fn take_up(&mut self, head: &Head<'_>) -> Result<Begun, Response> {
+    fn take_up(&mut self, head: &Head<'_>, peer: Option<IpAddr>) -> Result<Begun, Response> {
         if let Some(response) = self.own_answer(head) {
             return Err(response);
         }
         self.shared.metrics.request(Some(head.method));
+        self.count_creation(head, peer)?;
         let entropy = self.entropy.draw().ok_or_else(|| {
             tracing::error!("the system gives no random bytes");
             self.refusal(Code::InternalServerError, head.values("Origin").next())
@@ -60,6 +64,21 @@ impl EventLoop {
         let label = debug.then(|| Box::new(Label::of(head.method, head.target)));
         let session = Session::new(self.shared.protocol.clone(), head, entropy, self.now);
         Ok((session, label, head.framing))
+    }
+
+    /// Counts a creation, if it may be.
+    fn count_creation(&self, head: &Head<'_>, peer: Option<IpAddr>) -> Result<(), Response> {
+        let shared = &*self.shared;
+        if !shared.upload_rate.is_limited() || !is_creation(head, shared.protocol.base_path()) {
+            return Ok(());
+        }
+        let address = shared.protocol.client_address(head).or(peer);
+        shared.upload_rate.admit(address, self.now.monotonic).map_err(|wait| {
+            shared.metrics.refused_by_rate.inc();
+            let mut refusal = self.refusal(Code::TooManyRequests, head.values("Origin").next());
+            refusal.push("Retry-After", wait.as_secs().saturating_add(1));
+            refusal
+        })
     }
 
     /// Answers a request that no exchange is there for.
@@ -168,6 +187,17 @@ impl EventLoop {
             request.session.handle(self.now, arrival);
         }
     }
+}
+
+/// Whether a request would make an upload. One whose override can't be understood does not.
+fn is_creation(head: &Head<'_>, base_path: &str) -> bool {
+    let rest = Target::of(head.target).path().strip_prefix(base_path);
+    let mut overrides = head.values("X-HTTP-Method-Override").peekable();
+    let posts = match overrides.peek() {
+        None => head.method == "POST",
+        Some(_) => overrides.all(|method| method.eq_ignore_ascii_case(b"POST")),
+    };
+    posts && matches!(rest, Some("" | "/"))
 }
 
 impl Label {

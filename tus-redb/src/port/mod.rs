@@ -4,6 +4,7 @@
 
 mod chores;
 mod group;
+mod quota;
 
 use std::{
     fmt,
@@ -27,7 +28,9 @@ use tus_proto::{Algorithm, Completion, Digest, Failure, Fence, Hasher, Instant, 
 use self::{
     chores::{Chore, Chores, Signals},
     group::Group,
+    quota::Quota,
 };
+pub use self::quota::{Refusal, SpaceLimits};
 use crate::{Change, Refused, Sink, Source, Store, Syncer, commit::Done, error::WriteError, store::lock};
 
 /// How often housekeeping is looked for where no change comes.
@@ -75,6 +78,11 @@ pub trait Observer: Send + Sync {
         let _ = expired;
     }
 
+    /// An upload was not created, because of a limit of space.
+    fn refused(&self, why: Refusal) {
+        let _ = why;
+    }
+
     /// Something went wrong, for the operator's log.
     fn error(&self, text: &str) {
         let _ = text;
@@ -97,6 +105,7 @@ struct Shared {
     observer: Box<dyn Observer>,
     group: Mutex<Group<Entry>>,
     chores: Mutex<Chores>,
+    quota: Quota,
     /// The disk failed the last commit.
     failing: AtomicBool,
     closing: AtomicBool,
@@ -122,7 +131,9 @@ impl RedbStore {
         observer: Box<dyn Observer>,
         sweep_interval: Duration,
     ) -> Self {
+        let quota = Quota::new(engine.space_limits());
         let shared = Arc::new(Shared {
+            quota,
             engine,
             executor,
             observer,
@@ -133,6 +144,7 @@ impl RedbStore {
             wake: Mutex::default(),
             postponed: Mutex::default(),
         });
+        shared.measure_all();
         shared.clone().tick();
         Self(shared)
     }
@@ -178,7 +190,11 @@ impl Shared {
             changes.push(change);
             tells.push(tell);
         }
+        let before: Vec<_> = changes.iter().map(|change| self.quota.before(&self.engine, change)).collect();
         let done = self.engine.commit_with_events(&changes);
+        for ((change, done), before) in changes.iter().zip(&done).zip(&before) {
+            self.quota.changed(&self.engine, change, &done.completion, before.as_ref());
+        }
         self.observer.committed(done.len(), self.executor.now().monotonic.since(begun));
         let finals = self.engine.finals_finished() - finals;
         if finals > 0 {
@@ -232,6 +248,9 @@ impl Shared {
             self.engine.rest();
         }
         self.look_for_chores();
+        if self.quota.is_due(self.executor.now().monotonic) {
+            self.clone().measure_on();
+        }
         let at = self.executor.now().monotonic.after(TICK);
         let weak = Arc::downgrade(&self);
         let again = move || {
@@ -261,6 +280,26 @@ impl Shared {
         if let Some(text) = self.engine.trouble() {
             self.observer.error(&text);
         }
+    }
+
+    /// Measures what uploads take, if that is limited: before the first is created.
+    fn measure_all(&self) {
+        let now = || self.executor.now().monotonic;
+        if self.quota.is_due(now()) {
+            while self.quota.measure(&self.engine, now()).unwrap_or(false) {}
+        }
+    }
+
+    /// The same, a step a job.
+    fn measure_on(self: Arc<Self>) {
+        let executor = self.executor.clone();
+        let step = move || {
+            let more = self.quota.measure(&self.engine, self.executor.now().monotonic);
+            if more == Ok(true) && !self.closing.load(Ordering::Acquire) {
+                self.measure_on();
+            }
+        };
+        executor.run(Class::Background, Box::new(step));
     }
 
     fn next_chore(&self, now: Instant, signals: Signals) -> Option<Chore> {
@@ -492,7 +531,14 @@ impl tus_driver::Store for RedbStore {
                 lock(&self.0.postponed).remove(&id);
                 Change::Acknowledge { number }
             }
-            PortChange::Create { record } => Change::Create(record),
+            PortChange::Create { record } => {
+                if let Some(why) = self.0.quota.refuses(&record, self.0.engine.free_space()) {
+                    self.0.observer.refused(why);
+                    ticket.answer(Completion::Failed(Failure::NoSpace).into());
+                    return Answer::Later;
+                }
+                Change::Create(record)
+            }
             PortChange::Concat { record, parts, max, delete_parts } => {
                 Change::Concat { record, parts, max, delete_parts }
             }
