@@ -199,9 +199,11 @@ impl Code {
             Self::InsufficientStorage => {
                 (507, "ERR_INSUFFICIENT_STORAGE", "there is no space left for the upload")
             }
-            Self::TooManyRequests => {
-                (429, "ERR_TOO_MANY_REQUESTS", "too many uploads were created from this address: try again later")
-            }
+            Self::TooManyRequests => (
+                429,
+                "ERR_TOO_MANY_REQUESTS",
+                "too many uploads were created from this address: try again later",
+            ),
             Self::MethodNotAllowed => (405, "ERR_METHOD_NOT_ALLOWED", "the method is not allowed here"),
             Self::InternalServerError => {
                 (500, "ERR_INTERNAL_SERVER_ERROR", "the server could not carry the request out")

@@ -399,18 +399,18 @@ fn step_of(
     descending: bool,
     limit: usize,
 ) -> Result<Vec<(UploadId, Option<Row>)>, Trouble> {
-        let table = transaction.open_table(UPLOADS)?;
-        let bound = after.map_or(Bound::Unbounded, |id| Bound::Excluded(id.as_str()));
-        let range = if descending { (Bound::Unbounded, bound) } else { (bound, Bound::Unbounded) };
-        let mut range = table.range::<&str>(range)?;
-        let mut rows = Vec::new();
-        while rows.len() < limit {
-            let Some(entry) = (if descending { range.next_back() } else { range.next() }) else { break };
-            let (key, value) = entry?;
-            let id = UploadId::new(key.value()).ok_or_else(|| Trouble::damaged("an upload's id"))?;
-            rows.push((id, Row::decode(value.value())));
-        }
-        Ok(rows)
+    let table = transaction.open_table(UPLOADS)?;
+    let bound = after.map_or(Bound::Unbounded, |id| Bound::Excluded(id.as_str()));
+    let range = if descending { (Bound::Unbounded, bound) } else { (bound, Bound::Unbounded) };
+    let mut range = table.range::<&str>(range)?;
+    let mut rows = Vec::new();
+    while rows.len() < limit {
+        let Some(entry) = (if descending { range.next_back() } else { range.next() }) else { break };
+        let (key, value) = entry?;
+        let id = UploadId::new(key.value()).ok_or_else(|| Trouble::damaged("an upload's id"))?;
+        rows.push((id, Row::decode(value.value())));
+    }
+    Ok(rows)
 }
 
 /// A read transaction, and what keeps its database open.

@@ -72,7 +72,9 @@ impl Disk for OsDisk {
     fn lock(&self, create: bool) -> io::Result<Box<dyn Debug + Send + Sync>> {
         if create {
             // Best effort: a parent may be one that we may enter but not read.
-            make_dir(&self.dir, self.dir_mode, |parent| drop(File::open(parent).and_then(|dir| dir.sync_all())))?;
+            make_dir(&self.dir, self.dir_mode, |parent| {
+                drop(File::open(parent).and_then(|dir| dir.sync_all()))
+            })?;
         }
         let file = OpenOptions::new()
             .read(true)
@@ -120,7 +122,8 @@ impl Disk for OsDisk {
             Err(_) => {}
         }
         let mut from = File::open(source)?;
-        let mut to = OpenOptions::new().write(true).create(true).truncate(true).mode(OWN_FILE).open(target)?;
+        let mut to =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(OWN_FILE).open(target)?;
         // By `copy_file_range`, which lets both share the bytes where the file system can.
         io::copy(&mut from, &mut to)?;
         Ok(false)

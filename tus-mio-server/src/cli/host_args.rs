@@ -72,6 +72,9 @@ impl HostArgs {
 
 /// Permissions in octal digits, which leave the owner what is `NEEDED`.
 fn mode<const NEEDED: u32>(text: &str) -> Result<u32, String> {
-    let mode = u32::from_str_radix(text.trim(), 8).ok().filter(|mode| *mode <= 0o777 && mode & NEEDED == NEEDED);
-    mode.ok_or_else(|| format!("write octal digits from {NEEDED:04o} to 0777 that leave the owner {NEEDED:04o}"))
+    let mode =
+        u32::from_str_radix(text.trim(), 8).ok().filter(|mode| *mode <= 0o777 && mode & NEEDED == NEEDED);
+    mode.ok_or_else(|| {
+        format!("write octal digits from {NEEDED:04o} to 0777 that leave the owner {NEEDED:04o}")
+    })
 }

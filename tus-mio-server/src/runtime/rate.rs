@@ -37,7 +37,8 @@ impl UploadRate {
 
     /// Counts a creation from an address. An error is how long that must wait.
     pub(super) fn admit(&self, address: Option<IpAddr>, now: Instant) -> Result<(), Duration> {
-        let Some(address) = address.map(|address| address.to_canonical()).filter(|address| self.counts(*address))
+        let Some(address) =
+            address.map(|address| address.to_canonical()).filter(|address| self.counts(*address))
         else {
             return Ok(());
         };

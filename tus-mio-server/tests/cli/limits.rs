@@ -99,7 +99,8 @@ fn an_address_that_creates_too_many_uploads_waits() {
     }
     let told = by("192.0.2.1");
     assert!(told.starts_with("HTTP/1.1 429 ") && told.contains("ERR_TOO_MANY_REQUESTS"), "{told}");
-    let wait = told.lines().find_map(|line| line.strip_prefix("Retry-After: ")).unwrap().parse::<u64>().unwrap();
+    let wait =
+        told.lines().find_map(|line| line.strip_prefix("Retry-After: ")).unwrap().parse::<u64>().unwrap();
     assert!((3_500..=3_601).contains(&wait), "{wait}");
     assert!(by("192.0.2.2").starts_with("HTTP/1.1 201 "), "another client");
     for _ in 0..5 {

@@ -243,8 +243,8 @@ impl Exchange {
         match pending {
             Pending::Incoming(Incoming { checked, entropy, .. }) => self.begin(now, checked, entropy),
             Pending::Create(draft) => {
-                let metadata = mutation!("change-ignored", metadata, None);
-                match draft.changed(metadata, id, self.config.max_metadata) {
+                let limit = self.config.max_metadata;
+                match draft.changed(mutation!("change-ignored", metadata, None), id, limit) {
                     Some(draft) => self.make(now, draft),
                     None => self.end(now, Some(Answer::Failed(Code::InternalServerError))),
                 }

@@ -81,14 +81,8 @@ mod tests {
     fn parse(lines: &[&str]) -> Result<String, MetadataError> {
         let fields: Vec<_> = lines.iter().map(|line| ("upload-metadata", line.as_bytes())).collect();
         let framing = Framing::Length(0);
-        let head = Head {
-            method: "POST",
-            target: "/",
-            fields: &fields,
-            framing,
-            secure: false,
-            direct: false,
-        };
+        let head =
+            Head { method: "POST", target: "/", fields: &fields, framing, secure: false, direct: false };
         joined_metadata(&head, 4096)
     }
 

@@ -25,12 +25,12 @@ use tus_driver::{
 };
 use tus_proto::{Algorithm, Completion, Digest, Failure, Fence, Hasher, Instant, Record, UploadId};
 
+pub use self::quota::{Refusal, SpaceLimits};
 use self::{
     chores::{Chore, Chores, Signals},
     group::Group,
     quota::Quota,
 };
-pub use self::quota::{Refusal, SpaceLimits};
 use crate::{Change, Refused, Sink, Source, Store, Syncer, commit::Done, error::WriteError, store::lock};
 
 /// How often housekeeping is looked for where no change comes.
