@@ -28,6 +28,7 @@ pub struct Config {
     pub(crate) concatenation_unfinished: bool,
     pub(crate) delete_parts: bool,
     pub(crate) max_parts: usize,
+    pub(crate) max_metadata: usize,
     pub(crate) downloads: bool,
     pub(crate) hooks: Subscriptions,
 }
@@ -116,6 +117,7 @@ impl Config {
                 concatenation_unfinished: true,
                 delete_parts: false,
                 max_parts: 1000,
+                max_metadata: 4096,
                 downloads: false,
                 hooks: Subscriptions::default(),
             },
@@ -315,6 +317,12 @@ impl ConfigBuilder {
     /// How many parts a final may have: at least 1. Default 1000.
     pub fn max_parts(mut self, parts: usize) -> Self {
         self.config.max_parts = parts;
+        self
+    }
+
+    /// The largest `Upload-Metadata`, in bytes, repeated lines joined. Default 4096.
+    pub fn max_metadata(mut self, bytes: usize) -> Self {
+        self.config.max_metadata = bytes;
         self
     }
 

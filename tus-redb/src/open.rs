@@ -42,13 +42,13 @@ const NEW_RECORDS: &str = "records.redb.new";
 impl Store {
     /// Opens the store in the directory `dir`, and makes what is missing of it.
     pub fn open(dir: &Path, options: &Options) -> Result<Self, OpenError> {
-        Self::open_on(Arc::new(OsDisk::new(dir)), options)
+        Self::open_on(Arc::new(OsDisk::new(dir).with_modes(options.file_mode, options.dir_mode)), options)
     }
 
     /// Opens a store that is there, for looking into it while no server runs. Where there is none, nothing
     /// is made.
     pub fn open_existing(dir: &Path, options: &Options) -> Result<Self, OpenError> {
-        open(Arc::new(OsDisk::new(dir)), options, false)
+        open(Arc::new(OsDisk::new(dir).with_modes(options.file_mode, options.dir_mode)), options, false)
     }
 
     /// [`Self::open`] on any disk.

@@ -13,6 +13,7 @@ use super::{
     choices::{Location, MethodOverride, ProxyHeaders},
     config::ConfigArgs,
     hooks::HookArgs,
+    host_args::HostArgs,
     import::ImportCommand,
     limits::LimitArgs,
     listing_args::{ExportArgs, ListArgs},
@@ -266,6 +267,10 @@ pub(crate) struct ServeArgs {
     /// Leave out the upload page at / [default: off]
     #[arg(long, env = "TUS_NO_DEMO", value_parser = value::switch, help_heading = "Browsers")]
     pub(crate) no_demo: bool,
+
+    /// What is left of the host to others.
+    #[command(flatten)]
+    pub(crate) host: HostArgs,
 
     /// Where the operator is answered.
     #[command(flatten)]

@@ -8,6 +8,7 @@ mod choices;
 mod config;
 mod export;
 mod hooks;
+mod host_args;
 mod import;
 mod json;
 mod limits;

@@ -98,6 +98,7 @@ pub(crate) fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
         .concatenation(!args.disable_concatenation)
         .concatenation_unfinished(!args.disable_concatenation_unfinished)
         .max_parts(args.max_parts)
+        .max_metadata(args.host.max_metadata()?)
         .delete_parts(args.delete_parts)
         .checkpoint_bytes(args.storage.checkpoint_size)
         .checkpoint_interval(args.storage.checkpoint_interval)
@@ -137,6 +138,7 @@ pub(crate) fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
         max_waiting_finals: args.max_waiting_finals,
         demo: !args.no_demo,
         access_log: args.log.access_log,
+        host: args.host.limits()?,
         admin_listen: args.admin.admin_listen.clone(),
         admin_token_file: args.admin.admin_token_file.clone(),
         metrics_path: (args.metrics_path != "none").then(|| args.metrics_path.clone()),
@@ -272,7 +274,7 @@ impl Wishes {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use tus_mio_server::http1;
+    use tus_mio_server::{HostLimits, http1};
     use tus_proto::Algorithm;
 
     use super::*;
@@ -297,6 +299,13 @@ mod tests {
             "--cors-max-age=24h",
             "--no-demo",
             "--metrics-path=/m/e",
+            "--max-metadata-size=2KiB",
+            "--min-free-space=1GiB",
+            "--max-store-size=1TB",
+            "--reserve-announced",
+            "--max-uploads-per-hour=60",
+            "--file-mode=0640",
+            "--dir-mode=0750",
             "--admin-listen=127.0.0.1:0,unix:/run/admin.sock",
             "--admin-token-file=/t",
             "--data-dir=/d",
@@ -363,6 +372,7 @@ mod tests {
             .concatenation_unfinished(false)
             .method_override(tus_proto::MethodOverride::Any)
             .max_parts(8)
+            .max_metadata(2 << 10)
             .delete_parts(true)
             .checkpoint_bytes(1_000_000)
             .checkpoint_interval(Duration::from_secs(7))
@@ -411,6 +421,14 @@ mod tests {
             max_waiting_finals: 9,
             demo: false,
             metrics_path: Some("/m/e".into()),
+            host: {
+                let mut host = HostLimits::default();
+                host.space.min_free = 1 << 30;
+                host.space.max_bytes = 1_000_000_000_000;
+                host.space.reserve_announced = true;
+                (host.max_uploads_per_hour, host.file_mode, host.dir_mode) = (60, 0o640, 0o750);
+                host
+            },
             admin_listen: ["127.0.0.1:0", "unix:/run/admin.sock"].map(|text| text.parse().unwrap()).to_vec(),
             admin_token_file: Some("/t".into()),
             ..Settings::default()

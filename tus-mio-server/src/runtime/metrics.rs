@@ -10,6 +10,7 @@ use prometheus_client::{
 };
 use tus_driver::metrics::RequestMetrics;
 pub(super) use tus_driver::metrics::negotiated;
+use tus_redb::Refusal;
 
 use self::process::Process;
 use super::eviction::Cheap;
@@ -22,6 +23,8 @@ pub(crate) struct Metrics {
     requests: RequestMetrics,
     pub(super) accepted: Counter,
     pub(super) refused_by_address: Counter,
+    pub(super) refused_by_rate: Counter,
+    refused_by_space: [Counter; 2],
     pub(super) accept_failures: Counter,
     evicted: [Counter; Cheap::ALL.len()],
     /// Requests whose body is received.
@@ -62,6 +65,13 @@ impl Metrics {
         let disk_free = Gauge::default();
         let help = "Space that files can still take where uploads are kept; -1 if that is not known";
         tus.register_with_unit("disk_free", help, Unit::Bytes, disk_free.clone());
+        let [free_space, store_size, refused_by_rate] = labelled(
+            tus,
+            "uploads_refused",
+            "Uploads not created because of a limit, by that",
+            "limit",
+            ["free_space", "store_size", "rate"],
+        );
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         tus.register("build", "The version of this server", build);
         Self {
@@ -72,6 +82,8 @@ impl Metrics {
                 "connections_refused",
                 "Connections closed because their address had too many",
             ),
+            refused_by_rate,
+            refused_by_space: [free_space, store_size],
             accept_failures: counter(
                 tus,
                 "accept_failures",
@@ -116,6 +128,15 @@ impl Metrics {
     /// A connection had to make room.
     pub(super) fn evicted(&self, what: Cheap) {
         self.evicted[what as usize].inc();
+    }
+
+    /// An upload was not created, because of a limit of space.
+    pub(super) fn refused(&self, why: Refusal) {
+        let index = match why {
+            Refusal::FreeSpace => 0,
+            _ => 1,
+        };
+        self.refused_by_space[index].inc();
     }
 
     /// So many bytes are free on the disk; `None` if that is not known.

@@ -28,6 +28,7 @@ mod metrics;
 mod notices;
 mod observer;
 mod presence;
+mod rate;
 mod request;
 mod routes;
 mod sending;
@@ -61,6 +62,7 @@ pub(crate) use mailbox::{Mailbox, Message};
 pub(crate) use metrics::Metrics;
 pub(crate) use notices::Notices;
 pub(crate) use observer::StoreObserver;
+pub(crate) use rate::UploadRate;
 pub(crate) use socket::{Accepted, Socket};
 pub(crate) use workers::Workers;
 
@@ -100,6 +102,7 @@ pub(crate) struct Shared<S: Store> {
     /// How many buffers each loop may have.
     pub buffers: usize,
     pub admission: Admission,
+    pub upload_rate: UploadRate,
     pub heads: Heads,
     /// What TCP connections speak; none for plain HTTP.
     pub tls: Option<Acceptor>,
@@ -154,6 +157,7 @@ impl Shared<tus_redb::RedbStore> {
             threads,
             buffers: 1,
             admission: Admission::new(Limits { all: 1, each: 0, uncounted: Vec::new(), prefixes: (32, 64) }),
+            upload_rate: UploadRate::new(0, Vec::new(), (32, 64)),
             heads: Heads::new(1),
             tls: None,
             shutdown_timeout: Duration::ZERO,

@@ -3,9 +3,13 @@
 use std::{net::IpAddr, sync::Arc};
 
 use tus_driver::{Arrival, Effect, Session, Store};
+<<<<<<< HEAD
 use tus_proto::{
     Cancel, Code, Framing, Head, LockCall, LockEvent, LockReply, OpId, Owner, Response, UploadId,
 };
+=======
+use tus_proto::{Cancel, Code, Framing, Head, LockCall, LockEvent, LockReply, OpId, Owner, Response, Target};
+>>>>>>> admin
 
 use super::{
     access::{self, Access, Outcome},
@@ -25,11 +29,20 @@ impl<S: Store> EventLoop<S> {
     pub(super) fn begin_request(&mut self, connection: &mut Connection<S>) {
         let now = self.now;
         connection.served = true;
+<<<<<<< HEAD
         let (secure, peer) = (connection.tls.is_some(), connection.peer);
         let begun = connection.http.with_head(secure, |head| {
             self.take_up(&Head { direct: head.direct && peer.is_some(), ..*head }, peer)
         });
         let (mut session, access, framing) = match begun {
+=======
+        let (secure, tcp) = (connection.tls.is_some(), connection.peer.is_some());
+        let peer = connection.peer;
+        let begun = connection
+            .http
+            .with_head(secure, |head| self.take_up(&Head { direct: head.direct && tcp, ..*head }, peer));
+        let (mut session, label, framing) = match begun {
+>>>>>>> admin
             Some(Ok(begun)) => begun,
             Some(Err(response)) => return connection.http.respond(now.monotonic, &response),
             None => return,
@@ -57,6 +70,7 @@ impl<S: Store> EventLoop<S> {
 
     /// The session for a request, or the answer where the server gives it by itself.
     fn take_up(&mut self, head: &Head<'_>, peer: Option<IpAddr>) -> Result<Begun<S>, Response> {
+<<<<<<< HEAD
         let (shared, now) = (&self.shared, self.now.monotonic);
         let access = Access::begin(head, &shared.protocol, peer, now, shared.access_log, &mut self.entropy);
         if let Some(mut response) = self.own_answer(head) {
@@ -64,15 +78,34 @@ impl<S: Store> EventLoop<S> {
                 tell_id(&mut response, &access);
                 access.end(now, &Outcome::of(&response, None, 0));
             }
+=======
+        if let Some(response) = self.own_answer(head) {
+>>>>>>> admin
             return Err(response);
         }
         self.shared.metrics.request(Some(head.method));
+        self.count_creation(head, peer)?;
         let entropy = self.entropy.draw().ok_or_else(|| {
             tracing::error!("the system gives no random bytes");
             self.refusal(Code::InternalServerError, head.values("Origin").next())
         })?;
         let session = Session::new(self.shared.protocol.clone(), head, entropy, self.now);
         Ok((session, access, head.framing))
+    }
+
+    /// Counts a creation, if it may be.
+    fn count_creation(&self, head: &Head<'_>, peer: Option<IpAddr>) -> Result<(), Response> {
+        let shared = &*self.shared;
+        if !shared.upload_rate.is_limited() || !is_creation(head, shared.protocol.base_path()) {
+            return Ok(());
+        }
+        let address = shared.protocol.client_address(head).or(peer);
+        shared.upload_rate.admit(address, self.now.monotonic).map_err(|wait| {
+            shared.metrics.refused_by_rate.inc();
+            let mut refusal = self.refusal(Code::TooManyRequests, head.values("Origin").next());
+            refusal.push("Retry-After", wait.as_secs().saturating_add(1));
+            refusal
+        })
     }
 
     /// Answers a request that no exchange is there for.
@@ -212,9 +245,27 @@ impl<S: Store> EventLoop<S> {
     }
 }
 
+<<<<<<< HEAD
 /// Tells the client what the log calls its request.
 fn tell_id(response: &mut Response, access: &Access) {
     if let Some(id) = access.id_to_tell() {
         response.push("X-Request-ID", id);
+=======
+/// Whether a request would make an upload. One whose override can't be understood does not.
+fn is_creation(head: &Head<'_>, base_path: &str) -> bool {
+    let rest = Target::of(head.target).path().strip_prefix(base_path);
+    let mut overrides = head.values("X-HTTP-Method-Override").peekable();
+    let posts = match overrides.peek() {
+        None => head.method == "POST",
+        Some(_) => overrides.all(|method| method.eq_ignore_ascii_case(b"POST")),
+    };
+    posts && matches!(rest, Some("" | "/"))
+}
+
+impl Label {
+    /// Targets come from outside: as much of one as a line of the log bears.
+    fn of(method: &str, target: &str) -> Self {
+        Self { method: method.into(), target: target.chars().take(200).collect() }
+>>>>>>> admin
     }
 }

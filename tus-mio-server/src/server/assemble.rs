@@ -30,7 +30,7 @@ use crate::{
     page::Page,
     runtime::{
         self, Admission, EventLoop, Heads, Hooked, Limits, Loops, Mailbox, Message, Metrics, Shared, Spawner,
-        Threads, Workers,
+        Threads, UploadRate, Workers,
     },
     tls::{Acceptor, TlsError},
 };
@@ -87,6 +87,9 @@ impl Parts {
             materialize: settings.materialize,
             events,
             small_bytes: if events.completed { 0 } else { settings.small_uploads },
+            space: settings.host.space,
+            file_mode: settings.host.file_mode,
+            dir_mode: settings.host.dir_mode,
             check: false,
         };
         tus_redb::Store::open(&settings.data_dir, &options).map_err(ServeError::Store)
@@ -139,6 +142,11 @@ impl Parts {
             workers,
             threads,
             buffers: runtime::buffers_of_each(settings.buffer_memory, polls.len()),
+            upload_rate: UploadRate::new(
+                settings.host.max_uploads_per_hour,
+                settings.uncounted_addresses,
+                settings.address_prefixes,
+            ),
             admission: Admission::new(limits),
             heads: Heads::new(settings.head_memory),
             tls,

@@ -4,6 +4,7 @@
 mod beside;
 mod config;
 mod import;
+mod limits;
 mod listen;
 mod logs;
 mod program;

@@ -241,7 +241,7 @@ fn posted(config: &Config, head: &Head<'_>) -> Result<Request, Code> {
     }
     let concat = match UploadConcat::of(head, &config.base_path, config.max_parts)? {
         Some(UploadConcat::Final { value, parts }) => {
-            let (metadata, location) = (joined_metadata(head)?, location(config, head));
+            let (metadata, location) = (joined_metadata(head, config.max_metadata)?, location(config, head));
             let parts = Parts::new(parts);
             return Ok(Request::Concat(Assembly { value, parts, metadata, location }));
         }
@@ -259,7 +259,7 @@ fn creation(config: &Config, head: &Head<'_>, concat: Option<Concat>) -> Result<
         Ok(Some(b"1")) => return Err(Code::AmbiguousUploadLength),
         _ => return Err(Code::InvalidUploadLengthDefer),
     };
-    let metadata = joined_metadata(head)?;
+    let metadata = joined_metadata(head, config.max_metadata)?;
     let with_upload = head.framing != Framing::Length(0) && has_upload_type(head);
     let checksums =
         if with_upload { Checksums::of(head, &config.checksum_algorithms)? } else { Checksums::default() };

@@ -4,6 +4,7 @@
 
 mod chores;
 mod group;
+mod quota;
 
 use std::{
     fmt,
@@ -24,9 +25,11 @@ use tus_driver::{
 };
 use tus_proto::{Algorithm, Completion, Digest, Failure, Fence, Hasher, Instant, Record, UploadId};
 
+pub use self::quota::{Refusal, SpaceLimits};
 use self::{
     chores::{Chore, Chores, Signals},
     group::Group,
+    quota::Quota,
 };
 use crate::{Change, Refused, Sink, Source, Store, Syncer, commit::Done, error::WriteError, store::lock};
 
@@ -72,6 +75,11 @@ pub trait Observer: Send + Sync {
         let _ = expired;
     }
 
+    /// An upload was not created, because of a limit of space.
+    fn refused(&self, why: Refusal) {
+        let _ = why;
+    }
+
     /// Something went wrong, for the operator's log.
     fn error(&self, text: &str) {
         let _ = text;
@@ -94,6 +102,7 @@ struct Shared {
     observer: Box<dyn Observer>,
     group: Mutex<Group<Entry>>,
     chores: Mutex<Chores>,
+    quota: Quota,
     /// The disk failed the last commit.
     failing: AtomicBool,
     closing: AtomicBool,
@@ -133,7 +142,9 @@ impl RedbStore {
         observer: Box<dyn Observer>,
         sweep_interval: Duration,
     ) -> Self {
+        let quota = Quota::new(engine.space_limits());
         let shared = Arc::new(Shared {
+            quota,
             engine,
             executor,
             observer,
@@ -143,6 +154,7 @@ impl RedbStore {
             closing: AtomicBool::new(false),
             wake: Mutex::default(),
         });
+        shared.measure_all();
         shared.clone().tick();
         Self(shared)
     }
@@ -186,7 +198,11 @@ impl Shared {
         let (changes, replies): (Vec<_>, Vec<_>) =
             entries.into_iter().map(|Entry { change, reply }| (change, reply)).unzip();
         self.engine.tell_time(self.executor.now().wall);
+        let before: Vec<_> = changes.iter().map(|change| self.quota.before(&self.engine, change)).collect();
         let done = self.engine.commit_with_events(&changes);
+        for ((change, done), before) in changes.iter().zip(&done).zip(&before) {
+            self.quota.changed(&self.engine, change, &done.completion, before.as_ref());
+        }
         self.observer.committed(done.len(), self.executor.now().monotonic.since(begun));
         let finals = self.engine.finals_finished() - finals;
         if finals > 0 {
@@ -240,6 +256,9 @@ impl Shared {
             self.engine.rest();
         }
         self.look_for_chores();
+        if self.quota.is_due(self.executor.now().monotonic) {
+            self.clone().measure_on();
+        }
         let at = self.executor.now().monotonic.after(TICK);
         let weak = Arc::downgrade(&self);
         let again = move || {
@@ -269,6 +288,26 @@ impl Shared {
         if let Some(text) = self.engine.trouble() {
             self.observer.error(&text);
         }
+    }
+
+    /// Measures what uploads take, if that is limited: before the first is created.
+    fn measure_all(&self) {
+        let now = || self.executor.now().monotonic;
+        if self.quota.is_due(now()) {
+            while self.quota.measure(&self.engine, now()).unwrap_or(false) {}
+        }
+    }
+
+    /// The same, a step a job.
+    fn measure_on(self: Arc<Self>) {
+        let executor = self.executor.clone();
+        let step = move || {
+            let more = self.quota.measure(&self.engine, self.executor.now().monotonic);
+            if more == Ok(true) && !self.closing.load(Ordering::Acquire) {
+                self.measure_on();
+            }
+        };
+        executor.run(Class::Background, Box::new(step));
     }
 
     fn next_chore(&self, now: Instant, signals: Signals) -> Option<Chore> {
@@ -479,7 +518,14 @@ impl tus_driver::Store for RedbStore {
             }
             PortChange::Postpone { id, number, until } => Change::Postpone { id, number, until },
             PortChange::Acknowledge { id, number } => Change::Acknowledge { id, number },
-            PortChange::Create { record } => Change::Create(record),
+            PortChange::Create { record } => {
+                if let Some(why) = self.0.quota.refuses(&record, self.0.engine.free_space()) {
+                    self.0.observer.refused(why);
+                    ticket.answer(Completion::Failed(Failure::NoSpace).into());
+                    return Answer::Later;
+                }
+                Change::Create(record)
+            }
             PortChange::Concat { record, parts, max, delete_parts } => {
                 Change::Concat { record, parts, max, delete_parts }
             }
