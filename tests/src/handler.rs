@@ -20,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// What the handler was sent.
 #[derive(Clone, Debug)]
 pub struct Call {
+    /// The target of the request.
+    pub target: String,
     /// Names and values of the request's fields, in their order.
     pub fields: Vec<(String, String)>,
     /// The document.
@@ -166,7 +168,8 @@ fn serve(stream: &TcpStream, calls: &Mutex<Sender<Call>>, decide: &Decide) -> Op
 fn read(reader: &mut impl BufRead) -> Option<Call> {
     let mut line = String::new();
     (reader.read_line(&mut line).ok()? > 0).then_some(())?;
-    assert!(line.starts_with("POST /hooks HTTP/1.1"), "{line}");
+    let target = line.strip_prefix("POST ").and_then(|line| line.split_once(" HTTP/1.1"));
+    let target = target.expect("a POST").0.to_owned();
     let mut fields = Vec::new();
     loop {
         line.clear();
@@ -179,5 +182,5 @@ fn read(reader: &mut impl BufRead) -> Option<Call> {
     let length = fields.iter().find(|(name, _)| name.eq_ignore_ascii_case("Content-Length"));
     let mut body = vec![0; length?.1.parse().ok()?];
     reader.read_exact(&mut body).ok()?;
-    Some(Call { fields, document: serde_json::from_slice(&body).expect("a document") })
+    Some(Call { target, fields, document: serde_json::from_slice(&body).expect("a document") })
 }

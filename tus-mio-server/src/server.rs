@@ -228,7 +228,11 @@ impl Server {
             max_waiting: settings.max_waiting_finals,
             materialize: settings.materialize,
             events,
-            small_bytes: if events.completed { 0 } else { settings.small_uploads },
+            small_bytes: if events.completed || settings.protocol.hooks().finish {
+                0
+            } else {
+                settings.small_uploads
+            },
             check: false,
         };
         let store = Store::open(&settings.data_dir, &options).map_err(ServeError::Store)?;
@@ -255,6 +259,10 @@ impl Server {
             store.keep_events(events, Box::new(move || deliverer.wake()));
         }
         let waiters: Arc<Waiters<RedbStore>> = Arc::default();
+        if let Some(hooks) = &hooks {
+            let store = store.clone();
+            hooks.show_files(Box::new(move |id| store.files(id).unwrap_or_default()));
+        }
         let inbox: Arc<dyn Inbox> = Arc::new(Loops(mailboxes.clone(), waiters.clone()));
         let locks = Locks::new(store.first_fence(), settings.locks.map(|service| (service, inbox.clone())));
         let shared = Arc::new(Shared {

@@ -148,8 +148,10 @@ fn frame(sequence: u64, keeps: Keeps, steps: &[Step]) -> Vec<u8> {
     let mut frame = Encoder(Vec::with_capacity(256 + steps.iter().map(room).sum::<usize>()));
     frame.number(0).number(0);
     let payload = &mut frame;
-    let Keeps { events: Events { completed, terminated }, scattered } = keeps;
-    payload.number(sequence).byte(completed.into()).byte(terminated.into()).byte(scattered.into());
+    let Keeps { events: Events { created, completed, terminated }, scattered } = keeps;
+    // A bit more of the first: a journal of a version that knows no creations is read as it was meant.
+    let kinds = u8::from(completed) | u8::from(created) << 1;
+    payload.number(sequence).byte(kinds).byte(terminated.into()).byte(scattered.into());
     payload.number(steps.len() as u64);
     for step in steps {
         encode(step, payload);
@@ -190,7 +192,8 @@ fn groups(mut bytes: &[u8]) -> Vec<Group> {
 fn group(payload: &[u8]) -> Option<Group> {
     let mut payload = Decoder(payload);
     let sequence = payload.number()?;
-    let events = Events { completed: payload.flag()?, terminated: payload.flag()? };
+    let kinds = payload.byte().filter(|kinds| *kinds < 4)?;
+    let events = Events { created: kinds & 2 != 0, completed: kinds & 1 != 0, terminated: payload.flag()? };
     let keeps = Keeps { events, scattered: payload.flag()? };
     let count = payload.number()?;
     let steps = (0..count).map(|_| decode(&mut payload)).collect::<Option<_>>()?;
@@ -334,7 +337,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    const KEEPS: Keeps = Keeps { events: Events { completed: true, terminated: false }, scattered: true };
+    const KEEPS: Keeps =
+        Keeps { events: Events { created: true, completed: true, terminated: false }, scattered: true };
 
     fn steps() -> Vec<Step> {
         let id = UploadId::new("a-1").unwrap();

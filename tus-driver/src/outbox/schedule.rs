@@ -7,8 +7,8 @@
 //! *pass* over all that was read before, in the outbox's order. Passes come after growing pauses, too, and beside them
 //! what is new is read with room of its own, so that a million events of a broken hook delay nobody else's.
 //!
-//! Forgetting endangers the order: a later event of a forgotten upload must not be told first. Only the
-//! termination of a complete upload has a predecessor. Where something is forgotten, such an event is left to
+//! Forgetting endangers the order: a later event of a forgotten upload must not be told first. Where creations are told,
+//! every other event has a predecessor; else the termination of a complete upload alone. Where something is forgotten, such an event is left to
 //! the pass, which comes by the earlier one before it, and puts those that it forgets into a Bloom filter. A false
 //! positive waits for the next pass, whose filter has another seed.
 
@@ -79,6 +79,8 @@ pub enum Told {
 #[derive(Debug)]
 pub struct Schedule {
     pauses: Pauses,
+    /// Whether creations are told.
+    created: bool,
     /// How many hooks may run at once.
     threads: usize,
     running: usize,
@@ -134,6 +136,7 @@ impl Schedule {
     pub fn new(now: Instant, last: u64, threads: usize, pauses: Pauses) -> Self {
         Self {
             pauses,
+            created: false,
             threads,
             running: 0,
             acknowledging: 0,
@@ -152,6 +155,12 @@ impl Schedule {
             futile: 0,
             stopped: false,
         }
+    }
+
+    /// The same, for an outbox that keeps creations.
+    #[must_use]
+    pub fn telling_creations(self, created: bool) -> Self {
+        Self { created, ..self }
     }
 
     /// There may be new events.
@@ -267,7 +276,7 @@ impl Schedule {
     fn take_new(&mut self, now: Instant, entry: OutboxEvent) {
         if self.lanes.contains_key(&entry.record.id) {
             self.follow(now, entry);
-        } else if may_follow(&entry) && !matches!(self.pass, Pass::None) {
+        } else if self.may_follow(&entry) && !matches!(self.pass, Pass::None) {
             // What it follows may be forgotten.
             self.forgot(now, None);
         } else {
@@ -387,15 +396,19 @@ impl Schedule {
         }
     }
 
+    /// Whether there may be an earlier event of the same upload.
+    fn may_follow(&self, entry: &OutboxEvent) -> bool {
+        match entry.kind {
+            EventKind::Created => false,
+            EventKind::Completed => self.created,
+            EventKind::Terminated => self.created || entry.record.is_complete(),
+        }
+    }
+
     fn pass_later(&mut self, now: Instant) {
         self.futile = self.futile.saturating_add(1);
         self.pass = Pass::At(now.after(self.pauses.after(self.futile)));
     }
-}
-
-/// Whether there may be an earlier event of the same upload.
-fn may_follow(entry: &OutboxEvent) -> bool {
-    entry.kind == EventKind::Terminated && entry.record.is_complete()
 }
 
 #[cfg(test)]

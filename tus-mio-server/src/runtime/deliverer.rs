@@ -69,7 +69,8 @@ impl Deliverer {
         let now = || shared.clock.now().monotonic;
         // Where the outbox can't be read, nothing was read of it: a pass would find nothing, and all is new.
         let last = last_number(|after, limit| shared.store.engine().outbox(after, limit)).unwrap_or(0);
-        let mut schedule = Schedule::new(now(), last, self.threads, self.pauses);
+        let mut schedule = Schedule::new(now(), last, self.threads, self.pauses)
+            .telling_creations(self.hooks.events().created);
         let mut end: Option<Instant> = None;
         loop {
             while let Some(action) = schedule.poll(now()) {
@@ -148,6 +149,9 @@ impl Deliverer {
     /// Hands a call to the pool; or says at once what became of it.
     fn tell(self: &Arc<Self>, shared: &Shared, entry: OutboxEvent) -> Option<Told> {
         let id = entry.record.id.clone();
+        if entry.kind == EventKind::Completed && shared.attributions.is_finishing(&id) {
+            return Some(Told::NotYet);
+        }
         // Whoever consumes an upload wants one file: it comes, unless there is no space for it.
         if entry.kind == EventKind::Completed && !shared.store.engine().is_full() {
             match shared.store.engine().awaits_materialize(&id) {

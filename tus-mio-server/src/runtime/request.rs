@@ -41,9 +41,10 @@ impl EventLoop {
         connection.http.set_reading(now.monotonic, false);
         self.serial = self.serial.wrapping_add(1);
         let owner = locks::owner(self.index, connection.id.slot, self.serial);
-        if self.shared.protocol.hooks().requests {
+        let hooks = self.shared.protocol.hooks();
+        if hooks.requests || hooks.finish {
             let (attributions, remote) = (self.shared.attributions.clone(), connection.socket.remote());
-            session.set_witness(Arc::new(Witness { attributions, remote }));
+            session.set_witness(Arc::new(Witness::new(attributions, remote, hooks.finish)));
         }
         if self.is_cut() {
             session.cancel(now, Cancel::Shutdown);

@@ -11,7 +11,8 @@
 //! ```
 //! Where hooks are subscribed: `Showing` (the upload, to the hook) and `Consulting` stand in front of all of
 //! these but OPTIONS, and in front of `Deleting`; `Consulting` in front of `Creating` and `Concatenating`; and
-//! `Receiving`, where a hook is asked beside the commits, may end in `Stopping`.
+//! `Receiving`, where a hook is asked beside the commits, may end in `Stopping`. `Finishing` stands between what makes an
+//! upload complete and `Releasing`.
 //!
 //! Each state but `Receiving` waits for exactly one completion, which moves the exchange on. `Releasing`
 //! follows the completion of every command of the lock's holder, and the response follows the release: a
@@ -77,6 +78,10 @@ pub struct Exchange {
     request: Option<Arc<RequestInfo>>,
     /// What a hook adds to the answer if the request does well. Boxed: it is rare.
     amendment: Option<Box<Amendment>>,
+    /// The upload that the request's body goes to, or that it has made complete; `None` if no hook is to see it.
+    upload: Option<Box<Record>>,
+    /// The upload has just become complete, and its hook was not asked yet.
+    finished: bool,
 }
 
 /// What the exchange waits for. An operation that a state names is the one whose completion moves it on.
@@ -108,6 +113,8 @@ enum State {
     Stopping(OpId, Box<Stopped>),
     /// DELETE: for the store.
     Deleting(OpId),
+    /// POST and PATCH: for the hook of an upload that has just become complete; then the answer.
+    Finishing(OpId, Option<Answer>),
     /// For the lock to be free of us; then the answer, where somebody is left to get it.
     Releasing(OpId, Option<Answer>),
     /// For nothing.
@@ -142,6 +149,8 @@ impl Exchange {
             newcomer: None,
             request: None,
             amendment: None,
+            upload: None,
+            finished: false,
         };
         match address {
             Ok(address) if address.is_options() => exchange.answer(now, Answer::Options),
@@ -347,8 +356,16 @@ impl Exchange {
         }
     }
 
-    /// Ends the request: the lock first, then the answer, where there is somebody to get it.
+    /// Ends the request: the hook of an upload that is complete now, the lock, then the answer, where there is somebody
+    /// to get it.
     fn end(&mut self, now: Now, answer: Option<Answer>) {
+        match self.upload.take() {
+            Some(upload) if self.finished => self.ask_finish(*upload, answer),
+            _ => self.release(now, answer),
+        }
+    }
+
+    fn release(&mut self, now: Now, answer: Option<Answer>) {
         match self.lease.give_up() {
             Some(key) => {
                 let op = self.op();

@@ -113,7 +113,8 @@ impl Service {
         if media_type != "application/json" {
             return Err(format!("its answer is of the type {media_type:?}, and must be application/json"));
         }
-        Answer::parse(&body)
+        let cache_control = response.headers().get("Cache-Control").and_then(|value| value.to_str().ok());
+        Answer::parse(&body).map(|answer| answer.cached(cache_control))
     }
 }
 
