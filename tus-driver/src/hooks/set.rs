@@ -130,6 +130,15 @@ impl HookRunner for HookSet {
 }
 
 impl Hook {
+    /// Which hook an event is for.
+    pub fn of_event(kind: EventKind) -> Self {
+        match kind {
+            EventKind::Created => Self::UploadCreated,
+            EventKind::Completed => Self::UploadComplete,
+            EventKind::Terminated => Self::UploadTerminate,
+        }
+    }
+
     /// Which hook a call is for.
     pub fn of(call: &HookCall) -> Self {
         match call {

@@ -154,9 +154,7 @@ impl Exchange {
 
     pub(super) fn receive_created(&mut self, now: Now, created: Created) {
         let limit = Limit::of(&self.config, 0, created.record.length);
-        if !self.finished {
-            self.receives(&created.record);
-        }
+        self.receives(&created.record);
         let receiving =
             Receiving::new(&created.record, None, limit, created.checksums, Reply::Create(created.location));
         self.receive(now, receiving);

@@ -49,6 +49,17 @@ pub(super) enum Assent {
     Refused(Box<Rejection>),
 }
 
+/// What hooks have said of the answer, and what they are to see of the upload.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// What is added to the answer if the request does well.
+    pub amendment: Option<Amendment>,
+    /// The upload that the body goes to, or that has become complete.
+    pub upload: Option<Record>,
+    /// The upload has become complete, and its hook was not asked yet.
+    pub finished: bool,
+}
+
 /// An upload that its hook has stopped, on its way out.
 #[derive(Debug)]
 pub(super) struct Stopped {
@@ -281,24 +292,26 @@ impl Exchange {
     }
 
     fn amend(&mut self, response: Option<Box<Amendment>>) {
-        match (&mut self.amendment, response) {
-            (Some(earlier), Some(later)) => earlier.merge(*later),
-            (earlier, later) => *earlier = earlier.take().or(later),
+        let Some(later) = response else { return };
+        match &mut self.told.get_or_insert_default().amendment {
+            Some(earlier) => earlier.merge(*later),
+            none => *none = Some(*later),
         }
     }
 
     /// This upload has become complete: its hook is asked before the request ends, a part's is not.
     pub(super) fn finished(&mut self, record: &Record) {
         if self.config.hooks.finish && !record.is_partial() {
-            self.upload = Some(Box::new(record.clone()));
-            self.finished = true;
+            let told = self.told.get_or_insert_default();
+            (told.upload, told.finished) = (Some(record.clone()), true);
         }
     }
 
     /// A body comes to this upload.
     pub(super) fn receives(&mut self, record: &Record) {
-        if self.config.hooks.of_bodies() {
-            self.upload = Some(Box::new(record.clone()));
+        let told = self.told.as_ref();
+        if self.config.hooks.of_bodies() && told.is_none_or(|told| !told.finished) {
+            self.told.get_or_insert_default().upload = Some(record.clone());
         }
     }
 
@@ -347,7 +360,7 @@ impl Exchange {
     }
 
     fn report(&mut self, offset: u64, length: Option<u64>) -> Option<OpId> {
-        let record = Record::clone(self.upload.as_deref()?);
+        let record = self.told.as_ref()?.upload.clone()?;
         let upload = Record { offset, length, ..record };
         Some(self.call(HookCall::Progress { request: self.info(), upload }))
     }

@@ -36,15 +36,14 @@ mod write;
 use alloc::{boxed::Box, collections::VecDeque, string::String, sync::Arc};
 
 use crate::{
-    Amendment, Cancel, Code, Command, Completion, Config, Deadline, Event, Framing, Head, Input, LockCall,
-    LockReply, Now, OpId, Output, Reason, Record, RequestInfo, Response, UploadId, WallTime, cors::Origin,
-    header,
+    Cancel, Code, Command, Completion, Config, Deadline, Event, Framing, Head, Input, LockCall, LockReply,
+    Now, OpId, Output, Reason, Record, RequestInfo, Response, UploadId, WallTime, cors::Origin, header,
 };
 use answer::Answer;
 use checks::{Patch, Refusal, Request, Termination};
 use concat::Gathering;
 use download::Download;
-use hooks::{Pending, Stopped};
+use hooks::{Pending, Stopped, Told};
 use lease::Lease;
 use look::Look;
 use reception::Receiving;
@@ -76,12 +75,8 @@ pub struct Exchange {
     newcomer: Option<Option<u64>>,
     /// The request as hooks see it; none where none of those that would is subscribed.
     request: Option<Arc<RequestInfo>>,
-    /// What a hook adds to the answer if the request does well. Boxed: it is rare.
-    amendment: Option<Box<Amendment>>,
-    /// The upload that the request's body goes to, or that it has made complete; `None` if no hook is to see it.
-    upload: Option<Box<Record>>,
-    /// The upload has just become complete, and its hook was not asked yet.
-    finished: bool,
+    /// What hooks have said and are still to see. Boxed: it is rare.
+    told: Option<Box<Told>>,
 }
 
 /// What the exchange waits for. An operation that a state names is the one whose completion moves it on.
@@ -148,9 +143,7 @@ impl Exchange {
             cancelled: None,
             newcomer: None,
             request: None,
-            amendment: None,
-            upload: None,
-            finished: false,
+            told: None,
         };
         match address {
             Ok(address) if address.is_options() => exchange.answer(now, Answer::Options),
@@ -359,9 +352,10 @@ impl Exchange {
     /// Ends the request: the hook of an upload that is complete now, the lock, then the answer, where there is somebody
     /// to get it.
     fn end(&mut self, now: Now, answer: Option<Answer>) {
-        match self.upload.take() {
-            Some(upload) if self.finished => self.ask_finish(*upload, answer),
-            _ => self.release(now, answer),
+        let told = self.told.as_mut().filter(|told| told.finished);
+        match told.and_then(|told| told.upload.take()) {
+            Some(upload) => self.ask_finish(upload, answer),
+            None => self.release(now, answer),
         }
     }
 
@@ -389,9 +383,9 @@ impl Exchange {
         let methods = matches!(answer, Answer::Options).then(|| answer::methods(&self.config));
         let mut response: Response = answer.response(&self.config, self.framing, now.date);
         if response.status() < 300
-            && let Some(amendment) = self.amendment.take()
+            && let Some(amendment) = self.told.as_mut().and_then(|told| told.amendment.take())
         {
-            response.amend(*amendment);
+            response.amend(amendment);
         }
         if let Some(expires) = self.expires {
             response.push("Upload-Expires", now.dated(expires).imf_fixdate());

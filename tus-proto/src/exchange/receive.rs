@@ -265,9 +265,8 @@ impl Exchange {
     }
 
     fn body_finished(&mut self, receiving: &Receiving, offset: u64) {
-        if let Some(mut upload) = self.upload.take() {
+        if let Some(mut upload) = self.told.as_mut().and_then(|told| told.upload.take()) {
             (upload.offset, upload.length, upload.expires) = (offset, receiving.length, receiving.expires);
-            self.upload = Some(upload.clone());
             self.finished(&upload);
         }
     }

@@ -101,6 +101,7 @@ impl Answer {
         self.max_age
     }
 
+    #[cfg(any(test, feature = "hooks-http"))]
     /// The same answer, as it came with this `Cache-Control`.
     pub(super) fn cached(mut self, cache_control: Option<&str>) -> Self {
         self.max_age = cache_control.and_then(max_age);
@@ -108,6 +109,7 @@ impl Answer {
     }
 }
 
+#[cfg(any(test, feature = "hooks-http"))]
 /// The seconds of `max-age`, unless another directive forbids to use the answer again.
 fn max_age(cache_control: &str) -> Option<Duration> {
     let mut seconds = None;

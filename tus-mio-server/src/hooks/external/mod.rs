@@ -130,6 +130,7 @@ trait Invoke: fmt::Debug + Send + Sync {
 struct Call<'a> {
     kind: HookType,
     document: &'a Document,
+    #[cfg_attr(not(feature = "hooks-http"), allow(dead_code))]
     request: Option<&'a RequestInfo>,
     /// The event's name, the same whenever it is delivered. Calls that a request waits for have none.
     event_id: Option<String>,

@@ -7,7 +7,7 @@ use tus_proto::{AppendEnd, Command, Completion, Framing, HookCall, HookReply, Op
 use super::{NOBODY, hooked, refuse};
 use crate::script::{FENCE, Grant, Script, Sent, id, record};
 
-const PROGRESS: Subscriptions = Subscriptions { progress: Some(Duration::from_secs(1)), ..NOBODY };
+const PROGRESS: Subscriptions = Subscriptions { progress: Some(Duration::from_millis(500)), ..NOBODY };
 
 fn receiving() -> (Script, Grant) {
     let config = hooked(PROGRESS).checkpoint_bytes(100).build().unwrap();
@@ -28,14 +28,14 @@ fn it_is_told_once_an_interval_and_nothing_waits_for_it() {
     let (mut script, grant) = receiving();
     script.staged(grant, 10);
     script.idle();
-    script.pass(Duration::from_secs(1));
+    script.pass(Duration::from_millis(500));
     script.staged(grant, 20);
     let op = tells(&mut script, 23);
-    script.pass(Duration::from_millis(500));
+    script.pass(Duration::from_millis(250));
     script.staged(grant, 30);
     script.idle();
     script.decided(op, HookReply::Failed);
-    script.pass(Duration::from_millis(999));
+    script.pass(Duration::from_millis(499));
     script.staged(grant, 40);
     script.idle();
     script.pass(Duration::from_millis(1));
@@ -59,7 +59,7 @@ fn it_is_told_at_the_end_of_a_short_request_but_not_of_the_upload() {
     assert_eq!(script.responds().status(), 204, "the request is over");
 
     let (mut script, grant) = receiving();
-    script.pass(Duration::from_secs(1));
+    script.pass(Duration::from_millis(500));
     script.staged(grant, 997);
     script.commits(3, 1000);
     script.body_ends(grant, 997);
@@ -70,7 +70,7 @@ fn it_is_told_at_the_end_of_a_short_request_but_not_of_the_upload() {
 #[test]
 fn it_may_stop_the_upload() {
     let (mut script, grant) = receiving();
-    script.pass(Duration::from_secs(1));
+    script.pass(Duration::from_millis(500));
     script.staged(grant, 20);
     let op = tells(&mut script, 23);
     script.decided(op, refuse(400, "enough"));
@@ -87,7 +87,7 @@ fn it_may_stop_the_upload() {
 #[test]
 fn it_stops_nothing_that_is_about_to_be_complete() {
     let (mut script, grant) = receiving();
-    script.pass(Duration::from_secs(1));
+    script.pass(Duration::from_millis(500));
     script.staged(grant, 20);
     let told = tells(&mut script, 23);
     script.body_ends(grant, 997);
