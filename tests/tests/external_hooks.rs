@@ -18,6 +18,7 @@ use tests::{
     client::{Client, Tcp},
     handler::{Handler, Reply},
     server::Running,
+    tls::Identity,
 };
 use tus_mio_server::{
     Settings,
@@ -496,4 +497,22 @@ fn requests_are_authorised_and_permissions_used_again_as_the_handler_says() {
     assert_eq!(ask(&server, &patch(6, "good")).status, 404);
     let call = handler.expect("pre-request");
     assert_eq!(call.upload()["MetaData"], json!({}), "a permission ends with its upload");
+}
+
+#[test]
+fn a_service_over_tls_is_called_if_its_certificate_is_known() {
+    let (known, other) = (Identity::new(), Identity::new());
+    let handler = Handler::start_secured(known.server());
+    for (identity, status) in [(&known, 201), (&other, 500)] {
+        let ca = Some(identity.path("cert.pem"));
+        let service = HttpSettings { ca, tries: 1, ..HttpSettings::new(handler.secured_url()) };
+        let enabled = [HookType::PreCreate];
+        let server = Running::start(|settings| hooks(settings, Target::Http(service), &enabled));
+        assert_eq!(ask(&server, &creation(5)).status, status);
+    }
+    handler.expect("pre-create");
+    assert!(handler.pending().is_none());
+    let empty = HttpSettings { ca: Some(known.path("key.pem")), ..HttpSettings::new(handler.secured_url()) };
+    let error = External::new(ExternalSettings::new(Target::Http(empty))).unwrap_err();
+    assert!(error.to_string().contains("there is none"), "{error}");
 }
