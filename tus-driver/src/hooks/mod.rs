@@ -60,6 +60,7 @@
 //! A hook that panics counts as failed where panics unwind. A program built with `panic = "abort"` ends.
 
 mod amend;
+pub mod async_hooks;
 mod error;
 mod metadata;
 mod runner;
@@ -69,6 +70,7 @@ mod upload;
 use std::{fmt, sync::Arc, time::Duration};
 
 pub use amend::Amend;
+pub use async_hooks::AsyncHooks;
 pub use error::{HookError, Reject};
 pub use metadata::{InvalidKey, Metadata};
 pub use runner::{FindFiles, HookEvent, HookRunner};
