@@ -383,6 +383,8 @@ pub struct FileRange<'a> {
 /// What has happened to an upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EventKind {
+    /// It was created; parts of a concatenation, too.
+    Created,
     /// It is complete. Parts of a concatenation never are; their final is.
     Completed,
     /// It was deleted for its client, or stopped by a hook; or it was a pending final, and a part of it was.
@@ -392,6 +394,8 @@ pub enum EventKind {
 /// A set of [`EventKind`]s. An event that is kept and that nobody acknowledges stays for ever.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EventKinds {
+    /// [`EventKind::Created`].
+    pub created: bool,
     /// [`EventKind::Completed`].
     pub completed: bool,
     /// [`EventKind::Terminated`].

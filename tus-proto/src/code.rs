@@ -38,8 +38,10 @@ pub enum Code {
     UploadNotFinished,
     /// A hook stopped the upload: it is deleted.
     UploadStopped,
-    /// A hook refused the upload, or the request.
+    /// A hook refused the upload.
     UploadRejected,
+    /// A hook refused the request.
+    RequestRejected,
     /// A hook refused the termination.
     TerminationRejected,
     /// The upload is not the one that `If-Match` names.
@@ -153,6 +155,7 @@ impl Code {
             Self::UploadNotFinished => (404, "ERR_UPLOAD_NOT_FINISHED", "the upload is not finished yet"),
             Self::UploadStopped => (400, "ERR_UPLOAD_STOPPED", "this server stopped and removed the upload"),
             Self::UploadRejected => (400, "ERR_UPLOAD_REJECTED", "this server does not accept the upload"),
+            Self::RequestRejected => (403, "ERR_REQUEST_REJECTED", "this server does not accept the request"),
             Self::TerminationRejected => {
                 (400, "ERR_UPLOAD_TERMINATION_REJECTED", "this server does not let the upload be removed")
             }

@@ -239,6 +239,7 @@ impl<'txn> Tables<'txn> {
         for piece in &row.extents {
             self.add_file(piece.file)?;
         }
+        self.post(EventKind::Created, id, row)?;
         if row.is_complete() && row.kind == Kind::Plain {
             self.put_complete(id, None, row)?;
             self.scatter(id, row)?;

@@ -251,7 +251,7 @@ impl Plan {
             None => &[Durability::Eventual, Durability::Strict],
         });
         let kept = choice.one_in(2);
-        let events = Events { completed: kept, terminated: kept };
+        let events = Events { created: false, completed: kept, terminated: kept };
         let reserve_bytes = choice.pick(&[256 << 10, 256 << 10, 1 << 20]);
         let half = usize::try_from(largest / 2).unwrap_or_default();
         let small_bytes = match (faults.syncs, faults.blackouts) {

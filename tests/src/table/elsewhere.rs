@@ -50,4 +50,11 @@ pub const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("J7", "tests/tests/hooks.rs", "what_became_of_an_upload_is_told_once_and_in_order"),
     ("J7", "tests/tests/hooks.rs", "a_completion_is_told_though_the_server_was_killed"),
     ("J8", "tests/tests/hooks.rs", "nobody_gets_at_an_upload_by_a_final_of_it"),
+    ("J9", "tests/tests/external_hooks.rs", "the_last_answer_is_the_hooks_and_its_event_waits_for_it"),
+    ("J10", "tests/tests/external_hooks.rs", "progress_is_told_while_bytes_come_and_may_stop_the_upload"),
+    (
+        "J11",
+        "tests/tests/external_hooks.rs",
+        "requests_are_authorised_and_permissions_used_again_as_the_handler_says",
+    ),
 ];

@@ -95,7 +95,8 @@ pub struct Session<S: Store> {
     /// The uploads whose events its changes put into the outbox.
     events: Vec<UploadId>,
     /// Told of each event before the change that makes it.
-    witness: Option<Arc<dyn EventWitness>>,
+    /// Boxed: few requests have one.
+    witness: Option<Box<Arc<dyn EventWitness>>>,
 }
 
 /// Hears which events a session's changes are about to put into the outbox, and of which request, before the store is
@@ -126,7 +127,7 @@ impl<S: Store> Session<S> {
     /// Has a witness told of events, if the configuration subscribes to
     /// [requests](tus_proto::Subscriptions::requests).
     pub fn set_witness(&mut self, witness: Arc<dyn EventWitness>) {
-        self.witness = Some(witness);
+        self.witness = Some(Box::new(witness));
     }
 
     /// What is to be done next. Calls of the store are made in here; what it answers later
@@ -457,9 +458,10 @@ impl<S: Store> Session<S> {
 /// The events of its own upload that a change may make.
 fn may_make<T>(change: &Change<T>) -> &'static [EventKind] {
     match change {
-        Change::Create { record } if !record.is_complete() => &[],
+        Change::Create { record } if !record.is_complete() => &[EventKind::Created],
         Change::Commit(commit) if !commit.finish => &[],
-        Change::Create { .. } | Change::Concat { .. } | Change::Commit(_) => &[EventKind::Completed],
+        Change::Create { .. } | Change::Concat { .. } => &[EventKind::Created, EventKind::Completed],
+        Change::Commit(_) => &[EventKind::Completed],
         Change::Delete { .. } => &[EventKind::Terminated],
         Change::Discard { .. } | Change::Acknowledge { .. } | Change::Postpone { .. } => &[],
     }

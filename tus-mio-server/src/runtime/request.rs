@@ -3,13 +3,9 @@
 use std::{net::IpAddr, sync::Arc};
 
 use tus_driver::{Arrival, Effect, Session, Store};
-<<<<<<< HEAD
 use tus_proto::{
-    Cancel, Code, Framing, Head, LockCall, LockEvent, LockReply, OpId, Owner, Response, UploadId,
+    Cancel, Code, Framing, Head, LockCall, LockEvent, LockReply, OpId, Owner, Response, Target, UploadId,
 };
-=======
-use tus_proto::{Cancel, Code, Framing, Head, LockCall, LockEvent, LockReply, OpId, Owner, Response, Target};
->>>>>>> admin
 
 use super::{
     access::{self, Access, Outcome},
@@ -29,20 +25,11 @@ impl<S: Store> EventLoop<S> {
     pub(super) fn begin_request(&mut self, connection: &mut Connection<S>) {
         let now = self.now;
         connection.served = true;
-<<<<<<< HEAD
         let (secure, peer) = (connection.tls.is_some(), connection.peer);
         let begun = connection.http.with_head(secure, |head| {
             self.take_up(&Head { direct: head.direct && peer.is_some(), ..*head }, peer)
         });
         let (mut session, access, framing) = match begun {
-=======
-        let (secure, tcp) = (connection.tls.is_some(), connection.peer.is_some());
-        let peer = connection.peer;
-        let begun = connection
-            .http
-            .with_head(secure, |head| self.take_up(&Head { direct: head.direct && tcp, ..*head }, peer));
-        let (mut session, label, framing) = match begun {
->>>>>>> admin
             Some(Ok(begun)) => begun,
             Some(Err(response)) => return connection.http.respond(now.monotonic, &response),
             None => return,
@@ -56,9 +43,10 @@ impl<S: Store> EventLoop<S> {
         connection.http.set_reading(now.monotonic, false);
         self.serial = self.serial.wrapping_add(1);
         let owner = locks::owner(self.index, connection.id.slot, self.serial);
-        if self.shared.protocol.hooks().requests {
+        let hooks = self.shared.protocol.hooks();
+        if hooks.requests || hooks.finish {
             let (attributions, remote) = (self.shared.attributions.clone(), connection.socket.remote());
-            session.set_witness(Arc::new(Witness { attributions, remote }));
+            session.set_witness(Arc::new(Witness::new(attributions, remote, hooks.finish)));
         }
         if self.is_cut() {
             session.cancel(now, Cancel::Shutdown);
@@ -70,21 +58,20 @@ impl<S: Store> EventLoop<S> {
 
     /// The session for a request, or the answer where the server gives it by itself.
     fn take_up(&mut self, head: &Head<'_>, peer: Option<IpAddr>) -> Result<Begun<S>, Response> {
-<<<<<<< HEAD
         let (shared, now) = (&self.shared, self.now.monotonic);
         let access = Access::begin(head, &shared.protocol, peer, now, shared.access_log, &mut self.entropy);
-        if let Some(mut response) = self.own_answer(head) {
-            if let Some(access) = access {
-                tell_id(&mut response, &access);
+        let answered = |mut response: Response| {
+            if let Some(access) = &access {
+                tell_id(&mut response, access);
                 access.end(now, &Outcome::of(&response, None, 0));
             }
-=======
-        if let Some(response) = self.own_answer(head) {
->>>>>>> admin
+            response
+        };
+        if let Some(response) = self.own_answer(head).map(answered) {
             return Err(response);
         }
         self.shared.metrics.request(Some(head.method));
-        self.count_creation(head, peer)?;
+        self.count_creation(head, peer).map_err(answered)?;
         let entropy = self.entropy.draw().ok_or_else(|| {
             tracing::error!("the system gives no random bytes");
             self.refusal(Code::InternalServerError, head.values("Origin").next())
@@ -155,6 +142,12 @@ impl<S: Store> EventLoop<S> {
                     self.log_unanswered(connection);
                     if connection.request.take().is_some_and(|request| request.body.received) {
                         self.shared.metrics.receiving.dec();
+                    }
+                    if self.shared.protocol.hooks().finish
+                        && let Some(deliverer) = self.shared.deliverer()
+                    {
+                        // The event of a completion may have waited for the answer.
+                        deliverer.wake();
                     }
                     if connection.download.is_none() {
                         self.shared.metrics.busy.dec();
@@ -245,12 +238,13 @@ impl<S: Store> EventLoop<S> {
     }
 }
 
-<<<<<<< HEAD
 /// Tells the client what the log calls its request.
 fn tell_id(response: &mut Response, access: &Access) {
     if let Some(id) = access.id_to_tell() {
         response.push("X-Request-ID", id);
-=======
+    }
+}
+
 /// Whether a request would make an upload. One whose override can't be understood does not.
 fn is_creation(head: &Head<'_>, base_path: &str) -> bool {
     let rest = Target::of(head.target).path().strip_prefix(base_path);
@@ -260,12 +254,4 @@ fn is_creation(head: &Head<'_>, base_path: &str) -> bool {
         Some(_) => overrides.all(|method| method.eq_ignore_ascii_case(b"POST")),
     };
     posts && matches!(rest, Some("" | "/"))
-}
-
-impl Label {
-    /// Targets come from outside: as much of one as a line of the log bears.
-    fn of(method: &str, target: &str) -> Self {
-        Self { method: method.into(), target: target.chars().take(200).collect() }
->>>>>>> admin
-    }
 }

@@ -86,7 +86,11 @@ impl Parts {
             max_waiting: settings.max_waiting_finals,
             materialize: settings.materialize,
             events,
-            small_bytes: if events.completed { 0 } else { settings.small_uploads },
+            small_bytes: if events.completed || settings.protocol.hooks().finish {
+                0
+            } else {
+                settings.small_uploads
+            },
             space: settings.host.space,
             file_mode: settings.host.file_mode,
             dir_mode: settings.host.dir_mode,
@@ -153,6 +157,12 @@ impl Parts {
             shutdown_timeout: settings.shutdown_timeout,
             shutdowns: AtomicU8::new(0),
         });
+        if let Some(hooks) = &shared.hooks {
+            let shared = Arc::downgrade(&shared);
+            hooks.show_files(Box::new(move |id| {
+                shared.upgrade().and_then(|shared| shared.store.files(id).ok()).unwrap_or_default()
+            }));
+        }
         let mut loops: Vec<_> = polls
             .into_iter()
             .enumerate()

@@ -147,6 +147,7 @@ impl Exchange {
         self.notify(Event::Created);
         self.expires = created.record.expires;
         if created.record.is_complete() {
+            self.finished(&created.record);
             self.notify(Event::Finished);
         }
         if created.with_upload {
@@ -158,6 +159,7 @@ impl Exchange {
 
     pub(super) fn receive_created(&mut self, now: Now, created: Created) {
         let limit = Limit::of(&self.config, 0, created.record.length);
+        self.receives(&created.record);
         let receiving =
             Receiving::new(&created.record, None, limit, created.checksums, Reply::Create(created.location));
         self.receive(now, receiving);

@@ -11,7 +11,8 @@
 //! ```
 //! Where hooks are subscribed: `Showing` (the upload, to the hook) and `Consulting` stand in front of all of
 //! these but OPTIONS, and in front of `Deleting`; `Consulting` in front of `Creating` and `Concatenating`; and
-//! `Receiving`, where a hook is asked beside the commits, may end in `Stopping`.
+//! `Receiving`, where a hook is asked beside the commits, may end in `Stopping`. `Finishing` stands between what makes an
+//! upload complete and `Releasing`.
 //!
 //! Each state but `Receiving` waits for exactly one completion, which moves the exchange on. `Releasing`
 //! follows the completion of every command of the lock's holder, and the response follows the release: a
@@ -43,7 +44,7 @@ use answer::Answer;
 use checks::{Patch, Refusal, Request, Termination};
 use concat::Gathering;
 use download::Download;
-use hooks::{Pending, Stopped};
+use hooks::{Pending, Stopped, Told};
 use lease::Lease;
 use look::Look;
 use reception::Receiving;
@@ -75,8 +76,8 @@ pub struct Exchange {
     newcomer: Option<Option<u64>>,
     /// The request as hooks see it; none where none of those that would is subscribed.
     request: Option<Arc<RequestInfo>>,
-    /// What a hook adds to the answer if the request does well. Boxed: it is rare.
-    amendment: Option<Box<Amendment>>,
+    /// What hooks have said and are still to see. Boxed: it is rare.
+    told: Option<Box<Told>>,
 }
 
 /// What the exchange waits for. An operation that a state names is the one whose completion moves it on.
@@ -112,6 +113,8 @@ enum State {
     Stopping(OpId, Box<Stopped>),
     /// DELETE: for the store.
     Deleting(OpId),
+    /// POST and PATCH: for the hook of an upload that has just become complete; then the answer.
+    Finishing(OpId, Option<Answer>),
     /// For the lock to be free of us; then the answer, where somebody is left to get it.
     Releasing(OpId, Option<Answer>),
     /// For nothing.
@@ -145,7 +148,7 @@ impl Exchange {
             cancelled: None,
             newcomer: None,
             request: None,
-            amendment: None,
+            told: None,
         };
         match address {
             Ok(address) if address.is_options() => exchange.answer(now, Answer::Options),
@@ -364,8 +367,17 @@ impl Exchange {
         }
     }
 
-    /// Ends the request: the lock first, then the answer, where there is somebody to get it.
+    /// Ends the request: the hook of an upload that is complete now, the lock, then the answer, where there is somebody
+    /// to get it.
     fn end(&mut self, now: Now, answer: Option<Answer>) {
+        let told = self.told.as_mut().filter(|told| told.finished);
+        match told.and_then(|told| told.upload.take()) {
+            Some(upload) => self.ask_finish(upload, answer),
+            None => self.release(now, answer),
+        }
+    }
+
+    fn release(&mut self, now: Now, answer: Option<Answer>) {
         match self.lease.give_up() {
             Some(key) => {
                 let op = self.op();
@@ -389,9 +401,9 @@ impl Exchange {
         let methods = matches!(answer, Answer::Options).then(|| answer::methods(&self.config));
         let mut response: Response = answer.response(&self.config, self.framing, now.date);
         if response.status() < 300
-            && let Some(amendment) = self.amendment.take()
+            && let Some(amendment) = self.told.as_mut().and_then(|told| told.amendment.take())
         {
-            response.amend(*amendment);
+            response.amend(amendment);
         }
         if let Some(expires) = self.expires {
             response.push("Upload-Expires", now.dated(expires).imf_fixdate());
