@@ -36,9 +36,9 @@ mod write;
 use alloc::{boxed::Box, collections::VecDeque, string::String, sync::Arc};
 
 use crate::{
-    Amendment, Cancel, Code, Command, Completion, Config, Deadline, Event, Framing, Head, Input, Instant,
-    LockCall, LockReply, Now, OpId, Output, Reason, Record, RequestInfo, Response, UploadId, WallTime,
-    cors::Origin, header,
+    Cancel, Code, Command, Completion, Config, Deadline, Event, Framing, Head, Input, Instant, LockCall,
+    LockReply, Now, OpId, Output, Reason, Record, RequestInfo, Response, UploadId, WallTime, cors::Origin,
+    header,
 };
 use answer::Answer;
 use checks::{Patch, Refusal, Request, Termination};
