@@ -97,6 +97,11 @@ pub trait Store: fmt::Debug + Send + Sync + Sized + 'static {
     /// Ends housekeeping, and flushes. No other call follows.
     fn close(&self, ticket: Ticket<Result<(), Failure>>);
 
+    /// How many bytes more it can take, for metrics. `None` if that is not known. Cheap enough for an event loop.
+    fn free_space(&self) -> Option<u64> {
+        None
+    }
+
     /// Whether bodies can be stored: no request need be sent here otherwise.
     ///
     /// # Errors

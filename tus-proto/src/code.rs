@@ -74,6 +74,8 @@ pub enum Code {
     ServerShutdown,
     /// The disk is full.
     InsufficientStorage,
+    /// The address has created as many uploads as it may.
+    TooManyRequests,
     /// The method is unknown, not for this URL, or disabled.
     MethodNotAllowed,
     /// The store or another part of the server failed.
@@ -200,6 +202,11 @@ impl Code {
             Self::InsufficientStorage => {
                 (507, "ERR_INSUFFICIENT_STORAGE", "there is no space left for the upload")
             }
+            Self::TooManyRequests => (
+                429,
+                "ERR_TOO_MANY_REQUESTS",
+                "too many uploads were created from this address: try again later",
+            ),
             Self::MethodNotAllowed => (405, "ERR_METHOD_NOT_ALLOWED", "the method is not allowed here"),
             Self::InternalServerError => {
                 (500, "ERR_INTERNAL_SERVER_ERROR", "the server could not carry the request out")

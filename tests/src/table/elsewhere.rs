@@ -6,6 +6,17 @@ pub const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("F10", "tests/tests/connections.rs", "a_head_that_does_not_end_is_answered_in_time"),
     ("F11", "tests/tests/connections.rs", "an_idle_connection_is_closed_without_a_word"),
     (
+        "C20",
+        "tus-mio-server/tests/cli/limits.rs",
+        "a_store_that_is_as_large_as_it_may_be_takes_no_new_upload",
+    ),
+    (
+        "C20",
+        "tus-mio-server/tests/cli/limits.rs",
+        "no_upload_is_created_while_too_little_of_the_disk_is_free",
+    ),
+    ("C21", "tus-mio-server/tests/cli/limits.rs", "an_address_that_creates_too_many_uploads_waits"),
+    (
         "H4",
         "tests/tests/contention.rs",
         "a_head_waits_a_second_for_a_stuck_writer_and_tells_what_is_committed",

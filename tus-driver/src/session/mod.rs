@@ -90,6 +90,8 @@ pub struct Session<S: Store> {
     /// A HEAD waits for what has already arrived on the connection.
     drain: bool,
     failed: Option<Failure>,
+    /// The upload that its last call of the store was about.
+    upload: Option<UploadId>,
     /// The uploads whose events its changes put into the outbox.
     events: Vec<UploadId>,
     /// Told of each event before the change that makes it.
@@ -116,6 +118,7 @@ impl<S: Store> Session<S> {
             source: None,
             drain: false,
             failed: None,
+            upload: None,
             events: Vec::new(),
             witness: None,
         }
@@ -181,6 +184,11 @@ impl<S: Store> Session<S> {
     /// The upload whose bytes the response is to carry.
     pub fn take_source(&mut self) -> Option<S::Source> {
         self.source.take().map(|source| *source)
+    }
+
+    /// The upload that the request is about, as far as it is known: for logs.
+    pub fn upload(&self) -> Option<&UploadId> {
+        self.upload.as_ref()
     }
 
     /// The uploads whose events the request's changes have put into the outbox.
@@ -322,6 +330,9 @@ impl<S: Store> Session<S> {
         op: OpId,
         command: Command,
     ) {
+        if let Some(id) = command.upload() {
+            self.upload = Some(id.clone());
+        }
         match command {
             Command::Load { id } => {
                 let later = || ticket(inlet, move |loaded| Arrival::Loaded(op, loaded));
@@ -340,7 +351,8 @@ impl<S: Store> Session<S> {
                 if max == 0 {
                     return;
                 }
-                let grant = AppendGrant { id, fence, at, max, rotate: fresh };
+                let rotate = mutation!("rotation-not-asked", fresh, false);
+                let grant = AppendGrant { id, fence, at, max, rotate };
                 let later = || ticket(inlet, move |opened| Arrival::Sink(op, opened));
                 if let Answer::Now(opened) = store.append(grant, later) {
                     self.on_sink(now, op, opened);
@@ -434,8 +446,10 @@ impl<S: Store> Session<S> {
         match event {
             LockEvent::Reply(op, reply) => self.exchange.handle(now, Input::Lock(op, reply)),
             LockEvent::Yield(offset) => self.exchange.handle(now, Input::Yield(offset)),
-            LockEvent::Lost => self.cancel(now, Cancel::LockLost),
-            LockEvent::Checkpoint if self.has_open_body() => self.drain = true,
+            LockEvent::Lost => mutation!("lock-lost-ignored", self.cancel(now, Cancel::LockLost), ()),
+            LockEvent::Checkpoint if mutation!("head-not-drained", self.has_open_body(), false) => {
+                self.drain = true;
+            }
             LockEvent::Checkpoint => self.exchange.handle(now, Input::Checkpoint),
         }
     }

@@ -16,12 +16,12 @@ const QUEUE: Duration = Duration::from_secs(15);
 /// The flags.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct HookArgs {
-    /// Send events to this URL, and ask it before uploads are created and deleted
+    /// Send events to this URL, and ask it before uploads are created and deleted [default: none]
     #[arg(long, env = "TUS_HOOKS_HTTP", value_name = "URL", help_heading = "Hooks")]
     #[arg(conflicts_with = "hooks_dir")]
     pub(crate) hooks_http: Option<String>,
 
-    /// The same with programs in this directory, named pre-create, post-finish and so on
+    /// The same with programs in this directory, named pre-create, post-finish and so on [default: none]
     #[arg(long, env = "TUS_HOOKS_DIR", value_name = "DIRECTORY", help_heading = "Hooks")]
     pub(crate) hooks_dir: Option<PathBuf>,
 

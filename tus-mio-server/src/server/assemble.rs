@@ -30,7 +30,7 @@ use crate::{
     page::Page,
     runtime::{
         self, Admission, EventLoop, Heads, Hooked, Limits, Loops, Mailbox, Message, Metrics, Shared, Spawner,
-        Threads, Workers,
+        Threads, UploadRate, Workers,
     },
     tls::{Acceptor, TlsError},
 };
@@ -91,6 +91,9 @@ impl Parts {
             } else {
                 settings.small_uploads
             },
+            space: settings.host.space,
+            file_mode: settings.host.file_mode,
+            dir_mode: settings.host.dir_mode,
             check: false,
         };
         tus_redb::Store::open(&settings.data_dir, &options).map_err(ServeError::Store)
@@ -132,6 +135,7 @@ impl Parts {
             metrics_path: settings.metrics_path,
             status_is_public: settings.admin_listen.is_empty(),
             notices: runtime::Notices::default(),
+            access_log: settings.access_log,
             metrics,
             protocol: Arc::new(settings.protocol),
             http: Arc::new(settings.http),
@@ -142,6 +146,11 @@ impl Parts {
             workers,
             threads,
             buffers: runtime::buffers_of_each(settings.buffer_memory, polls.len()),
+            upload_rate: UploadRate::new(
+                settings.host.max_uploads_per_hour,
+                settings.uncounted_addresses,
+                settings.address_prefixes,
+            ),
             admission: Admission::new(limits),
             heads: Heads::new(settings.head_memory),
             tls,

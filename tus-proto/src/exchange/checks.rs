@@ -71,6 +71,8 @@ pub(super) struct Patch {
 pub(super) struct Termination {
     pub id: UploadId,
     pub if_match: IfMatch,
+    /// Its time was over when it was looked at: whoever writes to it may only be late to move that on.
+    pub late: bool,
 }
 
 /// A request that is refused by its head alone.
@@ -178,7 +180,7 @@ pub(super) fn check(config: &Config, head: &Head<'_>, address: Address<'_>) -> R
         (Place::Upload(id), Method::Head) => Ok(Request::Look(id)),
         (Place::Upload(id), Method::Patch) => patch(config, head, id).map(Request::Write),
         (Place::Upload(id), Method::Delete) if config.termination => {
-            Ok(Request::Terminate(Termination { id, if_match: IfMatch::of(head) }))
+            Ok(Request::Terminate(Termination { id, if_match: IfMatch::of(head), late: false }))
         }
         (Place::Upload(id), Method::Get) if config.downloads => {
             let part = match (head.method, to_head) {
@@ -187,7 +189,7 @@ pub(super) fn check(config: &Config, head: &Head<'_>, address: Address<'_>) -> R
                 (_, true) => Part::BareHead,
                 (_, false) => Part::All,
             };
-            Ok(Request::Download(Download { id, conditions: Conditions::of(head), part }))
+            Ok(Request::Download(Download::new(id, Conditions::of(head), part)))
         }
         (Place::Upload(_), _) => return Err(not_allowed(answer::upload_methods(config))),
         (Place::Collection, _) => return Err(not_allowed("OPTIONS, POST")),
@@ -239,7 +241,7 @@ fn posted(config: &Config, head: &Head<'_>) -> Result<Request, Code> {
     }
     let concat = match UploadConcat::of(head, &config.base_path, config.max_parts)? {
         Some(UploadConcat::Final { value, parts }) => {
-            let (metadata, location) = (joined_metadata(head)?, location(config, head));
+            let (metadata, location) = (joined_metadata(head, config.max_metadata)?, location(config, head));
             let parts = Parts::new(parts);
             return Ok(Request::Concat(Assembly { value, parts, metadata, location }));
         }
@@ -257,7 +259,7 @@ fn creation(config: &Config, head: &Head<'_>, concat: Option<Concat>) -> Result<
         Ok(Some(b"1")) => return Err(Code::AmbiguousUploadLength),
         _ => return Err(Code::InvalidUploadLengthDefer),
     };
-    let metadata = joined_metadata(head)?;
+    let metadata = joined_metadata(head, config.max_metadata)?;
     let with_upload = head.framing != Framing::Length(0) && has_upload_type(head);
     let checksums =
         if with_upload { Checksums::of(head, &config.checksum_algorithms)? } else { Checksums::default() };

@@ -54,9 +54,14 @@ impl Draft {
     }
 
     /// With what the hook would have instead; none where it breaks the rules of the header.
-    pub(super) fn changed(mut self, metadata: Option<String>, id: Option<UploadId>) -> Option<Self> {
+    pub(super) fn changed(
+        mut self,
+        metadata: Option<String>,
+        id: Option<UploadId>,
+        max_metadata: usize,
+    ) -> Option<Self> {
         if let Some(metadata) = metadata {
-            self.record.metadata = checked_metadata(metadata).ok()?;
+            self.record.metadata = checked_metadata(metadata, max_metadata).ok()?;
         }
         if let Some(id) = id {
             self.record.id = id;

@@ -255,10 +255,13 @@ impl Exchange {
         };
         match pending {
             Pending::Incoming(Incoming { checked, entropy, .. }) => self.begin(now, checked, entropy),
-            Pending::Create(draft) => match draft.changed(mutation!("change-ignored", metadata, None), id) {
-                Some(draft) => self.make(now, draft),
-                None => self.end(now, Some(Answer::Failed(Code::InternalServerError))),
-            },
+            Pending::Create(draft) => {
+                let limit = self.config.max_metadata;
+                match draft.changed(mutation!("change-ignored", metadata, None), id, limit) {
+                    Some(draft) => self.make(now, draft),
+                    None => self.end(now, Some(Answer::Failed(Code::InternalServerError))),
+                }
+            }
             Pending::Terminate(termination) => self.delete(termination.id),
         }
     }

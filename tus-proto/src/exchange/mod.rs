@@ -36,8 +36,9 @@ mod write;
 use alloc::{boxed::Box, collections::VecDeque, string::String, sync::Arc};
 
 use crate::{
-    Cancel, Code, Command, Completion, Config, Deadline, Event, Framing, Head, Input, LockCall, LockReply,
-    Now, OpId, Output, Reason, Record, RequestInfo, Response, UploadId, WallTime, cors::Origin, header,
+    Cancel, Code, Command, Completion, Config, Deadline, Event, Framing, Head, Input, Instant, LockCall,
+    LockReply, Now, OpId, Output, Reason, Record, RequestInfo, Response, UploadId, WallTime, cors::Origin,
+    header,
 };
 use answer::Answer;
 use checks::{Patch, Refusal, Request, Termination};
@@ -90,8 +91,12 @@ enum State {
     Looking(Look),
     /// PATCH and DELETE: for the record, before the lock is asked for.
     Loading(OpId, Purpose),
+    /// DELETE: for the record as it is under the lock, where its time was over before.
+    Rechecking(OpId, Termination),
     /// GET: for the upload to be held.
     Opening(OpId, Download),
+    /// GET: for whoever writes to an upload whose time is over, until then.
+    Awaiting(OpId, Instant, Download),
     /// For the lock.
     Locking(OpId, Purpose),
     /// PATCH: for the record as it is under the lock.
@@ -180,6 +185,7 @@ impl Exchange {
     pub fn deadline(&self) -> Option<Deadline> {
         let own = match &self.state {
             State::Looking(look) => look.deadline(),
+            State::Awaiting(_, until, _) => Some((*until, Reason::CheckpointWait)),
             State::Receiving(receiving) => receiving.deadline(&self.config),
             _ => None,
         };
@@ -224,6 +230,7 @@ impl Exchange {
             State::Locking(waited, purpose) if waited == op => self.on_acquired(now, purpose, reply),
             State::Releasing(waited, answer) if waited == op => self.conclude(now, answer),
             State::Looking(look) => self.on_asked(op, look),
+            State::Awaiting(waited, _, download) if waited == op => self.download(download),
             other => self.stale(other),
         }
     }
@@ -241,6 +248,10 @@ impl Exchange {
                 self.state = State::Reloading(op, patch);
             }
             Purpose::Receive(created) => self.receive_created(now, created),
+            Purpose::Terminate(termination) if termination.late => {
+                let op = self.store(Command::Load { id: termination.id.clone() });
+                self.state = State::Rechecking(op, termination);
+            }
             Purpose::Terminate(termination) => self.terminate(termination),
         }
     }
@@ -250,13 +261,17 @@ impl Exchange {
             State::Looking(look) => self.on_looked(now, op, look, completion),
             State::Loading(waited, purpose) if waited == op => self.on_loaded(now, purpose, completion),
             State::Reloading(waited, patch) if waited == op => self.on_reloaded(now, patch, completion),
+            State::Rechecking(waited, termination) if waited == op => match self.lives(now, completion) {
+                Ok(_) => self.terminate(termination),
+                Err(code) => self.end(now, Some(Answer::Failed(code))),
+            },
             State::Creating(waited, created) if waited == op => self.on_created(now, created, completion),
             State::Concatenating(waited, location) if waited == op => {
                 self.on_concatenated(now, location, completion)
             }
             State::Showing(waited, pending) if waited == op => self.on_shown(now, *pending, completion),
             State::Stopping(waited, stopped) if waited == op => self.on_stopped(now, *stopped, completion),
-            State::Opening(waited, download) if waited == op => self.on_opened(now, &download, completion),
+            State::Opening(waited, download) if waited == op => self.on_opened(now, download, completion),
             State::Gathering(waited, gathering) if waited == op => {
                 self.on_gathered(now, gathering, &completion)
             }
@@ -285,13 +300,16 @@ impl Exchange {
         self.state = State::Loading(op, purpose);
     }
 
-    fn on_loaded(&mut self, now: Now, purpose: Purpose, completion: Completion) {
+    fn on_loaded(&mut self, now: Now, mut purpose: Purpose, completion: Completion) {
         // Whoever writes keeps it alive, and may only be late with that: its time is over if it still is under the lock.
-        if let (Purpose::Write(patch), Completion::Loaded(record)) = (&purpose, &completion)
+        if let Completion::Loaded(record) = &completion
             && record.is_expired(now.wall)
             && !record.is_final()
         {
-            let offset = Some(patch.offset);
+            let offset = purpose.offset();
+            if let Purpose::Terminate(termination) = &mut purpose {
+                termination.late = true;
+            }
             return self.lock(now, offset, purpose);
         }
         let record = match self.lives(now, completion) {
@@ -306,11 +324,10 @@ impl Exchange {
                     Some(Answer::Mismatch(mutation!("wrong-offset-told", record.offset, patch.offset))),
                 );
             }
-            Purpose::Write(patch) => {
-                let offset = Some(patch.offset);
+            _ => {
+                let offset = purpose.offset();
                 self.lock(now, offset, purpose);
             }
-            Purpose::Receive(_) | Purpose::Terminate(_) => self.lock(now, None, purpose),
         }
     }
 
@@ -345,6 +362,7 @@ impl Exchange {
         match core::mem::replace(&mut self.state, State::Over) {
             State::Looking(look) => self.on_look_timeout(now, look),
             State::Receiving(receiving) => self.advance(now, receiving),
+            State::Awaiting(_, until, download) if until <= now.monotonic => self.stop_awaiting(download),
             other => self.state = other,
         }
     }
@@ -436,6 +454,14 @@ impl Exchange {
 }
 
 impl Purpose {
+    /// Where it would write; `None` if it would not.
+    fn offset(&self) -> Option<u64> {
+        match self {
+            Self::Write(patch) => Some(patch.offset),
+            Self::Receive(_) | Self::Terminate(_) => None,
+        }
+    }
+
     fn id(&self) -> &UploadId {
         match self {
             Self::Write(patch) => &patch.id,

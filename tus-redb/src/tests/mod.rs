@@ -11,6 +11,7 @@ mod crashes;
 mod directory;
 mod expiry;
 mod faults;
+mod format;
 mod harness;
 mod inventory;
 mod late;

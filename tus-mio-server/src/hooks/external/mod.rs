@@ -130,7 +130,7 @@ trait Invoke: fmt::Debug + Send + Sync {
 struct Call<'a> {
     kind: HookType,
     document: &'a Document,
-    #[cfg_attr(not(feature = "hooks-http"), allow(dead_code))]
+    #[cfg_attr(not(feature = "hooks-http"), expect(dead_code, reason = "programs get no header fields"))]
     request: Option<&'a RequestInfo>,
     /// The event's name, the same whenever it is delivered. Calls that a request waits for have none.
     event_id: Option<String>,

@@ -1,5 +1,10 @@
 //! The text of a scrape: names, labels, values.
 
+use std::time::Duration;
+
+use tus_driver::metrics::{METHODS, REASONS};
+use tus_proto::{Code, Event, Failure};
+
 use super::*;
 
 /// The lines that are neither comments nor 0.
