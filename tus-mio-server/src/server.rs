@@ -27,6 +27,7 @@ use crate::{
     network::Network,
     page::Page,
     paths::SettingsError,
+    publish::{Publish, Publisher},
     runtime::{
         self, Admission, EventLoop, Heads, Hooked, Limits, Loops, Mailbox, Message, Metrics, Shared,
         StoreObserver, Threads, Workers,
@@ -108,6 +109,8 @@ pub struct Settings {
     /// Where metrics are to be read, in the text form of Prometheus; none for nowhere. Default `/metrics`. How
     /// the server is, is told at `/healthz` always.
     pub metrics_path: Option<String>,
+    /// Where finished uploads are put under names of their own, and how. Default none: they stay in the store alone.
+    pub publish: Option<Publish>,
     /// Tells how many lines of the log were dropped so far, for the metrics. Default none: a program's log is its own.
     pub log_lines_dropped: Option<fn() -> u64>,
 }
@@ -144,6 +147,7 @@ impl Default for Settings {
             hook_longest_pause: Duration::from_secs(300),
             demo: true,
             metrics_path: Some("/metrics".into()),
+            publish: None,
             log_lines_dropped: None,
         }
     }
@@ -191,6 +195,11 @@ impl Server {
     /// As [`bind`](Self::bind).
     pub fn bind_with(mut settings: Settings, inherited: Inherited) -> Result<Self, ServeError> {
         settings.check().map_err(ServeError::Settings)?;
+        settings
+            .publish
+            .as_ref()
+            .map_or(Ok(()), Publish::check)
+            .map_err(|(path, error)| ServeError::Publish(path, error))?;
         let tls = settings.tls.as_ref().map(Acceptor::load).transpose().map_err(ServeError::Tls)?;
         let mut listeners = inherited.into_listeners();
         for address in &settings.listen {
@@ -200,6 +209,9 @@ impl Server {
         let addresses = listeners.iter().map(|listener| listener.address().clone()).collect();
         let hooks = HookSet::new(std::mem::take(&mut settings.hooks));
         let hooks = hooks.map(|hooks| Arc::new(hooks) as Arc<dyn HookRunner>);
+        let publisher =
+            settings.publish.as_ref().map(|publish| Arc::new(Publisher::new(publish, hooks.clone())));
+        let hooks = publisher.clone().map(|publisher| publisher as Arc<dyn HookRunner>).or(hooks);
         settings.protocol.set_hooks(hooks.as_ref().map(|hooks| hooks.subscriptions()).unwrap_or_default());
         let events = hooks.as_ref().map(|hooks| hooks.events()).unwrap_or_default();
         let (limits, max_unflushed_files) = limits(&settings);
@@ -233,6 +245,9 @@ impl Server {
         let metrics = Arc::new(Metrics::new().counting_log_drops(settings.log_lines_dropped));
         let observer = Box::new(StoreObserver(metrics.clone()));
         let store = RedbStore::start(store, threads.clone(), observer, settings.cleanup_interval);
+        if let Some(publisher) = &publisher {
+            publisher.set_origin(Arc::new(store.clone()));
+        }
         if let Some(deliverer) = hooks.as_ref().and_then(|hooks| hooks.deliverer.clone()) {
             store.keep_events(events, Box::new(move || deliverer.wake()));
         }
@@ -456,6 +471,8 @@ pub enum ServeError {
     Tls(TlsError),
     /// The store can't be opened.
     Store(OpenError),
+    /// The directory to publish in can't be used.
+    Publish(PathBuf, io::Error),
     /// The system gives no threads, no sockets or no events.
     System(io::Error),
 }
@@ -474,6 +491,11 @@ impl fmt::Display for ServeError {
             Self::Settings(error) => error.fmt(f),
             Self::Tls(error) => write!(f, "can't speak TLS: {error}"),
             Self::Store(error) => error.fmt(f),
+            Self::Publish(path, error) => write!(
+                f,
+                "can't publish in {}: {error}: make it a directory that this user may write to",
+                path.display()
+            ),
             Self::System(error) => write!(f, "the system can't run the server: {error}"),
         }
     }
@@ -482,7 +504,10 @@ impl fmt::Display for ServeError {
 impl std::error::Error for ServeError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Listen(_, error) | Self::Inherited(error) | Self::System(error) => Some(error),
+            Self::Listen(_, error)
+            | Self::Inherited(error)
+            | Self::Publish(_, error)
+            | Self::System(error) => Some(error),
             Self::Settings(error) => Some(error),
             Self::Tls(error) => Some(error),
             Self::Store(error) => Some(error),

@@ -58,6 +58,13 @@ pub(crate) enum Step {
     Acknowledge {
         number: u64,
     },
+    Annotate {
+        number: u64,
+        note: Vec<u8>,
+    },
+    Consume {
+        id: UploadId,
+    },
     Gather {
         id: UploadId,
         stage: Stage,
@@ -104,7 +111,7 @@ pub(crate) enum Cause {
     Request,
     /// Its time was over. It is remembered as long.
     Expiry { remember: WallTime },
-    /// It was a part, and its final is complete.
+    /// It was a part, and its final is complete; or the server has made something else of it.
     Consumed,
     /// It was a final, and the disk has lost bytes of it.
     Lost,
@@ -202,6 +209,8 @@ impl<'txn> Tables<'txn> {
             Step::Expire { id, before, remember } => self.expire(id, *before, *remember),
             Step::Forget { id } => self.forget_expired(id),
             Step::Acknowledge { number } => self.acknowledge(*number),
+            Step::Annotate { number, note } => self.annotate(*number, note),
+            Step::Consume { id } => self.consume(id),
             Step::Gather { id, stage } => self.gather(id, *stage),
         }
     }
@@ -316,6 +325,16 @@ impl<'txn> Tables<'txn> {
             return Ok(unchanged(Completion::Conflict { offset: row.offset() }));
         }
         self.remove(id, &row, Cause::Request)?;
+        Ok(changed(Completion::Deleted))
+    }
+
+    /// Removes a complete upload, and tells nobody.
+    fn consume(&mut self, id: &UploadId) -> Result<Outcome, Trouble> {
+        let Some(row) = self.row(id)? else { return Ok(unchanged(Completion::Missing)) };
+        if !row.is_complete() {
+            return Ok(unchanged(Completion::Conflict { offset: row.offset() }));
+        }
+        self.remove(id, &row, Cause::Consumed)?;
         Ok(changed(Completion::Deleted))
     }
 

@@ -197,8 +197,9 @@ fn group(payload: &[u8]) -> Option<Group> {
     payload.is_empty().then_some(Group { sequence, keeps, steps })
 }
 
-/// The one kind of step that concerns no upload.
+/// The kinds of steps that concern no upload.
 const ACKNOWLEDGE: u8 = 0;
+const ANNOTATE: u8 = 9;
 
 fn encode(step: &Step, out: &mut Encoder) {
     match step {
@@ -248,6 +249,12 @@ fn encode(step: &Step, out: &mut Encoder) {
         Step::Acknowledge { number } => {
             out.byte(ACKNOWLEDGE).number(*number);
         }
+        Step::Annotate { number, note } => {
+            out.byte(ANNOTATE).number(*number).bytes(note);
+        }
+        Step::Consume { id } => {
+            out.byte(10).text(id.as_str());
+        }
     }
 }
 
@@ -255,6 +262,9 @@ fn decode(bytes: &mut Decoder<'_>) -> Option<Step> {
     let kind = bytes.byte()?;
     if kind == ACKNOWLEDGE {
         return Some(Step::Acknowledge { number: bytes.number()? });
+    }
+    if kind == ANNOTATE {
+        return Some(Step::Annotate { number: bytes.number()?, note: bytes.bytes()?.to_owned() });
     }
     let id = UploadId::new(bytes.text()?)?;
     Some(match kind {
@@ -291,6 +301,7 @@ fn decode(bytes: &mut Decoder<'_>) -> Option<Step> {
         6 => Step::Forget { id },
         7 => Step::Concat(decode_concat(id, bytes)?),
         8 => Step::Gather { id, stage: decode_stage(bytes)? },
+        10 => Step::Consume { id },
         _ => return None,
     })
 }
@@ -370,6 +381,8 @@ mod tests {
             },
             Step::Forget { id: id.clone() },
             Step::Acknowledge { number: 9 },
+            Step::Annotate { number: 9, note: b"a note".to_vec() },
+            Step::Consume { id: id.clone() },
             Step::Gather { id: id.clone(), stage: Stage::Begun(FileId(1)) },
             Step::Gather { id: id.clone(), stage: Stage::Copied(Progress { file: FileId(1), copied: 2 }) },
             Step::Gather { id: id.clone(), stage: Stage::Whole(FileId(1)) },

@@ -15,6 +15,7 @@ use tus_proto::{Completion, Concat, Failure, Record, UploadId, WallTime};
 
 use crate::{
     apply::{Outcome, Tables, changed, unchanged},
+    change::Change,
     codec::{Decoder, Encoder},
     database::{self, OUTBOX},
     error::Trouble,
@@ -63,6 +64,49 @@ impl Store {
         self.options.durability == Durability::Strict
     }
 
+    /// Gives an event a note, in place of the one it may have, that is kept as long as the event is. Once this returns,
+    /// the note survives a power cut, in either durability. Returns whether there is such an event.
+    pub fn annotate(&self, number: u64, note: &[u8]) -> Result<bool, Failure> {
+        match self.commit(&[Change::Annotate { number, note: note.to_owned() }]).pop() {
+            Some(Completion::Exists) => {
+                if self.options.durability == Durability::Eventual {
+                    self.flush()?;
+                }
+                Ok(true)
+            }
+            Some(Completion::Failed(failure)) => Err(failure),
+            _ => Ok(false),
+        }
+    }
+
+    /// The note of an event; `None` if there is no such event, or it has none.
+    pub fn note(&self, number: u64) -> Result<Option<Vec<u8>>, Failure> {
+        let mut writer = lock(&self.writer);
+        let database = self.database(&mut writer)?;
+        let read = || -> Result<_, Trouble> {
+            let table = database.begin_read()?.open_table(OUTBOX)?;
+            let Some(bytes) = table.get(number)? else { return Ok(None) };
+            let (_, note) = split(number, bytes.value()).ok_or_else(|| damaged(number))?;
+            Ok(note.map(<[u8]>::to_owned))
+        };
+        match read() {
+            Ok(note) => Ok(note),
+            // The others can be read: the database is not to be opened anew for this one.
+            Err(trouble) if trouble.damaged => Err(self.staging.note(trouble)),
+            Err(trouble) => Err(self.give_up(&mut writer, database, trouble)),
+        }
+    }
+
+    /// Removes a complete upload that the server has made something of, and keeps no event of that. Returns whether there
+    /// was one.
+    pub fn consume(&self, id: &UploadId) -> Result<bool, Failure> {
+        match self.commit(&[Change::Consume { id: id.clone() }]).pop() {
+            Some(Completion::Deleted) => Ok(true),
+            Some(Completion::Failed(failure)) => Err(failure),
+            _ => Ok(false),
+        }
+    }
+
     /// How many events are kept, shown or not. As cheap as [`Self::load`].
     pub fn outbox_len(&self) -> Result<u64, Failure> {
         let counted = lock(&self.live).events();
@@ -97,6 +141,19 @@ impl Tables<'_> {
         let known = self.txn.open_table(OUTBOX)?.remove(number)?.is_some();
         self.note_more();
         Ok(if known { changed(Completion::Deleted) } else { unchanged(Completion::Missing) })
+    }
+
+    pub(crate) fn annotate(&mut self, number: u64, note: &[u8]) -> Result<Outcome, Trouble> {
+        let mut table = self.txn.open_table(OUTBOX)?;
+        let stored = table.get(number)?.map(|bytes| bytes.value().to_owned());
+        let Some(stored) = stored else { return Ok(unchanged(Completion::Missing)) };
+        let (event, _) = split(number, &stored).ok_or_else(|| damaged(number))?;
+        let mut bytes = Encoder(encode(event.kind, &event.record));
+        bytes.bytes(note);
+        table.insert(number, bytes.0.as_slice())?;
+        drop(table);
+        self.note_more();
+        Ok(changed(Completion::Exists))
     }
 
     /// Takes back, of the events behind number `settled`, those that say that the uploads which fell back in this
@@ -149,6 +206,11 @@ fn encode(kind: EventKind, record: &Record) -> Vec<u8> {
 
 /// None where the bytes are damaged.
 pub(crate) fn decode(number: u64, bytes: &[u8]) -> Option<Entry> {
+    split(number, bytes).map(|(entry, _)| entry)
+}
+
+/// An event, and the note that follows it, if it has one.
+fn split(number: u64, bytes: &[u8]) -> Option<(Entry, Option<&[u8]>)> {
     let mut bytes = Decoder(bytes);
     let kind = match bytes.byte()? {
         0 => EventKind::Completed,
@@ -169,5 +231,6 @@ pub(crate) fn decode(number: u64, bytes: &[u8]) -> Option<Entry> {
             _ => return None,
         },
     };
-    bytes.is_empty().then_some(Entry { number, kind, record, attempts: 0 })
+    let note = if bytes.is_empty() { None } else { Some(bytes.bytes()?) };
+    bytes.is_empty().then_some((Entry { number, kind, record, attempts: 0 }, note))
 }

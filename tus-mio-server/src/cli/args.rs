@@ -12,6 +12,7 @@ use super::{
     config::ConfigArgs,
     import::ImportCommand,
     limits::LimitArgs,
+    publish::PublishArgs,
     storage::StorageArgs,
     tusd_flags::TusdFlags,
     value,
@@ -245,6 +246,10 @@ pub(crate) struct ServeArgs {
     /// Where uploads are kept, and how.
     #[command(flatten)]
     pub(crate) storage: StorageArgs,
+
+    /// Where finished uploads go.
+    #[command(flatten)]
+    pub(crate) publishing: PublishArgs,
 
     /// Largest upload; 0 for no limit
     #[arg(long, env = "TUS_MAX_SIZE", value_name = "SIZE", default_value = "0", value_parser = value::size)]

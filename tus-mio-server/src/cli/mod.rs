@@ -10,6 +10,7 @@ mod logging;
 mod manual;
 mod metadata;
 mod notify;
+mod publish;
 mod report;
 mod serve;
 mod storage;

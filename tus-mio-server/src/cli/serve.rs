@@ -116,6 +116,7 @@ pub(crate) fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
         locks: None,
         max_waiting_finals: args.max_waiting_finals,
         demo: !args.no_demo,
+        publish: args.publishing.settings()?,
         metrics_path: (args.metrics_path != "none").then(|| args.metrics_path.clone()),
         // Hooks are code: who writes it sets what they may cost.
         ..args.storage.settings()?
@@ -281,6 +282,12 @@ mod tests {
             "--max-connections-per-address=3",
             "--uncounted-addresses=10.0.0.0/8,2001:db8::7",
             "--address-prefixes=24,48",
+            "--publish=/p",
+            "--publish-name={id}",
+            "--publish-link",
+            "--publish-mode=640",
+            "--publish-group=12",
+            "--delete-published",
         ]);
         let protocol = tus_proto::Config::builder()
             .base_path("/up")
@@ -344,6 +351,14 @@ mod tests {
             materialize: false,
             max_waiting_finals: 9,
             demo: false,
+            publish: Some(tus_mio_server::publish::Publish {
+                directory: "/p".into(),
+                name: "{id}".parse().unwrap(),
+                link: true,
+                mode: 0o640,
+                group: Some(12),
+                delete: true,
+            }),
             metrics_path: Some("/m/e".into()),
             ..Settings::default()
         };
