@@ -27,7 +27,7 @@ pub use locks::{Caller, Inbox, LockService, Locks};
 pub use memory::MemoryStore;
 pub use queue::JobQueue;
 pub use requests::{Mailbox, RequestHandle, Requests};
-pub use session::{Arrival, Effect, HashingSink, Inlet, Session};
+pub use session::{Arrival, Effect, EventWitness, HashingSink, Inlet, Session};
 pub use store::{
     AppendGrant, Change, Changed, Commit, DueEvents, EventKind, EventKinds, EventQuery, FileRange, Loaded,
     LookupError, Opened, OutboxEvent, Sink, Source, Store, backoff,

@@ -225,6 +225,20 @@ pub enum Change<T> {
     },
 }
 
+impl<T> Change<T> {
+    /// The upload that it is about.
+    pub fn id(&self) -> &UploadId {
+        match self {
+            Self::Create { record } | Self::Concat { record, .. } => &record.id,
+            Self::Commit(commit) => &commit.id,
+            Self::Discard { id, .. }
+            | Self::Delete { id, .. }
+            | Self::Acknowledge { id, .. }
+            | Self::Postpone { id, .. } => id,
+        }
+    }
+}
+
 /// A commit, as a compare-and-set from one offset to another.
 #[derive(Clone, Debug)]
 pub struct Commit<T> {

@@ -7,7 +7,9 @@
 #[macro_use(mutation)]
 extern crate tus_proto;
 
+pub mod admin;
 mod blocking;
+pub mod hooks;
 pub mod http1;
 mod listen;
 mod network;
@@ -24,7 +26,7 @@ pub use network::{Network, NetworkError};
 pub use paths::SettingsError;
 pub use server::{Handle, ServeError, Server, Settings};
 pub use tls::{TlsError, TlsFiles};
-pub use tus_driver::{Caller, LockService, hooks};
+pub use tus_driver::{Caller, LockService};
 
 /// The examples of the README, compiled.
 #[cfg(doctest)]

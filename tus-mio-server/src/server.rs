@@ -22,6 +22,7 @@ use tus_proto::Config;
 use tus_redb::{Durability, OpenError, RedbStore, Store};
 
 use crate::{
+    admin::{AdminServer, Desk, Endpoint, Guard, Running, SOCKET, Token, TokenError, Waiters},
     http1,
     listen::{Address, Inherited, Listener},
     network::Network,
@@ -94,8 +95,10 @@ pub struct Settings {
     pub materialize: bool,
     /// Code of yours that is asked and told, see [`hooks`](crate::hooks). Default none.
     pub hooks: Hooks,
-    /// How many hooks that come before the fact may run at once, 1 to 64, and as many of those that come after it.
-    /// Default 4. No thread is started for what is not subscribed.
+    /// Other hooks in place of those: [`hooks::External`](crate::hooks::External), or any [`HookRunner`]. Default none.
+    pub hook_runner: Option<Arc<dyn HookRunner>>,
+    /// How many hooks that come before the fact may run at once, 1 to 1024, and as many of those that come after it.
+    /// Default 64. Threads are started when they are needed, and end when they are idle.
     pub hook_threads: usize,
     /// How long a request waits for a hook before it is answered 500. Default 30 s.
     pub hook_timeout: Duration,
@@ -111,6 +114,12 @@ pub struct Settings {
     pub metrics_path: Option<String>,
     /// Where finished uploads are put under names of their own, and how. Default none: they stay in the store alone.
     pub publish: Option<Publish>,
+    /// Where metrics, health and administration are to be had; none for metrics and health beside the uploads, and
+    /// administration at the socket `admin.sock` in the data directory alone, where it is in any case. Default none.
+    pub admin_listen: Vec<Address>,
+    /// A file with a secret that administration there asks for, in its first line. Without one the addresses must be
+    /// loopback ones or UNIX sockets. Default none.
+    pub admin_token_file: Option<PathBuf>,
     /// Tells how many lines of the log were dropped so far, for the metrics. Default none: a program's log is its own.
     pub log_lines_dropped: Option<fn() -> u64>,
 }
@@ -141,13 +150,16 @@ impl Default for Settings {
             materialize: true,
             max_waiting_finals: 4,
             hooks: Hooks::new(),
-            hook_threads: 4,
+            hook_runner: None,
+            hook_threads: 64,
             hook_timeout: Duration::from_secs(30),
             hook_pause: Duration::from_secs(1),
             hook_longest_pause: Duration::from_secs(300),
             demo: true,
             metrics_path: Some("/metrics".into()),
             publish: None,
+            admin_listen: Vec::new(),
+            admin_token_file: None,
             log_lines_dropped: None,
         }
     }
@@ -171,6 +183,8 @@ pub struct Server {
     loops: Vec<EventLoop>,
     workers: usize,
     addresses: Vec<Address>,
+    admin_addresses: Vec<Address>,
+    admin: AdminServer,
 }
 
 /// Ends a server from another thread.
@@ -206,9 +220,12 @@ impl Server {
             let failed = |error| ServeError::Listen(address.clone(), error);
             listeners.push(Listener::bind(address, &settings.listen).map_err(failed)?);
         }
+        let mut endpoints = admin_endpoints(&settings)?;
+        let admin_addresses = endpoints.iter().map(|endpoint| endpoint.listener.address().clone()).collect();
         let addresses = listeners.iter().map(|listener| listener.address().clone()).collect();
         let hooks = HookSet::new(std::mem::take(&mut settings.hooks));
         let hooks = hooks.map(|hooks| Arc::new(hooks) as Arc<dyn HookRunner>);
+        let hooks = settings.hook_runner.take().or(hooks);
         let publisher =
             settings.publish.as_ref().map(|publish| Arc::new(Publisher::new(publish, hooks.clone())));
         let hooks = publisher.clone().map(|publisher| publisher as Arc<dyn HookRunner>).or(hooks);
@@ -227,6 +244,7 @@ impl Server {
             check: false,
         };
         let store = Store::open(&settings.data_dir, &options).map_err(ServeError::Store)?;
+        endpoints.extend(admin_socket(&settings));
         let workers = settings.workers.clamp(1, 64);
         let mut polls = Vec::new();
         let mut mailboxes = Vec::new();
@@ -251,13 +269,16 @@ impl Server {
         if let Some(deliverer) = hooks.as_ref().and_then(|hooks| hooks.deliverer.clone()) {
             store.keep_events(events, Box::new(move || deliverer.wake()));
         }
-        let inbox: Arc<dyn Inbox> = Arc::new(Loops(mailboxes.clone()));
-        let locks = Locks::new(store.first_fence(), settings.locks.map(|service| (service, inbox)));
+        let waiters: Arc<Waiters<RedbStore>> = Arc::default();
+        let inbox: Arc<dyn Inbox> = Arc::new(Loops(mailboxes.clone(), waiters.clone()));
+        let locks = Locks::new(store.first_fence(), settings.locks.map(|service| (service, inbox.clone())));
         let shared = Arc::new(Shared {
             clock,
             hooks,
+            attributions: Arc::default(),
             page: settings.demo.then(|| Page::new(settings.protocol.base_path())),
             metrics_path: settings.metrics_path,
+            status_is_public: settings.admin_listen.is_empty(),
             notices: runtime::Notices::default(),
             metrics,
             protocol: Arc::new(settings.protocol),
@@ -265,6 +286,7 @@ impl Server {
             locks,
             store,
             mailboxes,
+            inbox: inbox.clone(),
             workers: pool,
             threads,
             buffers: runtime::buffers_of_each(settings.buffer_memory, polls.len()),
@@ -284,12 +306,20 @@ impl Server {
                 first.listen(listener).map_err(ServeError::System)?;
             }
         }
-        Ok(Self { shared, loops, workers, addresses })
+        let running = Arc::new(Running { shared: shared.clone(), inbox, waiters });
+        let desk = Desk { administration: running.clone(), status: running };
+        let admin = AdminServer::new(endpoints, desk, clock).map_err(ServeError::System)?;
+        Ok(Self { shared, loops, workers, addresses, admin_addresses, admin })
     }
 
     /// The addresses it listens on, ports resolved: inherited ones, then those of the settings, in their order.
     pub fn addresses(&self) -> &[Address] {
         &self.addresses
+    }
+
+    /// The addresses of [`Settings::admin_listen`], ports resolved.
+    pub fn admin_addresses(&self) -> &[Address] {
+        &self.admin_addresses
     }
 
     /// What ends this server.
@@ -306,21 +336,21 @@ impl Server {
         let first = self.loops.remove(0);
         let rest = std::mem::take(&mut self.loops);
         let closed = AtomicBool::new(false);
+        let admin = self.admin;
+        let admin_stopper = admin.stopper();
         thread::scope(|scope| {
             let mut serving = Vec::new();
             let mut helping = Vec::new();
             let mut telling = None;
+            let mut administering = None;
             let closed = &closed;
             let started = (|| {
                 for index in 0..self.workers {
                     let work = || shared.workers.run(&shared.mailboxes);
                     helping.push(named("worker", index).spawn_scoped(scope, work)?);
                 }
-                if let Some(hooks) = &shared.hooks {
-                    hooks.start()?;
-                    if let Some(deliverer) = &hooks.deliverer {
-                        telling = Some(named("deliverer", 0).spawn_scoped(scope, || deliverer.run(shared))?);
-                    }
+                if let Some(deliverer) = shared.deliverer() {
+                    telling = Some(named("deliverer", 0).spawn_scoped(scope, || deliverer.run(shared))?);
                 }
                 let commit = || {
                     shared.threads.commit(|| {
@@ -329,6 +359,7 @@ impl Server {
                     })
                 };
                 let committer = named("committer", 0).spawn_scoped(scope, commit)?;
+                administering = Some(named("admin", 0).spawn_scoped(scope, || admin.run())?);
                 for (index, event_loop) in rest.into_iter().enumerate() {
                     serving.push(named("loop", index + 1).spawn_scoped(scope, || event_loop.run())?);
                 }
@@ -344,6 +375,14 @@ impl Server {
             for thread in serving {
                 result = result
                     .and(thread.join().unwrap_or_else(|_| Err(io::Error::other("an event loop failed"))));
+            }
+            admin_stopper.stop();
+            if let Some(thread) = administering {
+                result = result.and(
+                    thread
+                        .join()
+                        .unwrap_or_else(|_| Err(io::Error::other("the administrator's thread failed"))),
+                );
             }
             if telling.is_some_and(|thread| thread.join().is_err()) {
                 result = result.and(Err(io::Error::other("the deliverer failed")));
@@ -370,12 +409,41 @@ impl Server {
     }
 }
 
+/// The listeners for metrics, health and administration, but for the socket in the data directory.
+fn admin_endpoints(settings: &Settings) -> Result<Vec<Endpoint>, ServeError> {
+    let token =
+        settings.admin_token_file.as_deref().map(Token::load).transpose().map_err(ServeError::AdminToken)?;
+    let endpoint = |address: &Address| {
+        let failed = |error| ServeError::Listen(address.clone(), error);
+        let listener = Listener::bind(address, &settings.admin_listen).map_err(failed)?;
+        let guard = match (&token, address) {
+            (Some(token), _) => Guard::Token(token.clone()),
+            (None, Address::Tcp(_)) => Guard::Local,
+            (None, Address::Unix(_)) => Guard::File,
+        };
+        Ok(Endpoint { listener, guard })
+    };
+    settings.admin_listen.iter().map(endpoint).collect()
+}
+
+/// The socket in the data directory. A file system that has no sockets keeps nobody from uploading.
+fn admin_socket(settings: &Settings) -> Option<Endpoint> {
+    match Listener::bind_private(&settings.data_dir.join(SOCKET)) {
+        Ok(listener) => Some(Endpoint { listener, guard: Guard::File }),
+        Err(error) => {
+            let dir = settings.data_dir.display();
+            tracing::warn!(%error, %dir, "there is no socket in the data directory: commands can't ask this server");
+            None
+        }
+    }
+}
+
 fn hooked(hooks: Arc<dyn HookRunner>, clock: Clock, settings: &Settings) -> Hooked {
     let first = settings.hook_pause.max(Duration::from_millis(1));
     let pauses = Pauses { first, longest: settings.hook_longest_pause.max(first) };
     // A request waits for one hook at a time.
     let limit = settings.max_connections.max(1);
-    Hooked::new(hooks, clock, (settings.hook_threads.clamp(1, 64), limit), settings.hook_timeout, pauses)
+    Hooked::new(hooks, clock, (settings.hook_threads.clamp(1, 1024), limit), settings.hook_timeout, pauses)
 }
 
 /// How many cores this process may use.
@@ -469,6 +537,8 @@ pub enum ServeError {
     Inherited(io::Error),
     /// The files for TLS can't be used.
     Tls(TlsError),
+    /// There is no token to administer by.
+    AdminToken(TokenError),
     /// The store can't be opened.
     Store(OpenError),
     /// The directory to publish in can't be used.
@@ -490,6 +560,7 @@ impl fmt::Display for ServeError {
             Self::Inherited(error) => write!(f, "can't listen on what the process was started with: {error}"),
             Self::Settings(error) => error.fmt(f),
             Self::Tls(error) => write!(f, "can't speak TLS: {error}"),
+            Self::AdminToken(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
             Self::Publish(path, error) => write!(
                 f,
@@ -510,6 +581,7 @@ impl std::error::Error for ServeError {
             | Self::System(error) => Some(error),
             Self::Settings(error) => Some(error),
             Self::Tls(error) => Some(error),
+            Self::AdminToken(error) => Some(error),
             Self::Store(error) => Some(error),
         }
     }

@@ -79,6 +79,11 @@ pub enum MethodOverride {
 }
 
 impl Config {
+    /// The same rules for a request of the operator's own: uploads can be terminated, and no hook is asked before.
+    pub fn for_operator(&self) -> Self {
+        Self { termination: true, hooks: Subscriptions::default(), ..self.clone() }
+    }
+
     /// Starts from the defaults.
     ///
     /// ```
@@ -139,6 +144,11 @@ impl Config {
     /// How long an unfinished upload lives after its last commit; none for ever.
     pub fn upload_expiry(&self) -> Option<Duration> {
         self.upload_expiry
+    }
+
+    /// Which hooks the runtime carries out.
+    pub fn hooks(&self) -> Subscriptions {
+        self.hooks
     }
 
     /// Which hooks the runtime carries out, see [`ConfigBuilder::hooks`]: a runtime knows it better than who

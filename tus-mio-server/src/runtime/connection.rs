@@ -256,6 +256,6 @@ mod tests {
     #[test]
     fn thousands_of_connections_may_wait() {
         assert!(size_of::<Connection>() <= 320, "{}", size_of::<Connection>());
-        assert!(size_of::<Request>() <= 584, "{}", size_of::<Request>());
+        assert!(size_of::<Request>() <= 608, "{}", size_of::<Request>());
     }
 }

@@ -2,7 +2,6 @@
 //! pool of threads, and what they have taken note of to the committer.
 
 use std::{
-    io,
     sync::{Arc, Condvar, Mutex, PoisonError, atomic::Ordering},
     time::Duration,
 };
@@ -43,14 +42,6 @@ pub(crate) struct Deliverer {
 impl Deliverer {
     pub(crate) fn new(hooks: Arc<dyn HookRunner>, pool: HookPool, threads: usize, pauses: Pauses) -> Self {
         Self { hooks, pool, threads, pauses, news: Mutex::default(), arrived: Condvar::new() }
-    }
-
-    /// Starts the threads on which hooks are told.
-    ///
-    /// # Errors
-    /// The system's, if it gives no threads.
-    pub(crate) fn start(&self) -> io::Result<()> {
-        self.pool.start(self.threads, "told-hook")
     }
 
     /// Lets those threads go.
@@ -171,7 +162,8 @@ impl Deliverer {
             false => Ok(Vec::new()),
         };
         let Ok(files) = files else { return Some(Told::Failed) };
-        let event = HookEvent::new(entry, files);
+        let request = shared.attributions.get(&id, entry.kind);
+        let event = HookEvent::new(entry, files).with_request(request);
         let hook = event.hook();
         shared.metrics.hook_called(hook);
         let (this, hooks) = (self.clone(), self.hooks.clone());

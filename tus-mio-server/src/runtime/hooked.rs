@@ -1,6 +1,6 @@
 //! Hooks of a server: who is called, on which threads, and how an exchange's call finds its way there and back.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tus_driver::{
     Arrival, Clock, Ticket,
@@ -20,7 +20,6 @@ pub(crate) struct Hooked {
     hooks: Arc<dyn HookRunner>,
     /// For hooks that requests wait for.
     pool: HookPool,
-    threads: usize,
     timeout: Duration,
     /// For hooks that come after the fact; none where none is subscribed.
     pub deliverer: Option<Arc<Deliverer>>,
@@ -46,21 +45,10 @@ impl Hooked {
     ) -> Self {
         let deliverer = hooks.delivers().then(|| {
             // As many wait as run at the most.
-            let pool = HookPool::new(clock, threads);
+            let pool = HookPool::new(clock, threads, threads, "told-hook");
             Arc::new(Deliverer::new(hooks.clone(), pool, threads, pauses))
         });
-        Self { hooks, pool: HookPool::new(clock, limit), threads, timeout, deliverer }
-    }
-
-    /// Starts the threads; none for what is not subscribed.
-    ///
-    /// # Errors
-    /// The system's, if it gives no threads.
-    pub(crate) fn start(&self) -> io::Result<()> {
-        if self.hooks.decides() {
-            self.pool.start(self.threads, "hook")?;
-        }
-        self.deliverer.as_ref().map_or(Ok(()), |deliverer| deliverer.start())
+        Self { hooks, pool: HookPool::new(clock, threads, limit, "hook"), timeout, deliverer }
     }
 
     /// Lets the threads go.
@@ -84,7 +72,12 @@ impl Hooked {
 
 impl EventLoop {
     /// An exchange asks a hook: on another thread, and not for ever.
-    pub(super) fn ask_hook(&mut self, connection: &mut Connection, op: OpId, call: HookCall) {
+    pub(super) fn ask_hook(&mut self, connection: &mut Connection, op: OpId, mut call: HookCall) {
+        if self.shared.protocol.hooks().requests
+            && let Some(remote) = connection.socket.remote()
+        {
+            call.set_remote(remote);
+        }
         let Some(request) = &mut connection.request else { return };
         let hook = Hook::of(&call);
         let (loop_index, owner, mailboxes) = (self.index, request.owner, self.shared.mailboxes.clone());

@@ -7,6 +7,7 @@
 
 mod accept;
 mod admission;
+mod attributions;
 mod body;
 mod buffers;
 mod connection;
@@ -41,20 +42,21 @@ use std::{
     time::Duration,
 };
 
-use tus_driver::{Clock, Locks};
+use tus_driver::{Clock, Inbox, Locks};
 use tus_proto::Config;
 use tus_redb::RedbStore;
 
 use crate::{http1, page::Page, tls::Acceptor};
 
 pub(crate) use admission::{Admission, Limits};
+pub(crate) use attributions::Attributions;
 pub(crate) use buffers::of_each as buffers_of_each;
 pub(crate) use deliverer::Deliverer;
 pub(crate) use event_loop::{ACCEPTING, EventLoop, WAKER};
 pub(crate) use executor::Threads;
 pub(crate) use heads::Heads;
 pub(crate) use hooked::Hooked;
-pub(crate) use locks::Loops;
+pub(crate) use locks::{Loops, owner};
 pub(crate) use mailbox::{Mailbox, Message};
 pub(crate) use metrics::Metrics;
 pub(crate) use notices::Notices;
@@ -71,7 +73,6 @@ pub(crate) struct ConnectionId {
 }
 
 /// What all threads of a server share.
-#[derive(Debug)]
 pub(crate) struct Shared {
     pub clock: Clock,
     pub protocol: Arc<Config>,
@@ -79,13 +80,19 @@ pub(crate) struct Shared {
     pub page: Option<Page>,
     /// Where the metrics are; none where they are not to be seen.
     pub metrics_path: Option<String>,
+    /// Whether metrics and health are told to whoever can upload.
+    pub status_is_public: bool,
     pub metrics: Arc<Metrics>,
     pub notices: Notices,
     pub store: RedbStore,
     pub locks: Locks,
     pub mailboxes: Arc<[Mailbox]>,
+    /// Where requests of all threads are told what the locks bring about.
+    pub inbox: Arc<dyn Inbox>,
     /// None where nobody has hooks.
     pub hooks: Option<Hooked>,
+    /// Of which request an event is, for hooks that are shown it.
+    pub attributions: Arc<Attributions>,
     pub workers: Arc<Workers>,
     pub threads: Arc<Threads>,
     /// How many buffers each loop may have.
@@ -97,6 +104,15 @@ pub(crate) struct Shared {
     pub shutdown_timeout: Duration,
     /// How many times a shutdown was asked for: 1 drains, 2 ends at once.
     pub shutdowns: AtomicU8,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("store", &self.store)
+            .field("locks", &self.locks)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Shared {
@@ -122,12 +138,15 @@ impl Shared {
             http: Arc::default(),
             page: None,
             metrics_path: None,
+            status_is_public: true,
             metrics: Arc::new(Metrics::new()),
             notices: Notices::default(),
             locks: Locks::new(tus_driver::Store::first_fence(&store), None),
             store,
             mailboxes: Arc::default(),
+            inbox: Arc::new(Loops(Arc::default(), Arc::new(crate::admin::Waiters::<RedbStore>::default()))),
             hooks: None,
+            attributions: Arc::default(),
             workers,
             threads,
             buffers: 1,

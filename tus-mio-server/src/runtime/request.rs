@@ -1,10 +1,13 @@
 //! A request between its head and its answer: its session's effects carried out, what arrives passed on to it.
 
+use std::sync::Arc;
+
 use tus_driver::{Arrival, Effect, Session};
 use tus_proto::{Cancel, Code, Framing, Head, LockCall, LockEvent, LockReply, OpId, Owner, Response};
 use tus_redb::RedbStore;
 
 use super::{
+    attributions::Witness,
     body::Body,
     connection::{Connection, Label, Request},
     event_loop::EventLoop,
@@ -38,6 +41,10 @@ impl EventLoop {
         connection.http.set_reading(now.monotonic, false);
         self.serial = self.serial.wrapping_add(1);
         let owner = locks::owner(self.index, connection.id.slot, self.serial);
+        if self.shared.protocol.hooks().requests {
+            let (attributions, remote) = (self.shared.attributions.clone(), connection.socket.remote());
+            session.set_witness(Arc::new(Witness { attributions, remote }));
+        }
         if self.is_cut() {
             session.cancel(now, Cancel::Shutdown);
         }

@@ -35,8 +35,9 @@ mod write;
 use alloc::{boxed::Box, collections::VecDeque, string::String, sync::Arc};
 
 use crate::{
-    Cancel, Code, Command, Completion, Config, Deadline, Event, Framing, Head, Input, LockCall, LockReply,
-    Now, OpId, Output, Reason, Record, RequestInfo, Response, UploadId, WallTime, cors::Origin, header,
+    Amendment, Cancel, Code, Command, Completion, Config, Deadline, Event, Framing, Head, Input, LockCall,
+    LockReply, Now, OpId, Output, Reason, Record, RequestInfo, Response, UploadId, WallTime, cors::Origin,
+    header,
 };
 use answer::Answer;
 use checks::{Patch, Refusal, Request, Termination};
@@ -74,6 +75,8 @@ pub struct Exchange {
     newcomer: Option<Option<u64>>,
     /// The request as hooks see it; none where none of those that would is subscribed.
     request: Option<Arc<RequestInfo>>,
+    /// What a hook adds to the answer if the request does well. Boxed: it is rare.
+    amendment: Option<Box<Amendment>>,
 }
 
 /// What the exchange waits for. An operation that a state names is the one whose completion moves it on.
@@ -138,6 +141,7 @@ impl Exchange {
             cancelled: None,
             newcomer: None,
             request: None,
+            amendment: None,
         };
         match address {
             Ok(address) if address.is_options() => exchange.answer(now, Answer::Options),
@@ -189,6 +193,11 @@ impl Exchange {
             State::Receiving(receiving) => receiving.headroom(&self.config),
             _ => u64::MAX,
         }
+    }
+
+    /// The request as hooks see it; `None` if no hook that would see it is subscribed.
+    pub fn request(&self) -> Option<&Arc<RequestInfo>> {
+        self.request.as_ref()
     }
 
     /// Takes an input.
@@ -362,6 +371,11 @@ impl Exchange {
         let download = matches!(answer, Answer::Download(..));
         let methods = matches!(answer, Answer::Options).then(|| answer::methods(&self.config));
         let mut response: Response = answer.response(&self.config, self.framing, now.date);
+        if response.status() < 300
+            && let Some(amendment) = self.amendment.take()
+        {
+            response.amend(*amendment);
+        }
         if let Some(expires) = self.expires {
             response.push("Upload-Expires", now.dated(expires).imf_fixdate());
         }

@@ -12,6 +12,7 @@ mod directory;
 mod expiry;
 mod faults;
 mod harness;
+mod inventory;
 mod late;
 mod materialize;
 mod numbers;
