@@ -9,7 +9,6 @@ use std::{
 
 use crate::support::{Server, pattern};
 
-const ROUNDS: usize = 50;
 const EACH: usize = 6;
 
 /// How many files are published.
@@ -47,11 +46,11 @@ fn upload(server: &Server, body: &[u8]) {
     assert_eq!(connection.answer().status, 201);
 }
 
-fn killed_and_killed_again(flags: &[&str], each_is_deleted: bool) {
+fn killed_and_killed_again(rounds: usize, flags: &[&str], each_is_deleted: bool) {
     let (dir, shelf) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let flags = [&["--publish", shelf.path().to_str().unwrap(), "--log-level", "warn"], flags].concat();
     let mut made = 0;
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         let server = Server::start(dir.path(), &flags);
         for _ in 0..EACH {
             upload(&server, &content(made));
@@ -83,12 +82,13 @@ fn killed_and_killed_again(flags: &[&str], each_is_deleted: bool) {
 
 #[test]
 fn each_upload_is_published_once_when_strict() {
-    killed_and_killed_again(&[], false);
+    killed_and_killed_again(50, &[], false);
 }
 
 #[test]
 fn each_upload_is_published_once_and_deleted_when_eventual() {
-    killed_and_killed_again(&["--durability", "eventual", "--delete-published"], true);
+    // Events are shown with the flush, once a second.
+    killed_and_killed_again(15, &["--durability", "eventual", "--delete-published"], true);
 }
 
 #[test]
