@@ -66,3 +66,15 @@ fn every_rule_of_the_specification_has_its_test_or_a_reason() {
     }
     assert!(rules > 90, "{rules} rules");
 }
+
+/// The ten lines of the README are those that `tus-tower`'s README has, which are compiled there.
+#[test]
+fn the_example_for_axum_is_the_one_that_is_compiled() {
+    let (readme, compiled) = (read("../README.md"), read("../tus-tower/README.md"));
+    let code = |page: &str, fence: &str| {
+        let (_, rest) = page.split_once(fence)?;
+        Some(rest.split_once("\n```")?.0.to_owned())
+    };
+    let ours = readme.split_once("### In axum").and_then(|(_, rest)| code(rest, "```rust,ignore\n"));
+    assert_eq!(ours.unwrap(), code(&compiled, "```rust,no_run\n").unwrap());
+}

@@ -24,7 +24,7 @@ pub use blocking::{Blocking, Reply, ReplyBody};
 pub use listen::{Address, AddressError, Inherited};
 pub use network::{Network, NetworkError};
 pub use paths::SettingsError;
-pub use server::{Handle, ServeError, Server, Settings};
+pub use server::{Handle, ServeError, Server, ServerBuilder, Settings};
 pub use tls::{TlsError, TlsFiles};
 pub use tus_driver::{Caller, LockService};
 

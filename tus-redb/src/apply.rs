@@ -56,14 +56,22 @@ pub(crate) enum Step {
         id: UploadId,
     },
     Acknowledge {
+        /// `None` in a journal of format 3.
+        id: Option<UploadId>,
         number: u64,
     },
     Annotate {
+        id: UploadId,
         number: u64,
         note: Vec<u8>,
     },
     Consume {
         id: UploadId,
+    },
+    Postpone {
+        id: UploadId,
+        number: u64,
+        until: WallTime,
     },
     Gather {
         id: UploadId,
@@ -123,6 +131,8 @@ pub(crate) struct Keeps {
     pub(crate) events: Events,
     /// Those that are to be put into one file.
     pub(crate) scattered: bool,
+    /// The time, in microseconds: from then on its events are due.
+    pub(crate) now: u64,
 }
 
 /// The tables of one transaction.
@@ -208,9 +218,11 @@ impl<'txn> Tables<'txn> {
             Step::Delete { id, fence } => self.delete(id, *fence),
             Step::Expire { id, before, remember } => self.expire(id, *before, *remember),
             Step::Forget { id } => self.forget_expired(id),
-            Step::Acknowledge { number } => self.acknowledge(*number),
-            Step::Annotate { number, note } => self.annotate(*number, note),
+            Step::Acknowledge { id: Some(id), number } => self.acknowledge(id, *number),
+            Step::Acknowledge { id: None, number } => self.acknowledge_number(*number),
+            Step::Annotate { id, number, note } => self.annotate(id, *number, note),
             Step::Consume { id } => self.consume(id),
+            Step::Postpone { id, number, until } => self.postpone(id, *number, *until),
             Step::Gather { id, stage } => self.gather(id, *stage),
         }
     }

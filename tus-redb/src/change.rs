@@ -77,7 +77,9 @@ pub enum Change {
     Gather(Gather),
     /// An event gets a note, in place of the one it may have, which goes with it. Completes as `Exists` or `Missing`.
     Annotate {
-        /// Its [number](crate::Entry::number).
+        /// Of which upload.
+        id: UploadId,
+        /// Its [number](crate::OutboxEvent::number).
         number: u64,
         /// What is noted.
         note: Vec<u8>,
@@ -88,9 +90,21 @@ pub enum Change {
         /// Whose.
         id: UploadId,
     },
-    /// Somebody was told of an event. Completes as `Deleted` or `Missing`.
+    /// An event was delivered. Completes as `Deleted` or `Missing`.
     Acknowledge {
-        /// Its [number](crate::Entry::number).
+        /// Of which upload.
+        id: UploadId,
+        /// Its [number](crate::OutboxEvent::number).
         number: u64,
+    },
+    /// An upload's first event could not be delivered, and is not due before `until`. Completes as `Committed` or
+    /// `Missing`.
+    Postpone {
+        /// Of which upload.
+        id: UploadId,
+        /// Its [number](crate::OutboxEvent::number).
+        number: u64,
+        /// Until when it rests.
+        until: WallTime,
     },
 }

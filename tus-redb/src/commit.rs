@@ -187,11 +187,16 @@ impl Store {
             }
             Change::Forget { id } => return Ok(Ok(Step::Forget { id: id.clone() })),
             Change::Gather(gather) => return Ok(self.admit_gather(gather)),
-            Change::Acknowledge { number } => return Ok(Ok(Step::Acknowledge { number: *number })),
-            Change::Annotate { number, note } => {
-                return Ok(Ok(Step::Annotate { number: *number, note: note.clone() }));
+            Change::Annotate { id, number, note } => {
+                return Ok(Ok(Step::Annotate { id: id.clone(), number: *number, note: note.clone() }));
             }
             Change::Consume { id } => return Ok(Ok(Step::Consume { id: id.clone() })),
+            Change::Acknowledge { id, number } => {
+                return Ok(Ok(Step::Acknowledge { id: Some(id.clone()), number: *number }));
+            }
+            Change::Postpone { id, number, until } => {
+                return Ok(Ok(Step::Postpone { id: id.clone(), number: *number, until: *until }));
+            }
             // Its fence is above any: it is the time that decides.
             Change::Expire { id, .. } => (id.clone(), Fence(u64::MAX)),
             Change::Commit { id, fence, .. }

@@ -82,9 +82,6 @@ impl HookEvent {
 
     /// The hook that it is for.
     pub fn hook(&self) -> Hook {
-        match self.kind {
-            EventKind::Completed => Hook::UploadComplete,
-            EventKind::Terminated => Hook::UploadTerminate,
-        }
+        Hook::of_event(self.kind)
     }
 }

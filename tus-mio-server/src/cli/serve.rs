@@ -34,7 +34,7 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let base_path = settings.protocol.base_path().to_owned();
     raise_descriptor_limit();
     let directory = settings.data_dir.display().to_string();
-    let server = Server::bind_with(settings, inherited).map_err(failed)?;
+    let server = Server::builder(settings).inherited(inherited).bind().map_err(failed)?;
     // Whoever reads the lines may signal at once: so signals come first.
     let secure = args.tls_cert.is_some();
     heed_signals(server.handle(), secure)?;

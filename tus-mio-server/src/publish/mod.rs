@@ -82,9 +82,9 @@ impl Publish {
 /// What publishing needs of the store.
 pub(crate) trait Origin: fmt::Debug + Send + Sync {
     /// An event's note.
-    fn note(&self, number: u64) -> Result<Option<Vec<u8>>, Failure>;
+    fn note(&self, id: &UploadId, number: u64) -> Result<Option<Vec<u8>>, Failure>;
     /// Gives an event a note; durable once this returns. False where there is no such event.
-    fn annotate(&self, number: u64, note: &[u8]) -> Result<bool, Failure>;
+    fn annotate(&self, id: &UploadId, number: u64, note: &[u8]) -> Result<bool, Failure>;
     /// An upload's bytes; `None` where it is gone.
     fn bytes(&self, id: &UploadId) -> Result<Option<Bytes>, Failure>;
     /// Deletes an upload that was made use of.
@@ -92,12 +92,12 @@ pub(crate) trait Origin: fmt::Debug + Send + Sync {
 }
 
 impl Origin for Store {
-    fn note(&self, number: u64) -> Result<Option<Vec<u8>>, Failure> {
-        Self::note(self, number)
+    fn note(&self, id: &UploadId, number: u64) -> Result<Option<Vec<u8>>, Failure> {
+        Self::note(self, id, number)
     }
 
-    fn annotate(&self, number: u64, note: &[u8]) -> Result<bool, Failure> {
-        Self::annotate(self, number, note)
+    fn annotate(&self, id: &UploadId, number: u64, note: &[u8]) -> Result<bool, Failure> {
+        Self::annotate(self, id, number, note)
     }
 
     fn bytes(&self, id: &UploadId) -> Result<Option<Bytes>, Failure> {
@@ -115,12 +115,12 @@ impl Origin for Store {
 }
 
 impl Origin for RedbStore {
-    fn note(&self, number: u64) -> Result<Option<Vec<u8>>, Failure> {
-        Origin::note(self.engine(), number)
+    fn note(&self, id: &UploadId, number: u64) -> Result<Option<Vec<u8>>, Failure> {
+        Origin::note(self.engine(), id, number)
     }
 
-    fn annotate(&self, number: u64, note: &[u8]) -> Result<bool, Failure> {
-        Origin::annotate(self.engine(), number, note)
+    fn annotate(&self, id: &UploadId, number: u64, note: &[u8]) -> Result<bool, Failure> {
+        Origin::annotate(self.engine(), id, number, note)
     }
 
     fn bytes(&self, id: &UploadId) -> Result<Option<Bytes>, Failure> {
@@ -260,8 +260,10 @@ impl Shelf {
         let origin = self.origin()?;
         // No published name begins with a dot.
         let temporary = format!(".tus-publish-{}", record.id);
-        let note =
-            origin.note(number)?.map(|note| Note::decode(&note).ok_or(PublishError::Note)).transpose()?;
+        let note = origin
+            .note(&record.id, number)?
+            .map(|note| Note::decode(&note).ok_or(PublishError::Note))
+            .transpose()?;
         let Some(note) = note else {
             self.directory.remove(&temporary)?;
             let Some(bytes) = origin.bytes(&record.id)? else {
@@ -299,7 +301,7 @@ impl Shelf {
                 continue;
             }
             let note = Note { told: false, name: name.clone() };
-            if !self.origin()?.annotate(number, &note.encode())? {
+            if !self.origin()?.annotate(&record.id, number, &note.encode())? {
                 // The event is gone: so is who waited for it.
                 self.directory.remove(temporary)?;
                 return Ok(Done { name: None, told: true });
@@ -333,12 +335,13 @@ impl Shelf {
                 return Ok(());
             }
             let origin = self.origin()?;
-            let note = origin.note(number)?.map(|note| Note::decode(&note).ok_or(PublishError::Note));
+            let note =
+                origin.note(&record.id, number)?.map(|note| Note::decode(&note).ok_or(PublishError::Note));
             // Without a note it was not published, but deleted by its client.
             let Some(note) = note.transpose()? else { return Ok(()) };
             // A repeat must not tell hooks of an upload that is gone.
             if !note.told {
-                origin.annotate(number, &Note { told: true, ..note }.encode())?;
+                origin.annotate(&record.id, number, &Note { told: true, ..note }.encode())?;
             }
             origin.consume(&record.id)?;
             Ok::<_, PublishError>(())

@@ -16,7 +16,7 @@ use std::{
 use tempfile::TempDir;
 use tus_driver::hooks::{HookError, HookSet, Hooks, Metadata};
 use tus_proto::{Completion, WallTime};
-use tus_redb::{Change, Entry, Events, Options};
+use tus_redb::{Change, Events, Options, OutboxEvent};
 
 use super::*;
 
@@ -94,7 +94,7 @@ fn publisher(settings: &Publish, store: &Arc<Store>, hooks: Option<Hooks>) -> Pu
 }
 
 /// Delivers an event; whether it may go.
-fn deliver(publisher: &Publisher, event: Entry) -> bool {
+fn deliver(publisher: &Publisher, event: OutboxEvent) -> bool {
     let done = Arc::new(Mutex::new(None));
     let told = done.clone();
     publisher.deliver(
@@ -108,11 +108,11 @@ fn deliver(publisher: &Publisher, event: Entry) -> bool {
 fn deliver_all(publisher: &Publisher, store: &Arc<Store>) -> bool {
     let mut all = true;
     for event in store.outbox(0, 1000).unwrap_or_default() {
-        let number = event.number;
+        let (id, number) = (event.record.id.clone(), event.number);
         let done = deliver(publisher, event);
         all &= done;
         if done {
-            let _ = store.commit(&[Change::Acknowledge { number }]);
+            let _ = store.commit(&[Change::Acknowledge { id, number }]);
         }
     }
     all

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tus_driver::{
-    Arrival, Clock, Ticket,
+    Arrival, Clock, Store, Ticket,
     hooks::{Hook, HookRunner},
     outbox::Pauses,
 };
@@ -70,9 +70,9 @@ impl Hooked {
     }
 }
 
-impl EventLoop {
+impl<S: Store> EventLoop<S> {
     /// An exchange asks a hook: on another thread, and not for ever.
-    pub(super) fn ask_hook(&mut self, connection: &mut Connection, op: OpId, mut call: HookCall) {
+    pub(super) fn ask_hook(&mut self, connection: &mut Connection<S>, op: OpId, mut call: HookCall) {
         if self.shared.protocol.hooks().requests
             && let Some(remote) = connection.socket.remote()
         {
@@ -96,7 +96,7 @@ impl EventLoop {
     }
 
     /// A hook has decided, perhaps too late: then the exchange waits for it no more.
-    pub(super) fn on_hook_reply(&mut self, connection: &mut Connection, op: OpId, reply: HookReply) {
+    pub(super) fn on_hook_reply(&mut self, connection: &mut Connection<S>, op: OpId, reply: HookReply) {
         let Some(request) = &mut connection.request else { return };
         if let Some(asked) = request.asked.take_if(|asked| asked.op == op)
             && reply == HookReply::Failed
@@ -107,7 +107,7 @@ impl EventLoop {
     }
 
     /// Stops waiting for a hook whose time is over.
-    pub(super) fn expire_hook(&mut self, connection: &mut Connection) {
+    pub(super) fn expire_hook(&mut self, connection: &mut Connection<S>) {
         let now = self.now.monotonic;
         if connection.asked().is_some_and(|asked| asked.until <= now) {
             self.leave_hook(connection);
@@ -115,7 +115,7 @@ impl EventLoop {
     }
 
     /// Stops waiting for a hook.
-    pub(super) fn leave_hook(&mut self, connection: &mut Connection) {
+    pub(super) fn leave_hook(&mut self, connection: &mut Connection<S>) {
         let now = self.now;
         let Some(request) = &mut connection.request else { return };
         if let Some(asked) = request.asked.take() {
@@ -126,7 +126,7 @@ impl EventLoop {
     }
 }
 
-fn post(mailboxes: &[Mailbox], loop_index: usize, message: Message) {
+fn post<S: Store>(mailboxes: &[Mailbox<S>], loop_index: usize, message: Message<S>) {
     if let Some(mailbox) = mailboxes.get(loop_index) {
         mailbox.post(message);
     }

@@ -130,12 +130,17 @@ impl Directory for SimDirectory {
 struct ByReading(Arc<Store>);
 
 impl crate::publish::Origin for ByReading {
-    fn note(&self, number: u64) -> Result<Option<Vec<u8>>, tus_proto::Failure> {
-        self.0.note(number)
+    fn note(&self, id: &tus_proto::UploadId, number: u64) -> Result<Option<Vec<u8>>, tus_proto::Failure> {
+        self.0.note(id, number)
     }
 
-    fn annotate(&self, number: u64, note: &[u8]) -> Result<bool, tus_proto::Failure> {
-        self.0.annotate(number, note)
+    fn annotate(
+        &self,
+        id: &tus_proto::UploadId,
+        number: u64,
+        note: &[u8],
+    ) -> Result<bool, tus_proto::Failure> {
+        self.0.annotate(id, number, note)
     }
 
     fn bytes(&self, id: &tus_proto::UploadId) -> Result<Option<Bytes>, tus_proto::Failure> {
