@@ -27,6 +27,7 @@ pub struct Config {
     pub(crate) delete_parts: bool,
     pub(crate) max_parts: usize,
     pub(crate) downloads: bool,
+    pub(crate) rufh: bool,
     pub(crate) hooks: Subscriptions,
 }
 
@@ -109,6 +110,7 @@ impl Config {
                 delete_parts: false,
                 max_parts: 1000,
                 downloads: false,
+                rufh: true,
                 hooks: Subscriptions::default(),
             },
             locations: Locations::Auto,
@@ -302,6 +304,12 @@ impl ConfigBuilder {
     /// Whether finished uploads can be downloaded with GET. Default no.
     pub fn downloads(mut self, enabled: bool) -> Self {
         self.config.downloads = enabled;
+        self
+    }
+
+    /// Whether the IETF's resumable uploads (draft-ietf-httpbis-resumable-upload) are spoken as well. Default yes.
+    pub fn rufh(mut self, enabled: bool) -> Self {
+        self.config.rufh = enabled;
         self
     }
 

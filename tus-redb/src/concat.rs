@@ -66,6 +66,7 @@ impl Tables<'_> {
             metadata: wanted.metadata.clone(),
             expires: wanted.expires,
             kind: Kind::Final { header: wanted.header.clone(), pending: Some(pending) },
+            explicit: None,
         };
         let row = if ready {
             self.make_whole(&wanted.id, row, &rows)?

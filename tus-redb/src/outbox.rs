@@ -17,7 +17,7 @@ use crate::{
     codec::{Decoder, Encoder},
     database::{self, OUTBOX},
     error::Trouble,
-    record::Row,
+    record::{Row, decode_explicit, encode_explicit},
     store::{Durability, Store, lock},
 };
 
@@ -172,6 +172,9 @@ fn encode(kind: EventKind, record: &Record) -> Vec<u8> {
             &mut bytes
         }
     };
+    if let Some(explicit) = &record.explicit {
+        encode_explicit(explicit, &mut bytes);
+    }
     bytes.0
 }
 
@@ -183,7 +186,7 @@ pub(crate) fn decode(number: u64, bytes: &[u8]) -> Option<Entry> {
         1 => EventKind::Terminated,
         _ => return None,
     };
-    let record = Record {
+    let mut record = Record {
         id: UploadId::new(bytes.text()?)?,
         created: WallTime::from_micros(bytes.number()?),
         offset: bytes.number()?,
@@ -196,6 +199,10 @@ pub(crate) fn decode(number: u64, bytes: &[u8]) -> Option<Entry> {
             2 => Some(Concat::Final(bytes.text()?.to_owned())),
             _ => return None,
         },
+        explicit: None,
     };
+    if !bytes.is_empty() {
+        record.explicit = Some(decode_explicit(&mut bytes)?);
+    }
     bytes.is_empty().then_some(Entry { number, kind, record })
 }

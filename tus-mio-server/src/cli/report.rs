@@ -187,6 +187,7 @@ mod tests {
             metadata: metadata.into(),
             expires: None,
             concat: None,
+            explicit: None,
         }
     }
 

@@ -17,7 +17,7 @@ use prometheus_client::{
     },
     registry::{Registry, Unit},
 };
-use tus_proto::{Code, Event, Failure};
+use tus_proto::{Code, Event, Failure, Protocol};
 
 use self::{durations::Durations, process::Process, tusd::Tusd};
 use super::eviction::Cheap;
@@ -34,6 +34,7 @@ const CODES: usize = 64;
 pub(crate) struct Metrics {
     registry: Registry,
     requests: [Counter; METHODS.len()],
+    protocols: [Counter; 2],
     errors: Errors,
     created: Tusd,
     finished: Tusd,
@@ -105,11 +106,14 @@ impl Metrics {
         let [busy, idle] = connections(tus);
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         tus.register("build", "The version of this server", build);
+        let help = "Requests answered, by the protocol they speak";
+        let protocols = labelled(tus, "requests_answered", help, "protocol", ["tus", "ietf"]);
         let durations = Durations::default();
         let help = "Time from a request's head to its answer";
         tus.register_with_unit("request_duration", help, Unit::Seconds, durations.clone());
         Self {
             requests,
+            protocols,
             errors,
             created,
             finished,
@@ -195,8 +199,9 @@ impl Metrics {
         self.errors.count(status, code);
     }
 
-    /// A request was answered so long after its head came.
-    pub(super) fn took(&self, time: Duration) {
+    /// A request of this protocol was answered so long after its head came.
+    pub(super) fn took(&self, protocol: Protocol, time: Duration) {
+        self.protocols[usize::from(protocol == Protocol::Ietf)].inc();
         self.durations.observe(time);
     }
 

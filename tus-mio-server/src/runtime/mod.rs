@@ -155,6 +155,7 @@ impl Shared {
             offset: 0,
             length: None,
             metadata: String::new(),
+            explicit: None,
         };
         let (tell, told) = std::sync::mpsc::channel();
         let ticket =

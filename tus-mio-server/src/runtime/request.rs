@@ -89,6 +89,7 @@ impl EventLoop {
                 }
                 Effect::Hook(op, call) => self.ask_hook(connection, op, call),
                 Effect::Continue => connection.http.send_continue(now.monotonic),
+                Effect::Interim(interim) => connection.http.send_interim(&interim),
                 Effect::Respond(response) => self.respond(connection, &response),
                 Effect::Notify(event) => self.shared.metrics.event(event),
                 Effect::Failed(failure) => self.shared.metrics.store_failed(failure),
@@ -134,7 +135,8 @@ impl EventLoop {
         self.shared.metrics.answered(response.status(), response.code());
         self.shared.notices.answered(response);
         if let Some(request) = &connection.request {
-            self.shared.metrics.took(self.now.monotonic.since(request.begun));
+            let took = self.now.monotonic.since(request.begun);
+            self.shared.metrics.took(request.session.protocol(), took);
         }
         connection.http.respond(self.now.monotonic, response);
         self.begin_download(connection, response);

@@ -37,6 +37,9 @@ impl Exchange {
     }
 
     pub(super) fn on_opened(&mut self, now: Now, download: &Download, completion: Completion) {
+        if self.rufh.is_some() && self.is_looked_at(now, download, &completion) {
+            return;
+        }
         let Download { conditions, part, .. } = download;
         let failed = |code| if *part == Part::All { Answer::Failed(code) } else { Answer::Untold(code) };
         let answer = match completion {

@@ -72,7 +72,7 @@ impl Exchange {
                             true => self.config.expires(now.wall, record.expires),
                             false => record.expires,
                         };
-                        Answer::State(record)
+                        self.seen(record)
                     }
                     Completion::Missing => Answer::Untold(Code::UploadNotFound),
                     Completion::Gone => Answer::Untold(Code::UploadExpired),

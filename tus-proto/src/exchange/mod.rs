@@ -27,6 +27,7 @@ mod lease;
 mod look;
 mod receive;
 mod reception;
+mod rufh;
 mod terminate;
 #[cfg(test)]
 mod tests;
@@ -36,7 +37,8 @@ use alloc::{boxed::Box, collections::VecDeque, string::String, sync::Arc};
 
 use crate::{
     Cancel, Code, Command, Completion, Config, Deadline, Event, Framing, Head, Input, LockCall, LockReply,
-    Now, OpId, Output, Reason, Record, RequestInfo, Response, UploadId, WallTime, cors::Origin, header,
+    Now, OpId, Output, Protocol, Reason, Record, RequestInfo, Response, UploadId, WallTime, cors::Origin,
+    header,
 };
 use answer::Answer;
 use checks::{Patch, Refusal, Request, Termination};
@@ -46,6 +48,7 @@ use hooks::{Pending, Stopped};
 use lease::Lease;
 use look::Look;
 use reception::Receiving;
+use rufh::Rufh;
 
 /// The state machine of one request.
 ///
@@ -74,6 +77,8 @@ pub struct Exchange {
     newcomer: Option<Option<u64>>,
     /// The request as hooks see it; none where none of those that would is subscribed.
     request: Option<Arc<RequestInfo>>,
+    /// What the request says in the IETF's protocol. `None` if it speaks tus 1.0.0.
+    rufh: Option<Box<Rufh>>,
 }
 
 /// What the exchange waits for. An operation that a state names is the one whose completion moves it on.
@@ -105,6 +110,8 @@ enum State {
     Stopping(OpId, Box<Stopped>),
     /// DELETE: for the store.
     Deleting(OpId),
+    /// PATCH: for the deletion of an upload that got more than its length, and whether somebody is left to answer.
+    Invalidating(OpId, bool),
     /// For the lock to be free of us; then the answer, where somebody is left to get it.
     Releasing(OpId, Option<Answer>),
     /// For nothing.
@@ -138,6 +145,7 @@ impl Exchange {
             cancelled: None,
             newcomer: None,
             request: None,
+            rufh: None,
         };
         match address {
             Ok(address) if address.is_options() => exchange.answer(now, Answer::Options),
@@ -189,6 +197,11 @@ impl Exchange {
             State::Receiving(receiving) => receiving.headroom(&self.config),
             _ => u64::MAX,
         }
+    }
+
+    /// Which protocol the request speaks, as far as that is known by now.
+    pub fn protocol(&self) -> Protocol {
+        if self.rufh.is_some() { Protocol::Ietf } else { Protocol::Tus }
     }
 
     /// Takes an input.
@@ -250,6 +263,9 @@ impl Exchange {
                 self.on_gathered(now, gathering, &completion)
             }
             State::Deleting(waited) if waited == op => self.on_deleted(now, completion),
+            State::Invalidating(waited, heard) if waited == op => {
+                self.on_invalidated(now, heard, &completion)
+            }
             State::Receiving(receiving) => self.on_received(now, receiving, op, completion),
             other => self.stale(other),
         }
@@ -287,6 +303,11 @@ impl Exchange {
             Ok(record) => record,
             Err(code) => return self.end(now, Some(Answer::Failed(code))),
         };
+        if self.rufh.is_some()
+            && let Some(answer) = self.foresee(&purpose, &record)
+        {
+            return self.end(now, Some(answer));
+        }
         match &purpose {
             Purpose::Write(_) if record.is_final() => self.end(now, Some(Answer::Failed(Code::ModifyFinal))),
             Purpose::Write(patch) if patch.offset < record.offset => {
@@ -359,6 +380,11 @@ impl Exchange {
 
     /// Sends the answer, and with it ends the exchange.
     fn answer(&mut self, now: Now, answer: Answer) {
+        if let Some(rufh) = self.rufh.take() {
+            let response = self.in_rufh(now, &rufh, answer);
+            self.rufh = Some(rufh);
+            return self.respond(response, None);
+        }
         let download = matches!(answer, Answer::Download(..));
         let methods = matches!(answer, Answer::Options).then(|| answer::methods(&self.config));
         let mut response: Response = answer.response(&self.config, self.framing, now.date);
@@ -368,7 +394,12 @@ impl Exchange {
         if download {
             response.push("Cross-Origin-Resource-Policy", self.origin.resource_policy());
         }
-        self.config.cors.extend(&mut response, &self.origin, methods.as_deref());
+        self.respond(response, methods.as_deref());
+    }
+
+    /// Sends a response, and with it ends the exchange. `methods` are those of the server, for an OPTIONS.
+    fn respond(&mut self, mut response: Response, methods: Option<&str>) {
+        self.config.cors.extend(&mut response, &self.origin, methods);
         if let Some(id) = &self.request_id {
             response.push("X-Request-ID", id);
         }
@@ -403,6 +434,13 @@ impl Exchange {
         let op = self.op();
         self.outputs.push_back(Output::Store(op, command));
         op
+    }
+
+    fn notify_finished(&mut self) {
+        if let Some(rufh) = &mut self.rufh {
+            rufh.finish();
+        }
+        self.notify(Event::Finished);
     }
 
     fn notify(&mut self, event: Event) {

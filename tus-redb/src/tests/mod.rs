@@ -9,6 +9,7 @@ mod costs;
 mod crashes;
 mod directory;
 mod expiry;
+mod explicit;
 mod faults;
 mod harness;
 mod late;

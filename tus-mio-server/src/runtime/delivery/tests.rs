@@ -36,6 +36,7 @@ fn record(id: &str, complete: bool) -> Record {
         metadata: String::new(),
         expires: None,
         concat: None,
+        explicit: None,
     }
 }
 
