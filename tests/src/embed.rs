@@ -12,7 +12,7 @@ use std::{
 
 use tempfile::TempDir;
 use tus_mio_server::{Blocking, Reply, hooks::Hooks};
-use tus_proto::{Body as Content, Config};
+use tus_proto::{Body as Content, Config, Framing, Head, Trailers};
 use tus_redb::{Options, Store};
 
 use crate::{
@@ -106,6 +106,17 @@ impl Embedded {
         Self { uploads, open: HashMap::new(), _dir: dir }
     }
 
+    fn open(&mut self, name: &'static str, request: &Request, left: bool) {
+        let (pieces, stream) = Stream::new(matches!(request.body, Body::Chunked(..)));
+        pieces.send(Piece::Bytes(request.body.sent())).unwrap();
+        if matches!(request.body, Body::Chunked(_, Last::Sent)) {
+            pieces.send(Piece::End(End::Complete)).unwrap();
+        }
+        let (uploads, request) = (self.uploads.clone(), request.clone());
+        let thread = std::thread::spawn(move || handle_as(&uploads, &request, stream, left));
+        self.open.insert(name, Open { pieces, thread });
+    }
+
     /// Who carries the requests out.
     pub fn uploads(&self) -> &Blocking {
         &self.uploads
@@ -114,6 +125,11 @@ impl Embedded {
 
 /// Carries a request out whose body is read from there, as a framework would that passes on what it received.
 pub fn handle(uploads: &Blocking, request: &Request, body: impl Read) -> Reply {
+    handle_as(uploads, request, body, false)
+}
+
+/// The same; `left` says that its peer has closed its side with the body incomplete.
+fn handle_as(uploads: &Blocking, request: &Request, mut body: impl Read, left: bool) -> Reply {
     let framing = match &request.body {
         Body::None => Some(("Content-Length", "0".to_owned())),
         Body::Sized(length, _) => Some(("Content-Length", length.to_string())),
@@ -122,7 +138,17 @@ pub fn handle(uploads: &Blocking, request: &Request, body: impl Read) -> Reply {
     let fields = request.fields.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
     let framing = framing.iter().map(|(name, value)| (*name, value.as_bytes()));
     let fields: Vec<_> = fields.chain(framing).collect();
-    uploads.handle_request(&request.method, &request.target, &fields, body)
+    if !left {
+        return uploads.handle_request(&request.method, &request.target, &fields, body);
+    }
+    let framing = match &request.body {
+        Body::None => Framing::Length(0),
+        Body::Sized(length, _) => Framing::Length(*length),
+        Body::Chunked(..) => Framing::Chunked,
+    };
+    let (method, target) = (&*request.method, &*request.target);
+    let head = Head { method, target, fields: &fields, framing, secure: false, direct: false };
+    uploads.handle_while(&head, &mut body, &mut Trailers::default, &|| left)
 }
 
 /// A reply as a client has it before any framing.
@@ -141,14 +167,12 @@ impl Wire for Embedded {
     }
 
     fn begin(&mut self, name: &'static str, request: &Request) {
-        let (pieces, stream) = Stream::new(matches!(request.body, Body::Chunked(..)));
-        pieces.send(Piece::Bytes(request.body.sent())).unwrap();
-        if matches!(request.body, Body::Chunked(_, Last::Sent)) {
-            pieces.send(Piece::End(End::Complete)).unwrap();
-        }
-        let (uploads, request) = (self.uploads.clone(), request.clone());
-        let thread = std::thread::spawn(move || handle(&uploads, &request, stream));
-        self.open.insert(name, Open { pieces, thread });
+        self.open(name, request, false);
+    }
+
+    fn break_off(&mut self, name: &'static str, request: &Request) {
+        self.open(name, request, true);
+        self.end(name, End::HalfClose);
     }
 
     fn more(&mut self, name: &'static str, bytes: &[u8]) {

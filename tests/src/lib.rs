@@ -11,6 +11,7 @@ pub mod client;
 pub mod drive;
 pub mod embed;
 pub mod fuzz;
+pub mod h2;
 pub mod message;
 pub mod row;
 pub mod rules;
@@ -18,6 +19,7 @@ pub mod server;
 pub mod sim;
 pub mod table;
 pub mod tls;
+pub mod tower;
 
 pub use message::{Answer, Body, Request};
 pub use row::{Expect, Row, Step, Wire};

@@ -32,6 +32,8 @@ pub enum Step {
     Send(Request, Expect),
     /// A request of this name begins: its head and the body so far are sent, the rest is to come.
     Begin(&'static str, Request),
+    /// The same, but that its peer closes its side there, before the server reads the head: the body stays incomplete.
+    Break(&'static str, Request),
     /// More of its body.
     More(&'static str, &'static str),
     /// Its body ends.
@@ -89,6 +91,8 @@ pub trait Wire {
     fn send(&mut self, request: &Request) -> Answer;
     /// Sends what there is of a request.
     fn begin(&mut self, name: &'static str, request: &Request);
+    /// The same, and closes the client's side with it: the server finds all of that at once.
+    fn break_off(&mut self, name: &'static str, request: &Request);
     /// Sends more of its body.
     fn more(&mut self, name: &'static str, bytes: &[u8]);
     /// Ends its body.
@@ -153,6 +157,12 @@ impl Row {
         self
     }
 
+    /// Then a request comes whose peer has closed its side before the body was complete.
+    pub fn break_off(mut self, name: &'static str, request: Request) -> Self {
+        self.steps.push(Step::Break(name, request));
+        self
+    }
+
     /// Then more of its body comes.
     pub fn more(mut self, name: &'static str, bytes: &'static str) -> Self {
         self.steps.push(Step::More(name, bytes));
@@ -195,6 +205,11 @@ pub fn status(status: u16) -> Expect {
 /// An error of this status and code.
 pub fn refused(status: u16, code: &'static str) -> Expect {
     Expect { code: Some(code), ..self::status(status) }
+}
+
+/// An error of this status and code, as the IETF's protocol has it.
+pub fn problem(status: u16, code: &'static str) -> Expect {
+    Expect { code: Some(code), ..self::status(status) }.without("Tus-Resumable")
 }
 
 /// A 201 whose `Location` is absolute, where the request shows of what.
@@ -274,6 +289,12 @@ pub fn run(row: &Row, wire: &mut dyn Wire) -> Result<(), String> {
             Step::Begin(name, request) => {
                 let request = place.fill(request);
                 wire.begin(name, &request);
+                begun.push((name, request));
+                Ok(())
+            }
+            Step::Break(name, request) => {
+                let request = place.fill(request);
+                wire.break_off(name, &request);
                 begun.push((name, request));
                 Ok(())
             }
@@ -363,7 +384,7 @@ fn check(
         return Err(format!("the status must be {}, and is {} {body}", expect.status, answer.status));
     }
     rules::check(request, answer)?;
-    let code = str::from_utf8(&answer.body).ok().and_then(|body| body.split_once(": ")).map(|(code, _)| code);
+    let code = rules::code(answer);
     if code != expect.code {
         return Err(format!("the code must be {:?}, and is {code:?}", expect.code));
     }

@@ -40,7 +40,9 @@ fn every_begun_request_is_answered_or_its_client_goes() {
             let mut open = BTreeSet::new();
             for step in &row.steps {
                 match step {
-                    Step::Begin(name, _) => assert!(open.insert(*name), "{:?}", row.name),
+                    Step::Begin(name, _) | Step::Break(name, _) => {
+                        assert!(open.insert(*name), "{:?}", row.name)
+                    }
                     Step::Answered(name, _) => assert!(open.remove(name), "{:?}", row.name),
                     Step::End(name, tests::row::End::Close | tests::row::End::Reset) => {
                         assert!(open.remove(name), "{:?}", row.name);

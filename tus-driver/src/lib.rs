@@ -5,18 +5,28 @@
 //! No threads, no sockets, no timers are made here. A store gets them from the runtime, as an [`Executor`].
 
 mod answer;
+mod body_timer;
+mod clock;
+mod entropy;
 mod executor;
+pub mod hooks;
 mod locks;
 mod memory;
+pub mod outbox;
 mod queue;
+mod requests;
 mod session;
 mod store;
 
 pub use answer::{Answer, Ticket};
+pub use body_timer::BodyTimer;
+pub use clock::Clock;
+pub use entropy::Entropy;
 pub use executor::{Class, Executor, Job, Task};
 pub use locks::{Caller, Inbox, LockService, Locks};
 pub use memory::MemoryStore;
 pub use queue::JobQueue;
+pub use requests::{Mailbox, RequestHandle, Requests};
 pub use session::{Arrival, Effect, HashingSink, Inlet, Session};
 pub use store::{
     AppendGrant, Change, Changed, Commit, DueEvents, EventKind, EventKinds, EventQuery, FileRange, Loaded,

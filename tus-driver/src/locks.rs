@@ -32,6 +32,8 @@ use tus_proto::{Fence, Instant, LockCall, LockEvent, LockTable, OpId, Owner};
 ///   as lost.
 /// - Where somebody waits, the holder is told [`LockEvent::Yield`] with the offset of who waits; it releases soon
 ///   after. A service that can't do that leaves clients with 423 until a dead connection's writer has noticed.
+/// - A caller that may not preempt ([`LockCall::Acquire`]) is no reason to tell a holder anything: where the lock is
+///   held, it is [`LockReply::TimedOut`](tus_proto::LockReply::TimedOut) at once.
 /// - [`LockCall::Checkpoint`] may be replied to at once where the writer can't be asked: HEAD then tells what was
 ///   committed last. HEAD takes no lock, and is not held up by a service that can't be reached.
 pub trait LockService: fmt::Debug + Send + Sync {

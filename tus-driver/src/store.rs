@@ -92,6 +92,15 @@ pub trait Store: Send + Sync + Sized + 'static {
         later: impl FnOnce() -> Ticket<Result<DueEvents, Failure>>,
     ) -> Answer<Result<DueEvents, Failure>>;
 
+    /// Reads the outbox: at most `limit` events after this number, in the order of their numbers, due or not. For
+    /// an [`outbox::Schedule`](crate::outbox::Schedule), which puts nothing off in the store.
+    fn outbox(
+        &self,
+        after: u64,
+        limit: usize,
+        later: impl FnOnce() -> Ticket<Result<Vec<OutboxEvent>, Failure>>,
+    ) -> Answer<Result<Vec<OutboxEvent>, Failure>>;
+
     /// Which events are kept in the outbox from now on, and what is called, from any thread, when some may be due.
     fn keep_events(&self, events: EventKinds, wake: Box<dyn Fn() + Send + Sync>);
 
@@ -397,15 +406,14 @@ pub struct FileRange<'a> {
 
 /// What has happened to an upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
 pub enum EventKind {
-    /// It is complete.
+    /// It is complete. Parts of a concatenation never are; their final is.
     Completed,
-    /// It was terminated.
+    /// It was deleted for its client, or stopped by a hook; or it was a pending final, and a part of it was.
     Terminated,
 }
 
-/// A set of [`EventKind`]s.
+/// A set of [`EventKind`]s. An event that is kept and that nobody acknowledges stays for ever.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EventKinds {
     /// [`EventKind::Completed`].
@@ -417,11 +425,11 @@ pub struct EventKinds {
 /// An event in the outbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutboxEvent {
-    /// Its number: unique, and rising for an upload's events.
+    /// Its number: above those of all events before it, and never given twice.
     pub number: u64,
     /// What has happened.
     pub kind: EventKind,
-    /// The upload as it was then.
+    /// The upload as it was then; a deleted one as it was until then.
     pub record: Record,
     /// How often it was put off.
     pub attempts: u32,

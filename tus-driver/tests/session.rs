@@ -11,7 +11,7 @@ use std::{
 
 use tus_driver::{
     Answer, AppendGrant, Arrival, Change, Changed, DueEvents, Effect, EventKinds, EventQuery, Inlet, Loaded,
-    MemoryStore, Opened, Session, Source, Store, Ticket,
+    MemoryStore, Opened, OutboxEvent, Session, Source, Store, Ticket,
     tus_proto::{
         Algorithm, Body, Cancel, Config, Cut, Digest, Failure, Fence, Framing, Head, Instant, LockEvent,
         LockTable, Now, Owner, Response, Trailers, UploadId, WallTime,
@@ -401,6 +401,15 @@ impl Store for Slow {
         later: impl FnOnce() -> Ticket<Result<DueEvents, Failure>>,
     ) -> Answer<Result<DueEvents, Failure>> {
         self.0.due_events(query, later)
+    }
+
+    fn outbox(
+        &self,
+        after: u64,
+        limit: usize,
+        later: impl FnOnce() -> Ticket<Result<Vec<OutboxEvent>, Failure>>,
+    ) -> Answer<Result<Vec<OutboxEvent>, Failure>> {
+        self.0.outbox(after, limit, later)
     }
 
     fn keep_events(&self, events: EventKinds, wake: Box<dyn Fn() + Send + Sync>) {

@@ -8,7 +8,6 @@
 extern crate tus_proto;
 
 mod blocking;
-pub mod hooks;
 pub mod http1;
 mod listen;
 mod network;
@@ -24,7 +23,7 @@ pub use network::{Network, NetworkError};
 pub use paths::SettingsError;
 pub use server::{Handle, ServeError, Server, Settings};
 pub use tls::{TlsError, TlsFiles};
-pub use tus_driver::{Caller, LockService};
+pub use tus_driver::{Caller, LockService, hooks};
 
 /// The examples of the README, compiled.
 #[cfg(doctest)]

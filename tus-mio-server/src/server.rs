@@ -13,20 +13,23 @@ use std::{
 };
 
 use mio::{Poll, Waker};
-use tus_driver::{EventKinds, Inbox, LockService, Locks, Store as _, Ticket};
+use tus_driver::{
+    Clock, Inbox, LockService, Locks, Store as _, Ticket,
+    hooks::{HookRunner, HookSet, Hooks},
+    outbox::Pauses,
+};
 use tus_proto::Config;
 use tus_redb::{Durability, OpenError, RedbStore, Store};
 
 use crate::{
-    hooks::{HookSet, Hooks},
     http1,
     listen::{Address, Inherited, Listener},
     network::Network,
     page::Page,
     paths::SettingsError,
     runtime::{
-        self, Admission, Clock, EventLoop, Heads, Hooked, Limits, Loops, Mailbox, Message, Metrics, Pauses,
-        Shared, StoreObserver, Threads, Workers,
+        self, Admission, EventLoop, Heads, Hooked, Limits, Loops, Mailbox, Message, Metrics, Shared,
+        StoreObserver, Threads, Workers,
     },
     tls::{Acceptor, TlsError, TlsFiles},
 };
@@ -196,8 +199,9 @@ impl Server {
         }
         let addresses = listeners.iter().map(|listener| listener.address().clone()).collect();
         let hooks = HookSet::new(std::mem::take(&mut settings.hooks));
-        settings.protocol.set_hooks(hooks.as_ref().map(HookSet::before).unwrap_or_default());
-        let events = hooks.as_ref().map(HookSet::after).unwrap_or_default();
+        let hooks = hooks.map(|hooks| Arc::new(hooks) as Arc<dyn HookRunner>);
+        settings.protocol.set_hooks(hooks.as_ref().map(|hooks| hooks.subscriptions()).unwrap_or_default());
+        let events = hooks.as_ref().map(|hooks| hooks.events()).unwrap_or_default();
         let (limits, max_unflushed_files) = limits(&settings);
         let options = tus_redb::Options {
             max_unflushed_files,
@@ -230,8 +234,7 @@ impl Server {
         let observer = Box::new(StoreObserver(metrics.clone()));
         let store = RedbStore::start(store, threads.clone(), observer, settings.cleanup_interval);
         if let Some(deliverer) = hooks.as_ref().and_then(|hooks| hooks.deliverer.clone()) {
-            let kinds = EventKinds { completed: events.completed, terminated: events.terminated };
-            store.keep_events(kinds, Box::new(move || deliverer.wake()));
+            store.keep_events(events, Box::new(move || deliverer.wake()));
         }
         let inbox: Arc<dyn Inbox> = Arc::new(Loops(mailboxes.clone()));
         let locks = Locks::new(store.first_fence(), settings.locks.map(|service| (service, inbox)));
@@ -352,7 +355,7 @@ impl Server {
     }
 }
 
-fn hooked(hooks: HookSet, clock: Clock, settings: &Settings) -> Hooked {
+fn hooked(hooks: Arc<dyn HookRunner>, clock: Clock, settings: &Settings) -> Hooked {
     let first = settings.hook_pause.max(Duration::from_millis(1));
     let pauses = Pauses { first, longest: settings.hook_longest_pause.max(first) };
     // A request waits for one hook at a time.

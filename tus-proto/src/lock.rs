@@ -18,8 +18,8 @@ pub struct Fence(pub u64);
 /// What an exchange asks of the lock service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LockCall {
-    /// The lock on `key`, waiting for it at most `wait`. The holder is asked to yield at once. Completes as
-    /// `Granted`, `TimedOut` or `Unavailable`.
+    /// The lock on `key`, waiting for it at most `wait`. The holder is asked to yield at once, if the caller may
+    /// preempt it. Completes as `Granted`, `TimedOut` or `Unavailable`.
     Acquire {
         /// The upload.
         key: UploadId,
@@ -29,6 +29,9 @@ pub enum LockCall {
         wait: Duration,
         /// How long a grant lives without renewal.
         ttl: Duration,
+        /// Whether a holder is asked to yield. If not, a lock that is held is `TimedOut` at once, and its holder learns
+        /// nothing: see [`without_preemption`](LockCall::without_preemption).
+        preempt: bool,
     },
     /// The grant shall live another `ttl` from now. Completes as `Renewed`, `Lost` or `Unavailable`.
     Renew {
@@ -54,6 +57,21 @@ pub enum LockCall {
         /// The upload.
         key: UploadId,
     },
+}
+
+impl LockCall {
+    /// The call as a request makes it whose peer has closed its side with the body incomplete; others than `Acquire`
+    /// stay as they are.
+    ///
+    /// A client that comes back on a new connection may be served before its old one: nobody is left there to send the
+    /// rest, so the old request must not displace a writer. It gets a lock that is free, and what it brought is kept.
+    #[must_use]
+    pub fn without_preemption(mut self) -> Self {
+        if let Self::Acquire { preempt, .. } = &mut self {
+            *preempt = mutation!("dead-newcomer-preempts", false, true);
+        }
+        self
+    }
 }
 
 /// What became of a [`LockCall`].

@@ -128,7 +128,10 @@ impl LockTable {
     /// Takes a call of `owner`. An owner holds, or waits for, at most one lock.
     pub fn call(&mut self, now: Instant, owner: Owner, op: OpId, call: LockCall) {
         match call {
-            LockCall::Acquire { key, offset, wait, ttl } => {
+            LockCall::Acquire { key, preempt: false, .. } if self.is_held(&key) => {
+                self.reply(owner, op, LockReply::TimedOut);
+            }
+            LockCall::Acquire { key, offset, wait, ttl, .. } => {
                 let waiter = Waiter { owner, op, offset, until: now.after(wait), ttl };
                 self.acquire(now, key, waiter);
             }
@@ -177,6 +180,10 @@ impl LockTable {
 
     fn reply(&mut self, owner: Owner, op: OpId, reply: LockReply) {
         self.events.push_back((owner, LockEvent::Reply(op, reply)));
+    }
+
+    fn is_held(&self, key: &UploadId) -> bool {
+        self.entries.get(key).is_some_and(|entry| entry.holder.is_some())
     }
 
     fn acquire(&mut self, now: Instant, key: UploadId, waiter: Waiter) {
@@ -317,7 +324,8 @@ mod tests {
     }
 
     fn acquire(offset: Option<u64>) -> LockCall {
-        LockCall::Acquire { key: key(), offset, wait: Duration::from_secs(5), ttl: Duration::from_secs(60) }
+        let (wait, ttl) = (Duration::from_secs(5), Duration::from_secs(60));
+        LockCall::Acquire { key: key(), offset, wait, ttl, preempt: true }
     }
 
     fn events(table: &mut LockTable) -> Vec<(u64, LockEvent)> {
@@ -390,6 +398,26 @@ mod tests {
         table.call(at(162), Owner(3), OP, LockCall::Release { key: key() });
         table.call(at(162), Owner(4), OP, acquire(Some(0)));
         assert!(events(&mut table).contains(&(4, granted(3, false))));
+    }
+
+    #[test]
+    fn a_request_that_may_not_preempt_disturbs_nobody_and_gets_what_is_free() {
+        let mut table = LockTable::new(Fence(0));
+        table.call(at(0), Owner(1), OP, acquire(Some(0)));
+        let _ = events(&mut table);
+        table.call(at(1), Owner(2), OP, acquire(Some(0)).without_preemption());
+        assert_eq!(events(&mut table), vec![(2, reply(LockReply::TimedOut))]);
+        assert_eq!(table.deadline(), None);
+        // Who waits comes first as well.
+        table.call(at(1), Owner(3), OP, acquire(Some(0)));
+        let _ = events(&mut table);
+        table.call(at(1), Owner(4), OP, acquire(Some(0)).without_preemption());
+        assert_eq!(events(&mut table), vec![(4, reply(LockReply::TimedOut))]);
+        table.call(at(2), Owner(1), OP, LockCall::Release { key: key() });
+        table.call(at(2), Owner(3), OP, LockCall::Release { key: key() });
+        let _ = events(&mut table);
+        table.call(at(3), Owner(5), OP, acquire(Some(0)).without_preemption());
+        assert_eq!(events(&mut table), vec![(5, granted(2, false))]);
     }
 
     #[test]

@@ -272,7 +272,7 @@ impl Store {
     }
 
     /// The id of a new data file, where there is room for more than commits and deletes.
-    fn new_file(&self) -> Result<FileId, Completion> {
+    pub(crate) fn new_file(&self) -> Result<FileId, Completion> {
         if !self.staging.reserve.remake() {
             return Err(Completion::Failed(Failure::NoSpace));
         }
@@ -315,7 +315,7 @@ impl Store {
     }
 
     /// The same with strict durability.
-    fn conclude_strictly(
+    pub(crate) fn conclude_strictly(
         &self,
         writer: &mut Writer,
         txn: WriteTransaction,

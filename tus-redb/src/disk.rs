@@ -3,9 +3,10 @@
 
 use std::{
     fmt::Debug,
-    io,
+    fs::File,
+    io::{self, Read},
     os::fd::BorrowedFd,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, LazyLock},
     time::{Duration, Instant},
 };
@@ -31,6 +32,23 @@ pub trait Disk: Debug + Send + Sync {
 
     /// Opens a file for reading and writing.
     fn open(&self, path: &str, mode: Mode) -> io::Result<Arc<dyn DiskFile>>;
+
+    /// Brings a file from outside in under a name that is free, and returns whether the two are one file now. Else it is
+    /// a copy. Neither its bytes nor its name are durable.
+    fn bring_in(&self, source: &Path, path: &str) -> io::Result<bool> {
+        let mut from = File::open(source)?;
+        let to = self.open(path, Mode::Create)?;
+        to.set_len(0)?;
+        let (mut buffer, mut at) = (vec![0; COPY], 0);
+        loop {
+            let n = from.read(&mut buffer)?;
+            if n == 0 {
+                return Ok(false);
+            }
+            write_all(&*to, buffer.get(..n).unwrap_or_default(), at).map_err(|(_, error)| error)?;
+            at += n as u64;
+        }
+    }
 
     /// Makes a directory in one that is there.
     fn create_dir(&self, path: &str) -> io::Result<()>;

@@ -6,6 +6,7 @@
 use std::{
     collections::BTreeSet,
     fmt, io,
+    path::Path,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -114,12 +115,21 @@ impl Files {
 
     /// Opens a file of which nothing is committed: it may be there, and then too its name may not be durable.
     pub(crate) fn create(&self, id: FileId) -> io::Result<Arc<dyn DiskFile>> {
+        self.make(id, || self.disk.open(&id.path(), Mode::Create))
+    }
+
+    /// Brings the file at `source` in as a data file that is not there: see [`Disk::bring_in`].
+    pub(crate) fn bring_in(&self, id: FileId, source: &Path) -> io::Result<bool> {
+        self.make(id, || self.disk.bring_in(source, &id.path()))
+    }
+
+    fn make<T>(&self, id: FileId, make: impl Fn() -> io::Result<T>) -> io::Result<T> {
         // The directory may be missing, and a reclaim may take it away again between two steps of ours.
         for _ in 0..8 {
-            match self.disk.open(&id.path(), Mode::Create) {
-                Ok(file) => {
+            match make() {
+                Ok(made) => {
                     self.renew(id);
-                    return Ok(file);
+                    return Ok(made);
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     accept(self.disk.create_dir(&id.dir()), io::ErrorKind::AlreadyExists)?;

@@ -48,6 +48,7 @@
 #[macro_use(mutation)]
 extern crate tus_proto;
 
+mod adopt;
 mod apply;
 mod backend;
 mod change;
@@ -91,6 +92,7 @@ mod tests;
 mod trouble;
 mod verify;
 
+pub use adopt::{Adopted, Adoption};
 pub use change::Change;
 pub use disk::{Disk, DiskFile, Mode};
 pub use error::{OpenError, Refused, StoreError, WriteError};

@@ -4,7 +4,7 @@
 use std::sync::OnceLock;
 use std::{
     fmt::Debug,
-    fs::{DirBuilder, File, OpenOptions, TryLockError},
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io,
     os::{
         fd::{AsFd, BorrowedFd},
@@ -81,6 +81,24 @@ impl Disk for OsDisk {
         Ok(Arc::new(OsFile(file)))
     }
 
+    fn bring_in(&self, source: &Path, path: &str) -> io::Result<bool> {
+        // The system would link a symbolic link itself.
+        let (source, target) = (fs::canonicalize(source)?, self.locate(path));
+        match fs::hard_link(&source, &target) {
+            // The other server may run as another user, whose files are not ours to go on with.
+            Ok(()) if OpenOptions::new().read(true).write(true).open(&target).is_ok() => return Ok(true),
+            Ok(()) => fs::remove_file(&target)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(error),
+            // On another file system, by a user who may not link it, or linked too often.
+            Err(_) => {}
+        }
+        let mut from = File::open(source)?;
+        let mut to = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(target)?;
+        // By `copy_file_range`, which lets both share the bytes where the file system can.
+        io::copy(&mut from, &mut to)?;
+        Ok(false)
+    }
+
     fn create_dir(&self, path: &str) -> io::Result<()> {
         DirBuilder::new().mode(0o700).create(self.locate(path))
     }
@@ -98,24 +116,24 @@ impl Disk for OsDisk {
     }
 
     fn unlink(&self, path: &str) -> io::Result<()> {
-        std::fs::remove_file(self.locate(path))
+        fs::remove_file(self.locate(path))
     }
 
     fn rmdir(&self, path: &str) -> io::Result<()> {
-        std::fs::remove_dir(self.locate(path))
+        fs::remove_dir(self.locate(path))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        std::fs::rename(self.locate(from), self.locate(to))
+        fs::rename(self.locate(from), self.locate(to))
     }
 
     fn list(&self, path: &str) -> io::Result<Vec<String>> {
-        let entries = std::fs::read_dir(self.locate(path))?;
+        let entries = fs::read_dir(self.locate(path))?;
         entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
     }
 
     fn boot_id(&self) -> io::Result<String> {
-        let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+        let id = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
         Ok(id.trim().to_owned())
     }
 
@@ -125,7 +143,7 @@ impl Disk for OsDisk {
     }
 
     fn is_missing(&self, path: &str) -> bool {
-        let found = std::fs::metadata(self.locate(path));
+        let found = fs::metadata(self.locate(path));
         found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
     }
 

@@ -10,6 +10,7 @@
 use std::{ops::Bound, sync::atomic::Ordering};
 
 use redb::{ReadableDatabase, ReadableTable};
+pub use tus_driver::{EventKind, EventKinds as Events, OutboxEvent as Entry};
 use tus_proto::{Completion, Concat, Failure, Record, UploadId, WallTime};
 
 use crate::{
@@ -20,35 +21,6 @@ use crate::{
     record::{Row, decode_explicit, encode_explicit},
     store::{Durability, Store, lock},
 };
-
-/// Which events a store keeps. One that nobody will acknowledge stays for ever.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Events {
-    /// Uploads that become complete; parts of a concatenation are none of them.
-    pub completed: bool,
-    /// Uploads that are deleted by [`Change::Delete`](crate::Change::Delete), and finals that go with them.
-    pub terminated: bool,
-}
-
-/// What became of an upload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EventKind {
-    /// It is complete.
-    Completed,
-    /// It was deleted.
-    Terminated,
-}
-
-/// An event, until [`Change::Acknowledge`](crate::Change::Acknowledge).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// Its number: above those of all events before it.
-    pub number: u64,
-    /// What it was.
-    pub kind: EventKind,
-    /// The upload as it was then; one that was deleted, as it was until then.
-    pub record: Record,
-}
 
 impl Store {
     /// At most `limit` events in their order, from the one behind number `after` on. Those that are not durable
@@ -204,5 +176,5 @@ pub(crate) fn decode(number: u64, bytes: &[u8]) -> Option<Entry> {
     if !bytes.is_empty() {
         record.explicit = Some(decode_explicit(&mut bytes)?);
     }
-    bytes.is_empty().then_some(Entry { number, kind, record })
+    bytes.is_empty().then_some(Entry { number, kind, record, attempts: 0 })
 }

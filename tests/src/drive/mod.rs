@@ -67,6 +67,8 @@ struct Running {
     /// How many bytes of the body are still to come; none where only its end tells.
     missing: Option<u64>,
     ending: Option<End>,
+    /// The peer has closed its side, and the body is not complete.
+    left: bool,
     response: Option<Response>,
     /// The upload that the response sends bytes of.
     source: Option<Source>,
@@ -124,6 +126,15 @@ impl Drive {
 
     /// Takes a request up. Its body is as far as it is sent at once.
     pub fn start(&mut self, request: &Request) -> Owner {
+        self.start_with(request, false)
+    }
+
+    /// The same, of a peer that has closed its side with the body incomplete.
+    pub fn start_broken(&mut self, request: &Request) -> Owner {
+        self.start_with(request, true)
+    }
+
+    fn start_with(&mut self, request: &Request, left: bool) -> Owner {
         let fields: Vec<_> =
             request.fields.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
         let framing = match &request.body {
@@ -154,7 +165,8 @@ impl Drive {
             source: None,
             arrived,
             missing,
-            ending: ended.then_some(End::Complete),
+            ending: if left { Some(End::HalfClose) } else { ended.then_some(End::Complete) },
+            left,
             response: None,
             done: false,
             stuck: false,
@@ -353,6 +365,9 @@ impl Drive {
             return false;
         };
         match effect {
+            Effect::Lock(op, call) if running.left => {
+                self.locks.call(now.monotonic, owner, op, call.without_preemption());
+            }
             Effect::Lock(op, call) => self.locks.call(now.monotonic, owner, op, call),
             Effect::Hook(op, _) => running.session.handle(now, Arrival::Hook(op, HookReply::Proceed)),
             Effect::Continue | Effect::Interim(_) | Effect::Notify(_) | Effect::Failed(_) => {}

@@ -17,6 +17,11 @@ impl Wire for Drive {
         self.names.insert(name, owner);
     }
 
+    fn break_off(&mut self, name: &'static str, request: &Request) {
+        let owner = self.start_broken(request);
+        self.names.insert(name, owner);
+    }
+
     fn more(&mut self, name: &'static str, bytes: &[u8]) {
         self.arrive(self.names[name], bytes);
     }

@@ -109,6 +109,11 @@ impl Env {
         self.now.monotonic.after(by)
     }
 
+    /// Whether the server could know that this connection's client sends nothing more, and that it has not sent all.
+    pub(super) fn has_left(&self, link: LinkId) -> bool {
+        self.links.get(&link).is_some_and(|link| link.cut_short && link.up.has_ended() && !link.broken)
+    }
+
     /// Makes a lock call, if the service can be reached.
     pub(super) fn lock(&mut self, owner: Owner, op: OpId, call: LockCall) {
         let optional = matches!(call, LockCall::Acquire { .. } | LockCall::Renew { .. });

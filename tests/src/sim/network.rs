@@ -21,6 +21,8 @@ pub(super) struct Link {
     pub(super) closed: bool,
     /// The client is no longer interested.
     pub(super) forgotten: bool,
+    /// The client has closed its side in the middle of a request's body.
+    pub(super) cut_short: bool,
 }
 
 /// One direction.
@@ -107,6 +109,16 @@ impl Pipe {
             self.end = End::Arrived;
         }
         self.news = true;
+    }
+
+    /// Whether the reader can know that nothing follows what has arrived.
+    pub(super) fn has_ended(&self) -> bool {
+        self.end == End::Arrived
+    }
+
+    /// Whether what has arrived ends with these bytes.
+    pub(super) fn ends_with(&self, tail: &[u8]) -> bool {
+        self.arrived.len() >= tail.len() && self.arrived.range(self.arrived.len() - tail.len()..).eq(tail)
     }
 
     pub(super) fn arrived(&self) -> usize {

@@ -69,6 +69,8 @@ pub enum Arrival<S: Store> {
     Lock(LockEvent),
     /// A hook has decided.
     Hook(OpId, HookReply),
+    /// The request must end.
+    Cancel(Cancel),
 }
 
 /// How what is answered later finds its session: a runtime posts it to the thread, task or queue that has the session,
@@ -141,6 +143,7 @@ impl<S: Store> Session<S> {
             Arrival::Source(op, opened) => self.on_source(now, op, opened),
             Arrival::Hook(op, reply) => self.exchange.handle(now, Input::Hook(op, reply)),
             Arrival::Lock(event) => self.on_lock_event(now, event),
+            Arrival::Cancel(why) => self.cancel(now, why),
         }
     }
 

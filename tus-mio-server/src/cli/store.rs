@@ -156,11 +156,11 @@ fn extents(upload: &Description) -> Result<Vec<Extent>, Failure> {
 }
 
 /// Standard output, buffered: it must be flushed.
-fn output() -> impl Write {
+pub(super) fn output() -> impl Write {
     BufWriter::new(io::stdout().lock())
 }
 
-fn unwritten(error: io::Error) -> Failure {
+pub(super) fn unwritten(error: io::Error) -> Failure {
     if error.kind() == io::ErrorKind::BrokenPipe {
         return Failure::PipeClosed;
     }

@@ -364,6 +364,12 @@ impl Conn {
         }))
     }
 
+    /// How many bytes of the request's body are still to come on the wire. `None` if only its end will tell: it is
+    /// chunked.
+    pub fn body_rest(&self) -> Option<u64> {
+        if self.phase == Phase::Request && !self.current.broken { self.current.body.rest() } else { Some(0) }
+    }
+
     /// How many of the next bytes on the wire are body data and nothing else, so that they may be moved beside
     /// this connection: what `next` was not given yet, the driver's own buffer first. 0 where `next` must read.
     pub fn raw_credit(&self) -> u64 {

@@ -1,4 +1,4 @@
-//! The thread that tells hooks what has happened: it reads the outbox as [`Delivery`] says, hands the calls to a
+//! The thread that tells hooks what has happened: it reads the outbox as [`Schedule`] says, hands the calls to a
 //! pool of threads, and what they have taken note of to the committer.
 
 use std::{
@@ -7,17 +7,14 @@ use std::{
     time::Duration,
 };
 
-use tus_driver::{Answer, Changed, Ticket};
-use tus_proto::{Completion, Failure, Instant, UploadId};
-use tus_redb::{Entry, EventKind, Store};
-
-use super::{
-    Shared,
-    delivery::{Action, Delivery, Pauses, Told},
-    hook_pool::HookPool,
-    mailbox::lock,
+use tus_driver::{
+    Answer, Changed, EventKind, OutboxEvent, Ticket,
+    hooks::{Hook, HookEvent, HookRunner},
+    outbox::{Action, Pauses, Schedule, Told, last_number},
 };
-use crate::hooks::{Event, Hook, HookSet};
+use tus_proto::{Completion, Instant, UploadId};
+
+use super::{Shared, hook_pool::HookPool, mailbox::lock};
 
 /// What the thread is told.
 #[derive(Debug)]
@@ -35,7 +32,7 @@ enum News {
 /// The letter box of the thread, and what it needs.
 #[derive(Debug)]
 pub(crate) struct Deliverer {
-    hooks: HookSet,
+    hooks: Arc<dyn HookRunner>,
     pool: HookPool,
     threads: usize,
     pauses: Pauses,
@@ -44,7 +41,7 @@ pub(crate) struct Deliverer {
 }
 
 impl Deliverer {
-    pub(crate) fn new(hooks: HookSet, pool: HookPool, threads: usize, pauses: Pauses) -> Self {
+    pub(crate) fn new(hooks: Arc<dyn HookRunner>, pool: HookPool, threads: usize, pauses: Pauses) -> Self {
         Self { hooks, pool, threads, pauses, news: Mutex::default(), arrived: Condvar::new() }
     }
 
@@ -80,29 +77,29 @@ impl Deliverer {
     pub(crate) fn run(self: &Arc<Self>, shared: &Shared) {
         let now = || shared.clock.now().monotonic;
         // Where the outbox can't be read, nothing was read of it: a pass would find nothing, and all is new.
-        let last = last_number(shared.store.engine()).unwrap_or(0);
-        let mut delivery = Delivery::new(now(), last, self.threads, self.pauses);
+        let last = last_number(|after, limit| shared.store.engine().outbox(after, limit)).unwrap_or(0);
+        let mut schedule = Schedule::new(now(), last, self.threads, self.pauses);
         let mut end: Option<Instant> = None;
         loop {
-            while let Some(action) = delivery.poll(now()) {
-                self.act(shared, &mut delivery, action);
+            while let Some(action) = schedule.poll(now()) {
+                self.act(shared, &mut schedule, action);
             }
-            if end.is_some_and(|end| delivery.is_idle() || end <= now()) {
+            if end.is_some_and(|end| schedule.is_idle() || end <= now()) {
                 return;
             }
-            let until = delivery.deadline().into_iter().chain(end).min();
+            let until = schedule.deadline().into_iter().chain(end).min();
             for news in self.wait(until.map(|until| until.since(now()))) {
                 match news {
-                    News::Committed => delivery.on_news(),
+                    News::Committed => schedule.on_news(),
                     News::Told(id, hook, told) => {
                         if told == Told::Failed {
                             shared.metrics.hook_failed(hook);
                         }
-                        delivery.on_told(now(), &id, told);
+                        schedule.on_told(now(), &id, told);
                     }
-                    News::Acknowledged(id, done) => delivery.on_acknowledged(now(), &id, done),
+                    News::Acknowledged(id, done) => schedule.on_acknowledged(now(), &id, done),
                     News::Stop => {
-                        delivery.stop();
+                        schedule.stop();
                         let at_once = shared.shutdowns.load(Ordering::Acquire) > 1;
                         let time = if at_once { Duration::ZERO } else { shared.shutdown_timeout };
                         end = Some(now().after(time));
@@ -128,16 +125,16 @@ impl Deliverer {
         std::mem::take(&mut *news)
     }
 
-    fn act(self: &Arc<Self>, shared: &Shared, delivery: &mut Delivery, action: Action) {
+    fn act(self: &Arc<Self>, shared: &Shared, schedule: &mut Schedule, action: Action) {
         match action {
             Action::Read { after, limit } => {
                 let read = shared.store.engine().outbox(after, limit);
-                delivery.on_read(shared.clock.now().monotonic, after, read);
+                schedule.on_read(shared.clock.now().monotonic, after, read);
             }
             Action::Tell(entry) => {
                 let id = entry.record.id.clone();
                 if let Some(told) = self.tell(shared, entry) {
-                    delivery.on_told(shared.clock.now().monotonic, &id, told);
+                    schedule.on_told(shared.clock.now().monotonic, &id, told);
                 }
             }
             Action::Acknowledge(id, number) => self.acknowledge(shared, id, number),
@@ -158,7 +155,7 @@ impl Deliverer {
     }
 
     /// Hands a call to the pool; or says at once what became of it.
-    fn tell(self: &Arc<Self>, shared: &Shared, entry: Entry) -> Option<Told> {
+    fn tell(self: &Arc<Self>, shared: &Shared, entry: OutboxEvent) -> Option<Told> {
         let id = entry.record.id.clone();
         // Whoever consumes an upload wants one file: it comes, unless there is no space for it.
         if entry.kind == EventKind::Completed && !shared.store.engine().is_full() {
@@ -169,37 +166,24 @@ impl Deliverer {
             }
         }
         // The store says what is wrong; it may be otherwise later.
-        let Ok(event) = event(shared.store.engine(), entry) else { return Some(Told::Failed) };
+        let files = match HookEvent::has_files(entry.kind) {
+            true => shared.store.engine().paths(&id),
+            false => Ok(Vec::new()),
+        };
+        let Ok(files) = files else { return Some(Told::Failed) };
+        let event = HookEvent::new(entry, files);
         let hook = event.hook();
         shared.metrics.hook_called(hook);
-        let this = self.clone();
-        let call = move || {
-            let told = if this.hooks.tell(event) { Told::Done } else { Told::Failed };
+        let (this, hooks) = (self.clone(), self.hooks.clone());
+        let ticket = Ticket::new(move |done| {
+            let told = if done { Told::Done } else { Told::Failed };
             this.post(News::Told(id, hook, told));
-        };
-        // As many run at once as there are threads: it never waits, and there is always room.
-        (!self.pool.submit(None, call)).then_some(Told::NotYet)
-    }
-}
-
-/// What a hook is told of an entry.
-fn event(store: &Store, Entry { kind, record, .. }: Entry) -> Result<Event, Failure> {
-    match kind {
-        EventKind::Terminated => Ok(Event::Terminated(record)),
-        EventKind::Completed => store.paths(&record.id).map(|files| Event::Completed(record, files)),
-    }
-}
-
-/// The highest number in an outbox; 0 where it is empty.
-fn last_number(store: &Store) -> Result<u64, Failure> {
-    // Behind the highest there is none: it is found by halving, not by reading what may be a million entries.
-    let (mut low, mut high) = (0, u64::MAX);
-    while low < high {
-        let middle = low + (high - low) / 2;
-        match store.outbox(middle, 1)?.first() {
-            Some(entry) => low = entry.number,
-            None => high = middle,
+        });
+        if !hooks.blocks() {
+            hooks.deliver(event, ticket);
+            return None;
         }
+        // As many run at once as there are threads: it never waits, and there is always room.
+        (!self.pool.submit(None, move || hooks.deliver(event, ticket))).then_some(Told::NotYet)
     }
-    Ok(low)
 }

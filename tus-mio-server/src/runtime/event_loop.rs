@@ -8,7 +8,7 @@ use std::{
 };
 
 use mio::{Events, Interest, Poll, Token, event::Event};
-use tus_driver::Arrival;
+use tus_driver::{Arrival, Entropy};
 use tus_proto::{Cancel, Code, Cut, Instant, LockEvent, Now, Owner};
 
 use super::{
@@ -16,7 +16,6 @@ use super::{
     body::cut,
     buffers::{BUFFER, Buffers},
     connection::Connection,
-    entropy::Entropy,
     locks,
     mailbox::Message,
     metrics::Expired,

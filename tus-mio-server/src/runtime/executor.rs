@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use tus_driver::{Class, Executor, Job, JobQueue, Task};
+use tus_driver::{Class, Clock, Executor, Job, JobQueue, Task};
 use tus_proto::{Instant, Now};
 
 use super::workers::{self, Workers};
@@ -15,7 +15,7 @@ pub(crate) struct Threads {
 }
 
 impl Threads {
-    pub(crate) fn new(workers: Arc<Workers>, clock: super::Clock) -> Self {
+    pub(crate) fn new(workers: Arc<Workers>, clock: Clock) -> Self {
         let random = |out: &mut [u8]| getrandom::fill(out).is_ok();
         Self { workers, commits: JobQueue::new(move || clock.now(), random) }
     }

@@ -9,9 +9,10 @@ use std::{
     thread,
 };
 
+use tus_driver::Clock;
 use tus_proto::Instant;
 
-use super::{Clock, mailbox::lock};
+use super::mailbox::lock;
 
 /// A pool of threads; its clones are the same pool.
 #[derive(Clone, Debug)]

@@ -2,19 +2,22 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use tus_driver::Arrival;
+use tus_driver::{
+    Arrival, Clock, Ticket,
+    hooks::{Hook, HookRunner},
+    outbox::Pauses,
+};
 use tus_proto::{HookCall, HookReply, Instant, OpId};
 
 use super::{
-    Clock, Mailbox, Message, connection::Connection, deliverer::Deliverer, delivery::Pauses,
-    event_loop::EventLoop, hook_pool::HookPool,
+    Mailbox, Message, connection::Connection, deliverer::Deliverer, event_loop::EventLoop,
+    hook_pool::HookPool,
 };
-use crate::hooks::{Hook, HookSet};
 
 /// What a server needs to call hooks.
 #[derive(Debug)]
 pub(crate) struct Hooked {
-    hooks: HookSet,
+    hooks: Arc<dyn HookRunner>,
     /// For hooks that requests wait for.
     pool: HookPool,
     threads: usize,
@@ -35,13 +38,13 @@ pub(super) struct Asked {
 impl Hooked {
     /// Calls these hooks, `threads` at a time; at most `limit` calls wait for a thread.
     pub(crate) fn new(
-        hooks: HookSet,
+        hooks: Arc<dyn HookRunner>,
         clock: Clock,
         (threads, limit): (usize, usize),
         timeout: Duration,
         pauses: Pauses,
     ) -> Self {
-        let deliverer = hooks.tells().then(|| {
+        let deliverer = hooks.delivers().then(|| {
             // As many wait as run at the most.
             let pool = HookPool::new(clock, threads);
             Arc::new(Deliverer::new(hooks.clone(), pool, threads, pauses))
@@ -68,9 +71,14 @@ impl Hooked {
         }
     }
 
-    fn ask(&self, call: HookCall, until: Instant, reply: impl FnOnce(HookReply) + Send + 'static) -> bool {
+    /// Has a hook called. `false` if too many calls wait.
+    fn ask(&self, call: HookCall, until: Instant, ticket: Ticket<HookReply>) -> bool {
+        if !self.hooks.blocks() {
+            self.hooks.decide(call, ticket);
+            return true;
+        }
         let hooks = self.hooks.clone();
-        self.pool.submit(Some(until), move || reply(hooks.decide(&call)))
+        self.pool.submit(Some(until), move || hooks.decide(call, ticket))
     }
 }
 
@@ -80,7 +88,7 @@ impl EventLoop {
         let Some(request) = &mut connection.request else { return };
         let hook = Hook::of(&call);
         let (loop_index, owner, mailboxes) = (self.index, request.owner, self.shared.mailboxes.clone());
-        let reply = move |reply| post(&mailboxes, loop_index, Message::Hooked(owner, op, reply));
+        let reply = Ticket::new(move |reply| post(&mailboxes, loop_index, Message::Hooked(owner, op, reply)));
         self.shared.metrics.hook_called(hook);
         let hooks = self.shared.hooks.as_ref();
         let until = self.now.monotonic.after(hooks.map_or(Duration::ZERO, |hooks| hooks.timeout));

@@ -9,12 +9,9 @@ mod accept;
 mod admission;
 mod body;
 mod buffers;
-mod clock;
 mod connection;
 mod deliverer;
-mod delivery;
 mod download;
-mod entropy;
 mod event_loop;
 mod eviction;
 mod executor;
@@ -25,10 +22,10 @@ mod inlet;
 mod lanes;
 mod locks;
 mod mailbox;
-mod marks;
 mod metrics;
 mod notices;
 mod observer;
+mod presence;
 mod request;
 mod routes;
 mod sending;
@@ -44,7 +41,7 @@ use std::{
     time::Duration,
 };
 
-use tus_driver::Locks;
+use tus_driver::{Clock, Locks};
 use tus_proto::Config;
 use tus_redb::RedbStore;
 
@@ -52,9 +49,7 @@ use crate::{http1, page::Page, tls::Acceptor};
 
 pub(crate) use admission::{Admission, Limits};
 pub(crate) use buffers::of_each as buffers_of_each;
-pub(crate) use clock::Clock;
 pub(crate) use deliverer::Deliverer;
-pub(crate) use delivery::Pauses;
 pub(crate) use event_loop::{ACCEPTING, EventLoop, WAKER};
 pub(crate) use executor::Threads;
 pub(crate) use heads::Heads;

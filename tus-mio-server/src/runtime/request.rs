@@ -52,8 +52,8 @@ impl EventLoop {
             return Err(response);
         }
         self.shared.metrics.request(Some(head.method));
-        let entropy = self.entropy.draw().map_err(|error| {
-            tracing::error!(%error, "the system gives no random bytes");
+        let entropy = self.entropy.draw().ok_or_else(|| {
+            tracing::error!("the system gives no random bytes");
             self.refusal(Code::InternalServerError, head.values("Origin").next())
         })?;
         let debug = tracing::enabled!(tracing::Level::DEBUG);
@@ -83,6 +83,10 @@ impl EventLoop {
             let now = self.now;
             match effect {
                 Effect::Lock(op, call) => {
+                    let call = match call {
+                        LockCall::Acquire { .. } if self.has_left(connection) => call.without_preemption(),
+                        call => call,
+                    };
                     if let Some(request) = &connection.request {
                         self.lock(request.owner, op, call);
                     }

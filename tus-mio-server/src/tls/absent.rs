@@ -35,6 +35,10 @@ impl Session {
         match *self {}
     }
 
+    pub(crate) fn readable(&mut self) -> u64 {
+        match *self {}
+    }
+
     pub(crate) fn handshake_until(&self) -> Option<Instant> {
         match *self {}
     }

@@ -126,6 +126,11 @@ impl Session {
         self.tls.is_handshaking().then_some(self.until)
     }
 
+    /// How many bytes of plaintext can be read without the socket.
+    pub(crate) fn readable(&mut self) -> u64 {
+        self.tls.process_new_packets().map_or(0, |state| state.plaintext_bytes_to_read() as u64)
+    }
+
     /// Reads plaintext. 0 at the end of the input, whether it was announced or not: HTTP's framing tells whether
     /// something is missing.
     pub(crate) fn read(&mut self, socket: &Socket, buffer: &mut [u8]) -> io::Result<usize> {

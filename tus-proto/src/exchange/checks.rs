@@ -162,23 +162,21 @@ pub(super) fn address<'a>(config: &Config, head: &Head<'a>) -> Result<Address<'a
     Ok(Address { place, method, name })
 }
 
-/// What a request is, and what it says in the IETF's protocol if it speaks that.
-type Checked = (Option<Box<Rufh>>, Result<Request, Refusal>);
-
-/// Checks the rest of the head.
-pub(super) fn check(config: &Config, head: &Head<'_>, address: Address<'_>) -> Checked {
+/// Checks the rest of the head. `rufh` is what it says in the IETF's protocol, if it speaks that.
+pub(super) fn check(
+    config: &Config,
+    head: &Head<'_>,
+    address: Address<'_>,
+    rufh: &mut Option<Box<Rufh>>,
+) -> Result<Request, Refusal> {
     let tus = matches!(single(head, "Tus-Resumable"), Ok(Some(b"1.0.0")));
     if !tus
         && config.rufh
-        && let Some((rufh, checked)) = rufh::check(config, head, &address)
+        && let Some((spoken, checked)) = rufh::check(config, head, &address)
     {
-        return (Some(rufh), checked);
+        *rufh = Some(spoken);
+        return checked;
     }
-    (None, check_tus(config, head, address, tus))
-}
-
-/// Checks a request of tus 1.0.0; `tus` if it says that it is one.
-fn check_tus(config: &Config, head: &Head<'_>, address: Address<'_>, tus: bool) -> Result<Request, Refusal> {
     let Address { place, method, .. } = address;
     let to_head = method == Method::Head;
     // Where uploads can be downloaded, a HEAD that says nothing of tus asks what a GET would be answered (RFC 9110

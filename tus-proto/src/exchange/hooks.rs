@@ -106,8 +106,7 @@ impl Exchange {
         let hooks = self.config.hooks;
         let incoming = hooks.incoming.then(|| (address.id().cloned(), address.is_head()));
         let method = address.method();
-        let checked;
-        (self.rufh, checked) = checks::check(&self.config, head, address);
+        let checked = checks::check(&self.config, head, address, &mut self.rufh);
         let later = match &checked {
             Ok(Request::Create(_)) => hooks.create || hooks.chunk,
             Ok(Request::Concat(_)) => hooks.create,

@@ -332,7 +332,7 @@ impl Exchange {
         self.lease = Lease::Wanted(key.clone());
         let (wait, ttl) = (self.config.lock_wait, self.config.lock_ttl);
         let op = self.op();
-        self.outputs.push_back(Output::Lock(op, LockCall::Acquire { key, offset, wait, ttl }));
+        self.outputs.push_back(Output::Lock(op, LockCall::Acquire { key, offset, wait, ttl, preempt: true }));
         self.state = State::Locking(op, purpose);
     }
 
@@ -380,26 +380,20 @@ impl Exchange {
 
     /// Sends the answer, and with it ends the exchange.
     fn answer(&mut self, now: Now, answer: Answer) {
-        if let Some(rufh) = self.rufh.take() {
-            let response = self.in_rufh(now, &rufh, answer);
-            self.rufh = Some(rufh);
-            return self.respond(response, None);
-        }
         let download = matches!(answer, Answer::Download(..));
         let methods = matches!(answer, Answer::Options).then(|| answer::methods(&self.config));
-        let mut response: Response = answer.response(&self.config, self.framing, now.date);
-        if let Some(expires) = self.expires {
+        let ietf = self.rufh.is_some();
+        let mut response: Response = match ietf {
+            true => self.in_rufh(now, answer),
+            false => answer.response(&self.config, self.framing, now.date),
+        };
+        if let Some(expires) = self.expires.filter(|_| !ietf) {
             response.push("Upload-Expires", now.dated(expires).imf_fixdate());
         }
         if download {
             response.push("Cross-Origin-Resource-Policy", self.origin.resource_policy());
         }
-        self.respond(response, methods.as_deref());
-    }
-
-    /// Sends a response, and with it ends the exchange. `methods` are those of the server, for an OPTIONS.
-    fn respond(&mut self, mut response: Response, methods: Option<&str>) {
-        self.config.cors.extend(&mut response, &self.origin, methods);
+        self.config.cors.extend(&mut response, &self.origin, methods.as_deref());
         if let Some(id) = &self.request_id {
             response.push("X-Request-ID", id);
         }

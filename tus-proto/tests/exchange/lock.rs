@@ -30,7 +30,7 @@ fn it_is_asked_for_with_the_configured_times() {
     let config = Config::builder().lock_wait(wait).lock_ttl(TTL / 2).build().unwrap();
     let mut script = Script::start_with(config, &Sent::patch(3, Framing::Length(4)));
     script.load(&record(3, 10));
-    let acquire = LockCall::Acquire { key: id(), offset: Some(3), wait, ttl: TTL / 2 };
+    let acquire = LockCall::Acquire { key: id(), offset: Some(3), wait, ttl: TTL / 2, preempt: true };
     assert_eq!(script.lock().1, acquire);
 }
 

@@ -19,8 +19,8 @@ use std::{
 
 use bytes::Buf;
 use tus_driver::{
-    Answer, AppendGrant, Change as PortChange, Changed, Class, Commit, DueEvents, EventKind as PortEventKind,
-    EventKinds, EventQuery, Executor, FileRange, Loaded, LookupError, Opened, OutboxEvent, Ticket,
+    Answer, AppendGrant, Change as PortChange, Changed, Class, Commit, DueEvents, EventKinds, EventQuery,
+    Executor, FileRange, Loaded, LookupError, Opened, OutboxEvent, Ticket,
 };
 use tus_proto::{Algorithm, Completion, Digest, Failure, Fence, Hasher, Instant, Record, UploadId, WallTime};
 
@@ -28,10 +28,7 @@ use self::{
     chores::{Chore, Chores, Signals},
     group::Group,
 };
-use crate::{
-    Change, EventKind, Events, Refused, Sink, Source, Store, Syncer, commit::Done, error::WriteError,
-    store::lock,
-};
+use crate::{Change, Refused, Sink, Source, Store, Syncer, commit::Done, error::WriteError, store::lock};
 
 /// How often housekeeping is looked for where no change comes.
 const TICK: Duration = Duration::from_secs(1);
@@ -441,11 +438,7 @@ impl Shared {
                     due.next = Some(due.next.map_or(until, |next| next.min(until)));
                     continue;
                 }
-                let kind = match entry.kind {
-                    EventKind::Completed => PortEventKind::Completed,
-                    EventKind::Terminated => PortEventKind::Terminated,
-                };
-                due.events.push(OutboxEvent { number: entry.number, kind, record: entry.record, attempts });
+                due.events.push(OutboxEvent { attempts, ..entry });
                 if due.events.len() == *limit {
                     return Ok(due);
                 }
@@ -587,9 +580,20 @@ impl tus_driver::Store for RedbStore {
         Answer::Later
     }
 
+    fn outbox(
+        &self,
+        after: u64,
+        limit: usize,
+        later: impl FnOnce() -> Ticket<Result<Vec<OutboxEvent>, Failure>>,
+    ) -> Answer<Result<Vec<OutboxEvent>, Failure>> {
+        let (shared, ticket) = (self.0.clone(), later());
+        let job = move || ticket.answer(shared.engine.outbox(after, limit));
+        self.0.executor.run(Class::Blocking, Box::new(job));
+        Answer::Later
+    }
+
     fn keep_events(&self, events: EventKinds, wake: Box<dyn Fn() + Send + Sync>) {
-        let EventKinds { completed, terminated } = events;
-        self.0.engine.keep_events(Events { completed, terminated });
+        self.0.engine.keep_events(events);
         *lock(&self.0.wake) = Some(Arc::from(wake));
     }
 

@@ -2,6 +2,7 @@
 //! fails or is full at every single call, against an oracle that knows what was told.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod adopt;
 mod batches;
 mod behaviour;
 mod concat;

@@ -103,7 +103,8 @@ impl Run {
         match (self.choice.below(8), self.seen.role(owner)) {
             (0..6, None) => {
                 let offset = self.choice.pick(&[None, Some(0), Some(7)]);
-                LockCall::Acquire { key, offset, wait: self.choice.pick(&TIMES), ttl }
+                let (wait, preempt) = (self.choice.pick(&TIMES), self.choice.percent(90));
+                LockCall::Acquire { key, offset, wait, ttl, preempt }
             }
             (6, None) => LockCall::Checkpoint { key },
             (0..3, Some(Role::Holds { .. })) => LockCall::Renew { key, ttl },

@@ -133,9 +133,13 @@ impl Seen {
     pub(super) fn called(&mut self, now: Instant, owner: Owner, op: OpId, call: &LockCall) {
         self.turns();
         let turn = self.turn;
+        let held = self.holder(key_of(call)).is_some();
         let role = self.roles.get_mut(&owner).filter(|role| role.key() == key_of(call));
         match call {
-            LockCall::Acquire { key, offset, wait, ttl } => {
+            LockCall::Acquire { preempt: false, .. } if held => {
+                self.due = Some((owner, op, LockReply::TimedOut));
+            }
+            LockCall::Acquire { key, offset, wait, ttl, .. } => {
                 self.newcomer = self.holder(key).map(|holder| (holder, *offset));
                 let (key, until) = (key.clone(), now.after(*wait));
                 let waits = Role::Waits { key, op, offset: *offset, until, ttl: *ttl, turn };

@@ -87,8 +87,10 @@ impl Client {
         self.cut = None;
         if env.fault(env.plan.faults.cut) {
             env.report.faults += 1;
-            bytes.truncate(env.choice.magnitude(bytes.len() as u64) as usize);
-            self.cut = Some(env.choice.pick(&[Cut::Reset, Cut::HalfClose, Cut::Stall]));
+            let whole = bytes.len();
+            bytes.truncate(env.choice.magnitude(whole as u64) as usize);
+            self.cuts_body = bytes.len() < whole && !bytes.ends_with(b"\r\n\r\n");
+            self.cut = Some(env.choice.pick(&[Cut::Reset, Cut::HalfClose, Cut::Close, Cut::Stall]));
             self.hold = self.hold.filter(|(at, _)| *at <= bytes.len());
         }
         env.note(|| {

@@ -55,6 +55,8 @@ pub(super) struct Client {
     hold: Option<(usize, Instant)>,
     /// What happens when all of that is sent.
     cut: Option<Cut>,
+    /// What is sent ends in the middle of the body, whatever the body holds.
+    cuts_body: bool,
     received: Vec<u8>,
     asked: Option<Asked>,
     /// The offset as it was told last; none where it must be asked for.
@@ -73,6 +75,8 @@ pub(super) struct Client {
 enum Cut {
     Reset,
     HalfClose,
+    /// It closes, and comes back at once on another connection.
+    Close,
     Stall,
 }
 
@@ -115,6 +119,7 @@ impl Client {
             sent: 0,
             hold: None,
             cut: None,
+            cuts_body: false,
             received: Vec::new(),
             asked: None,
             offset: None,
@@ -197,7 +202,18 @@ impl Client {
                 link.break_off(lose);
                 self.forget(env);
             }
-            Some(Cut::HalfClose) => link.up.finish(),
+            Some(Cut::HalfClose) => {
+                link.up.finish();
+                link.cut_short = self.cuts_body;
+            }
+            Some(Cut::Close) => {
+                link.up.finish();
+                (link.cut_short, link.forgotten) = (self.cuts_body, true);
+                self.link = None;
+                self.received.clear();
+                (self.asked, self.offset) = (None, None);
+                self.wake = env.now.monotonic;
+            }
             Some(Cut::Stall) | None => {}
         }
     }

@@ -28,6 +28,9 @@ mod store;
 mod turn;
 mod watch;
 
+/// What every chunked body ends with.
+const CHUNKED_END: &[u8] = b"\r\n\r\n";
+
 /// One life of the process.
 #[derive(Debug)]
 pub(super) struct Server {
@@ -277,6 +280,19 @@ impl Connection {
             && std::mem::take(&mut link.up.news)
         {
             self.readable = true;
+        }
+    }
+
+    /// Whether the client has closed its side, and what has arrived is not the whole body.
+    fn has_left(&self, env: &Env) -> bool {
+        let Some(link) = env.links.get(&self.link) else { return false };
+        if !(self.ended || link.up.has_ended()) {
+            return false;
+        }
+        match self.http.body_rest() {
+            Some(rest) => ((self.unread.len() + link.up.arrived()) as u64) < rest,
+            None if link.up.arrived() == 0 => !self.unread.ends_with(CHUNKED_END),
+            None => !link.up.ends_with(CHUNKED_END),
         }
     }
 

@@ -52,6 +52,13 @@ impl Server {
                             "{owner:?} releases its lock, and is not done"
                         );
                     }
+                    let call = if connection.has_left(env) { call.without_preemption() } else { call };
+                    let preempts = matches!(call, LockCall::Acquire { preempt: true, .. });
+                    assert!(
+                        !(preempts && env.has_left(connection.link)),
+                        "{owner:?} is dead, and would preempt"
+                    );
+                    let Some(request) = &mut connection.request else { return progress };
                     request.watch.on_lock_call(env.now.monotonic, &call);
                     env.lock(owner, op, call);
                 }

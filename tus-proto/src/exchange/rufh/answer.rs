@@ -14,7 +14,10 @@ const MAX_INTEGER: u64 = 999_999_999_999_999;
 
 impl Exchange {
     /// The answer in this protocol.
-    pub(in super::super) fn in_rufh(&self, now: Now, rufh: &Rufh, answer: Answer) -> Response {
+    pub(in super::super) fn in_rufh(&self, now: Now, answer: Answer) -> Response {
+        let Some(rufh) = self.rufh.as_deref() else {
+            return answer.response(&self.config, self.framing, now.date);
+        };
         let made = Maker { rufh, config: &self.config, now, expires: self.expires };
         let mut response = match answer {
             Answer::Created { location, offset, body_read } => {

@@ -8,7 +8,7 @@ use tus_proto::Rejection;
 /// into the latter.
 ///
 /// ```
-/// use tus_mio_server::hooks::{HookError, Reject};
+/// use tus_driver::hooks::{HookError, Reject};
 ///
 /// fn decide(quota: &str, wanted: u64) -> Result<(), HookError> {
 ///     let quota: u64 = quota.parse()?; // not the client's fault: 500

@@ -15,7 +15,7 @@ const BASE64: GeneralPurpose =
 /// An upload's metadata: keys and values, in the order they were sent.
 ///
 /// ```
-/// use tus_mio_server::hooks::Metadata;
+/// use tus_driver::hooks::Metadata;
 ///
 /// let mut metadata = Metadata::parse("filename d29ybGQ=,private");
 /// assert_eq!(metadata.get_str("filename"), Some("world"));
@@ -27,7 +27,7 @@ const BASE64: GeneralPurpose =
 /// let other = Metadata::from_pairs([("a", "1"), ("b", "2")])?;
 /// assert_eq!(other.iter().collect::<Vec<_>>(), [("a", &b"1"[..]), ("b", b"2")]);
 /// assert!(Metadata::from_pairs([("a key", "1")]).is_err());
-/// # Ok::<(), tus_mio_server::hooks::InvalidKey>(())
+/// # Ok::<(), tus_driver::hooks::InvalidKey>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Metadata {

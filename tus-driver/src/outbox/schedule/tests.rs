@@ -10,14 +10,14 @@ use super::*;
 const PAUSES: Pauses = Pauses { first: Duration::from_secs(1), longest: Duration::from_secs(300) };
 
 /// What the hooks do with an upload's event.
-type Hook = Box<dyn FnMut(&Entry) -> Told>;
+type Hook = Box<dyn FnMut(&OutboxEvent) -> Told>;
 
 /// An outbox, hooks, and a clock.
 struct World {
-    outbox: BTreeMap<u64, Entry>,
+    outbox: BTreeMap<u64, OutboxEvent>,
     last: u64,
     now: Instant,
-    delivery: Delivery,
+    schedule: Schedule,
     hook: Hook,
     /// What the hooks took note of, and when, in seconds.
     told: Vec<(String, u64)>,
@@ -41,16 +41,16 @@ fn record(id: &str, complete: bool) -> Record {
 }
 
 impl World {
-    fn new(hook: impl FnMut(&Entry) -> Told + 'static) -> Self {
+    fn new(hook: impl FnMut(&OutboxEvent) -> Told + 'static) -> Self {
         let now = Instant::default();
-        let delivery = Delivery::new(now, 0, 4, PAUSES);
+        let schedule = Schedule::new(now, 0, 4, PAUSES);
         let (told, outbox, hook) = (Vec::new(), BTreeMap::new(), Box::new(hook));
-        Self { outbox, last: 0, now, delivery, hook, told, calls: 0, held: 0, acknowledging: true }
+        Self { outbox, last: 0, now, schedule, hook, told, calls: 0, held: 0, acknowledging: true }
     }
 
     fn push(&mut self, kind: EventKind, record: Record) {
         self.last += 1;
-        self.outbox.insert(self.last, Entry { number: self.last, kind, record });
+        self.outbox.insert(self.last, OutboxEvent { number: self.last, kind, record, attempts: 0 });
     }
 
     fn completed(&mut self, id: &str) {
@@ -68,23 +68,23 @@ impl World {
     }
 
     fn restart_without_telling(&mut self) {
-        self.delivery = Delivery::new(self.now, self.last, 4, PAUSES);
+        self.schedule = Schedule::new(self.now, self.last, 4, PAUSES);
     }
 
     fn news(&mut self) {
-        self.delivery.on_news();
+        self.schedule.on_news();
         self.settle();
     }
 
     /// Does what can be done without time passing.
     fn settle(&mut self) {
-        while let Some(action) = self.delivery.poll(self.now) {
+        while let Some(action) = self.schedule.poll(self.now) {
             match action {
                 Action::Read { after, limit } => self.read(after, limit),
                 Action::Tell(entry) => {
                     self.calls += 1;
                     let told = (self.hook)(&entry);
-                    self.delivery.on_told(self.now, &entry.record.id, told);
+                    self.schedule.on_told(self.now, &entry.record.id, told);
                     if told == Told::Done {
                         self.told.push((name(&entry), self.now.as_micros() / 1_000_000));
                     }
@@ -93,7 +93,7 @@ impl World {
                     if self.acknowledging {
                         self.outbox.remove(&number).unwrap();
                     }
-                    self.delivery.on_acknowledged(self.now, &id, self.acknowledging);
+                    self.schedule.on_acknowledged(self.now, &id, self.acknowledging);
                 }
             }
             self.check();
@@ -103,7 +103,7 @@ impl World {
     /// Does what can be done while no hook returns. Tells which ones began.
     fn begin(&mut self) -> Vec<String> {
         let mut begun = Vec::new();
-        while let Some(action) = self.delivery.poll(self.now) {
+        while let Some(action) = self.schedule.poll(self.now) {
             match action {
                 Action::Read { after, limit } => self.read(after, limit),
                 Action::Tell(entry) => begun.push(name(&entry)),
@@ -117,15 +117,15 @@ impl World {
     fn read(&mut self, after: u64, limit: usize) {
         assert!(limit > 0);
         let entries = self.outbox.range(after + 1..).map(|(_, entry)| entry.clone());
-        self.delivery.on_read(self.now, after, Ok(entries.take(limit).collect()));
+        self.schedule.on_read(self.now, after, Ok(entries.take(limit).collect()));
     }
 
     fn check(&mut self) {
-        let delivery = &self.delivery;
-        let lanes = delivery.lanes.values();
+        let schedule = &self.schedule;
+        let lanes = schedule.lanes.values();
         let held: usize = lanes.clone().map(|lane| lane.entries.len()).sum();
         let waiting: usize = lanes.filter(|lane| lane.waits).map(|lane| lane.entries.len()).sum();
-        assert_eq!((delivery.held, delivery.waiting), (held, waiting));
+        assert_eq!((schedule.held, schedule.waiting), (held, waiting));
         assert!(held <= WINDOW && waiting <= WAITING, "{held} {waiting}");
         self.held = self.held.max(held);
     }
@@ -133,7 +133,7 @@ impl World {
     /// Lets time pass, from deadline to deadline.
     fn pass(&mut self, seconds: u64) {
         let until = self.now.after(Duration::from_secs(seconds));
-        while let Some(at) = self.delivery.deadline().filter(|at| *at <= until) {
+        while let Some(at) = self.schedule.deadline().filter(|at| *at <= until) {
             self.now = self.now.max(at);
             self.settle();
         }
@@ -145,12 +145,12 @@ impl World {
     }
 }
 
-fn name(entry: &Entry) -> String {
+fn name(entry: &OutboxEvent) -> String {
     let sign = if entry.kind == EventKind::Completed { '+' } else { '-' };
     format!("{sign}{}", entry.record.id)
 }
 
-fn fine(_: &Entry) -> Told {
+fn fine(_: &OutboxEvent) -> Told {
     Told::Done
 }
 
@@ -165,8 +165,8 @@ fn events_are_told_at_once_in_order_and_leave_the_outbox() {
     assert_eq!(world.told.iter().filter(|(name, _)| name.ends_with('a')).count(), 2);
     let of_a: Vec<_> = world.names().into_iter().filter(|name| name.ends_with('a')).collect();
     assert_eq!(of_a, ["+a", "-a"]);
-    assert!(world.outbox.is_empty() && world.delivery.is_idle() && world.delivery.lanes.is_empty());
-    assert_eq!(world.delivery.deadline(), None);
+    assert!(world.outbox.is_empty() && world.schedule.is_idle() && world.schedule.lanes.is_empty());
+    assert_eq!(world.schedule.deadline(), None);
 }
 
 #[test]
@@ -229,13 +229,13 @@ fn at_most_as_many_run_at_once_as_there_are_threads_and_one_of_an_upload() {
     }
     let running = world.begin();
     assert_eq!(running, ["+a", "+b0", "+b1", "+b2"]);
-    assert!(!world.delivery.is_idle());
-    world.delivery.stop();
+    assert!(!world.schedule.is_idle());
+    world.schedule.stop();
     for id in ["a", "b0", "b1", "b2"] {
-        world.delivery.on_told(world.now, &UploadId::new(id).unwrap(), Told::Done);
+        world.schedule.on_told(world.now, &UploadId::new(id).unwrap(), Told::Done);
     }
     world.settle();
-    assert!(world.delivery.is_idle() && world.calls == 0, "nothing new begins");
+    assert!(world.schedule.is_idle() && world.calls == 0, "nothing new begins");
     assert_eq!(world.outbox.len(), 7);
 }
 
@@ -248,12 +248,12 @@ fn what_is_new_overtakes_a_flood_of_slow_failures() {
     world.restart_without_telling();
     assert_eq!(world.begin(), ["+bad0", "+bad1", "+bad2", "+bad3"]);
     world.completed("good");
-    world.delivery.on_news();
+    world.schedule.on_news();
     assert_eq!(world.begin(), [""; 0], "all threads are taken");
     assert_eq!(world.held, OLD + 1);
     let mut begun = Vec::new();
     for id in ["bad0", "bad1"] {
-        world.delivery.on_told(world.now, &UploadId::new(id).unwrap(), Told::Failed);
+        world.schedule.on_told(world.now, &UploadId::new(id).unwrap(), Told::Failed);
         begun.extend(world.begin());
     }
     begun.sort();
@@ -330,10 +330,10 @@ fn a_flood_of_failures_never_breaks_the_order_of_an_upload() {
 fn an_outbox_that_cannot_be_read_is_read_later() {
     let mut world = World::new(fine);
     world.completed("a");
-    while let Some(Action::Read { after, .. }) = world.delivery.poll(world.now) {
-        world.delivery.on_read(world.now, after, Err(Failure::Io));
+    while let Some(Action::Read { after, .. }) = world.schedule.poll(world.now) {
+        world.schedule.on_read(world.now, after, Err(Failure::Io));
     }
-    assert_eq!(world.delivery.deadline(), Some(world.now.after(PAUSES.first)));
+    assert_eq!(world.schedule.deadline(), Some(world.now.after(PAUSES.first)));
     world.pass(1);
     assert_eq!(world.told, [("+a".into(), 1)]);
 }

@@ -1,66 +1,28 @@
 //! Calling hooks: from the contract's calls to the functions given and back. What a hook does, nothing comes out of
 //! here but a reply.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    path::PathBuf,
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use tus_proto::{HookCall, HookReply, Subscriptions};
+
+use super::{
+    Changes, Chunk, Creation, DataFile, Hook, HookError, HookEvent, HookRunner, Hooks, Incoming, Part,
+    Request, Upload,
 };
+use crate::{EventKind, EventKinds, Ticket};
 
-use tus_proto::{HookCall, HookReply, Record, Subscriptions, UploadId};
-use tus_redb::Events;
-
-use super::{Changes, Chunk, Creation, DataFile, Hook, HookError, Hooks, Incoming, Part, Request, Upload};
-
-/// Somebody's hooks: at least one.
+/// A set of functions, at least one, as a [`HookRunner`]: it calls them in the thread that calls it.
 #[derive(Clone, Debug)]
-pub(crate) struct HookSet(Hooks);
-
-/// What has happened to an upload.
-#[derive(Debug)]
-pub(crate) enum Event {
-    /// It is complete; its bytes are in these files, so many in each.
-    Completed(Record, Vec<(PathBuf, u64)>),
-    /// It was deleted.
-    Terminated(Record),
-}
+pub struct HookSet(Hooks);
 
 impl HookSet {
     /// `None` if there are no hooks, so that nothing is set up for them.
-    pub(crate) fn new(hooks: Hooks) -> Option<Self> {
+    pub fn new(hooks: Hooks) -> Option<Self> {
         (!hooks.is_empty()).then_some(Self(hooks))
     }
 
-    pub(crate) fn wants(&self, hook: Hook) -> bool {
-        self.0.has(hook)
-    }
-
-    /// What exchanges are to call.
-    pub(crate) fn before(&self) -> Subscriptions {
-        Subscriptions {
-            incoming: self.wants(Hook::IncomingRequest),
-            create: self.wants(Hook::UploadCreate),
-            chunk: self.wants(Hook::ChunkReceived),
-            terminate: self.wants(Hook::BeforeTerminate),
-        }
-    }
-
-    /// What the store's outbox is to keep.
-    pub(crate) fn after(&self) -> Events {
-        Events { completed: self.wants(Hook::UploadComplete), terminated: self.wants(Hook::UploadTerminate) }
-    }
-
-    /// Whether any hook that comes before the fact is subscribed.
-    pub(crate) fn decides(&self) -> bool {
-        self.before() != Subscriptions::default()
-    }
-
-    /// Whether any hook that comes after the fact is subscribed.
-    pub(crate) fn tells(&self) -> bool {
-        self.after() != Events::default()
-    }
-
     /// Asks a hook that comes before the fact.
-    pub(crate) fn decide(&self, call: &HookCall) -> HookReply {
+    fn call(&self, call: &HookCall) -> HookReply {
         let hook = Hook::of(call);
         match guarded(|| self.ask(call)) {
             Ok(Changes { metadata: None, id: None }) => HookReply::Proceed,
@@ -105,19 +67,18 @@ impl HookSet {
         decided.unwrap_or(Ok(())).map(|()| Changes::none())
     }
 
-    /// Tells a hook what has happened. Tells whether it has taken note.
-    pub(crate) fn tell(&self, event: Event) -> bool {
-        let hook = event.hook();
-        let (Event::Completed(record, _) | Event::Terminated(record)) = &event;
-        let id: UploadId = record.id.clone();
+    /// Tells a hook what has happened. Returns whether it has taken note.
+    fn tell(&self, event: HookEvent) -> bool {
+        let (hook, id) = (event.hook(), event.record.id.clone());
+        let HookEvent { kind, record, files, .. } = event;
         // An event may have been kept for a hook that is not there any more.
-        let told = guarded(|| match (event, &self.0) {
-            (Event::Completed(record, files), Hooks { upload_complete: Some(hook), .. }) => {
+        let told = guarded(|| match (kind, &self.0) {
+            (EventKind::Completed, Hooks { upload_complete: Some(hook), .. }) => {
                 let files = files.into_iter().map(|(path, length)| DataFile { path, length });
                 hook(&record.into(), &files.collect::<Vec<_>>())
             }
-            (Event::Terminated(record), Hooks { upload_terminate: Some(hook), .. }) => hook(&record.into()),
-            (Event::Completed(..) | Event::Terminated(_), _) => Ok(()),
+            (EventKind::Terminated, Hooks { upload_terminate: Some(hook), .. }) => hook(&record.into()),
+            (EventKind::Completed | EventKind::Terminated, _) => Ok(()),
         });
         if let Err(error) = &told {
             tracing::error!(hook = hook.name(), %id, %error, "a hook failed; it is called again later");
@@ -126,18 +87,35 @@ impl HookSet {
     }
 }
 
-impl Event {
-    pub(crate) fn hook(&self) -> Hook {
-        match self {
-            Self::Completed(..) => Hook::UploadComplete,
-            Self::Terminated(_) => Hook::UploadTerminate,
+impl HookRunner for HookSet {
+    fn subscriptions(&self) -> Subscriptions {
+        Subscriptions {
+            incoming: self.0.has(Hook::IncomingRequest),
+            create: self.0.has(Hook::UploadCreate),
+            chunk: self.0.has(Hook::ChunkReceived),
+            terminate: self.0.has(Hook::BeforeTerminate),
         }
+    }
+
+    fn events(&self) -> EventKinds {
+        EventKinds {
+            completed: self.0.has(Hook::UploadComplete),
+            terminated: self.0.has(Hook::UploadTerminate),
+        }
+    }
+
+    fn decide(&self, call: HookCall, ticket: Ticket<HookReply>) {
+        ticket.answer(self.call(&call));
+    }
+
+    fn deliver(&self, event: HookEvent, ticket: Ticket<bool>) {
+        ticket.answer(self.tell(event));
     }
 }
 
 impl Hook {
     /// Which hook a call is for.
-    pub(crate) fn of(call: &HookCall) -> Self {
+    pub fn of(call: &HookCall) -> Self {
         match call {
             HookCall::Incoming { .. } => Self::IncomingRequest,
             HookCall::Create { .. } => Self::UploadCreate,

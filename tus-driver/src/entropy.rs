@@ -2,20 +2,27 @@
 
 /// Random bytes in stock.
 #[derive(Debug)]
-pub(super) struct Entropy {
+pub struct Entropy {
     stock: [u8; 1000],
     used: usize,
 }
 
+impl Default for Entropy {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Entropy {
-    pub(super) fn new() -> Self {
+    /// With nothing in stock yet.
+    pub fn new() -> Self {
         Self { stock: [0; 1000], used: 1000 }
     }
 
-    /// Ten fresh bytes. Fails where the system's source does: the environment's fault.
-    pub(super) fn draw(&mut self) -> Result<[u8; 10], getrandom::Error> {
+    /// Takes ten fresh bytes, as [`Session::new`](crate::Session::new) wants them. `None` if the system has none to give.
+    pub fn draw(&mut self) -> Option<[u8; 10]> {
         if self.used >= self.stock.len() {
-            getrandom::fill(&mut self.stock)?;
+            getrandom::fill(&mut self.stock).ok()?;
             self.used = 0;
         }
         let mut drawn = [0; 10];
@@ -23,7 +30,7 @@ impl Entropy {
             drawn.copy_from_slice(fresh);
         }
         self.used += 10;
-        Ok(drawn)
+        Some(drawn)
     }
 }
 
@@ -34,7 +41,7 @@ mod tests {
     #[test]
     fn no_byte_is_drawn_twice() {
         let mut entropy = Entropy::new();
-        let drawn: std::collections::BTreeSet<_> = (0..300).filter_map(|_| entropy.draw().ok()).collect();
+        let drawn: std::collections::BTreeSet<_> = (0..300).filter_map(|_| entropy.draw()).collect();
         assert_eq!(drawn.len(), 300);
     }
 }

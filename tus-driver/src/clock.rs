@@ -6,21 +6,27 @@ use tus_proto::{Instant, Now, WallTime};
 
 /// The clocks of a server: deadlines count from its start, the lives of uploads from where they stood.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Clock {
+pub struct Clock {
     start: StdInstant,
     wall: WallTime,
 }
 
 impl Clock {
-    /// `reached` is how far the lives of uploads had come when the store was open last; they begin by today's date
+    /// Starts it. `reached` is how far the lives of uploads had come when the store was open last; they begin by today's date
     /// where there is no last time. How long the store was closed is not asked: only the calendar could tell, and
     /// with a wrong one all that is unfinished would be over at once.
-    pub(crate) fn start(reached: Option<WallTime>) -> Self {
+    pub fn start(reached: Option<WallTime>) -> Self {
         Self { start: StdInstant::now(), wall: reached.unwrap_or_else(system) }
     }
 
-    pub(crate) fn now(&self) -> Now {
-        self.at(self.start.elapsed(), system())
+    /// The time.
+    pub fn now(&self) -> Now {
+        self.after(self.start.elapsed())
+    }
+
+    /// The time so long after the start: for runtimes that have a clock of their own, which may stand.
+    pub fn after(&self, elapsed: Duration) -> Now {
+        self.at(elapsed, system())
     }
 
     fn at(&self, elapsed: Duration, date: WallTime) -> Now {

@@ -1,4 +1,4 @@
-//! A small memory of many uploads: whose events were left for later.
+//! A Bloom filter over uploads: the schedule remembers in it whose events a pass has left for later.
 
 use std::{
     fmt,
@@ -7,17 +7,17 @@ use std::{
 
 use tus_proto::UploadId;
 
-/// How many places for marks there are: 128 KiB of bits.
+/// How many bits there are: 128 KiB.
 const PLACES: usize = 1 << 20;
 
-/// A set of uploads of fixed size: what was set is there, and now and then something else as well.
-pub(crate) struct Marks {
+/// A set of uploads of fixed size. What was put into it is found; now and then something else is, too.
+pub(super) struct Bloom {
     seed: RandomState,
     bits: Vec<u64>,
 }
 
-impl Marks {
-    pub(crate) fn new() -> Self {
+impl Bloom {
+    pub(super) fn new() -> Self {
         Self { seed: RandomState::new(), bits: Vec::new() }
     }
 
@@ -27,7 +27,7 @@ impl Marks {
         (bit / 64, 1 << (bit % 64))
     }
 
-    pub(crate) fn set(&mut self, id: &UploadId) {
+    pub(super) fn set(&mut self, id: &UploadId) {
         // Most passes forget nothing.
         self.bits.resize(PLACES / 64, 0);
         let (word, bit) = self.place(id);
@@ -36,15 +36,15 @@ impl Marks {
         }
     }
 
-    pub(crate) fn has(&self, id: &UploadId) -> bool {
+    pub(super) fn has(&self, id: &UploadId) -> bool {
         let (word, bit) = self.place(id);
         self.bits.get(word).is_some_and(|word| word & bit != 0)
     }
 }
 
-impl fmt::Debug for Marks {
+impl fmt::Debug for Bloom {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Marks").finish_non_exhaustive()
+        f.debug_struct("Bloom").finish_non_exhaustive()
     }
 }
 
@@ -57,12 +57,12 @@ mod tests {
     #[test]
     fn what_was_set_is_there_and_little_else() {
         let id = |number: usize| UploadId::new(&number.to_string()).unwrap();
-        let mut marks = Marks::new();
-        assert!(!marks.has(&id(0)));
-        (0..1000).for_each(|number| marks.set(&id(number)));
-        assert!((0..1000).all(|number| marks.has(&id(number))));
+        let mut bloom = Bloom::new();
+        assert!(!bloom.has(&id(0)));
+        (0..1000).for_each(|number| bloom.set(&id(number)));
+        assert!((0..1000).all(|number| bloom.has(&id(number))));
         // One in a thousand is to be expected.
-        let others = (1000..11_000).filter(|number| marks.has(&id(*number))).count();
+        let others = (1000..11_000).filter(|number| bloom.has(&id(*number))).count();
         assert!(others < 200, "{others}");
     }
 }

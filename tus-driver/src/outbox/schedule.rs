@@ -1,5 +1,5 @@
 //! In which order, and when, hooks are told the events of the outbox. A state machine: it reads no clock, no outbox,
-//! and calls nobody; [`Deliverer`](super::Deliverer) does.
+//! and calls nobody: its runtime carries out each [`Action`] and says what became of it.
 //!
 //! An upload's events are told one after another, the next when the one before is acknowledged; those of different
 //! uploads side by side. An upload whose hook fails waits, twice as long each time. At most [`WINDOW`] events are in
@@ -9,8 +9,8 @@
 //!
 //! Forgetting endangers the order: a later event of a forgotten upload must not be told first. Only the
 //! termination of a complete upload has a predecessor. Where something is forgotten, such an event is left to
-//! the pass, which comes by the earlier one before it, and marks in a small table those that it forgets. Two uploads
-//! may share a mark: then one waits for the next pass, whose marks are others.
+//! the pass, which comes by the earlier one before it, and puts those that it forgets into a Bloom filter. A false
+//! positive waits for the next pass, whose filter has another seed.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -19,9 +19,9 @@ use std::{
 
 use tus_proto::{Failure, Instant, UploadId};
 
-use tus_redb::{Entry, EventKind};
+use crate::{EventKind, OutboxEvent};
 
-use super::marks::Marks;
+use super::bloom::Bloom;
 
 /// How many events are in memory at the most.
 const WINDOW: usize = 256;
@@ -34,7 +34,7 @@ const OLD: usize = WINDOW / 4;
 
 /// How long a failed hook is left alone.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Pauses {
+pub struct Pauses {
     /// After its first failure. It doubles with each further one.
     pub first: Duration,
     /// At the most.
@@ -50,18 +50,23 @@ impl Pauses {
 
 /// What is to be done.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Action {
-    /// Read the outbox; [`Delivery::on_read`] is next.
-    Read { after: u64, limit: usize },
+pub enum Action {
+    /// Read the outbox; [`Schedule::on_read`] is next.
+    Read {
+        /// Events after this number,
+        after: u64,
+        /// and so many at the most.
+        limit: usize,
+    },
     /// Tell a hook.
-    Tell(Entry),
+    Tell(OutboxEvent),
     /// Remove this event of this upload from the outbox.
     Acknowledge(UploadId, u64),
 }
 
 /// What became of telling a hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Told {
+pub enum Told {
     /// It has taken note.
     Done,
     /// It failed.
@@ -70,8 +75,9 @@ pub(crate) enum Told {
     NotYet,
 }
 
+/// The schedule of deliveries from one outbox.
 #[derive(Debug)]
-pub(crate) struct Delivery {
+pub struct Schedule {
     pauses: Pauses,
     /// How many hooks may run at once.
     threads: usize,
@@ -105,13 +111,13 @@ enum Pass {
     /// Something is; the next one begins then.
     At(Instant),
     /// What is up to `after` was looked at; `until` is the last.
-    Under { after: u64, until: u64, marks: Marks, forgot: bool },
+    Under { after: u64, until: u64, forgotten: Bloom, forgot: bool },
 }
 
 /// The events of an upload that are in memory, the earliest that is not acknowledged first.
 #[derive(Debug)]
 struct Lane {
-    entries: VecDeque<Entry>,
+    entries: VecDeque<OutboxEvent>,
     failures: u32,
     /// The first one was told, but could not be acknowledged yet.
     told: bool,
@@ -123,9 +129,9 @@ struct Lane {
 const NEWS: usize = 0;
 const AGAIN: usize = 1;
 
-impl Delivery {
+impl Schedule {
     /// Begins with an outbox whose last number is `last`.
-    pub(crate) fn new(now: Instant, last: u64, threads: usize, pauses: Pauses) -> Self {
+    pub fn new(now: Instant, last: u64, threads: usize, pauses: Pauses) -> Self {
         Self {
             pauses,
             threads,
@@ -149,22 +155,22 @@ impl Delivery {
     }
 
     /// There may be new events.
-    pub(crate) fn on_news(&mut self) {
+    pub fn on_news(&mut self) {
         self.more = true;
     }
 
     /// No hook is told any more.
-    pub(crate) fn stop(&mut self) {
+    pub fn stop(&mut self) {
         self.stopped = true;
     }
 
     /// Nothing is under way.
-    pub(crate) fn is_idle(&self) -> bool {
+    pub fn is_idle(&self) -> bool {
         self.running == 0 && self.acknowledging == 0 && self.acknowledge.is_empty()
     }
 
     /// When [`poll`](Self::poll) has something to do by the clock.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
+    pub fn deadline(&self) -> Option<Instant> {
         let due = self.due.first().map(|(at, _)| *at);
         let pass = if let Pass::At(at) = self.pass { Some(at) } else { None };
         let blocked = self.blocked.map(|(at, _)| at);
@@ -173,7 +179,7 @@ impl Delivery {
     }
 
     /// What is to be done next.
-    pub(crate) fn poll(&mut self, now: Instant) -> Option<Action> {
+    pub fn poll(&mut self, now: Instant) -> Option<Action> {
         while self.due.first().is_some_and(|(at, _)| *at <= now)
             && let Some((_, id)) = self.due.pop_first()
         {
@@ -195,12 +201,12 @@ impl Delivery {
         if let Pass::At(at) = self.pass
             && at <= now
         {
-            self.pass = Pass::Under { after: 0, until: self.read, marks: Marks::new(), forgot: false };
+            self.pass = Pass::Under { after: 0, until: self.read, forgotten: Bloom::new(), forgot: false };
         }
         self.next_read(now)
     }
 
-    fn next_ready(&mut self) -> Option<Entry> {
+    fn next_ready(&mut self) -> Option<OutboxEvent> {
         // In turns: neither a flood of new events nor one of failures shuts the other out.
         let other = 1 - self.turn;
         let id = self.ready[self.turn].pop_front().or_else(|| self.ready[other].pop_front())?;
@@ -223,7 +229,7 @@ impl Delivery {
     }
 
     /// The outbox was read as [`Action::Read`] wanted it.
-    pub(crate) fn on_read(&mut self, now: Instant, from: u64, read: Result<Vec<Entry>, Failure>) {
+    pub fn on_read(&mut self, now: Instant, from: u64, read: Result<Vec<OutboxEvent>, Failure>) {
         let Ok(entries) = read else {
             let failures = self.blocked.map_or(0, |(_, failures)| failures) + 1;
             self.blocked = Some((now.after(self.pauses.after(failures)), failures));
@@ -258,7 +264,7 @@ impl Delivery {
         }
     }
 
-    fn take_new(&mut self, now: Instant, entry: Entry) {
+    fn take_new(&mut self, now: Instant, entry: OutboxEvent) {
         if self.lanes.contains_key(&entry.record.id) {
             self.follow(now, entry);
         } else if may_follow(&entry) && !matches!(self.pass, Pass::None) {
@@ -269,10 +275,10 @@ impl Delivery {
         }
     }
 
-    fn take_old(&mut self, now: Instant, entry: Entry) {
-        let Pass::Under { marks, forgot, .. } = &mut self.pass else { return };
+    fn take_old(&mut self, now: Instant, entry: OutboxEvent) {
+        let Pass::Under { forgotten, forgot, .. } = &mut self.pass else { return };
         let is_held = |lane: &Lane| lane.entries.back().is_some_and(|last| last.number >= entry.number);
-        if marks.has(&entry.record.id) {
+        if forgotten.has(&entry.record.id) {
             *forgot = true;
         } else if let Some(lane) = self.lanes.get(&entry.record.id) {
             if !is_held(lane) {
@@ -283,7 +289,7 @@ impl Delivery {
         }
     }
 
-    fn begin(&mut self, entry: Entry, queue: usize) {
+    fn begin(&mut self, entry: OutboxEvent, queue: usize) {
         let id = entry.record.id.clone();
         let lane =
             Lane { entries: VecDeque::from([entry]), failures: 0, told: false, waits: false, torn: false };
@@ -293,7 +299,7 @@ impl Delivery {
     }
 
     /// A new event of an upload of which there are others.
-    fn follow(&mut self, now: Instant, entry: Entry) {
+    fn follow(&mut self, now: Instant, entry: OutboxEvent) {
         let Some(lane) = self.lanes.get_mut(&entry.record.id) else { return };
         lane.torn |= lane.waits && self.waiting == WAITING;
         if lane.torn {
@@ -305,7 +311,7 @@ impl Delivery {
     }
 
     /// A hook was told the first event of this upload.
-    pub(crate) fn on_told(&mut self, now: Instant, id: &UploadId, told: Told) {
+    pub fn on_told(&mut self, now: Instant, id: &UploadId, told: Told) {
         self.running -= 1;
         let Some(lane) = self.lanes.get_mut(id) else { return };
         match (told, lane.entries.front()) {
@@ -323,7 +329,7 @@ impl Delivery {
     }
 
     /// The first event of this upload is out of the outbox, or could not be removed.
-    pub(crate) fn on_acknowledged(&mut self, now: Instant, id: &UploadId, done: bool) {
+    pub fn on_acknowledged(&mut self, now: Instant, id: &UploadId, done: bool) {
         self.acknowledging -= 1;
         let Some(lane) = self.lanes.get_mut(id) else { return };
         if !done {
@@ -372,10 +378,10 @@ impl Delivery {
         match &mut self.pass {
             Pass::None => self.pass_later(now),
             Pass::At(_) => {}
-            Pass::Under { marks, forgot, .. } => {
+            Pass::Under { forgotten, forgot, .. } => {
                 *forgot = true;
                 if let Some(id) = id {
-                    marks.set(id);
+                    forgotten.set(id);
                 }
             }
         }
@@ -388,7 +394,7 @@ impl Delivery {
 }
 
 /// Whether there may be an earlier event of the same upload.
-pub(crate) fn may_follow(entry: &Entry) -> bool {
+fn may_follow(entry: &OutboxEvent) -> bool {
     entry.kind == EventKind::Terminated && entry.record.is_complete()
 }
 

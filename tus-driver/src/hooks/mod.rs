@@ -1,11 +1,11 @@
 //! Hooks: what the people who run a server decide by code of their own. They may refuse a request, change an upload
 //! before it is made, veto a deletion, and learn what has become of an upload.
 //!
-//! Give functions to [`Hooks`], and put them into [`Settings::hooks`](crate::Settings::hooks), or hand them to
-//! [`Blocking::with_hooks`](crate::Blocking::with_hooks).
+//! Give functions to [`Hooks`], and those to a runtime. What a runtime calls is a [`HookRunner`]; a [`HookSet`] of functions is
+//! one.
 //!
 //! ```
-//! use tus_mio_server::hooks::{Changes, HookError, Hooks, Incoming, Reject};
+//! use tus_driver::hooks::{Changes, HookError, Hooks, Incoming, Reject};
 //!
 //! fn authorise(incoming: &Incoming<'_>) -> Result<(), HookError> {
 //!     let Some(user) = incoming.request.header("X-User") else {
@@ -40,12 +40,11 @@
 //! thing is done, and the request waits for them: with a [`Reject`] they choose its answer. Any other error, a panic,
 //! and a hook that takes longer than its deadline are answered 500 (a HEAD 423), and logged.
 //!
-//! A [`Server`](crate::Server) calls them on threads of their own, never on those that serve connections, at most
-//! `Settings::hook_threads` at a time. The deadline, `Settings::hook_timeout`, counts from when the request
-//! wants the hook, so it bounds what a request waits for, whatever became of the hooks of others: one that never
-//! returns takes its thread with it, but no request waits longer than the deadline for any of them. What a hook
-//! decides behind its deadline is decided for nobody. [`Blocking`](crate::Blocking) calls them in the thread that
-//! called it, without a deadline.
+//! A runtime with threads calls them on threads of their own, never on those that serve connections, and so many at a
+//! time as it is set to. Its deadline counts from when the request wants the hook, so it bounds what a request waits
+//! for, whatever became of the hooks of others: one that never returns takes its thread with it, but no request waits
+//! longer than the deadline for any of them. What a hook decides past its deadline is dropped. A runtime that
+//! blocks calls them in the thread that called it, without a deadline.
 //!
 //! # After the fact
 //! `on_upload_complete` and `on_upload_terminate` come from the store's outbox: the event is written in the
@@ -62,6 +61,7 @@
 
 mod error;
 mod metadata;
+mod runner;
 mod set;
 mod upload;
 
@@ -69,13 +69,14 @@ use std::{fmt, sync::Arc};
 
 pub use error::{HookError, Reject};
 pub use metadata::{InvalidKey, Metadata};
+pub use runner::{HookEvent, HookRunner};
+pub use set::HookSet;
 pub use upload::{Changes, Chunk, Creation, DataFile, Incoming, Part, Request, Upload};
 
-pub(crate) use set::{Event, HookSet};
-
 /// The kinds of hooks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Hook {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Hook {
     /// [`Hooks::on_incoming_request`].
     IncomingRequest,
     /// [`Hooks::on_upload_create`].
@@ -92,7 +93,7 @@ pub(crate) enum Hook {
 
 impl Hook {
     /// All of them.
-    pub(crate) const ALL: [Self; 6] = [
+    pub const ALL: [Self; 6] = [
         Self::IncomingRequest,
         Self::UploadCreate,
         Self::ChunkReceived,
@@ -102,7 +103,7 @@ impl Hook {
     ];
 
     /// The method's name.
-    pub(crate) const fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::IncomingRequest => "on_incoming_request",
             Self::UploadCreate => "on_upload_create",

@@ -1,0 +1,205 @@
+//! From a store and what differs from the defaults to a service.
+
+use std::{
+    fmt,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
+
+use http::uri::Scheme;
+use tokio::runtime::Handle;
+use tus_driver::{Clock, Executor, LockService, MemoryStore, Requests, Store};
+use tus_proto::{Config, WallTime};
+
+use crate::{Tus, core::Core, executor::Pool};
+
+/// What a service's store is made of, once there is a runtime whose threads do its work.
+///
+/// Any function that makes a [`Store`] of an [`Executor`] is one.
+pub trait OpenStore {
+    /// The store.
+    type Store: Store;
+
+    /// Opens it. Its work is to be done on this executor.
+    fn open(self, executor: Arc<dyn Executor>, limits: &Limits) -> Self::Store;
+
+    /// How far the lives of uploads had come when the store was open last. `None` if it does not know.
+    fn time(&self) -> Option<WallTime> {
+        None
+    }
+}
+
+impl<S: Store, F: FnOnce(Arc<dyn Executor>) -> S> OpenStore for F {
+    type Store = S;
+
+    fn open(self, executor: Arc<dyn Executor>, _: &Limits) -> S {
+        self(executor)
+    }
+}
+
+impl OpenStore for MemoryStore {
+    type Store = Self;
+
+    fn open(self, _: Arc<dyn Executor>, _: &Limits) -> Self {
+        self
+    }
+}
+
+#[cfg(feature = "redb")]
+impl OpenStore for tus_redb::Store {
+    type Store = tus_redb::RedbStore;
+
+    fn open(self, executor: Arc<dyn Executor>, limits: &Limits) -> Self::Store {
+        tus_redb::RedbStore::start(self, executor, Box::new(Trouble), limits.cleanup_interval)
+    }
+
+    fn time(&self) -> Option<WallTime> {
+        Self::time(self)
+    }
+}
+
+/// Logs what goes wrong in the store.
+#[cfg(feature = "redb")]
+struct Trouble;
+
+#[cfg(feature = "redb")]
+impl tus_redb::Observer for Trouble {
+    fn error(&self, text: &str) {
+        tracing::error!("the store: {text}");
+    }
+}
+
+/// What requests may cost, in time and in bytes. Made from the defaults.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Limits {
+    /// How long no byte of a body may come while it is waited for; zero for ever. Default 30 s.
+    pub request_timeout: Duration,
+    /// How many bytes of a body buy one more second, up to `request_timeout`; with 0 any byte buys all of it. Default
+    /// 500.
+    pub body_min_rate: u64,
+    /// How many bytes of an unwanted body are read so that its connection can be kept. Default 256 KiB.
+    pub drain_bytes: u64,
+    /// How many are read after a response that ends the connection, so that the client can read the response. Default
+    /// 16 MiB.
+    pub linger_bytes: u64,
+    /// How long such bodies are read. Default 10 s.
+    pub linger_timeout: Duration,
+    /// How long a request waits for a hook before it is answered 500. Default 30 s.
+    pub hook_timeout: Duration,
+    /// How long requests may go on after a shutdown was asked for. Default 10 s.
+    pub shutdown_timeout: Duration,
+    /// How often expired uploads are looked for. Default 60 s.
+    pub cleanup_interval: Duration,
+    /// How many of the runtime's blocking threads may work at once for requests; one more commits, and one keeps house.
+    /// Default 4.
+    pub threads: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            request_timeout: Duration::from_secs(30),
+            body_min_rate: 500,
+            drain_bytes: 256 << 10,
+            linger_bytes: 16 << 20,
+            linger_timeout: Duration::from_secs(10),
+            hook_timeout: Duration::from_secs(30),
+            shutdown_timeout: Duration::from_secs(10),
+            cleanup_interval: Duration::from_secs(60),
+            threads: 4,
+        }
+    }
+}
+
+/// Collects what differs from the defaults; [`build`](Self::build) makes the service.
+#[must_use = "nothing is served until the service is built and mounted"]
+pub struct Builder<O> {
+    store: O,
+    config: Config,
+    locks: Option<Arc<dyn LockService>>,
+    limits: Limits,
+    scheme: Option<Scheme>,
+}
+
+impl Tus {
+    /// Starts from the defaults: `store` is a [`tus_redb::Store`](https://docs.rs/tus-redb), a [`MemoryStore`], or a
+    /// function that opens another on the [`Executor`] that it is given.
+    pub fn builder<O: OpenStore>(store: O) -> Builder<O> {
+        Builder { store, config: Config::default(), locks: None, limits: Limits::default(), scheme: None }
+    }
+}
+
+impl<O: OpenStore> Builder<O> {
+    /// The rules of the protocol. Their base path is where the service is mounted: `/files` by default.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Who grants locks, if not this process alone writes to the uploads.
+    pub fn locks(mut self, locks: Arc<dyn LockService>) -> Self {
+        self.locks = Some(locks);
+        self
+    }
+
+    /// Changes what requests may cost.
+    pub fn limits(mut self, change: impl FnOnce(&mut Limits)) -> Self {
+        change(&mut self.limits);
+        self
+    }
+
+    /// How clients reach the application's own sockets. New uploads' addresses are then whole URLs, which many clients
+    /// need; else they are paths. What proxies and browsers get follows
+    /// [`Config`](tus_proto::ConfigBuilder::locations) as always.
+    ///
+    /// Where it differs from one connection to another, give each request a `Scheme` among its extensions.
+    pub fn scheme(mut self, scheme: Scheme) -> Self {
+        self.scheme = Some(scheme);
+        self
+    }
+
+    /// Opens the store, and starts its work on the tokio runtime in which this is called.
+    ///
+    /// # Errors
+    /// There is no runtime here.
+    pub fn build(self) -> Result<Tus, BuildError> {
+        let runtime = Handle::try_current().map_err(|_| BuildError(()))?;
+        let clock = Clock::start(self.store.time());
+        let pool = Pool::new(runtime, clock, self.limits.threads);
+        let store = self.store.open(pool.clone(), &self.limits);
+        let requests = Arc::new(Requests::new(pool.clone(), store.first_fence(), self.locks));
+        Ok(Tus::new(Arc::new(Core {
+            config: Arc::new(self.config),
+            store,
+            requests,
+            pool,
+            limits: self.limits,
+            scheme: self.scheme,
+            closing: AtomicBool::new(false),
+        })))
+    }
+}
+
+impl<O> fmt::Debug for Builder<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("config", &self.config)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A service can't be built: there is no tokio runtime here.
+#[derive(Clone, Debug)]
+pub struct BuildError(());
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "the service's store needs a tokio runtime: call build() within one, as in `#[tokio::main] async fn main`",
+        )
+    }
+}
+
+impl std::error::Error for BuildError {}
