@@ -7,6 +7,7 @@
 #[macro_use(mutation)]
 extern crate tus_proto;
 
+pub mod admin;
 mod blocking;
 pub mod http1;
 mod listen;

@@ -3,7 +3,7 @@
 use std::{
     fmt, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    os::unix::fs::{FileTypeExt, MetadataExt},
+    os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -18,6 +18,7 @@ use rustix::io::Errno;
 use socket2::{Domain, SockAddr, Type};
 
 use crate::{
+    admin::reachable,
     runtime::{Accepted, Socket},
     server::ServeError,
 };
@@ -168,8 +169,17 @@ impl Listener {
     pub(crate) fn bind(address: &Address, all: &[Address]) -> io::Result<Self> {
         match address {
             Address::Tcp(address) => bind_tcp(*address, takes_ipv4(*address, all)),
-            Address::Unix(path) => bind_unix(path),
+            Address::Unix(path) => bind_unix(path, Owner::Umask),
         }
+    }
+
+    /// Listens at a UNIX socket for this user alone, in a directory of which this process holds the lock: whatever
+    /// socket stands there, nobody listens at it.
+    pub(crate) fn bind_private(path: &Path) -> io::Result<Self> {
+        if path.symlink_metadata().is_ok_and(|found| found.file_type().is_socket()) {
+            std::fs::remove_file(path)?;
+        }
+        bind_unix(path, Owner::Alone)
     }
 
     /// The address, its port resolved.
@@ -239,10 +249,24 @@ fn bind_tcp(address: SocketAddr, takes_ipv4: bool) -> io::Result<Listener> {
     Ok(Listener { socket: Listening::Tcp(listener), address, _file: None })
 }
 
-fn bind_unix(path: &Path) -> io::Result<Listener> {
+/// Who may connect to a UNIX socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owner {
+    /// Whom the umask leaves.
+    Umask,
+    /// This user.
+    Alone,
+}
+
+fn bind_unix(path: &Path, owner: Owner) -> io::Result<Listener> {
     let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
-    let address = SockAddr::unix(path)?;
+    let (short, _dir) = reachable(path)?;
+    let address = SockAddr::unix(short)?;
+    if owner == Owner::Alone {
+        // Linux makes the file with this mode: there is no moment at which others can connect.
+        rustix::fs::fchmod(&socket, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR)?;
+    }
     if let Err(error) = socket.bind(&address) {
         if error.kind() != io::ErrorKind::AddrInUse {
             return Err(error);
@@ -251,6 +275,9 @@ fn bind_unix(path: &Path) -> io::Result<Listener> {
         socket.bind(&address)?;
     }
     let file = SocketFile::at(path)?;
+    if owner == Owner::Alone {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    }
     socket.listen(BACKLOG)?;
     Ok(Listener {
         socket: Listening::Unix(UnixListener::from_std(socket.into())),
@@ -372,8 +399,8 @@ mod tests {
         let path = dir.path().join("socket");
         // The standard library's listener leaves its file behind.
         drop(net::UnixListener::bind(&path).unwrap());
-        let listener = bind_unix(&path).unwrap();
-        assert_eq!(bind_unix(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        let listener = bind_unix(&path, Owner::Umask).unwrap();
+        assert_eq!(bind_unix(&path, Owner::Umask).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         net::UnixStream::connect(&path).unwrap();
         assert_eq!(listener.accept().unwrap().peer, None);
         drop(listener);
@@ -385,7 +412,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
         std::fs::write(&path, "precious").unwrap();
-        assert!(bind_unix(&path).unwrap_err().to_string().contains("no socket"));
+        assert!(bind_unix(&path, Owner::Umask).unwrap_err().to_string().contains("no socket"));
         assert_eq!(std::fs::read(&path).unwrap(), b"precious");
     }
 
@@ -393,7 +420,7 @@ mod tests {
     fn what_a_successor_has_put_there_stays() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("socket");
-        let listener = bind_unix(&path).unwrap();
+        let listener = bind_unix(&path, Owner::Umask).unwrap();
         std::fs::remove_file(&path).unwrap();
         let _successor = net::UnixListener::bind(&path).unwrap();
         drop(listener);

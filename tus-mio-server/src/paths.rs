@@ -2,10 +2,13 @@
 
 use std::fmt;
 
-use crate::{page::Page, server::Settings};
+use crate::{listen::Address, page::Page, server::Settings};
 
 /// Where the server tells how it is.
 pub(crate) const HEALTH_PATH: &str = "/healthz";
+
+/// Where the server tells whether new requests are welcome.
+pub(crate) const READY_PATH: &str = "/readyz";
 
 impl Settings {
     /// Checks that every path has one meaning. [`Server::bind`](crate::Server::bind) does, too.
@@ -14,6 +17,8 @@ impl Settings {
     /// The caller's: the metrics, the page, the health and the uploads are in each other's way.
     pub fn check(&self) -> Result<(), SettingsError> {
         self.check_uploads_leave(HEALTH_PATH, "choose another base path")?;
+        self.check_uploads_leave(READY_PATH, "choose another base path")?;
+        self.check_admin()?;
         let Some(path) = &self.metrics_path else { return Ok(()) };
         let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-._~/".contains(&b);
         if !path.starts_with('/') || path.len() == 1 || !path.bytes().all(allowed) {
@@ -22,12 +27,27 @@ impl Settings {
             )));
         }
         let page = self.demo.then(|| Page::new(self.protocol.base_path()));
-        if path == HEALTH_PATH || page.is_some_and(|page| page.asset(path).is_some()) {
+        if path == HEALTH_PATH || path == READY_PATH || page.is_some_and(|page| page.asset(path).is_some()) {
             return Err(SettingsError(format!(
                 "the metrics path {path} is taken by another part of the server: choose another"
             )));
         }
         self.check_uploads_leave(path, "choose another metrics path, or none")
+    }
+
+    /// Without a token, administration is for programs of this machine.
+    fn check_admin(&self) -> Result<(), SettingsError> {
+        if self.admin_token_file.is_some() {
+            return Ok(());
+        }
+        let remote =
+            self.admin_listen.iter().filter_map(Address::tcp).find(|address| !address.ip().is_loopback());
+        remote.map_or(Ok(()), |address| {
+            Err(SettingsError(format!(
+                "administration at {address} needs a token, because other machines reach it: give --admin-token-file, or a \
+                 loopback address or a UNIX socket"
+            )))
+        })
     }
 
     /// Below the root everything lies; there the server's own paths come first, for it gives no upload such an id.

@@ -22,6 +22,7 @@ use tus_proto::Config;
 use tus_redb::{Durability, OpenError, RedbStore, Store};
 
 use crate::{
+    admin::{AdminServer, Desk, Endpoint, Guard, Running, SOCKET, Token, TokenError, Waiters},
     http1,
     listen::{Address, Inherited, Listener},
     network::Network,
@@ -108,6 +109,12 @@ pub struct Settings {
     /// Where metrics are to be read, in the text form of Prometheus; none for nowhere. Default `/metrics`. How
     /// the server is, is told at `/healthz` always.
     pub metrics_path: Option<String>,
+    /// Where metrics, health and administration are to be had; none for metrics and health beside the uploads, and
+    /// administration at the socket `admin.sock` in the data directory alone, where it is in any case. Default none.
+    pub admin_listen: Vec<Address>,
+    /// A file with a secret that administration there asks for, in its first line. Without one the addresses must be
+    /// loopback ones or UNIX sockets. Default none.
+    pub admin_token_file: Option<PathBuf>,
     /// Tells how many lines of the log were dropped so far, for the metrics. Default none: a program's log is its own.
     pub log_lines_dropped: Option<fn() -> u64>,
 }
@@ -144,6 +151,8 @@ impl Default for Settings {
             hook_longest_pause: Duration::from_secs(300),
             demo: true,
             metrics_path: Some("/metrics".into()),
+            admin_listen: Vec::new(),
+            admin_token_file: None,
             log_lines_dropped: None,
         }
     }
@@ -167,6 +176,8 @@ pub struct Server {
     loops: Vec<EventLoop>,
     workers: usize,
     addresses: Vec<Address>,
+    admin_addresses: Vec<Address>,
+    admin: AdminServer,
 }
 
 /// Ends a server from another thread.
@@ -197,6 +208,8 @@ impl Server {
             let failed = |error| ServeError::Listen(address.clone(), error);
             listeners.push(Listener::bind(address, &settings.listen).map_err(failed)?);
         }
+        let mut endpoints = admin_endpoints(&settings)?;
+        let admin_addresses = endpoints.iter().map(|endpoint| endpoint.listener.address().clone()).collect();
         let addresses = listeners.iter().map(|listener| listener.address().clone()).collect();
         let hooks = HookSet::new(std::mem::take(&mut settings.hooks));
         let hooks = hooks.map(|hooks| Arc::new(hooks) as Arc<dyn HookRunner>);
@@ -215,6 +228,7 @@ impl Server {
             check: false,
         };
         let store = Store::open(&settings.data_dir, &options).map_err(ServeError::Store)?;
+        endpoints.extend(admin_socket(&settings));
         let workers = settings.workers.clamp(1, 64);
         let mut polls = Vec::new();
         let mut mailboxes = Vec::new();
@@ -236,13 +250,15 @@ impl Server {
         if let Some(deliverer) = hooks.as_ref().and_then(|hooks| hooks.deliverer.clone()) {
             store.keep_events(events, Box::new(move || deliverer.wake()));
         }
-        let inbox: Arc<dyn Inbox> = Arc::new(Loops(mailboxes.clone()));
-        let locks = Locks::new(store.first_fence(), settings.locks.map(|service| (service, inbox)));
+        let waiters: Arc<Waiters<RedbStore>> = Arc::default();
+        let inbox: Arc<dyn Inbox> = Arc::new(Loops(mailboxes.clone(), waiters.clone()));
+        let locks = Locks::new(store.first_fence(), settings.locks.map(|service| (service, inbox.clone())));
         let shared = Arc::new(Shared {
             clock,
             hooks,
             page: settings.demo.then(|| Page::new(settings.protocol.base_path())),
             metrics_path: settings.metrics_path,
+            status_is_public: settings.admin_listen.is_empty(),
             notices: runtime::Notices::default(),
             metrics,
             protocol: Arc::new(settings.protocol),
@@ -250,6 +266,7 @@ impl Server {
             locks,
             store,
             mailboxes,
+            inbox: inbox.clone(),
             workers: pool,
             threads,
             buffers: runtime::buffers_of_each(settings.buffer_memory, polls.len()),
@@ -269,12 +286,20 @@ impl Server {
                 first.listen(listener).map_err(ServeError::System)?;
             }
         }
-        Ok(Self { shared, loops, workers, addresses })
+        let running = Arc::new(Running { shared: shared.clone(), inbox, waiters });
+        let desk = Desk { administration: running.clone(), status: running };
+        let admin = AdminServer::new(endpoints, desk, clock).map_err(ServeError::System)?;
+        Ok(Self { shared, loops, workers, addresses, admin_addresses, admin })
     }
 
     /// The addresses it listens on, ports resolved: inherited ones, then those of the settings, in their order.
     pub fn addresses(&self) -> &[Address] {
         &self.addresses
+    }
+
+    /// The addresses of [`Settings::admin_listen`], ports resolved.
+    pub fn admin_addresses(&self) -> &[Address] {
+        &self.admin_addresses
     }
 
     /// What ends this server.
@@ -291,10 +316,13 @@ impl Server {
         let first = self.loops.remove(0);
         let rest = std::mem::take(&mut self.loops);
         let closed = AtomicBool::new(false);
+        let admin = self.admin;
+        let admin_stopper = admin.stopper();
         thread::scope(|scope| {
             let mut serving = Vec::new();
             let mut helping = Vec::new();
             let mut telling = None;
+            let mut administering = None;
             let closed = &closed;
             let started = (|| {
                 for index in 0..self.workers {
@@ -314,6 +342,7 @@ impl Server {
                     })
                 };
                 let committer = named("committer", 0).spawn_scoped(scope, commit)?;
+                administering = Some(named("admin", 0).spawn_scoped(scope, || admin.run())?);
                 for (index, event_loop) in rest.into_iter().enumerate() {
                     serving.push(named("loop", index + 1).spawn_scoped(scope, || event_loop.run())?);
                 }
@@ -329,6 +358,14 @@ impl Server {
             for thread in serving {
                 result = result
                     .and(thread.join().unwrap_or_else(|_| Err(io::Error::other("an event loop failed"))));
+            }
+            admin_stopper.stop();
+            if let Some(thread) = administering {
+                result = result.and(
+                    thread
+                        .join()
+                        .unwrap_or_else(|_| Err(io::Error::other("the administrator's thread failed"))),
+                );
             }
             if telling.is_some_and(|thread| thread.join().is_err()) {
                 result = result.and(Err(io::Error::other("the deliverer failed")));
@@ -352,6 +389,35 @@ impl Server {
             shared.threads.notify();
             result.map_err(ServeError::System)
         })
+    }
+}
+
+/// The listeners for metrics, health and administration, but for the socket in the data directory.
+fn admin_endpoints(settings: &Settings) -> Result<Vec<Endpoint>, ServeError> {
+    let token =
+        settings.admin_token_file.as_deref().map(Token::load).transpose().map_err(ServeError::AdminToken)?;
+    let endpoint = |address: &Address| {
+        let failed = |error| ServeError::Listen(address.clone(), error);
+        let listener = Listener::bind(address, &settings.admin_listen).map_err(failed)?;
+        let guard = match (&token, address) {
+            (Some(token), _) => Guard::Token(token.clone()),
+            (None, Address::Tcp(_)) => Guard::Local,
+            (None, Address::Unix(_)) => Guard::File,
+        };
+        Ok(Endpoint { listener, guard })
+    };
+    settings.admin_listen.iter().map(endpoint).collect()
+}
+
+/// The socket in the data directory. A file system that has no sockets keeps nobody from uploading.
+fn admin_socket(settings: &Settings) -> Option<Endpoint> {
+    match Listener::bind_private(&settings.data_dir.join(SOCKET)) {
+        Ok(listener) => Some(Endpoint { listener, guard: Guard::File }),
+        Err(error) => {
+            let dir = settings.data_dir.display();
+            tracing::warn!(%error, %dir, "there is no socket in the data directory: commands can't ask this server");
+            None
+        }
     }
 }
 
@@ -454,6 +520,8 @@ pub enum ServeError {
     Inherited(io::Error),
     /// The files for TLS can't be used.
     Tls(TlsError),
+    /// There is no token to administer by.
+    AdminToken(TokenError),
     /// The store can't be opened.
     Store(OpenError),
     /// The system gives no threads, no sockets or no events.
@@ -473,6 +541,7 @@ impl fmt::Display for ServeError {
             Self::Inherited(error) => write!(f, "can't listen on what the process was started with: {error}"),
             Self::Settings(error) => error.fmt(f),
             Self::Tls(error) => write!(f, "can't speak TLS: {error}"),
+            Self::AdminToken(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
             Self::System(error) => write!(f, "the system can't run the server: {error}"),
         }
@@ -485,6 +554,7 @@ impl std::error::Error for ServeError {
             Self::Listen(_, error) | Self::Inherited(error) | Self::System(error) => Some(error),
             Self::Settings(error) => Some(error),
             Self::Tls(error) => Some(error),
+            Self::AdminToken(error) => Some(error),
             Self::Store(error) => Some(error),
         }
     }

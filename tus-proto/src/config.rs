@@ -80,6 +80,11 @@ pub enum MethodOverride {
 }
 
 impl Config {
+    /// The same rules for a request of the operator's own: uploads can be terminated, and no hook is asked before.
+    pub fn for_operator(&self) -> Self {
+        Self { termination: true, hooks: Subscriptions::default(), ..self.clone() }
+    }
+
     /// Starts from the defaults.
     ///
     /// ```

@@ -65,6 +65,11 @@ impl Live {
         })
     }
 
+    /// A read transaction of its own.
+    pub(crate) fn snapshot(&self) -> Result<ReadTransaction, Trouble> {
+        Ok(self.database.as_ref().ok_or_else(closed)?.begin_read()?)
+    }
+
     fn view(&mut self) -> Result<&View, Trouble> {
         if self.view.is_none() {
             let database = self.database.as_ref().ok_or_else(closed)?;

@@ -5,7 +5,7 @@ use std::{
     io,
     path::Path,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, RwLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -98,6 +98,7 @@ fn open(disk: Arc<dyn Disk>, options: &Options, create: bool) -> Result<Store, O
         small_limits: Limits::new(options),
         live: Arc::new(Mutex::new(Live::new(database))),
         flushing: Mutex::default(),
+        snapshots: RwLock::default(),
         lost: Mutex::new(lost),
         unflushed: AtomicBool::new(replayed),
         journal_len: AtomicU64::new(0),

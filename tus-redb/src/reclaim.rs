@@ -1,6 +1,9 @@
 //! Giving back the space of data files that nothing refers to any more.
 
-use std::{ops::Bound, sync::atomic::Ordering};
+use std::{
+    ops::Bound,
+    sync::{PoisonError, atomic::Ordering},
+};
 
 use redb::ReadableDatabase;
 use tus_proto::Failure;
@@ -149,7 +152,9 @@ impl Store {
         let mut writer = lock(&self.writer);
         self.flush_held(&mut writer)?;
         drop(self.database(&mut writer)?);
+        let no_snapshots = self.snapshots.write().unwrap_or_else(PoisonError::into_inner);
         let compacted = lock(&self.live).compact();
+        drop(no_snapshots);
         if let Err(trouble) = compacted {
             let failure = self.staging.note(trouble);
             self.reopen(&mut writer)?;

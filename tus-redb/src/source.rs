@@ -196,6 +196,11 @@ impl Body {
     pub(crate) fn new(source: Source) -> Self {
         Self { source, at: 0 }
     }
+
+    /// The upload as it was when it was opened. Its offset tells how many bytes there are.
+    pub fn record(&self) -> &Record {
+        self.source.record()
+    }
 }
 
 impl Read for Body {

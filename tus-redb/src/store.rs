@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
     fmt::Debug,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -110,6 +110,8 @@ pub struct Store {
     pub(crate) writer: Mutex<Writer>,
     /// Sources have it too.
     pub(crate) live: Arc<Mutex<Live>>,
+    /// Held while a snapshot is looked at, and taken alone by who closes the database. Taken before `live`.
+    pub(crate) snapshots: RwLock<()>,
     /// Held while data is synced: a flush must not overtake one.
     pub(crate) flushing: Mutex<()>,
     /// Files whose sync failed since the last flush: their records fall back.
@@ -368,6 +370,7 @@ impl Store {
     /// now, because only who holds the writer's lock has any.
     pub(crate) fn reopen(&self, writer: &mut Writer) -> Result<Arc<Database>, Failure> {
         writer.batch = None;
+        let _no_snapshots = self.snapshots.write().unwrap_or_else(PoisonError::into_inner);
         let mut live = lock(&self.live);
         // A database that goes makes durable what it holds: records whose bytes may not be there yet.
         self.records.seal();

@@ -98,11 +98,16 @@ impl Store {
     /// is seen to when it is opened, see [`Options::check`](crate::Options::check). Files whose end was noted
     /// and that are not removed yet are no finding. Takes time and memory in proportion to their number.
     pub fn verify(&self) -> Result<Vec<Finding>, Failure> {
-        self.try_verify().map_err(|trouble| self.staging.note(trouble))
+        self.verify_watched(&mut |_| {})
     }
 
-    pub(crate) fn try_verify(&self) -> Result<Vec<Finding>, Trouble> {
-        let audit = self.audit()?;
+    /// The same, which tells now and then how many uploads it has looked at.
+    pub fn verify_watched(&self, progress: &mut dyn FnMut(u64)) -> Result<Vec<Finding>, Failure> {
+        self.try_verify(progress).map_err(|trouble| self.staging.note(trouble))
+    }
+
+    pub(crate) fn try_verify(&self, progress: &mut dyn FnMut(u64)) -> Result<Vec<Finding>, Trouble> {
+        let audit = self.audit(progress)?;
         let mut findings = audit.findings();
         findings.extend(self.check_files(&audit));
         let stray_bytes = self.stray_bytes(&audit).into_iter();
@@ -114,12 +119,14 @@ impl Store {
     }
 
     /// Reads all records and all tables.
-    pub(crate) fn audit(&self) -> Result<Audit, Trouble> {
+    pub(crate) fn audit(&self, progress: &mut dyn FnMut(u64)) -> Result<Audit, Trouble> {
         const PAGE: usize = 1024;
         let mut audit = Audit { books: self.books()?, ..Audit::default() };
-        let mut after = None;
+        let (mut after, mut seen) = (None, 0);
         loop {
             let rows = self.rows(after.as_ref(), PAGE)?;
+            seen += rows.len() as u64;
+            progress(seen);
             let last_page = rows.len() < PAGE;
             for (id, row) in rows {
                 match row {

@@ -8,10 +8,12 @@ use clap_complete::Shell;
 use tus_mio_server::Address;
 
 use super::{
+    admin_args::AdminArgs,
     choices::{Location, MethodOverride, ProxyHeaders},
     config::ConfigArgs,
     import::ImportCommand,
     limits::LimitArgs,
+    listing_args::{ExportArgs, ListArgs},
     storage::StorageArgs,
     tusd_flags::TusdFlags,
     value,
@@ -30,14 +32,15 @@ Exit status: 0 after a drained shutdown, 1 if the environment does not allow it 
 in use, a disk fails), 2 for bad usage.";
 
 const LIST_HELP: &str = "\
-With --json: {\"uploads\": [{\"id\", \"kind\", \"offset\", \"length\", \"complete\", \"created\", \"filename\"}]}. \
-kind is plain, partial, final, or pending for a final whose parts are not finished; \
-offset and length are bytes, length is null while it is deferred; created is RFC 3339 in UTC; filename is null where \
-the metadata has none.";
+With --json: {\"uploads\": [{\"id\", \"kind\", \"offset\", \"length\", \"complete\", \"created\", \"expires\", \"filename\"}], \
+\"next\"}. kind is plain, partial, final, or pending for a final whose parts are not finished; \
+offset and length are bytes, length is null while it is deferred; created and expires are RFC 3339 in UTC, expires null \
+where it does not; filename is null where the metadata has none; next is what --after takes where there are more than \
+--limit, else null.";
 
 const SHOW_HELP: &str = "\
-With --json: {\"id\", \"kind\", \"offset\", \"length\", \"complete\", \"created\", \"metadata\": [{\"key\", \"value\", \
-\"base64\"}], \"data\": [{\"path\", \"length\"}]}, the first six as list has them. value is null where it is not \
+With --json: {\"id\", \"kind\", \"offset\", \"length\", \"complete\", \"created\", \"expires\", \"filename\", \"metadata\": [{\"key\", \"value\", \
+\"base64\"}], \"data\": [{\"path\", \"length\"}]}, the first eight as list has them. value is null where it is not \
 UTF-8; data names the files that hold the upload, in order, each with how many bytes from its first are committed. Where path \
 is null, the bytes lie in the records, as those of small uploads do.";
 
@@ -46,7 +49,20 @@ What is committed, from the first byte on, wherever it lies. An unfinished conca
 
 const DELETE_HELP: &str = "With --json: {\"deleted\", \"bytes\"}: the id, and how many bytes it had.";
 
+const EXPORT_HELP: &str = "\
+A file that is there already is left as it is, so that an export that was interrupted can be repeated. With --json and a \
+directory: {\"exported\", \"bytes\", \"left\"}: how many uploads were written, their bytes, and how many were there.";
+
+const STATS_HELP: &str = "\
+bytes are those that are there, where a final shares some with its parts for each of them; missing are those that \
+unfinished uploads have announced and not sent; events wait for hooks; free is the disk's space. It reads every record.
+
+With --json: {\"uploads\", \"finished\", \"unfinished\", \"expired\", \"bytes\", \"missing\", \"events\", \"free\"}.";
+
 const VERIFY_HELP: &str = "\
+Beside a running server the check goes on while uploads do, and leaves out how many uploads share a file; --repair needs \
+the store alone.
+
 Exit status 1 if there are findings, with --repair only if some are left. --repair destroys no byte: tables are written \
 anew from the records; an upload whose bytes are not all there is cut back to those that are, and is not complete any \
 more, so that its client can send the rest; files of nobody are moved to the directory aside in the data directory. A \
@@ -71,7 +87,7 @@ To install it: tus-mio-server man > /usr/local/share/man/man1/tus-mio-server.1";
 
 /// A tus 1.0.0 server for resumable uploads.
 ///
-/// Without a command it serves. The other commands look into a store that no server has open.
+/// Without a command it serves. The other commands look into a store, through the server that has it open if one has.
 #[derive(Parser, Debug)]
 #[command(name = "tus-mio-server", version, after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
 #[command(allow_negative_numbers = true)]
@@ -90,9 +106,9 @@ pub(crate) enum Command {
     /// Serve uploads (the default)
     #[command(after_help = AFTER_HELP, allow_negative_numbers = true)]
     Serve(Box<ServeArgs>),
-    /// List the uploads in a store, oldest first
+    /// List the uploads in a store, oldest first if nothing else is asked for
     #[command(after_help = LIST_HELP)]
-    List(StoreArgs),
+    List(ListArgs),
     /// Show all that is known of an upload
     #[command(after_help = SHOW_HELP)]
     Show(UploadArgs),
@@ -102,6 +118,12 @@ pub(crate) enum Command {
     /// Remove an upload: its record and its bytes. Asks nothing
     #[command(after_help = DELETE_HELP)]
     Delete(UploadArgs),
+    /// Write finished uploads, or others, to files named by their ids, each with what is known of it as ID.json
+    #[command(after_help = EXPORT_HELP)]
+    Export(ExportArgs),
+    /// Tell how many uploads there are, and how many bytes
+    #[command(after_help = STATS_HELP)]
+    Stats(StoreArgs),
     /// Check all records against all data files, and mend what is wrong
     #[command(after_help = VERIFY_HELP)]
     Verify(VerifyArgs),
@@ -241,6 +263,10 @@ pub(crate) struct ServeArgs {
     /// Leave out the upload page at / [default: off]
     #[arg(long, env = "TUS_NO_DEMO", value_parser = value::switch, help_heading = "Browsers")]
     pub(crate) no_demo: bool,
+
+    /// Where the operator is answered.
+    #[command(flatten)]
+    pub(crate) admin: AdminArgs,
 
     /// Where uploads are kept, and how.
     #[command(flatten)]
@@ -399,7 +425,7 @@ pub(crate) struct StoreArgs {
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
 
-    /// Directory of the uploads; no server may have it open
+    /// Directory of the uploads; beside a running server it is asked
     #[arg(long, env = "TUS_DATA_DIR", value_name = "DIRECTORY", default_value = "./tus-data")]
     pub(crate) data_dir: PathBuf,
 
@@ -442,7 +468,7 @@ pub(crate) struct CatArgs {
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
 
-    /// Directory of the uploads; no server may have it open
+    /// Directory of the uploads; beside a running server it is asked
     #[arg(long, env = "TUS_DATA_DIR", value_name = "DIRECTORY", default_value = "./tus-data")]
     pub(crate) data_dir: PathBuf,
 }

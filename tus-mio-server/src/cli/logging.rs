@@ -12,11 +12,12 @@ use std::{
 use tracing::level_filters::LevelFilter;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::fmt::{format::Writer, time::FormatTime};
+use tus_mio_server::admin::Rfc3339;
 use tus_proto::WallTime;
 
 use super::{
     args::{LogFormat, LogLevel},
-    table::{Rfc3339, is_unsafe},
+    table::is_unsafe,
 };
 
 /// The most lines that wait for being written: what a burst brings, and not much memory.

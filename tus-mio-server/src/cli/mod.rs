@@ -1,14 +1,17 @@
 //! The command line: what was asked for, checked as a whole before anything is touched, and then done.
 
+mod access;
+mod admin_args;
 mod args;
 mod choices;
 mod config;
+mod export;
 mod import;
 mod json;
 mod limits;
+mod listing_args;
 mod logging;
 mod manual;
-mod metadata;
 mod notify;
 mod report;
 mod serve;
@@ -78,6 +81,8 @@ fn dispatch(cli: Cli, completed: &config::Completed) -> Result<(), Failure> {
         Some(Command::Show(args)) => store::show(&args),
         Some(Command::Cat(args)) => store::cat(&args),
         Some(Command::Delete(args)) => store::delete(&args),
+        Some(Command::Export(args)) => export::export(&args),
+        Some(Command::Stats(args)) => store::stats(&args),
         Some(Command::Verify(args)) => store::verify(&args),
         Some(Command::Import(command)) => import::import(&command),
         Some(Command::Config(ConfigCommand::Check(args))) => config::check(&args, completed),

@@ -1,19 +1,15 @@
-//! What is in a store, written for people or as JSON. Nothing here reads a store: records go in, text comes out.
+//! What is in a store, written for people or as JSON. Nothing here reads a store: documents go in, text comes out.
 
-use std::{
-    io::{self, Write},
-    path::PathBuf,
-};
+use std::io::{self, Write};
 
-use tus_proto::{Concat, Record};
+use tus_mio_server::admin::{Deleted, Stats, Upload, UploadDetails};
 
 use super::{
     json::Json,
-    metadata,
-    table::{Rfc3339, Table, length, progress, shown},
+    table::{Table, length, progress, shown},
 };
 
-/// A listing: begun, given its records page by page, and ended.
+/// A listing: begun, given its uploads page by page, and ended.
 pub(crate) enum Listing<W> {
     /// Columns.
     Text(W, Table<7>),
@@ -34,27 +30,25 @@ impl<W: Write> Listing<W> {
         Ok(Self::Json(json))
     }
 
-    /// Writes the next records.
-    pub(crate) fn page(&mut self, records: &[Record]) -> io::Result<()> {
+    /// Writes the next uploads.
+    pub(crate) fn page(&mut self, uploads: &[Upload]) -> io::Result<()> {
         match self {
-            Self::Text(out, table) => table.page(out, &records.iter().map(row).collect::<Vec<_>>()),
-            Self::Json(json) => records.iter().try_for_each(|record| {
+            Self::Text(out, table) => table.page(out, &uploads.iter().map(row).collect::<Vec<_>>()),
+            Self::Json(json) => uploads.iter().try_for_each(|upload| {
                 json.begin('{')?;
-                summary(json, record)?;
-                let name = metadata::filename(&record.metadata);
-                let name = name.as_deref().map(String::from_utf8_lossy);
-                json.key("filename")?.text_or_null(name.as_deref())?;
+                summary(json, upload)?;
                 json.end('}')
             }),
         }
     }
 
-    /// Ends the listing.
-    pub(crate) fn end(self) -> io::Result<()> {
+    /// Ends the listing; `next` is where the next one begins.
+    pub(crate) fn end(self, next: Option<&str>) -> io::Result<()> {
         match self {
             Self::Text(mut out, _) => out.flush(),
             Self::Json(mut json) => {
                 json.end(']')?;
+                json.key("next")?.text_or_null(next)?;
                 json.end('}')?;
                 json.flush()
             }
@@ -62,66 +56,53 @@ impl<W: Write> Listing<W> {
     }
 }
 
-fn row(record: &Record) -> [String; 7] {
+fn row(upload: &Upload) -> [String; 7] {
     [
-        record.id.to_string(),
-        kind(record).to_owned(),
-        record.offset.to_string(),
-        length(record.length),
-        progress(record.offset, record.length),
-        Rfc3339(record.created).to_string(),
-        metadata::filename(&record.metadata).map(|name| shown(&name)).unwrap_or_default(),
+        shown(upload.id.as_bytes()),
+        shown(upload.kind.as_bytes()),
+        upload.offset.to_string(),
+        length(upload.length),
+        progress(upload.offset, upload.length),
+        shown(upload.created.as_bytes()),
+        upload.filename.as_ref().map(|name| shown(name.as_bytes())).unwrap_or_default(),
     ]
 }
 
-/// What an upload is in a concatenation.
-fn kind(record: &Record) -> &'static str {
-    match &record.concat {
-        None => "plain",
-        Some(Concat::Partial) => "partial",
-        Some(Concat::Final(_)) if record.is_complete() => "final",
-        Some(Concat::Final(_)) => "pending",
-    }
-}
-
 /// The members that `list` and `show` have in common.
-fn summary(json: &mut Json<impl Write>, record: &Record) -> io::Result<()> {
-    json.key("id")?.text(record.id.as_str())?;
-    json.key("kind")?.text(kind(record))?;
-    json.key("offset")?.number(record.offset)?;
-    json.key("length")?.number_or_null(record.length)?;
-    json.key("complete")?.boolean(record.is_complete())?;
-    json.key("created")?.text(&Rfc3339(record.created).to_string())
-}
-
-/// A run of an upload's bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Extent {
-    /// The data file; none where they lie in the records.
-    pub(crate) path: Option<PathBuf>,
-    /// How many bytes, from the file's first.
-    pub(crate) length: u64,
+fn summary(json: &mut Json<impl Write>, upload: &Upload) -> io::Result<()> {
+    json.key("id")?.text(&upload.id)?;
+    json.key("kind")?.text(&upload.kind)?;
+    json.key("offset")?.number(upload.offset)?;
+    json.key("length")?.number_or_null(upload.length)?;
+    json.key("complete")?.boolean(upload.complete)?;
+    json.key("created")?.text(&upload.created)?;
+    json.key("expires")?.text_or_null(upload.expires.as_deref())?;
+    json.key("filename")?.text_or_null(upload.filename.as_deref())
 }
 
 /// Writes all that is known of an upload.
-pub(crate) fn show(out: impl Write, json: bool, record: &Record, extents: &[Extent]) -> io::Result<()> {
-    if json { show_json(Json::new(out), record, extents) } else { show_text(out, record, extents) }
+pub(crate) fn show(out: impl Write, json: bool, upload: &UploadDetails) -> io::Result<()> {
+    if json { show_json(Json::new(out), upload) } else { show_text(out, upload) }
 }
 
-fn show_text(mut out: impl Write, record: &Record, extents: &[Extent]) -> io::Result<()> {
-    writeln!(out, "id        {}", record.id)?;
-    writeln!(out, "kind      {}", kind(record))?;
-    writeln!(out, "offset    {}", record.offset)?;
-    writeln!(out, "length    {}", length(record.length))?;
-    writeln!(out, "done      {}", progress(record.offset, record.length))?;
-    writeln!(out, "created   {}", Rfc3339(record.created))?;
-    for entry in metadata::entries(&record.metadata) {
-        let value = entry.value.map_or_else(|| shown(entry.base64.as_bytes()), |value| shown(&value));
+fn show_text(mut out: impl Write, details: &UploadDetails) -> io::Result<()> {
+    let upload = &details.upload;
+    writeln!(out, "id        {}", shown(upload.id.as_bytes()))?;
+    writeln!(out, "kind      {}", shown(upload.kind.as_bytes()))?;
+    writeln!(out, "offset    {}", upload.offset)?;
+    writeln!(out, "length    {}", length(upload.length))?;
+    writeln!(out, "done      {}", progress(upload.offset, upload.length))?;
+    writeln!(out, "created   {}", shown(upload.created.as_bytes()))?;
+    if let Some(expires) = &upload.expires {
+        writeln!(out, "expires   {}", shown(expires.as_bytes()))?;
+    }
+    for entry in &details.metadata {
+        let value = entry.bytes().map_or_else(|| shown(entry.base64.as_bytes()), |value| shown(&value));
         writeln!(out, "metadata  {}", format!("{} {value}", shown(entry.key.as_bytes())).trim_end())?;
     }
-    for extent in extents {
+    for extent in &details.data {
         let place = match &extent.path {
-            Some(path) => shown(path.as_os_str().as_encoded_bytes()),
+            Some(path) => shown(path.as_bytes()),
             None => "the records: the cat command writes them".into(),
         };
         writeln!(out, "data      {} bytes in {place}", extent.length)?;
@@ -129,24 +110,22 @@ fn show_text(mut out: impl Write, record: &Record, extents: &[Extent]) -> io::Re
     out.flush()
 }
 
-fn show_json(mut json: Json<impl Write>, record: &Record, extents: &[Extent]) -> io::Result<()> {
+fn show_json(mut json: Json<impl Write>, details: &UploadDetails) -> io::Result<()> {
     json.begin('{')?;
-    summary(&mut json, record)?;
+    summary(&mut json, &details.upload)?;
     json.key("metadata")?.begin('[')?;
-    for entry in metadata::entries(&record.metadata) {
+    for entry in &details.metadata {
         json.begin('{')?;
-        json.key("key")?.text(entry.key)?;
-        let value = entry.value.as_deref().and_then(|value| str::from_utf8(value).ok());
-        json.key("value")?.text_or_null(value)?;
-        json.key("base64")?.text(entry.base64)?;
+        json.key("key")?.text(&entry.key)?;
+        json.key("value")?.text_or_null(entry.value.as_deref())?;
+        json.key("base64")?.text(&entry.base64)?;
         json.end('}')?;
     }
     json.end(']')?;
     json.key("data")?.begin('[')?;
-    for extent in extents {
+    for extent in &details.data {
         json.begin('{')?;
-        let path = extent.path.as_ref().map(|path| path.to_string_lossy());
-        json.key("path")?.text_or_null(path.as_deref())?;
+        json.key("path")?.text_or_null(extent.path.as_deref())?;
         json.key("length")?.number(extent.length)?;
         json.end('}')?;
     }
@@ -156,15 +135,46 @@ fn show_json(mut json: Json<impl Write>, record: &Record, extents: &[Extent]) ->
 }
 
 /// Writes which upload was removed.
-pub(crate) fn deleted(mut out: impl Write, json: bool, record: &Record) -> io::Result<()> {
+pub(crate) fn deleted(mut out: impl Write, json: bool, deleted: &Deleted) -> io::Result<()> {
     if !json {
-        writeln!(out, "deleted {}, {} bytes", record.id, record.offset)?;
+        writeln!(out, "deleted {}, {} bytes", shown(deleted.deleted.as_bytes()), deleted.bytes)?;
         return out.flush();
     }
     let mut json = Json::new(out);
     json.begin('{')?;
-    json.key("deleted")?.text(record.id.as_str())?;
-    json.key("bytes")?.number(record.offset)?;
+    json.key("deleted")?.text(&deleted.deleted)?;
+    json.key("bytes")?.number(deleted.bytes)?;
+    json.end('}')?;
+    json.flush()
+}
+
+/// Writes what there is.
+pub(crate) fn stats(mut out: impl Write, json: bool, stats: &Stats) -> io::Result<()> {
+    let numbers = [
+        ("uploads", Some(stats.uploads)),
+        ("finished", Some(stats.finished)),
+        ("unfinished", Some(stats.unfinished)),
+        ("expired", Some(stats.expired)),
+        ("bytes", Some(stats.bytes)),
+        ("missing", Some(stats.missing)),
+        ("events", Some(stats.events)),
+        ("free", stats.free),
+    ];
+    if !json {
+        for (name, number) in numbers {
+            writeln!(
+                out,
+                "{name:<10}  {}",
+                number.map_or_else(|| "unknown".into(), |number| number.to_string())
+            )?;
+        }
+        return out.flush();
+    }
+    let mut json = Json::new(out);
+    json.begin('{')?;
+    for (name, number) in numbers {
+        json.key(name)?.number_or_null(number)?;
+    }
     json.end('}')?;
     json.flush()
 }
@@ -173,7 +183,7 @@ pub(crate) fn deleted(mut out: impl Write, json: bool, record: &Record) -> io::R
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use tus_proto::{UploadId, WallTime};
+    use tus_proto::{Concat, Now, Record, UploadId, WallTime};
 
     use super::*;
 
@@ -191,7 +201,7 @@ mod tests {
         }
     }
 
-    fn records() -> [Record; 6] {
+    fn records() -> [Upload; 6] {
         let of = |concat, record| Record { concat: Some(concat), ..record };
         let made = || Concat::Final("final; /a".into());
         [
@@ -203,15 +213,16 @@ mod tests {
             of(made(), record("waits", 0, Some(2), "")),
             of(made(), record("whole", 2, Some(2), "")),
         ]
+        .map(|record| Upload::of(&record, Now::default()))
     }
 
-    fn listed(json: bool, pages: &[&[Record]]) -> String {
+    fn listed(json: bool, pages: &[&[Upload]]) -> String {
         let mut out = Vec::new();
         let mut listing = Listing::begin(&mut out, json).unwrap();
         for page in pages {
             listing.page(page).unwrap();
         }
-        listing.end().unwrap();
+        listing.end(None).unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -220,7 +231,7 @@ mod tests {
         let lines = [
             "ID          KIND     OFFSET    LENGTH      DONE  CREATED                   FILENAME",
             "first       plain         5         5  complete  2024-03-01T00:00:00.042Z  hello.txt",
-            "second-one  plain      1000      3000       33%  2024-03-01T00:00:00.042Z  \\u{1b}[2J\\xff",
+            "second-one  plain      1000      3000       33%  2024-03-01T00:00:00.042Z  \\u{1b}[2J\u{fffd}",
             "third       plain         7  deferred         -  2024-03-01T00:00:00.042Z",
             "part        partial       1         2       50%  2024-03-01T00:00:00.042Z",
             "waits       pending       0         2        0%  2024-03-01T00:00:00.042Z",
@@ -236,28 +247,39 @@ mod tests {
         let document = listed(true, &[&all[..1], &all[1..]]);
         let expected = serde_json::json!({"uploads": [
             {"id": "first", "kind": "plain", "offset": 5, "length": 5, "complete": true,
-             "created": "2024-03-01T00:00:00.042Z", "filename": "hello.txt"},
+             "created": "2024-03-01T00:00:00.042Z", "expires": null, "filename": "hello.txt"},
             {"id": "second-one", "kind": "plain", "offset": 1000, "length": 3000, "complete": false,
-             "created": "2024-03-01T00:00:00.042Z", "filename": "\u{1b}[2J\u{fffd}"},
+             "created": "2024-03-01T00:00:00.042Z", "expires": null, "filename": "\u{1b}[2J\u{fffd}"},
             {"id": "third", "kind": "plain", "offset": 7, "length": null, "complete": false,
-             "created": "2024-03-01T00:00:00.042Z", "filename": null},
+             "created": "2024-03-01T00:00:00.042Z", "expires": null, "filename": null},
             {"id": "part", "kind": "partial", "offset": 1, "length": 2, "complete": false,
-             "created": "2024-03-01T00:00:00.042Z", "filename": null},
+             "created": "2024-03-01T00:00:00.042Z", "expires": null, "filename": null},
             {"id": "waits", "kind": "pending", "offset": 0, "length": 2, "complete": false,
-             "created": "2024-03-01T00:00:00.042Z", "filename": null},
+             "created": "2024-03-01T00:00:00.042Z", "expires": null, "filename": null},
             {"id": "whole", "kind": "final", "offset": 2, "length": 2, "complete": true,
-             "created": "2024-03-01T00:00:00.042Z", "filename": null},
-        ]});
+             "created": "2024-03-01T00:00:00.042Z", "expires": null, "filename": null},
+        ], "next": null});
         assert_eq!(serde_json::from_str::<serde_json::Value>(&document).unwrap(), expected);
-        assert_eq!(listed(true, &[]), "{\n  \"uploads\": []\n}\n");
+        assert_eq!(listed(true, &[]), "{\n  \"uploads\": [],\n  \"next\": null\n}\n");
+    }
+
+    fn details() -> UploadDetails {
+        let document = serde_json::json!({
+            "id": "first", "kind": "plain", "offset": 5, "length": null, "complete": false,
+            "created": "2024-03-01T00:00:00.042Z", "expires": "2024-03-02T00:00:00.000Z", "filename": "\u{1b}[2J\u{fffd}",
+            "metadata": [
+                {"key": "filename", "value": null, "base64": "G1sySv8="},
+                {"key": "note", "value": "hello", "base64": "aGVsbG8="},
+                {"key": "private", "value": "", "base64": ""},
+            ],
+            "data": [{"path": "data/a\nb", "length": 5}, {"path": null, "length": 2}],
+        });
+        serde_json::from_value(document).unwrap()
     }
 
     fn shown_as(json: bool) -> String {
-        let record = record("first", 5, None, "filename G1sySv8=,note aGVsbG8=,private");
-        let extents =
-            [Extent { path: Some("data/a\nb".into()), length: 5 }, Extent { path: None, length: 2 }];
         let mut out = Vec::new();
-        show(&mut out, json, &record, &extents).unwrap();
+        show(&mut out, json, &details()).unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -270,6 +292,7 @@ mod tests {
             "length    deferred",
             "done      -",
             "created   2024-03-01T00:00:00.042Z",
+            "expires   2024-03-02T00:00:00.000Z",
             "metadata  filename \\u{1b}[2J\\xff",
             "metadata  note hello",
             "metadata  private",
@@ -277,27 +300,36 @@ mod tests {
             "data      2 bytes in the records: the cat command writes them",
         ];
         assert_eq!(shown_as(false), lines.join("\n") + "\n");
-        let expected = serde_json::json!({
-            "id": "first", "kind": "plain", "offset": 5, "length": null, "complete": false,
-            "created": "2024-03-01T00:00:00.042Z",
-            "metadata": [
-                {"key": "filename", "value": null, "base64": "G1sySv8="},
-                {"key": "note", "value": "hello", "base64": "aGVsbG8="},
-                {"key": "private", "value": "", "base64": ""},
-            ],
-            "data": [{"path": "data/a\nb", "length": 5}, {"path": null, "length": 2}],
-        });
-        assert_eq!(serde_json::from_str::<serde_json::Value>(&shown_as(true)).unwrap(), expected);
+        assert_eq!(serde_json::from_str::<UploadDetails>(&shown_as(true)).unwrap(), details());
     }
 
     #[test]
     fn a_deletion_says_what_is_gone() {
         let gone = |json| {
             let mut out = Vec::new();
-            deleted(&mut out, json, &record("first", 5, None, "")).unwrap();
+            let gone = serde_json::from_value(serde_json::json!({"deleted": "first", "bytes": 5})).unwrap();
+            deleted(&mut out, json, &gone).unwrap();
             String::from_utf8(out).unwrap()
         };
         assert_eq!(gone(false), "deleted first, 5 bytes\n");
         assert_eq!(gone(true), "{\n  \"deleted\": \"first\",\n  \"bytes\": 5\n}\n");
+    }
+
+    #[test]
+    fn totals_are_a_line_or_a_member_each() {
+        let totals = |json| {
+            let mut out = Vec::new();
+            let mut numbers = Stats::default();
+            (numbers.uploads, numbers.bytes) = (3, 17);
+            stats(&mut out, json, &numbers).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let text = totals(false);
+        assert!(
+            text.starts_with("uploads     3\nfinished    0\n") && text.ends_with("free        unknown\n"),
+            "{text}"
+        );
+        let document: Stats = serde_json::from_str(&totals(true)).unwrap();
+        assert_eq!((document.uploads, document.bytes, document.free), (3, 17, None));
     }
 }

@@ -117,6 +117,8 @@ pub(crate) fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
         locks: None,
         max_waiting_finals: args.max_waiting_finals,
         demo: !args.no_demo,
+        admin_listen: args.admin.admin_listen.clone(),
+        admin_token_file: args.admin.admin_token_file.clone(),
         metrics_path: (args.metrics_path != "none").then(|| args.metrics_path.clone()),
         // Hooks are code: who writes it sets what they may cost.
         ..args.storage.settings()?
@@ -147,7 +149,13 @@ fn announce(out: &mut impl Write, server: &Server, secure: bool, base_path: &str
         Address::Tcp(address) => format!("listening on {scheme}://{address}{path}\n"),
         Address::Unix(_) => format!("listening on {address}\n"),
     };
-    let lines: String = server.addresses().iter().map(line).collect();
+    let mut lines: String = server.addresses().iter().map(line).collect();
+    for address in server.admin_addresses() {
+        lines.push_str(&match address {
+            Address::Tcp(address) => format!("administration at http://{address}/\n"),
+            Address::Unix(_) => format!("administration at {address}\n"),
+        });
+    }
     if let Err(error) = out.write_all(lines.as_bytes()).and_then(|()| out.flush()) {
         tracing::debug!(%error, "standard output is closed");
     }
@@ -236,6 +244,8 @@ mod tests {
             "--cors-max-age=24h",
             "--no-demo",
             "--metrics-path=/m/e",
+            "--admin-listen=127.0.0.1:0,unix:/run/admin.sock",
+            "--admin-token-file=/t",
             "--data-dir=/d",
             "--durability=eventual",
             "--max-size=10GB",
@@ -347,6 +357,8 @@ mod tests {
             max_waiting_finals: 9,
             demo: false,
             metrics_path: Some("/m/e".into()),
+            admin_listen: ["127.0.0.1:0", "unix:/run/admin.sock"].map(|text| text.parse().unwrap()).to_vec(),
+            admin_token_file: Some("/t".into()),
             ..Settings::default()
         };
         assert_eq!(format!("{:?}", settings.unwrap()), format!("{expected:?}"));
@@ -405,6 +417,9 @@ mod tests {
             (&["--metrics-path=/files/metrics"], "another metrics path"),
             (&["--base-path=/metrics"], "lies in the uploads' path /metrics"),
             (&["--base-path=/healthz", "--metrics-path=none"], "another base path"),
+            (&["--base-path=/readyz"], "another base path"),
+            (&["--metrics-path=/readyz"], "another part of the server"),
+            (&["--admin-listen=127.0.0.1:81,0.0.0.0:81"], "0.0.0.0:81 needs a token"),
             (&["--idle-timeout=0s"], "--idle-timeout can't be 0"),
             (&["--response-timeout=0"], "--response-timeout can't be 0"),
             (&["--linger-timeout=0"], "--linger-timeout can't be 0"),

@@ -1,166 +1,220 @@
-//! The commands that look into a store no server has open.
+//! The commands that look into a store, beside a running server or alone.
 
 use std::{
-    fmt::Display,
-    io::{self, BufWriter, Read, Write},
-    path::{self, Path},
+    io::{self, BufWriter, IsTerminal, Read, Write},
+    time::{Duration, Instant},
 };
 
-use tus_proto::{Record, UploadId};
-use tus_redb::{Description, Options, Repair, Store};
+use tus_mio_server::admin::{FindingDocument, MOST, UploadPage, UploadQuery, finding};
+use tus_redb::{Options, Store};
 
 use super::{
     Failure,
+    access::{Access, server_of},
     args::{CatArgs, StoreArgs, UploadArgs, VerifyArgs},
-    report::{self, Extent, Listing},
-    table::shown,
+    listing_args::ListArgs,
+    report::{self, Listing},
     verdict::Verdict,
 };
 
-/// How many records are in memory at once.
-const PAGE: usize = 1_000;
+/// How many bytes of an upload are in memory at once.
+pub(crate) const PIECE: usize = 64 << 10;
 
-/// How many bytes of an upload are.
-const CAT: usize = 64 << 10;
+/// Lists uploads.
+pub(crate) fn list(args: &ListArgs) -> Result<(), Failure> {
+    let store = Access::to(&args.store.data_dir, &Options::default())?;
+    let (query, limit) = args.query();
+    let mut listing = None;
+    let next = each_page(&store, query, limit, |page| {
+        // Only now is it known that the question makes sense.
+        let listing = match &mut listing {
+            Some(listing) => listing,
+            None => listing.insert(Listing::begin(output(), args.store.json).map_err(unwritten)?),
+        };
+        listing.page(&page.uploads).map_err(unwritten)
+    })?;
+    if let Some(listing) = listing {
+        listing.end(next.as_deref()).map_err(unwritten)?;
+    }
+    if let Some(next) = next.filter(|_| !args.store.json) {
+        // Where nobody reads it, nobody misses it.
+        let _ = writeln!(io::stderr(), "there are more: go on with --after {next}");
+    }
+    Ok(())
+}
 
-/// Lists all uploads.
-pub(crate) fn list(args: &StoreArgs) -> Result<(), Failure> {
-    let store = Opened::at(&args.data_dir)?;
-    let mut listing = Listing::begin(output(), args.json).map_err(unwritten)?;
-    store.each_page(|page| listing.page(page).map_err(unwritten))?;
-    listing.end().map_err(unwritten)
+/// Hands on at most so many uploads, page by page, and returns where the next ones begin. The first page comes always.
+pub(crate) fn each_page(
+    store: &Access<'_>,
+    mut query: UploadQuery,
+    limit: usize,
+    mut take: impl FnMut(&UploadPage) -> Result<(), Failure>,
+) -> Result<Option<String>, Failure> {
+    let mut left = limit;
+    loop {
+        query.limit = Some(left.clamp(1, MOST));
+        let page = store.ask().uploads(&query).map_err(|error| store.failed(error, ""))?;
+        take(&page)?;
+        left = left.saturating_sub(page.uploads.len());
+        if page.next.is_none() || left == 0 {
+            return Ok(page.next);
+        }
+        query.after = page.next;
+    }
 }
 
 /// Shows one upload.
 pub(crate) fn show(args: &UploadArgs) -> Result<(), Failure> {
-    let store = Opened::at(&args.store.data_dir)?;
-    let upload = store.describe(&args.id)?;
-    report::show(output(), args.store.json, &upload.record, &extents(&upload)?).map_err(unwritten)
+    let store = Access::to(&args.store.data_dir, &Options::default())?;
+    let upload = store.ask().upload(&args.id).map_err(|error| store.failed(error, &args.id))?;
+    report::show(output(), args.store.json, &upload).map_err(unwritten)
 }
 
 /// Writes the bytes of one upload.
 pub(crate) fn cat(args: &CatArgs) -> Result<(), Failure> {
-    let store = Opened::at(&args.data_dir)?;
-    let upload = store.describe(&args.id)?;
-    let body = store.store.read(&upload.record.id).map_err(|failure| store.failed(failure))?;
-    let mut body = body.ok_or_else(|| store.unknown(&args.id))?;
-    let (mut out, mut buffer) = (io::stdout().lock(), vec![0; CAT]);
-    loop {
-        let count = body.read(&mut buffer).map_err(|_| store.failed(tus_proto::Failure::Io))?;
-        if count == 0 {
-            return out.flush().map_err(unwritten);
-        }
-        out.write_all(&buffer[..count]).map_err(unwritten)?;
+    let store = Access::to(&args.data_dir, &Options::default())?;
+    let content = store.ask().content(&args.id).map_err(|error| store.failed(error, &args.id))?;
+    let (mut out, mut bytes, mut left) = (io::stdout().lock(), content.bytes, content.length);
+    let mut buffer = vec![0; PIECE];
+    while left > 0 {
+        let count = bytes.read(&mut buffer).and_then(some).map_err(unread)?;
+        out.write_all(buffer.get(..count).unwrap_or_default()).map_err(unwritten)?;
+        left = left.saturating_sub(count as u64);
     }
+    out.flush().map_err(unwritten)
+}
+
+/// What was read, which must not be nothing.
+pub(crate) fn some(count: usize) -> io::Result<usize> {
+    if count == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(count) }
 }
 
 /// Removes one upload.
 pub(crate) fn delete(args: &UploadArgs) -> Result<(), Failure> {
-    let store = Opened::at(&args.store.data_dir)?;
-    let upload = store.describe(&args.id)?;
-    if !store.store.delete(&upload.record.id).map_err(|failure| store.failed(failure))? {
-        return Err(store.unknown(&args.id));
-    }
-    report::deleted(output(), args.store.json, &upload.record).map_err(unwritten)
+    let store = Access::to(&args.store.data_dir, &Options::default())?;
+    let deleted = store.ask().delete(&args.id).map_err(|error| store.failed(error, &args.id))?;
+    report::deleted(output(), args.store.json, &deleted).map_err(unwritten)
+}
+
+/// Tells what there is.
+pub(crate) fn stats(args: &StoreArgs) -> Result<(), Failure> {
+    let store = Access::to(&args.data_dir, &Options::default())?;
+    let stats = store.ask().stats().map_err(|error| store.failed(error, ""))?;
+    report::stats(output(), args.json, &stats).map_err(unwritten)
 }
 
 /// Checks all records against all data files, and mends what is wrong where that is wanted.
 pub(crate) fn verify(args: &VerifyArgs) -> Result<(), Failure> {
-    let (store, findings) = if args.repair { repaired(&args.store)? } else { verified(&args.store)? };
-    let mut verdict = Verdict { uploads: 0, bytes: 0, findings };
-    store.each_page(|page| {
-        verdict.uploads += page.len() as u64;
-        verdict.bytes += page.iter().map(|record| record.offset).sum::<u64>();
-        Ok(())
-    })?;
+    let verdict = if args.repair { repaired(args)? } else { verified(args)? };
     verdict.write(output(), args.store.json).map_err(unwritten)?;
     if verdict.is_good() { Ok(()) } else { Err(Failure::Told) }
 }
 
-fn verified(args: &StoreArgs) -> Result<(Opened<'_>, Vec<Repair>), Failure> {
-    let store = Opened::with(&args.data_dir, &Options { check: true, ..Options::default() })?;
-    let findings = store.store.verify().map_err(|failure| store.failed(failure))?;
-    Ok((store, findings.into_iter().map(|finding| Repair { finding, remedy: None }).collect()))
+fn verified(args: &VerifyArgs) -> Result<Verdict, Failure> {
+    let store = Access::to(&args.store.data_dir, &Options { check: true, ..Options::default() })?;
+    let mut progress = Progress::new();
+    let Some(own) = store.own() else { return checked(&store, &mut progress) };
+    let found = own.verify_watched(&mut |uploads| progress.show(uploads));
+    drop(progress);
+    let found = found.map_err(|failure| broken(&store, own, failure))?;
+    counted(&store, found.iter().map(finding).collect())
 }
 
-fn repaired(args: &StoreArgs) -> Result<(Opened<'_>, Vec<Repair>), Failure> {
-    let opened = Store::open_for_repair(&args.data_dir, &Options { check: true, ..Options::default() });
+/// Asks a running server for all steps of its check.
+fn checked(store: &Access<'_>, progress: &mut Progress) -> Result<Verdict, Failure> {
+    let mut verdict = Verdict { uploads: 0, bytes: 0, findings: Vec::new() };
+    let mut place = None;
+    loop {
+        let page = store.ask().check(place.as_deref()).map_err(|error| store.failed(error, ""))?;
+        verdict.uploads += page.uploads;
+        verdict.bytes += page.bytes;
+        verdict.findings.extend(page.findings);
+        progress.show(verdict.uploads);
+        place = page.next;
+        if place.is_none() {
+            progress.clear();
+            return Ok(verdict);
+        }
+    }
+}
+
+fn repaired(args: &VerifyArgs) -> Result<Verdict, Failure> {
+    let dir = &args.store.data_dir;
+    if server_of(dir)?.is_some() {
+        return Err(Failure::Environment(format!(
+            "--repair needs the store alone, and a server has {} open: stop it first",
+            dir.display()
+        )));
+    }
+    let opened = Store::open_for_repair(dir, &Options { check: true, ..Options::default() });
     let (store, journal) = opened.map_err(|error| Failure::Environment(error.to_string()))?;
-    let store = Opened { store, dir: &args.data_dir };
-    let repairs = store.store.repair().map_err(|failure| store.failed(failure))?;
-    Ok((store, journal.into_iter().chain(repairs).collect()))
+    let repairs = store.repair();
+    let store = Access::of(store, dir);
+    let own = store.own().ok_or(Failure::Told)?;
+    let repairs = repairs.map_err(|failure| broken(&store, own, failure))?;
+    let documents = journal.into_iter().chain(repairs).map(|repair| {
+        let mut document = finding(&repair.finding);
+        document.remedy = repair.remedy.map(|remedy| remedy.to_string());
+        document
+    });
+    counted(&store, documents.collect())
 }
 
-/// A store and the path its user knows it by.
-struct Opened<'a> {
-    store: Store,
-    dir: &'a Path,
+/// A verdict on all uploads there are.
+fn counted(store: &Access<'_>, findings: Vec<FindingDocument>) -> Result<Verdict, Failure> {
+    let stats = store.ask().stats().map_err(|error| store.failed(error, ""))?;
+    Ok(Verdict { uploads: stats.uploads, bytes: stats.bytes, findings })
 }
 
-impl<'a> Opened<'a> {
-    fn at(dir: &'a Path) -> Result<Self, Failure> {
-        Self::with(dir, &Options::default())
+fn broken(store: &Access<'_>, own: &Store, failure: tus_proto::Failure) -> Failure {
+    let what = tus_redb::StoreError(failure);
+    let text = own.trouble().map_or_else(|| what.to_string(), |text| format!("{what}: {text}"));
+    Failure::Environment(format!("the store in {} can't be read: {text}", store.dir().display()))
+}
+
+/// How far a check has come, on a terminal.
+struct Progress {
+    shown: Option<Instant>,
+    is_terminal: bool,
+}
+
+impl Progress {
+    fn new() -> Self {
+        Self { shown: None, is_terminal: io::stderr().is_terminal() }
     }
 
-    fn with(dir: &'a Path, options: &Options) -> Result<Self, Failure> {
-        let store = Store::open_existing(dir, options);
-        Ok(Self { store: store.map_err(|error| Failure::Environment(error.to_string()))?, dir })
-    }
-
-    /// Hands on all records in the order of their ids. The last page is empty where there is no other.
-    fn each_page(&self, mut take: impl FnMut(&[Record]) -> Result<(), Failure>) -> Result<(), Failure> {
-        let mut after = None;
-        loop {
-            let page = self.store.list(after.as_ref(), PAGE).map_err(|failure| self.failed(failure))?;
-            take(&page)?;
-            after = page.last().map(|record| record.id.clone());
-            if after.is_none() {
-                return Ok(());
-            }
+    fn show(&mut self, uploads: u64) {
+        const PAUSE: Duration = Duration::from_millis(100);
+        if self.is_terminal && self.shown.is_none_or(|shown| shown.elapsed() >= PAUSE) {
+            self.shown = Some(Instant::now());
+            // Where nobody reads it, nobody misses it.
+            let _ = write!(io::stderr(), "\r{uploads} uploads checked");
         }
     }
 
-    fn describe(&self, id: &str) -> Result<Description, Failure> {
-        let Some(valid) = UploadId::new(id) else { return Err(self.unknown(id)) };
-        let found = self.store.describe(&valid).map_err(|failure| self.failed(failure))?;
-        found.ok_or_else(|| self.unknown(id))
-    }
-
-    fn unknown(&self, id: &str) -> Failure {
-        let (id, dir) = (shown(id.as_bytes()), self.dir.display());
-        Failure::Environment(format!(
-            "there is no upload {id} in {dir}: the list command names those there are"
-        ))
-    }
-
-    fn failed(&self, failure: tus_proto::Failure) -> Failure {
-        let what = tus_redb::StoreError(failure);
-        let details: &dyn Display = match &self.store.trouble() {
-            Some(text) => &format!("{what}: {text}"),
-            None => &what,
-        };
-        Failure::Environment(format!("the store in {} can't be read: {details}", self.dir.display()))
+    fn clear(&mut self) {
+        if self.shown.take().is_some() {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
     }
 }
 
-/// Where the committed bytes are, as paths that are right in any directory.
-fn extents(upload: &Description) -> Result<Vec<Extent>, Failure> {
-    let committed = upload.extents.iter().filter(|extent| extent.committed > 0);
-    let located = committed.map(|extent| {
-        let path = if extent.in_records { None } else { Some(path::absolute(&extent.path)?) };
-        Ok(Extent { path, length: extent.committed })
-    });
-    let current =
-        |error: io::Error| Failure::Environment(format!("the current directory can't be told: {error}"));
-    located.collect::<io::Result<_>>().map_err(current)
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.clear();
+    }
 }
 
 /// Standard output, buffered: it must be flushed.
-pub(super) fn output() -> impl Write {
+pub(crate) fn output() -> impl Write {
     BufWriter::new(io::stdout().lock())
 }
 
-pub(super) fn unwritten(error: io::Error) -> Failure {
+pub(crate) fn unread(error: io::Error) -> Failure {
+    Failure::Environment(format!("the upload's bytes can't be read: {error}"))
+}
+
+pub(crate) fn unwritten(error: io::Error) -> Failure {
     if error.kind() == io::ErrorKind::BrokenPipe {
         return Failure::PipeClosed;
     }

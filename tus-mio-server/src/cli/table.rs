@@ -1,11 +1,9 @@
 //! Text for people: columns, times, and what clients chose themselves, made safe for a terminal.
 
 use std::{
-    fmt::{self, Write as _},
+    fmt::Write as _,
     io::{self, Write},
 };
-
-use tus_proto::WallTime;
 
 /// Writes rows under a heading, in columns. Rows come in pages, so that a large store need not be held in
 /// memory: a column is as wide as its widest cell so far.
@@ -88,20 +86,6 @@ pub(crate) fn length(length: Option<u64>) -> String {
     length.map_or_else(|| "deferred".into(), |length| length.to_string())
 }
 
-/// A time as RFC 3339 writes it, in UTC, to the millisecond.
-pub(crate) struct Rfc3339(pub(crate) WallTime);
-
-impl fmt::Display for Rfc3339 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (year, month, day) = self.0.date();
-        let millis = self.0.as_millis();
-        let seconds = millis / 1_000;
-        let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
-        let millis = millis % 1_000;
-        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -152,17 +136,6 @@ mod tests {
             (10, None, "-"),
         ] {
             assert_eq!(progress(offset, length), text, "{offset} of {length:?}");
-        }
-    }
-
-    #[test]
-    fn times_are_written_to_the_millisecond() {
-        for (micros, text) in [
-            (0, "1970-01-01T00:00:00.000Z"),
-            (951_868_799_999_999, "2000-02-29T23:59:59.999Z"),
-            (1_709_251_200_042_000, "2024-03-01T00:00:00.042Z"),
-        ] {
-            assert_eq!(Rfc3339(WallTime::from_micros(micros)).to_string(), text);
         }
     }
 }

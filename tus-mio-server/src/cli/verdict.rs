@@ -1,12 +1,8 @@
 //! What a check of a store found, and what was done about it, written for people or as JSON.
 
-use std::{
-    io::{self, Write},
-    path::Path,
-};
+use std::io::{self, Write};
 
-use tus_proto::UploadId;
-use tus_redb::{Finding, Repair};
+use tus_mio_server::admin::FindingDocument;
 
 use super::{json::Json, table::shown};
 
@@ -18,7 +14,7 @@ pub(crate) struct Verdict {
     /// How many committed bytes they have.
     pub(crate) bytes: u64,
     /// What is wrong, or was.
-    pub(crate) findings: Vec<Repair>,
+    pub(crate) findings: Vec<FindingDocument>,
 }
 
 impl Verdict {
@@ -28,7 +24,7 @@ impl Verdict {
     }
 
     fn left(&self) -> usize {
-        self.findings.iter().filter(|repair| repair.remedy.is_none()).count()
+        self.findings.iter().filter(|finding| finding.remedy.is_none()).count()
     }
 
     /// Writes it to `out`.
@@ -37,9 +33,9 @@ impl Verdict {
     }
 
     fn write_text(&self, mut out: impl Write) -> io::Result<()> {
-        for Repair { finding, remedy } in &self.findings {
+        for FindingDocument { text, remedy, .. } in &self.findings {
             let remedy = remedy.as_ref().map(|remedy| format!("; {remedy}")).unwrap_or_default();
-            writeln!(out, "{}", shown(format!("{finding}{remedy}").as_bytes()))?;
+            writeln!(out, "{}", shown(format!("{text}{remedy}").as_bytes()))?;
         }
         let count =
             |number: u64, noun: &str| format!("{number} {noun}{}", if number == 1 { "" } else { "s" });
@@ -61,14 +57,13 @@ impl Verdict {
         json.key("uploads")?.number(self.uploads)?;
         json.key("bytes")?.number(self.bytes)?;
         json.key("findings")?.begin('[')?;
-        for Repair { finding, remedy } in &self.findings {
-            let (kind, id, path) = parts(finding);
+        for finding in &self.findings {
             json.begin('{')?;
-            json.key("kind")?.text(kind)?;
-            json.key("id")?.text_or_null(id.map(UploadId::as_str))?;
-            json.key("path")?.text_or_null(path.map(Path::to_string_lossy).as_deref())?;
-            json.key("text")?.text(&finding.to_string())?;
-            json.key("remedy")?.text_or_null(remedy.as_ref().map(ToString::to_string).as_deref())?;
+            json.key("kind")?.text(&finding.kind)?;
+            json.key("id")?.text_or_null(finding.id.as_deref())?;
+            json.key("path")?.text_or_null(finding.path.as_deref())?;
+            json.key("text")?.text(&finding.text)?;
+            json.key("remedy")?.text_or_null(finding.remedy.as_deref())?;
             json.end('}')?;
         }
         json.end(']')?;
@@ -77,34 +72,19 @@ impl Verdict {
     }
 }
 
-/// What a program may want to act on: the kind of a finding, and what it is about.
-fn parts(finding: &Finding) -> (&'static str, Option<&UploadId>, Option<&Path>) {
-    match finding {
-        Finding::DamagedRecord { id } => ("damaged-record", Some(id), None),
-        Finding::MissingFile { id, path } => ("missing-file", Some(id), Some(path)),
-        Finding::ShortFile { id, path, .. } => ("short-file", Some(id), Some(path)),
-        Finding::WrongCount { path, .. } => ("wrong-count", None, Some(path)),
-        Finding::Condemned { path } => ("condemned", None, Some(path)),
-        Finding::WrongTombstone { id } => ("wrong-tombstone", Some(id), None),
-        Finding::ForeignJournal { path } => ("foreign-journal", None, Some(path)),
-        Finding::WrongExpiry { id } => ("wrong-expiry", Some(id), None),
-        Finding::NotScattered { id } => ("not-scattered", Some(id), None),
-        Finding::DamagedEvent { .. } => ("damaged-event", None, None),
-        Finding::WrongWaiting { id, .. } => ("wrong-waiting", Some(id), None),
-        Finding::Stray { path } => ("stray", None, Some(path)),
-        _ => ("other", None, None),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
+    use tus_mio_server::admin::finding;
+    use tus_proto::UploadId;
+    use tus_redb::Finding;
 
     use super::*;
 
     fn verdict_as(json: bool, findings: Vec<Finding>) -> String {
         let mut out = Vec::new();
-        let findings = findings.into_iter().map(|finding| Repair { finding, remedy: None }).collect();
+        let findings = findings.iter().map(finding).collect();
         Verdict { uploads: 3, bytes: 1_012, findings }.write(&mut out, json).unwrap();
         String::from_utf8(out).unwrap()
     }

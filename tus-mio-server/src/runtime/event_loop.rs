@@ -241,8 +241,8 @@ impl EventLoop {
         let index = locks::loop_of(owner);
         if index == self.index {
             self.lock_events.push_back((owner, event));
-        } else if let Some(mailbox) = self.shared.mailboxes.get(index) {
-            mailbox.post(Message::Lock(owner, event));
+        } else {
+            self.shared.inbox.post(owner, event);
         }
     }
 

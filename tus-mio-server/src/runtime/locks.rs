@@ -14,7 +14,7 @@ const SLOT_SHIFT: u32 = 32;
 const SLOT_MASK: u64 = (1 << (LOOP_SHIFT - SLOT_SHIFT)) - 1;
 
 /// The number of an exchange.
-pub(super) fn owner(loop_index: usize, slot: u32, serial: u32) -> Owner {
+pub(crate) fn owner(loop_index: usize, slot: u32, serial: u32) -> Owner {
     Owner((loop_index as u64) << LOOP_SHIFT | (u64::from(slot) & SLOT_MASK) << SLOT_SHIFT | u64::from(serial))
 }
 
@@ -28,13 +28,14 @@ pub(super) fn loop_of(owner: Owner) -> usize {
     usize::try_from(owner.0 >> LOOP_SHIFT).unwrap_or(usize::MAX)
 }
 
-/// The mailboxes of all loops.
-pub(crate) struct Loops(pub(crate) Arc<[Mailbox]>);
+/// The mailboxes of all loops, and who takes what is for none of them.
+pub(crate) struct Loops(pub(crate) Arc<[Mailbox]>, pub(crate) Arc<dyn Inbox>);
 
 impl Inbox for Loops {
     fn post(&self, owner: Owner, event: LockEvent) {
-        if let Some(mailbox) = self.0.get(loop_of(owner)) {
-            mailbox.post(Message::Lock(owner, event));
+        match self.0.get(loop_of(owner)) {
+            Some(mailbox) => mailbox.post(Message::Lock(owner, event)),
+            None => self.1.post(owner, event),
         }
     }
 }

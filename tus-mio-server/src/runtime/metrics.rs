@@ -206,7 +206,7 @@ impl Metrics {
     }
 
     /// What an exchange tells of an upload.
-    pub(super) fn event(&self, event: Event) {
+    pub(crate) fn event(&self, event: Event) {
         match event {
             Event::Created => self.created.inc_by(1),
             Event::Finished => self.finished.inc_by(1),

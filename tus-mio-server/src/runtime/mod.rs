@@ -41,7 +41,7 @@ use std::{
     time::Duration,
 };
 
-use tus_driver::{Clock, Locks};
+use tus_driver::{Clock, Inbox, Locks};
 use tus_proto::Config;
 use tus_redb::RedbStore;
 
@@ -54,7 +54,7 @@ pub(crate) use event_loop::{ACCEPTING, EventLoop, WAKER};
 pub(crate) use executor::Threads;
 pub(crate) use heads::Heads;
 pub(crate) use hooked::Hooked;
-pub(crate) use locks::Loops;
+pub(crate) use locks::{Loops, owner};
 pub(crate) use mailbox::{Mailbox, Message};
 pub(crate) use metrics::Metrics;
 pub(crate) use notices::Notices;
@@ -71,7 +71,6 @@ pub(crate) struct ConnectionId {
 }
 
 /// What all threads of a server share.
-#[derive(Debug)]
 pub(crate) struct Shared {
     pub clock: Clock,
     pub protocol: Arc<Config>,
@@ -79,11 +78,15 @@ pub(crate) struct Shared {
     pub page: Option<Page>,
     /// Where the metrics are; none where they are not to be seen.
     pub metrics_path: Option<String>,
+    /// Whether metrics and health are told to whoever can upload.
+    pub status_is_public: bool,
     pub metrics: Arc<Metrics>,
     pub notices: Notices,
     pub store: RedbStore,
     pub locks: Locks,
     pub mailboxes: Arc<[Mailbox]>,
+    /// Where requests of all threads are told what the locks bring about.
+    pub inbox: Arc<dyn Inbox>,
     /// None where nobody has hooks.
     pub hooks: Option<Hooked>,
     pub workers: Arc<Workers>,
@@ -97,6 +100,15 @@ pub(crate) struct Shared {
     pub shutdown_timeout: Duration,
     /// How many times a shutdown was asked for: 1 drains, 2 ends at once.
     pub shutdowns: AtomicU8,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("store", &self.store)
+            .field("locks", &self.locks)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Shared {
@@ -122,11 +134,13 @@ impl Shared {
             http: Arc::default(),
             page: None,
             metrics_path: None,
+            status_is_public: true,
             metrics: Arc::new(Metrics::new()),
             notices: Notices::default(),
             locks: Locks::new(tus_driver::Store::first_fence(&store), None),
             store,
             mailboxes: Arc::default(),
+            inbox: Arc::new(Loops(Arc::default(), Arc::new(crate::admin::Waiters::<RedbStore>::default()))),
             hooks: None,
             workers,
             threads,

@@ -1,9 +1,14 @@
 //! What the server answers by itself, on the event loop: the page, the metrics, and how it is.
 
-use tus_proto::{Code, Connection, Head, Response, Target};
+use std::sync::atomic::Ordering;
+
+use tus_proto::{Code, Connection, Head, Response, Target, WallTime};
 
 use super::{Shared, event_loop::EventLoop, metrics};
-use crate::{page, paths::HEALTH_PATH};
+use crate::{
+    page,
+    paths::{HEALTH_PATH, READY_PATH},
+};
 
 const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
 
@@ -16,12 +21,10 @@ impl EventLoop {
     fn answer_at(&self, path: &str, head: &Head<'_>) -> Option<Response> {
         let reads = matches!(head.method, "GET" | "HEAD");
         let shared = &*self.shared;
-        if path == HEALTH_PATH || shared.metrics_path.as_deref() == Some(path) {
-            return Some(match reads {
-                true if path == HEALTH_PATH => self.health(),
-                true => self.metrics(head),
-                false => self.reads_only(),
-            });
+        if shared.status_is_public
+            && let Some(response) = shared.status_answer(path, head, self.now.date)
+        {
+            return Some(response);
         }
         let page = shared.page.as_ref()?;
         let asset = page.asset(path).filter(|_| reads)?;
@@ -41,32 +44,52 @@ impl EventLoop {
         response.set_body(asset.content_type, nonce.fill(asset.body));
         Some(response)
     }
+}
 
-    fn metrics(&self, head: &Head<'_>) -> Response {
-        let mut response = Response::new(200, self.now.date);
-        let open = self.shared.admission.open();
-        let outbox = self.shared.store.engine().outbox_len().unwrap_or_default();
-        let (media_type, text) = metrics::text::negotiated(head, self.shared.metrics.text(open, outbox));
+/// What a server says of itself, to whom it is told.
+impl Shared {
+    /// The answer at a path of metrics or health; `None` if the path is none of these.
+    pub(crate) fn status_answer(&self, path: &str, head: &Head<'_>, date: WallTime) -> Option<Response> {
+        let is_metrics = self.metrics_path.as_deref() == Some(path);
+        if path != HEALTH_PATH && path != READY_PATH && !is_metrics {
+            return None;
+        }
+        Some(match head.method {
+            "GET" | "HEAD" if path == HEALTH_PATH => told(trouble(self), date),
+            "GET" | "HEAD" if path == READY_PATH => told(self.farewell(), date),
+            "GET" | "HEAD" => self.metrics_answer(head, date),
+            _ => {
+                let mut response = self.protocol.refusal(Code::MethodNotAllowed, None, date);
+                response.push("Allow", "GET, HEAD");
+                response.connection = Connection::Drain;
+                response
+            }
+        })
+    }
+
+    fn metrics_answer(&self, head: &Head<'_>, date: WallTime) -> Response {
+        let mut response = Response::new(200, date);
+        let open = self.admission.open();
+        let outbox = self.store.engine().outbox_len().unwrap_or_default();
+        let (media_type, text) = metrics::text::negotiated(head, self.metrics.text(open, outbox));
         response.set_body(media_type, text);
         response
     }
 
-    fn health(&self) -> Response {
-        let (status, text) = match trouble(&self.shared) {
-            None => (200, "ok"),
-            Some(text) => (503, text),
-        };
-        let mut response = Response::new(status, self.now.date);
-        response.set_body(PLAIN_TEXT, text);
-        response
+    /// Why new requests are not welcome.
+    fn farewell(&self) -> Option<&'static str> {
+        (self.shutdowns.load(Ordering::Acquire) > 0).then_some("the server is shutting down")
     }
+}
 
-    fn reads_only(&self) -> Response {
-        let mut response = self.shared.protocol.refusal(Code::MethodNotAllowed, None, self.now.date);
-        response.push("Allow", "GET, HEAD");
-        response.connection = Connection::Drain;
-        response
-    }
+fn told(trouble: Option<&'static str>, date: WallTime) -> Response {
+    let (status, text) = match trouble {
+        None => (200, "ok"),
+        Some(text) => (503, text),
+    };
+    let mut response = Response::new(status, date);
+    response.set_body(PLAIN_TEXT, text);
+    response
 }
 
 /// Why the store can't commit.

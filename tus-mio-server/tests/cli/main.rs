@@ -1,6 +1,7 @@
 //! The program from outside: exit statuses, messages, and that nothing is touched where nothing should be.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod beside;
 mod config;
 mod import;
 mod listen;

@@ -141,12 +141,13 @@ fn a_directory_that_cannot_be_is_told() {
 }
 
 #[test]
-fn a_directory_in_use_is_told_to_servers_and_tools() {
+fn a_directory_in_use_is_told_to_servers_and_to_tools_that_find_no_socket() {
     let place = Place::new();
     let mut server = place.start(&["--listen", "127.0.0.1:0"], &[], Stdio::piped());
     let address = address(&server.line(), "/files");
     place.run(&["--listen", "127.0.0.1:0"], &[]).assert_fails(1, &["./tus-data", "in use"]);
-    for tool in [&["list"][..], &["show", "a"], &["delete", "a"], &["verify"]] {
+    std::fs::remove_file(place.path("tus-data/admin.sock")).unwrap();
+    for tool in [&["list"][..], &["delete", "a"], &["verify", "--repair"]] {
         place.run(tool, &[]).assert_fails(1, &["./tus-data", "in use"]);
     }
     assert_eq!(status_of(&address, "OPTIONS", "/files"), "HTTP/1.1 204 No Content");

@@ -12,7 +12,7 @@ const CREATED: &str = "2024-03-01T00:00:00.042Z";
 
 /// Makes a store in `tus-data` with a complete upload, a half one whose name is hostile, and one that has not
 /// begun and whose length is deferred. Gives the data file of the first.
-fn filled(place: &Place) -> PathBuf {
+pub(crate) fn filled(place: &Place) -> PathBuf {
     filled_with(place, 0)
 }
 
@@ -58,7 +58,7 @@ fn upload(store: &Store, id: &str, length: Option<u64>, metadata: &str, body: &[
 }
 
 #[track_caller]
-fn document(run: &Run) -> Value {
+pub(crate) fn document(run: &Run) -> Value {
     serde_json::from_str(run.assert_quiet_success()).unwrap()
 }
 
@@ -67,9 +67,17 @@ fn without_a_store_each_tool_fails_and_makes_nothing() {
     let place = Place::new();
     std::fs::create_dir(place.path("empty")).unwrap();
     for directory in ["missing", "empty"] {
-        for tool in
-            [&["list"][..], &["list", "--json"], &["show", "a"], &["cat", "a"], &["delete", "a"], &["verify"]]
-        {
+        for tool in [
+            &["list"][..],
+            &["list", "--json"],
+            &["show", "a"],
+            &["cat", "a"],
+            &["delete", "a"],
+            &["verify"],
+            &["stats"],
+            &["export", "-"],
+            &["export", "out"],
+        ] {
             let run = place.run(tool, &[("TUS_DATA_DIR", directory)]);
             run.assert_fails(1, &["there is no store in", directory]);
         }
@@ -93,14 +101,14 @@ fn list_names_all_uploads() {
     let run = place.run(&["list", "--json"], &[]);
     let upload = |id, offset, length: Option<u64>, name: Option<&str>| {
         json!({"id": id, "kind": "plain", "offset": offset, "length": length, "complete": length == Some(offset),
-               "created": CREATED, "filename": name})
+               "created": CREATED, "expires": null, "filename": name})
     };
     let expected = [
         upload("a-complete", 5, Some(5), Some("hello.txt")),
         upload("b-half", 5, Some(10), Some("\u{1b}[2J\n")),
         upload("c-deferred", 0, None, None),
     ];
-    assert_eq!(document(&run), json!({"uploads": expected}));
+    assert_eq!(document(&run), json!({"uploads": expected, "next": null}));
 }
 
 #[test]
@@ -159,7 +167,7 @@ fn show_tells_all_of_one() {
     assert!(shown.contains(&format!("data      5 bytes in {}\n", text(&file))), "{shown}");
     let expected = json!({
         "id": "a-complete", "kind": "plain", "offset": 5, "length": 5, "complete": true, "created": CREATED,
-        "metadata": [
+        "expires": null, "filename": "hello.txt", "metadata": [
             {"key": "filename", "value": "hello.txt", "base64": "aGVsbG8udHh0"},
             {"key": "private", "value": "", "base64": ""},
         ],

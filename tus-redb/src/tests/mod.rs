@@ -13,6 +13,7 @@ mod expiry;
 mod explicit;
 mod faults;
 mod harness;
+mod inventory;
 mod late;
 mod materialize;
 mod numbers;

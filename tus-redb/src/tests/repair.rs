@@ -8,7 +8,7 @@ use tus_proto::{Completion, Concat, Record, WallTime};
 
 use super::harness::{commit, id, options, record};
 use crate::{
-    Change, Durability, Events, Finding, OpenError, Options, Remedy, Repair, Store,
+    Change, CheckPlace, Durability, Events, Finding, OpenError, Options, Remedy, Repair, Store,
     database::{self, DOOMED, EXPIRY, FILES, LAPSES, OUTBOX, SCATTERED, TOMBSTONES, UPLOADS, WAITING},
     files::FileId,
     record::Row,
@@ -103,14 +103,52 @@ fn plant_row(store: &Store, name: &str, change: impl FnOnce(&mut Row)) {
     });
 }
 
+/// A check in steps finds the same, but for what needs all records at one time.
+#[track_caller]
+fn compare_with_steps(store: &Store, findings: &[Finding]) {
+    let alone = |finding: &&Finding| {
+        matches!(
+            finding,
+            Finding::WrongCount { counted: Some(_), .. }
+                | Finding::NotScattered { .. }
+                | Finding::StrayBytes { .. }
+        )
+    };
+    let texts = |findings: &mut dyn Iterator<Item = &Finding>| {
+        findings.map(ToString::to_string).collect::<std::collections::BTreeSet<_>>()
+    };
+    let expected = texts(&mut findings.iter().filter(|finding| !alone(finding)));
+    let (mut found, mut place, mut uploads) = (Vec::new(), CheckPlace::default(), 0);
+    loop {
+        assert_eq!(place.to_string().parse(), Ok(place.clone()));
+        let step = store.check_step(&place).unwrap();
+        found.extend(step.findings);
+        uploads += step.uploads;
+        match step.next {
+            Some(next) => place = next,
+            None => break,
+        }
+    }
+    // In steps a file that is in use and not in the books seems nobody's as well.
+    let is_in_use = |path: &Path| {
+        let mut findings = findings.iter();
+        findings.any(|finding| matches!(finding, Finding::WrongCount { path: used, .. } if used == path))
+    };
+    found.retain(|finding| !matches!(finding, Finding::Stray { path } if is_in_use(path)));
+    assert_eq!(texts(&mut found.iter()), expected);
+    assert_eq!(uploads, store.count().unwrap());
+}
+
 /// Repairs all that is wrong, which must be something; tells what was done.
 #[track_caller]
 pub(super) fn repair(store: &Store) -> Vec<Remedy> {
     let findings = store.verify().unwrap();
     assert!(!findings.is_empty(), "nothing is wrong");
+    compare_with_steps(store, &findings);
     let repairs = store.repair().unwrap();
     assert_eq!(repairs.iter().map(|repair| repair.finding.clone()).collect::<Vec<_>>(), findings);
     assert_eq!(store.verify().unwrap(), [], "after {repairs:?}");
+    compare_with_steps(store, &[]);
     repairs.into_iter().map(|repair| repair.remedy.unwrap()).collect()
 }
 

@@ -1,0 +1,64 @@
+//! Administration of a server that runs.
+
+use std::sync::Arc;
+
+use tus_driver::Inbox;
+use tus_proto::{Head, Owner, Response, WallTime};
+use tus_redb::RedbStore;
+
+use super::{
+    AdminError, Administration, CheckPage, Content, DELETER_LOOP, Deleted, Deleter, Stats, Status,
+    UploadDetails, UploadPage, UploadQuery, Waiters, offline,
+};
+use crate::runtime::{self, Shared};
+
+/// A server's store and locks, and what else it shares.
+pub(crate) struct Running {
+    pub shared: Arc<Shared>,
+    /// Where all requests are told what the locks bring about.
+    pub inbox: Arc<dyn Inbox>,
+    pub waiters: Arc<Waiters<RedbStore>>,
+}
+
+impl Administration for Running {
+    fn uploads(&self, query: &UploadQuery) -> Result<UploadPage, AdminError> {
+        offline::uploads(self.shared.store.engine(), query, self.shared.clock.now())
+    }
+
+    fn upload(&self, id: &str) -> Result<UploadDetails, AdminError> {
+        offline::upload(self.shared.store.engine(), id, self.shared.clock.now())
+    }
+
+    fn content(&self, id: &str) -> Result<Content, AdminError> {
+        offline::content(self.shared.store.engine(), id)
+    }
+
+    fn delete(&self, id: &str) -> Result<Deleted, AdminError> {
+        let shared = &*self.shared;
+        let deleter = Deleter {
+            store: &shared.store,
+            locks: &shared.locks,
+            inbox: &*self.inbox,
+            waiters: &self.waiters,
+            clock: shared.clock,
+            owner: |serial| -> Owner { runtime::owner(DELETER_LOOP, 0, serial) },
+            config: &shared.protocol,
+            notify: &|event| shared.metrics.event(event),
+        };
+        deleter.delete(&offline::named(id)?)
+    }
+
+    fn stats(&self) -> Result<Stats, AdminError> {
+        offline::stats(self.shared.store.engine(), self.shared.clock.now())
+    }
+
+    fn check(&self, after: Option<&str>) -> Result<CheckPage, AdminError> {
+        offline::check(self.shared.store.engine(), after)
+    }
+}
+
+impl Status for Running {
+    fn answer(&self, path: &str, head: &Head<'_>, date: WallTime) -> Option<Response> {
+        self.shared.status_answer(path, head, date)
+    }
+}

@@ -1,0 +1,92 @@
+//! The way to a store: through the server that has it open, or, where none has, by opening it.
+
+use std::{path::Path, thread, time::Duration};
+
+use tus_mio_server::admin::{AdminError, Administration, Client, Offline};
+use tus_redb::{OpenError, Options, Store};
+
+use super::{Failure, table::shown};
+
+/// How often it is tried while a process has the store open and does not answer: a server that starts, or ends.
+const TRIES: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// A store, and the path its user knows it by.
+pub(crate) struct Access<'a> {
+    way: Way,
+    dir: &'a Path,
+}
+
+enum Way {
+    Own(Box<Offline>),
+    Beside(Client),
+}
+
+impl<'a> Access<'a> {
+    /// Finds the server of this directory, or opens it.
+    pub(crate) fn to(dir: &'a Path, options: &Options) -> Result<Self, Failure> {
+        let mut tries = 0;
+        loop {
+            if let Some(client) = server_of(dir)? {
+                return Ok(Self { way: Way::Beside(client), dir });
+            }
+            match Store::open_existing(dir, options) {
+                Ok(store) => return Ok(Self { way: Way::Own(Box::new(Offline::new(store))), dir }),
+                Err(OpenError::InUse { .. }) if tries < TRIES => {
+                    tries += 1;
+                    thread::sleep(PAUSE);
+                }
+                Err(error) => return Err(Failure::Environment(error.to_string())),
+            }
+        }
+    }
+
+    /// A store that is open already.
+    pub(crate) fn of(store: Store, dir: &'a Path) -> Self {
+        Self { way: Way::Own(Box::new(Offline::new(store))), dir }
+    }
+
+    /// The directory.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir
+    }
+
+    /// What is asked.
+    pub(crate) fn ask(&self) -> &dyn Administration {
+        match &self.way {
+            Way::Own(offline) => &**offline,
+            Way::Beside(client) => client,
+        }
+    }
+
+    /// The store, if this process has it open.
+    pub(crate) fn own(&self) -> Option<&Store> {
+        match &self.way {
+            Way::Own(offline) => Some(offline.store()),
+            Way::Beside(_) => None,
+        }
+    }
+
+    /// What an error comes to; `id` is the upload that was asked about.
+    pub(crate) fn failed(&self, error: AdminError, id: &str) -> Failure {
+        let dir = self.dir.display();
+        match error {
+            AdminError::Unknown(_) => Failure::Environment(format!(
+                "there is no upload {} in {dir}: the list command names those there are",
+                shown(id.as_bytes())
+            )),
+            AdminError::Malformed(text) => Failure::Usage(text),
+            other => Failure::Environment(format!("{dir}: {other}")),
+        }
+    }
+}
+
+/// The server that has the directory open.
+pub(crate) fn server_of(dir: &Path) -> Result<Option<Client>, Failure> {
+    Client::find(dir).map_err(|error| {
+        Failure::Environment(format!(
+            "the server that has {} open can't be asked ({error}): run this as its user, or as root",
+            dir.display()
+        ))
+    })
+}
