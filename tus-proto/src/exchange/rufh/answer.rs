@@ -66,7 +66,7 @@ struct Maker<'a> {
 }
 
 impl Maker<'_> {
-    fn new(&self, status: u16) -> Response {
+    fn success(&self, status: u16) -> Response {
         Response::new(status, self.now.date).not_tus()
     }
 
@@ -93,7 +93,7 @@ impl Maker<'_> {
     }
 
     fn state(&self, record: &Record) -> Response {
-        let mut response = self.new(204);
+        let mut response = self.success(204);
         response.push("Upload-Offset", record.offset);
         self.push_completion(&mut response, record.is_complete());
         if let Some(length) = record.length {
@@ -114,7 +114,7 @@ impl Maker<'_> {
         let mut response = match completes & !finished {
             // The body ended before the length that was announced.
             true => self.problem(Code::InconsistentUploadLength),
-            false => self.new(status),
+            false => self.success(status),
         };
         self.push_completion(&mut response, *finished);
         if version.offset_in_answers && response.status() < 300 {
