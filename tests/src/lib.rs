@@ -12,6 +12,7 @@ pub mod drive;
 pub mod embed;
 pub mod fuzz;
 pub mod h2;
+pub mod handler;
 pub mod message;
 pub mod row;
 pub mod rules;

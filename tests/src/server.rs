@@ -1,8 +1,9 @@
 //! A server in threads of this process, on a port and in a directory of the system's choice.
 
-use std::{net::SocketAddr, path::Path, sync::Arc, thread::JoinHandle, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, path::Path, sync::Arc, thread::JoinHandle, time::Duration};
 
 use tempfile::TempDir;
+use tus_driver::Store;
 use tus_mio_server::{Address, Handle, Server, Settings};
 
 /// A server that runs until it is dropped.
@@ -22,17 +23,18 @@ impl Running {
 
     /// Starts one on what another has left.
     pub fn start_in(dir: Arc<TempDir>, change: impl FnOnce(&mut Settings)) -> Self {
-        let mut settings = Settings {
-            listen: vec![SocketAddr::from(([127, 0, 0, 1], 0)).into()],
-            data_dir: dir.path().join("data"),
-            threads: Some(2),
-            workers: 2,
-            demo: false,
-            shutdown_timeout: Duration::from_millis(100),
-            ..Settings::default()
-        };
-        change(&mut settings);
-        let server = Server::bind(settings).unwrap();
+        let server = Server::bind(settings(dir.path(), change)).unwrap();
+        Self::of(server, dir)
+    }
+
+    /// Starts one that keeps its uploads in this store.
+    pub fn start_over<S: Store>(store: S, change: impl FnOnce(&mut Settings)) -> Self {
+        let dir = Arc::new(TempDir::new().unwrap());
+        let builder = Server::builder(settings(dir.path(), change));
+        Self::of(builder.store(|_| Ok::<_, Infallible>(store)).bind().unwrap(), dir)
+    }
+
+    fn of(server: Server, dir: Arc<TempDir>) -> Self {
         let handle = server.handle();
         let address = server.addresses().iter().find_map(Address::tcp).unwrap();
         let thread = std::thread::spawn(|| server.run().map_err(|error| error.to_string()));
@@ -60,6 +62,20 @@ impl Running {
         thread.join().map_err(|_| "a thread of the server panicked")??;
         Ok(self.dir.clone())
     }
+}
+
+fn settings(dir: &Path, change: impl FnOnce(&mut Settings)) -> Settings {
+    let mut settings = Settings {
+        listen: vec![SocketAddr::from(([127, 0, 0, 1], 0)).into()],
+        data_dir: dir.join("data"),
+        threads: Some(2),
+        workers: 2,
+        demo: false,
+        shutdown_timeout: Duration::from_millis(100),
+        ..Settings::default()
+    };
+    change(&mut settings);
+    settings
 }
 
 impl Drop for Running {

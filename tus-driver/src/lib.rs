@@ -4,6 +4,9 @@
 //!
 //! No threads, no sockets, no timers are made here. A store gets them from the runtime, as an [`Executor`].
 
+#[macro_use(mutation)]
+pub extern crate tus_proto;
+
 mod answer;
 mod body_timer;
 mod clock;
@@ -27,9 +30,8 @@ pub use locks::{Caller, Inbox, LockService, Locks};
 pub use memory::MemoryStore;
 pub use queue::JobQueue;
 pub use requests::{Mailbox, RequestHandle, Requests};
-pub use session::{Arrival, Effect, HashingSink, Inlet, Session};
+pub use session::{Arrival, Effect, EventWitness, HashingSink, Inlet, Session};
 pub use store::{
     AppendGrant, Change, Changed, Commit, DueEvents, EventKind, EventKinds, EventQuery, FileRange, Loaded,
-    LookupError, Opened, OutboxEvent, Sink, Source, Store, backoff,
+    LookupError, Opened, OutboxEvent, Sink, Source, Store,
 };
-pub use tus_proto;

@@ -20,7 +20,7 @@ use tus_proto::{Algorithm, Digest, Failure, Fence, Hasher, Record, UploadId, Wal
 use self::state::State;
 use crate::{
     Answer, AppendGrant, Change, Changed, DueEvents, EventKinds, EventQuery, Loaded, LookupError, Opened,
-    OutboxEvent, Sink, Source, Store, Ticket,
+    Sink, Source, Store, Ticket,
 };
 
 /// A [`Store`] in memory. A clone is the same store; what is in it goes with the last one.
@@ -103,15 +103,6 @@ impl Store for MemoryStore {
         _: impl FnOnce() -> Ticket<Result<DueEvents, Failure>>,
     ) -> Answer<Result<DueEvents, Failure>> {
         Answer::Now(Ok(lock(&self.0).outbox.due(&query)))
-    }
-
-    fn outbox(
-        &self,
-        after: u64,
-        limit: usize,
-        _: impl FnOnce() -> Ticket<Result<Vec<OutboxEvent>, Failure>>,
-    ) -> Answer<Result<Vec<OutboxEvent>, Failure>> {
-        Answer::Now(Ok(lock(&self.0).outbox.page(after, limit)))
     }
 
     fn keep_events(&self, events: EventKinds, wake: Box<dyn Fn() + Send + Sync>) {

@@ -9,7 +9,6 @@ use std::{
     os::fd::BorrowedFd,
     path::PathBuf,
     task::{Poll, Waker},
-    time::Duration,
 };
 
 use bytes::Buf;
@@ -22,7 +21,7 @@ use crate::{Answer, Ticket};
 ///
 /// `later` makes the ticket, and is called only by a store that does not answer now: a look-up that is answered at once
 /// allocates nothing.
-pub trait Store: Send + Sync + Sized + 'static {
+pub trait Store: fmt::Debug + Send + Sync + Sized + 'static {
     /// Takes an upload's bytes.
     type Sink: Sink<Staged = Self::Staged>;
     /// Names the bytes that a sink has staged.
@@ -92,17 +91,13 @@ pub trait Store: Send + Sync + Sized + 'static {
         later: impl FnOnce() -> Ticket<Result<DueEvents, Failure>>,
     ) -> Answer<Result<DueEvents, Failure>>;
 
-    /// Reads the outbox: at most `limit` events after this number, in the order of their numbers, due or not. For
-    /// an [`outbox::Schedule`](crate::outbox::Schedule), which puts nothing off in the store.
-    fn outbox(
-        &self,
-        after: u64,
-        limit: usize,
-        later: impl FnOnce() -> Ticket<Result<Vec<OutboxEvent>, Failure>>,
-    ) -> Answer<Result<Vec<OutboxEvent>, Failure>>;
-
     /// Which events are kept in the outbox from now on, and what is called, from any thread, when some may be due.
     fn keep_events(&self, events: EventKinds, wake: Box<dyn Fn() + Send + Sync>);
+
+    /// How many events are in the outbox, for metrics; `None` if that is not known at once.
+    fn pending_events(&self) -> Option<u64> {
+        None
+    }
 
     /// The files in which a finished upload's bytes are, and how many are in each; empty if it has none of its own.
     fn files(&self, id: &UploadId) -> Result<Vec<(PathBuf, u64)>, Failure> {
@@ -122,6 +117,9 @@ pub trait Store: Send + Sync + Sized + 'static {
     fn close(&self, ticket: Ticket<Result<(), Failure>>);
 
     /// Whether bodies can be stored: no request need be sent here otherwise.
+    ///
+    /// # Errors
+    /// [`Failure::NoSpace`] if there is no room for them, another if the store fails.
     fn health(&self) -> Result<(), Failure> {
         Ok(())
     }
@@ -263,6 +261,20 @@ pub enum Change<T> {
         /// Until when.
         until: WallTime,
     },
+}
+
+impl<T> Change<T> {
+    /// The upload that it is about.
+    pub fn id(&self) -> &UploadId {
+        match self {
+            Self::Create { record } | Self::Concat { record, .. } => &record.id,
+            Self::Commit(commit) => &commit.id,
+            Self::Discard { id, .. }
+            | Self::Delete { id, .. }
+            | Self::Acknowledge { id, .. }
+            | Self::Postpone { id, .. } => id,
+        }
+    }
 }
 
 /// A commit, as a compare-and-set from one offset to another.
@@ -453,10 +465,4 @@ pub struct DueEvents {
     pub events: Vec<OutboxEvent>,
     /// When the next is due, if these are all that are due now and more are put off.
     pub next: Option<WallTime>,
-}
-
-/// How long a hook that failed rests before it is called again: it doubles from one second to five minutes.
-pub fn backoff(attempts: u32) -> Duration {
-    let seconds = 1u64.checked_shl(attempts.min(16)).unwrap_or(u64::MAX);
-    Duration::from_secs(seconds.min(300))
 }

@@ -11,7 +11,7 @@ use std::{
 
 use tus_driver::{
     Answer, AppendGrant, Arrival, Change, Changed, DueEvents, Effect, EventKinds, EventQuery, Inlet, Loaded,
-    MemoryStore, Opened, OutboxEvent, Session, Source, Store, Ticket,
+    MemoryStore, Opened, Session, Source, Store, Ticket,
     tus_proto::{
         Algorithm, Body, Cancel, Config, Cut, Digest, Failure, Fence, Framing, Head, Instant, LockEvent,
         LockTable, Now, Owner, Response, Trailers, UploadId, WallTime,
@@ -336,7 +336,7 @@ fn a_final_is_made_of_its_parts_and_a_deletion_removes_it() {
 type Held = (Opened<<MemoryStore as Store>::Sink>, Ticket<Opened<<MemoryStore as Store>::Sink>>);
 
 /// A store that opens sinks when it is told to.
-#[derive(Clone, Default)]
+#[derive(Debug, Default)]
 struct Slow(MemoryStore, Arc<Mutex<Vec<Held>>>);
 
 impl Slow {
@@ -401,15 +401,6 @@ impl Store for Slow {
         later: impl FnOnce() -> Ticket<Result<DueEvents, Failure>>,
     ) -> Answer<Result<DueEvents, Failure>> {
         self.0.due_events(query, later)
-    }
-
-    fn outbox(
-        &self,
-        after: u64,
-        limit: usize,
-        later: impl FnOnce() -> Ticket<Result<Vec<OutboxEvent>, Failure>>,
-    ) -> Answer<Result<Vec<OutboxEvent>, Failure>> {
-        self.0.outbox(after, limit, later)
     }
 
     fn keep_events(&self, events: EventKinds, wake: Box<dyn Fn() + Send + Sync>) {

@@ -9,6 +9,7 @@ extern crate tus_proto;
 
 pub mod admin;
 mod blocking;
+pub mod hooks;
 pub mod http1;
 mod listen;
 mod network;
@@ -22,9 +23,9 @@ pub use blocking::{Blocking, Reply, ReplyBody};
 pub use listen::{Address, AddressError, Inherited};
 pub use network::{Network, NetworkError};
 pub use paths::SettingsError;
-pub use server::{Handle, ServeError, Server, Settings};
+pub use server::{Handle, ServeError, Server, ServerBuilder, Settings};
 pub use tls::{TlsError, TlsFiles};
-pub use tus_driver::{Caller, LockService, hooks};
+pub use tus_driver::{Caller, LockService};
 
 /// The examples of the README, compiled.
 #[cfg(doctest)]

@@ -148,6 +148,11 @@ impl Config {
         self.upload_expiry
     }
 
+    /// Which hooks the runtime carries out.
+    pub fn hooks(&self) -> Subscriptions {
+        self.hooks
+    }
+
     /// Which hooks the runtime carries out, see [`ConfigBuilder::hooks`]: a runtime knows it better than who
     /// made the rules.
     pub fn set_hooks(&mut self, hooks: Subscriptions) {

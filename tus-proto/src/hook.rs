@@ -4,7 +4,8 @@
 //! Hooks that come after the fact (an upload is complete, or terminated) are no calls of an exchange: the store
 //! keeps them in its outbox, and the runtime delivers them.
 
-use alloc::{string::String, sync::Arc, vec::Vec};
+use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
+use core::net::SocketAddr;
 
 use crate::{Head, Record, UploadId};
 
@@ -19,6 +20,15 @@ pub struct Subscriptions {
     pub chunk: bool,
     /// [`HookCall::Terminate`].
     pub terminate: bool,
+    /// Whether events are shown with the request that made them: [`Exchange::request`](crate::Exchange::request) has
+    /// it then.
+    pub requests: bool,
+}
+
+impl Subscriptions {
+    /// None at all.
+    pub const NONE: Self =
+        Self { incoming: false, create: false, chunk: false, terminate: false, requests: false };
 }
 
 /// A request as hooks see it.
@@ -26,17 +36,27 @@ pub struct Subscriptions {
 pub struct RequestInfo {
     /// The method, after `X-HTTP-Method-Override`.
     pub method: String,
+    /// The method as it was sent.
+    pub sent_method: String,
     /// The request target as it was sent.
     pub target: String,
     /// Names and values in their order; names in any case.
     pub fields: Vec<(String, Vec<u8>)>,
+    /// The address that the connection comes from, if the runtime has told it ([`HookCall::set_remote`]).
+    pub remote: Option<SocketAddr>,
 }
 
 impl RequestInfo {
     /// A copy of a head, with the method that counts.
     pub(crate) fn of(head: &Head<'_>, method: &str) -> Self {
         let fields = head.fields.iter().map(|(name, value)| ((*name).into(), value.to_vec()));
-        Self { method: method.into(), target: head.target.into(), fields: fields.collect() }
+        Self {
+            method: method.into(),
+            sent_method: head.method.into(),
+            target: head.target.into(),
+            fields: fields.collect(),
+            remote: None,
+        }
     }
 
     /// The first value of this name, compared without case.
@@ -102,24 +122,61 @@ pub enum HookCall {
     },
 }
 
+impl HookCall {
+    /// The request.
+    pub fn request(&self) -> &Arc<RequestInfo> {
+        match self {
+            Self::Incoming { request, .. }
+            | Self::Create { request, .. }
+            | Self::Chunk { request, .. }
+            | Self::Terminate { request, .. } => request,
+        }
+    }
+
+    /// Tells the address that the connection comes from.
+    pub fn set_remote(&mut self, remote: SocketAddr) {
+        match self {
+            Self::Incoming { request, .. }
+            | Self::Create { request, .. }
+            | Self::Chunk { request, .. }
+            | Self::Terminate { request, .. } => Arc::make_mut(request).remote = Some(remote),
+        }
+    }
+}
+
 /// What a hook decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HookReply {
     /// Go on.
     Proceed,
-    /// Go on with these instead (Create; for any other call the same as `Proceed`). A hook that chooses an id
-    /// which is taken, or metadata no client might have sent, has failed.
+    /// Go on with these instead. A hook that chooses an id which is taken, or metadata no client might have sent, has
+    /// failed.
     Change {
-        /// `Upload-Metadata` in its form on the wire; none to leave it as it is.
+        /// `Upload-Metadata` in its form on the wire; none to leave it as it is. For Create alone.
         metadata: Option<String>,
-        /// Another id; none to leave it as it is.
+        /// Another id; none to leave it as it is. For Create alone.
         id: Option<UploadId>,
+        /// What the answer is to say if the request does well. For Create and Terminate.
+        response: Option<Box<Amendment>>,
     },
     /// Do not go on, and answer this.
     Refuse(Rejection),
     /// The hook did not come to a decision: it failed, or took too long. Whose fault that is only the server's
     /// people can know, so the client is told of an internal error.
     Failed,
+}
+
+/// What a hook adds to the answer of a request that does well.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Amendment {
+    /// Another status, 200 to 599; anything else is ignored.
+    pub status: Option<u16>,
+    /// Names and values to add. Those that the protocol or the framing set themselves are left out, and so are
+    /// malformed ones.
+    pub headers: Vec<(String, String)>,
+    /// The body, `text/plain; charset=utf-8` unless a header says otherwise. With one, a status that allows none
+    /// becomes 200.
+    pub body: String,
 }
 
 /// The answer with which a hook refuses a request.

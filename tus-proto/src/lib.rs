@@ -33,7 +33,7 @@ pub use code::Code;
 pub use config::{Config, ConfigBuilder, ConfigError, Locations, MethodOverride, ProxyHeaders};
 pub use contract::{Cancel, Deadline, Event, Input, Interim, OpId, Output, Protocol, Reason};
 pub use exchange::Exchange;
-pub use hook::{HookCall, HookReply, Part, Rejection, RequestInfo, Subscriptions};
+pub use hook::{Amendment, HookCall, HookReply, Part, Rejection, RequestInfo, Subscriptions};
 pub use id::UploadId;
 pub use lock::{Fence, LockCall, LockReply};
 pub use lock_table::{LockEvent, LockTable, Owner};

@@ -4,7 +4,7 @@
 use alloc::{borrow::Cow, string::String};
 use core::fmt::{self, Write as _};
 
-use crate::{Code, Rejection, WallTime, header::is_token};
+use crate::{Amendment, Code, Rejection, WallTime, header::is_token};
 
 /// The media type of what the server says by itself.
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -143,24 +143,41 @@ impl Response {
     pub(crate) fn rejection(rejection: Rejection, code: Code, wall: WallTime) -> Self {
         let status = if rejection.is_error() { rejection.status } else { 500 };
         let Rejection { headers, body, .. } = rejection;
-        let mut typed = body.is_empty();
-        let mut response = if typed { Self::refusal(code, wall) } else { Self::new(500, wall) };
+        let mut response = if body.is_empty() { Self::refusal(code, wall) } else { Self::new(500, wall) };
         response.status = status;
         response.code = Some(code);
         response.connection = Connection::Close;
-        for (name, value) in &headers {
+        response.add(&headers, body);
+        response
+    }
+
+    /// What a hook adds to the answer of a request that did well.
+    pub(crate) fn amend(&mut self, amendment: Amendment) {
+        let Amendment { status, headers, body } = amendment;
+        if let Some(status) = status.filter(|status| (200..600).contains(status)) {
+            self.status = status;
+        }
+        if !body.is_empty() && matches!(self.status, 204 | 205 | 304) {
+            self.status = 200;
+        }
+        self.add(&headers, body);
+    }
+
+    /// Adds the headers that a hook may set, and its body, if it has one; without one the body stays as it is.
+    fn add(&mut self, headers: &[(String, String)], body: String) {
+        let mut typed = body.is_empty();
+        for (name, value) in headers {
             let content_type = name.eq_ignore_ascii_case("Content-Type");
             if is_theirs(name, value) && !(typed && content_type) {
                 typed |= content_type;
-                response.push_line(name, value);
+                self.push_line(name, value);
             }
         }
         if !typed {
-            response.set_body(TEXT, body);
+            self.set_body(TEXT, body);
         } else if !body.is_empty() {
-            response.body = Body::Text(body.into());
+            self.body = Body::Text(body.into());
         }
-        response
     }
 
     /// Adds a header. `value` must not contain a line break; every caller's is a number, a date, a constant
@@ -326,6 +343,24 @@ mod tests {
             assert_eq!(rejection(status, &[], "no").status(), 500);
         }
         assert_eq!(rejection(599, &[], "no").status(), 599);
+    }
+
+    #[test]
+    fn a_hook_adds_to_an_answer_and_breaks_nothing() {
+        let amended = |status, headers: &[(&str, &str)], body: &str| {
+            let headers = headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+            let mut response = Response::new(204, WallTime::default());
+            response.push("Upload-Offset", 5);
+            response.amend(Amendment { status, headers, body: body.into() });
+            response
+        };
+        let response = amended(Some(202), &[("X-A", "1"), ("Upload-Offset", "9")], "");
+        assert_eq!((response.status(), response.header("X-A")), (202, Some("1")));
+        assert_eq!((response.header("Upload-Offset"), response.body()), (Some("5"), ""));
+        let response = amended(None, &[("Content-Type", "application/json")], "{}");
+        assert_eq!((response.status(), response.body()), (200, "{}"), "204 has no body");
+        assert_eq!(response.header("Content-Type"), Some("application/json"));
+        assert_eq!(amended(Some(100), &[("a b", "1")], "").status(), 204);
     }
 
     #[test]

@@ -59,7 +59,14 @@ pub(crate) enum Step {
         id: UploadId,
     },
     Acknowledge {
+        /// `None` in a journal of format 3.
+        id: Option<UploadId>,
         number: u64,
+    },
+    Postpone {
+        id: UploadId,
+        number: u64,
+        until: WallTime,
     },
     Gather {
         id: UploadId,
@@ -119,6 +126,8 @@ pub(crate) struct Keeps {
     pub(crate) events: Events,
     /// Those that are to be put into one file.
     pub(crate) scattered: bool,
+    /// The time, in microseconds: from then on its events are due.
+    pub(crate) now: u64,
 }
 
 /// The tables of one transaction.
@@ -205,7 +214,9 @@ impl<'txn> Tables<'txn> {
             Step::Delete { id, fence } => self.delete(id, *fence),
             Step::Expire { id, before, remember } => self.expire(id, *before, *remember),
             Step::Forget { id } => self.forget_expired(id),
-            Step::Acknowledge { number } => self.acknowledge(*number),
+            Step::Acknowledge { id: Some(id), number } => self.acknowledge(id, *number),
+            Step::Acknowledge { id: None, number } => self.acknowledge_number(*number),
+            Step::Postpone { id, number, until } => self.postpone(id, *number, *until),
             Step::Gather { id, stage } => self.gather(id, *stage),
         }
     }

@@ -75,9 +75,21 @@ pub enum Change {
     },
     /// What [`Store::materialize`](crate::Store::materialize) does.
     Gather(Gather),
-    /// Somebody was told of an event. Completes as `Deleted` or `Missing`.
+    /// An event was delivered. Completes as `Deleted` or `Missing`.
     Acknowledge {
-        /// Its [number](crate::Entry::number).
+        /// Of which upload.
+        id: UploadId,
+        /// Its [number](crate::OutboxEvent::number).
         number: u64,
+    },
+    /// An upload's first event could not be delivered, and is not due before `until`. Completes as `Committed` or
+    /// `Missing`.
+    Postpone {
+        /// Of which upload.
+        id: UploadId,
+        /// Its [number](crate::OutboxEvent::number).
+        number: u64,
+        /// Until when it rests.
+        until: WallTime,
     },
 }

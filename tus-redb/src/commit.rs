@@ -187,7 +187,12 @@ impl Store {
             }
             Change::Forget { id } => return Ok(Ok(Step::Forget { id: id.clone() })),
             Change::Gather(gather) => return Ok(self.admit_gather(gather)),
-            Change::Acknowledge { number } => return Ok(Ok(Step::Acknowledge { number: *number })),
+            Change::Acknowledge { id, number } => {
+                return Ok(Ok(Step::Acknowledge { id: Some(id.clone()), number: *number }));
+            }
+            Change::Postpone { id, number, until } => {
+                return Ok(Ok(Step::Postpone { id: id.clone(), number: *number, until: *until }));
+            }
             // Its fence is above any: it is the time that decides.
             Change::Expire { id, .. } => (id.clone(), Fence(u64::MAX)),
             Change::Commit { id, fence, .. }

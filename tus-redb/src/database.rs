@@ -25,7 +25,11 @@ pub(crate) const EXPIRY: TableDefinition<'_, (u64, &str), ()> = TableDefinition:
 pub(crate) const TOMBSTONES: TableDefinition<'_, &str, u64> = TableDefinition::new("tombstones");
 /// The same by time and id.
 pub(crate) const LAPSES: TableDefinition<'_, (u64, &str), ()> = TableDefinition::new("lapses");
-/// Events that nobody has acknowledged, by number.
+/// Events that nobody has acknowledged, by upload and number.
+pub(crate) const EVENTS: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("events");
+/// Of each upload the first of them, by the time from which it is due, in microseconds, and its number.
+pub(crate) const DUE_EVENTS: TableDefinition<'_, (u64, u64), &str> = TableDefinition::new("due events");
+/// Format 3's events, by number alone.
 pub(crate) const OUTBOX: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("outbox");
 /// Which part is named by which pending final.
 pub(crate) const WAITING: TableDefinition<'_, (&str, &str), ()> = TableDefinition::new("waiting");
@@ -41,7 +45,9 @@ pub(crate) const SMALL: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("
 pub(crate) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 
 /// The version of the tables, the journal and the directories together.
-pub(crate) const FORMAT: u64 = 3;
+pub(crate) const FORMAT: u64 = 4;
+/// The earlier version that an opening can make into this one: see `migration.rs`.
+pub(crate) const FORMAT_3: u64 = 3;
 
 /// How many groups were committed: which frames of the journal are in the database already.
 const SEQUENCE: &str = "sequence";
@@ -89,13 +95,19 @@ pub(crate) fn initialise(db: &Database) -> Result<(), Trouble> {
     txn.open_table(EXPIRY)?;
     txn.open_table(TOMBSTONES)?;
     txn.open_table(LAPSES)?;
-    txn.open_table(OUTBOX)?;
+    txn.open_table(EVENTS)?;
+    txn.open_table(DUE_EVENTS)?;
     txn.open_table(WAITING)?;
     txn.open_table(SCATTERED)?;
     txn.open_table(SHARING)?;
     txn.open_table(SMALL)?;
-    set_meta(&txn, FORMAT_KEY, FORMAT)?;
+    set_format(&txn)?;
     Ok(txn.commit()?)
+}
+
+/// Notes that the tables are of this format.
+pub(crate) fn set_format(txn: &WriteTransaction) -> Result<(), Trouble> {
+    set_meta(txn, FORMAT_KEY, FORMAT)
 }
 
 /// The format version; none in a database that is not a store's.

@@ -66,6 +66,11 @@ pub enum Finding {
         /// Whose.
         id: UploadId,
     },
+    /// The first event of an upload is not in the index of what is to be delivered, or something else is.
+    WrongDueEvent {
+        /// Whose.
+        id: UploadId,
+    },
     /// An event can't be read, or has a number that was not given yet.
     DamagedEvent {
         /// Its number.
@@ -120,6 +125,9 @@ impl fmt::Display for Finding {
             }
             Self::NotScattered { id } => {
                 write!(f, "upload {id} is to be put into one file, and can't be")
+            }
+            Self::WrongDueEvent { id } => {
+                write!(f, "upload {id} is not in the index of due events as it should be")
             }
             Self::DamagedEvent { number } => write!(f, "event {number} is damaged"),
             Self::WrongWaiting { part, id } => {

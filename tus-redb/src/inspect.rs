@@ -12,7 +12,9 @@ use redb::ReadTransaction;
 use tus_proto::{Failure, UploadId};
 
 use crate::{
-    database::{self, DOOMED, EXPIRY, FILES, LAPSES, OUTBOX, SMALL, TOMBSTONES, UPLOADS, WAITING},
+    database::{
+        self, DOOMED, DUE_EVENTS, EVENTS, EXPIRY, FILES, LAPSES, SMALL, TOMBSTONES, UPLOADS, WAITING,
+    },
     error::Trouble,
     files::{DATA, FileId},
     finding::Finding,
@@ -48,7 +50,7 @@ enum Place {
     Tombstones(String),
     Lapses(u64, String),
     Waiting(String, String),
-    Events(u64),
+    Events(String, u64),
     Files(String),
 }
 
@@ -67,7 +69,7 @@ impl fmt::Display for CheckPlace {
             Place::Tombstones(id) => write!(f, "tombstones:{id}"),
             Place::Lapses(at, id) => write!(f, "lapses:{at}:{id}"),
             Place::Waiting(part, id) => write!(f, "waiting:{part}:{id}"),
-            Place::Events(number) => write!(f, "events:{number}"),
+            Place::Events(id, number) => write!(f, "events:{number}:{id}"),
             Place::Files(dir) => write!(f, "files:{dir}"),
         }
     }
@@ -87,7 +89,7 @@ impl FromStr for CheckPlace {
             "tombstones" => Place::Tombstones(rest.to_owned()),
             "lapses" => Place::Lapses(number(pair()?.0)?, pair()?.1.to_owned()),
             "waiting" => Place::Waiting(pair()?.0.to_owned(), pair()?.1.to_owned()),
-            "events" => Place::Events(number(rest)?),
+            "events" => Place::Events(pair()?.1.to_owned(), number(pair()?.0)?),
             "files" => Place::Files(rest.to_owned()),
             _ => return Err(error),
         }))
@@ -332,19 +334,26 @@ fn check_index(txn: &ReadTransaction, place: &Place, findings: &mut Vec<Finding>
                 }
                 (count, next) = (count + 1, Some(Place::Waiting(part.to_owned(), id.to_owned())));
             }
-            next.filter(|_| count == STEP).unwrap_or(Place::Events(0))
+            next.filter(|_| count == STEP).unwrap_or(Place::Events(String::new(), 0))
         }
-        Place::Events(after) => {
+        Place::Events(id, after) => {
             let (mut next, given) = (None, database::last_event_seen(txn)?);
-            for entry in
-                txn.open_table(OUTBOX)?.range((Bound::Excluded(*after), Bound::Unbounded))?.take(STEP)
-            {
-                let (number, bytes) = entry?;
-                let number = number.value();
-                if number > given || outbox::decode(number, bytes.value()).is_none() {
-                    findings.push(Finding::DamagedEvent { number });
+            let (by_time, mut last) = (txn.open_table(DUE_EVENTS)?, id.clone());
+            let after = (Bound::Excluded((id.as_str(), *after)), Bound::Unbounded);
+            for entry in txn.open_table(EVENTS)?.range::<(&str, u64)>(after)?.take(STEP) {
+                let (key, bytes) = entry?;
+                let (id, number) = key.value();
+                match outbox::check(number, bytes.value()).filter(|_| number <= given) {
+                    None => findings.push(Finding::DamagedEvent { number }),
+                    // An upload's first event, and it alone, is in the index of what is due.
+                    Some(due) => {
+                        if by_time.get((due, number))?.is_some() != (last != id) {
+                            findings.push(Finding::WrongDueEvent { id: named(id)? });
+                        }
+                    }
                 }
-                (count, next) = (count + 1, Some(Place::Events(number)));
+                last = id.to_owned();
+                (count, next) = (count + 1, Some(Place::Events(id.to_owned(), number)));
             }
             next.filter(|_| count == STEP).unwrap_or(Place::Files(String::new()))
         }

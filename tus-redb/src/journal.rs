@@ -23,7 +23,9 @@ use crate::{
 
 pub(crate) const JOURNAL: &str = "journal";
 
-const MAGIC: &str = "tus-redb journal 2";
+const MAGIC: &str = "tus-redb journal 3";
+/// That of format 3: its groups do not tell their time, and acknowledge events by number alone.
+const MAGIC_2: &str = "tus-redb journal 2";
 /// Length and checksum of a frame.
 const FRAME_HEAD: u64 = 16;
 
@@ -58,13 +60,15 @@ pub(crate) fn read(disk: &dyn Disk) -> io::Result<Vec<Group>> {
     let Ok(boot) = disk.boot_id() else { return Ok(Vec::new()) };
     let mut bytes = vec![0; usize::try_from(file.len()?).map_err(io::Error::other)?];
     read_exact(&*file, &mut bytes, 0)?;
-    let header = header(&boot);
+    let current = header(MAGIC, &boot);
     let ours = mutation!(
         "journal-of-another-boot",
-        bytes.strip_prefix(header.as_slice()),
-        bytes.get(header.len()..)
+        bytes.strip_prefix(current.as_slice()),
+        bytes.get(current.len()..)
     );
-    Ok(mutation!("journal-not-replayed", ours, None).map(groups).unwrap_or_default())
+    let ours = mutation!("journal-not-replayed", ours, None).map(|bytes| groups(bytes, true));
+    let earlier = || bytes.strip_prefix(header(MAGIC_2, &boot).as_slice()).map(|bytes| groups(bytes, false));
+    Ok(ours.or_else(earlier).unwrap_or_default())
 }
 
 /// Whether the groups that `sequence` committed groups do not have yet are those that follow them.
@@ -80,11 +84,11 @@ pub(crate) fn is_stale(disk: &dyn Disk) -> io::Result<bool> {
         other => other?,
     };
     let Ok(boot) = disk.boot_id() else { return Ok(true) };
-    let wanted = header(&boot);
-    let mut found = vec![0; wanted.len()];
+    let wanted = [MAGIC, MAGIC_2].map(|magic| header(magic, &boot));
+    let mut found = vec![0; wanted[0].len()];
     match read_exact(&*file, &mut found, 0) {
         Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(error),
-        read => Ok(read.is_err() || found != wanted),
+        read => Ok(read.is_err() || !wanted.contains(&found)),
     }
 }
 
@@ -93,7 +97,7 @@ impl Journal {
     pub(crate) fn begin(disk: &dyn Disk, boot: &str, reserve: Arc<Reserve>) -> io::Result<Self> {
         let file = disk.open(JOURNAL, Mode::Create)?;
         file.set_len(0)?;
-        let header = header(boot);
+        let header = header(MAGIC, boot);
         reserve.write_all(&*file, &header, 0)?;
         let header = header.len() as u64;
         Ok(Self { file, reserve, header, end: header, torn: false })
@@ -139,9 +143,9 @@ impl Journal {
     }
 }
 
-fn header(boot: &str) -> Vec<u8> {
+fn header(magic: &str, boot: &str) -> Vec<u8> {
     let mut bytes = Encoder::default();
-    bytes.text(MAGIC).text(boot);
+    bytes.text(magic).text(boot);
     bytes.0
 }
 
@@ -149,9 +153,9 @@ fn frame(sequence: u64, keeps: Keeps, steps: &[Step]) -> Vec<u8> {
     let mut frame = Encoder(Vec::with_capacity(256 + steps.iter().map(room).sum::<usize>()));
     frame.number(0).number(0);
     let payload = &mut frame;
-    let Keeps { events: Events { completed, terminated }, scattered } = keeps;
+    let Keeps { events: Events { completed, terminated, .. }, scattered, now } = keeps;
     payload.number(sequence).byte(completed.into()).byte(terminated.into()).byte(scattered.into());
-    payload.number(steps.len() as u64);
+    payload.number(now).number(steps.len() as u64);
     for step in steps {
         encode(step, payload);
     }
@@ -175,36 +179,38 @@ fn room(step: &Step) -> usize {
 }
 
 /// The whole frames at the beginning of `bytes`; what follows them was torn when the process died.
-fn groups(mut bytes: &[u8]) -> Vec<Group> {
+fn groups(mut bytes: &[u8], timed: bool) -> Vec<Group> {
     let mut groups = Vec::new();
     loop {
         let mut head = Decoder(bytes);
         let (Some(len), Some(sum)) = (head.number(), head.number()) else { return groups };
         let payload = usize::try_from(len).ok().and_then(|len| head.0.get(..len));
         let Some(payload) = payload.filter(|payload| checksum(payload) == sum) else { return groups };
-        let Some(group) = group(payload) else { return groups };
+        let Some(group) = group(payload, timed) else { return groups };
         groups.push(group);
         bytes = bytes.get(FRAME_HEAD as usize + payload.len()..).unwrap_or_default();
     }
 }
 
-fn group(payload: &[u8]) -> Option<Group> {
+fn group(payload: &[u8], timed: bool) -> Option<Group> {
     let mut payload = Decoder(payload);
     let sequence = payload.number()?;
     let events = Events { completed: payload.flag()?, terminated: payload.flag()? };
-    let keeps = Keeps { events, scattered: payload.flag()? };
+    let scattered = payload.flag()?;
+    let now = if timed { payload.number()? } else { 0 };
+    let keeps = Keeps { events, scattered, now };
     let count = payload.number()?;
     let steps = (0..count).map(|_| decode(&mut payload)).collect::<Option<_>>()?;
     payload.is_empty().then_some(Group { sequence, keeps, steps })
 }
 
-/// The one kind of step that concerns no upload.
+/// The one kind of step that names no upload, of format 3.
 const ACKNOWLEDGE: u8 = 0;
 
 /// A creation with [`Explicit`](tus_proto::Explicit), and a commit that completes such an upload: kinds of their own, so
 /// that a journal from before there were any is read as it was written.
-const CREATE_EXPLICIT: u8 = 9;
-const COMMIT_FINISH: u8 = 10;
+const CREATE_EXPLICIT: u8 = 32;
+const COMMIT_FINISH: u8 = 33;
 
 fn encode(step: &Step, out: &mut Encoder) {
     match step {
@@ -256,8 +262,14 @@ fn encode(step: &Step, out: &mut Encoder) {
             };
             out.byte(8).text(id.as_str()).byte(tag).number(file.0).number(copied);
         }
-        Step::Acknowledge { number } => {
+        Step::Acknowledge { id: None, number } => {
             out.byte(ACKNOWLEDGE).number(*number);
+        }
+        Step::Acknowledge { id: Some(id), number } => {
+            out.byte(9).text(id.as_str()).number(*number);
+        }
+        Step::Postpone { id, number, until } => {
+            out.byte(10).text(id.as_str()).number(*number).number(until.as_micros());
         }
     }
 }
@@ -265,7 +277,7 @@ fn encode(step: &Step, out: &mut Encoder) {
 fn decode(bytes: &mut Decoder<'_>) -> Option<Step> {
     let kind = bytes.byte()?;
     if kind == ACKNOWLEDGE {
-        return Some(Step::Acknowledge { number: bytes.number()? });
+        return Some(Step::Acknowledge { id: None, number: bytes.number()? });
     }
     let id = UploadId::new(bytes.text()?)?;
     Some(match kind {
@@ -304,6 +316,11 @@ fn decode(bytes: &mut Decoder<'_>) -> Option<Step> {
         6 => Step::Forget { id },
         7 => Step::Concat(decode_concat(id, bytes)?),
         8 => Step::Gather { id, stage: decode_stage(bytes)? },
+        9 => Step::Acknowledge { id: Some(id), number: bytes.number()? },
+        10 => {
+            let (number, until) = (bytes.number()?, WallTime::from_micros(bytes.number()?));
+            Step::Postpone { id, number, until }
+        }
         _ => return None,
     })
 }
@@ -347,7 +364,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    const KEEPS: Keeps = Keeps { events: Events { completed: true, terminated: false }, scattered: true };
+    const KEEPS: Keeps =
+        Keeps { events: Events { completed: true, terminated: false }, scattered: true, now: 11 };
 
     fn steps() -> Vec<Step> {
         let id = UploadId::new("a-1").unwrap();
@@ -403,7 +421,9 @@ mod tests {
                 remember: WallTime::from_micros(7),
             },
             Step::Forget { id: id.clone() },
-            Step::Acknowledge { number: 9 },
+            Step::Acknowledge { id: None, number: 9 },
+            Step::Acknowledge { id: Some(id.clone()), number: 9 },
+            Step::Postpone { id: id.clone(), number: 9, until: WallTime::from_micros(10) },
             Step::Gather { id: id.clone(), stage: Stage::Begun(FileId(1)) },
             Step::Gather { id: id.clone(), stage: Stage::Copied(Progress { file: FileId(1), copied: 2 }) },
             Step::Gather { id: id.clone(), stage: Stage::Whole(FileId(1)) },
@@ -429,13 +449,13 @@ mod tests {
     fn a_torn_or_damaged_tail_ends_the_journal_at_the_last_whole_frame() {
         let (first, second) = (frame(1, KEEPS, &steps()), frame(2, KEEPS, &steps()[..1]));
         let whole = [first.clone(), second].concat();
-        assert_eq!(groups(&whole).len(), 2);
-        assert_eq!(groups(&whole)[0], Group { sequence: 1, keeps: KEEPS, steps: steps() });
+        assert_eq!(groups(&whole, true).len(), 2);
+        assert_eq!(groups(&whole, true)[0], Group { sequence: 1, keeps: KEEPS, steps: steps() });
         for cut in first.len()..whole.len() {
-            assert_eq!(groups(&whole[..cut]).len(), 1, "cut at {cut}");
+            assert_eq!(groups(&whole[..cut], true).len(), 1, "cut at {cut}");
             let mut damaged = whole.clone();
             damaged[cut] ^= 0x10;
-            assert_eq!(groups(&damaged).len(), 1, "damaged at {cut}");
+            assert_eq!(groups(&damaged, true).len(), 1, "damaged at {cut}");
         }
     }
 }

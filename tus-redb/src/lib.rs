@@ -69,6 +69,7 @@ mod journal;
 mod live;
 mod lost;
 mod materialize;
+mod migration;
 mod offline;
 mod open;
 mod os;
@@ -104,7 +105,7 @@ pub use inventory::{Cursor, CursorError, ListPage, ListQuery, Sort, Totals, Uplo
 pub use materialize::Gather;
 pub use offline::{Description, Extent};
 pub use os::OsDisk;
-pub use outbox::{Entry, EventKind, Events};
+pub use outbox::{EventKind, Events, OutboxEvent};
 pub use port::{NoObserver, Observer, RedbStore};
 pub use repair::{Remedy, Repair};
 pub use sink::{Sink, Syncer};

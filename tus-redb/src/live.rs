@@ -8,7 +8,7 @@ use redb::{
 use tus_proto::UploadId;
 
 use crate::{
-    database::{OUTBOX, SCATTERED, SMALL, TOMBSTONES, UPLOADS},
+    database::{EVENTS, SCATTERED, SMALL, TOMBSTONES, UPLOADS},
     error::Trouble,
     files::FileId,
     materialize::Progress,
@@ -87,7 +87,7 @@ impl Live {
     }
 
     pub(crate) fn events(&mut self) -> Result<u64, Trouble> {
-        Ok(self.view()?.transaction.open_table(OUTBOX)?.len()?)
+        Ok(self.view()?.transaction.open_table(EVENTS)?.len()?)
     }
 
     /// Whether an upload is to be put into one file; and if so, how far that is.

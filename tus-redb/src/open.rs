@@ -22,6 +22,7 @@ use crate::{
     files::{DATA, Files},
     journal::{self, JOURNAL, Journal},
     live::Live,
+    migration,
     os::OsDisk,
     record::Row,
     reserve::Reserve,
@@ -104,6 +105,7 @@ fn open(disk: Arc<dyn Disk>, options: &Options, create: bool) -> Result<Store, O
         journal_len: AtomicU64::new(0),
         settled: AtomicU64::new(last_event),
         finals_finished: AtomicU64::new(0),
+        now: AtomicU64::new(time),
         time: AtomicU64::new(time),
         noted_time: AtomicU64::new(time),
         // What the last opening left to do.
@@ -159,6 +161,11 @@ fn next_epoch(disk: &Arc<dyn Disk>, database: &redb::Database) -> Result<Last, U
     let txn = database::begin_volatile(database)?;
     match database::format(&txn)? {
         Some(database::FORMAT) => {}
+        Some(database::FORMAT_3) => {
+            txn.abort().map_err(Trouble::from)?;
+            migration::migrate(database)?;
+            return next_epoch(disk, database);
+        }
         Some(other) => return Err(Unopened::UnknownFormat(format!("version {other}"))),
         None => return Err(Unopened::UnknownFormat("no version".to_owned())),
     }

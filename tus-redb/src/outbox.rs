@@ -7,49 +7,162 @@
 //! With eventual durability an event is shown only when it is durable. So whoever acts on it, outside of the store,
 //! never acts on what then falls back; and what a flush has to take back was not shown before.
 
-use std::{ops::Bound, sync::atomic::Ordering};
+use std::{collections::BTreeMap, sync::atomic::Ordering};
 
-use redb::{ReadableDatabase, ReadableTable};
-pub use tus_driver::{EventKind, EventKinds as Events, OutboxEvent as Entry};
+use redb::{ReadTransaction, ReadableDatabase, ReadableTable};
+use tus_driver::{DueEvents, EventQuery};
+pub use tus_driver::{EventKind, EventKinds as Events, OutboxEvent};
 use tus_proto::{Completion, Concat, Failure, Record, UploadId, WallTime};
 
 use crate::{
     apply::{Outcome, Tables, changed, unchanged},
     codec::{Decoder, Encoder},
-    database::{self, OUTBOX},
+    database::{self, DUE_EVENTS, EVENTS, SCATTERED},
     error::Trouble,
+    finding::Finding,
     record::{Row, decode_explicit, encode_explicit},
     store::{Durability, Store, lock},
 };
 
+/// An event in its table: from when on it is due, how often it was put off, and what it is.
+struct Stored {
+    due: u64,
+    attempts: u32,
+    event: OutboxEvent,
+}
+
 impl Store {
-    /// At most `limit` events in their order, from the one behind number `after` on. Those that are not durable
-    /// yet come with the next flush. Waits for a commit that is under way.
-    pub fn outbox(&self, after: u64, limit: usize) -> Result<Vec<Entry>, Failure> {
-        let until = match self.options.durability {
+    /// The first event of each upload that is due at `now`, the longest due first; of one upload alone if one is named. An
+    /// upload that is about to be put into one file has none before it is, unless there is no space for that: whoever
+    /// consumes it wants one file. Waits for a commit that is under way.
+    pub(crate) fn due_events(&self, query: &EventQuery) -> Result<DueEvents, Failure> {
+        let full = self.is_full();
+        self.read_outbox(|this, txn| match &query.upload {
+            Some(id) => this.due_event_of(txn, id, query.now, full),
+            None => this.all_due_events(txn, query, full),
+        })
+    }
+
+    fn all_due_events(
+        &self,
+        txn: &ReadTransaction,
+        query: &EventQuery,
+        full: bool,
+    ) -> Result<DueEvents, Trouble> {
+        let (events, mut due) = (txn.open_table(EVENTS)?, DueEvents::default());
+        for entry in txn.open_table(DUE_EVENTS)?.iter()? {
+            let (key, id) = entry?;
+            let (from, number) = key.value();
+            if from > query.now.as_micros() {
+                due.next = Some(WallTime::from_micros(from));
+                break;
+            }
+            let bytes = events.get((id.value(), number))?;
+            due.events.extend(self.offered(
+                txn,
+                number,
+                bytes.map(|bytes| stored(number, bytes.value())),
+                full,
+            )?);
+            if due.events.len() >= query.limit {
+                break;
+            }
+        }
+        Ok(due)
+    }
+
+    fn due_event_of(
+        &self,
+        txn: &ReadTransaction,
+        id: &UploadId,
+        now: WallTime,
+        full: bool,
+    ) -> Result<DueEvents, Trouble> {
+        let events = txn.open_table(EVENTS)?;
+        let first = events.range((id.as_str(), 0)..=(id.as_str(), u64::MAX))?.next().transpose()?;
+        let Some((key, bytes)) = first else { return Ok(DueEvents::default()) };
+        let (_, number) = key.value();
+        let stored = stored(number, bytes.value());
+        if let Some(Stored { due, .. }) = &stored
+            && *due > now.as_micros()
+        {
+            return Ok(DueEvents { events: Vec::new(), next: Some(WallTime::from_micros(*due)) });
+        }
+        let events = self.offered(txn, number, Some(stored), full)?.into_iter().collect();
+        Ok(DueEvents { events, next: None })
+    }
+
+    /// An event that is due, if it may be shown already.
+    fn offered(
+        &self,
+        txn: &ReadTransaction,
+        number: u64,
+        stored: Option<Option<Stored>>,
+        full: bool,
+    ) -> Result<Option<OutboxEvent>, Trouble> {
+        if number > self.shown_up_to() {
+            return Ok(None);
+        }
+        let Some(Some(Stored { event, attempts, .. })) = stored else {
+            // It must not stand in the way of the others.
+            self.staging.note(damaged(number));
+            return Ok(None);
+        };
+        let id = event.record.id.as_str();
+        let awaits_one_file = event.kind == EventKind::Completed
+            && !full
+            && self.options.materialize
+            && txn.open_table(SCATTERED)?.get(id)?.is_some();
+        Ok((!awaits_one_file).then_some(OutboxEvent { attempts, ..event }))
+    }
+
+    /// Up to which number events are shown: those that are not durable yet come with the next flush.
+    fn shown_up_to(&self) -> u64 {
+        match self.options.durability {
             Durability::Strict => u64::MAX,
             Durability::Eventual => self.settled.load(Ordering::Acquire),
-        };
-        if after >= until {
-            return Ok(Vec::new());
         }
-        let mut writer = lock(&self.writer);
-        let database = self.database(&mut writer)?;
-        let read = || {
-            let table = database.begin_read()?.open_table(OUTBOX)?;
-            let mut entries = Vec::new();
-            for entry in table.range((Bound::Excluded(after), Bound::Included(until)))?.take(limit) {
-                let (number, bytes) = entry?;
-                match decode(number.value(), bytes.value()) {
-                    Some(entry) => entries.push(entry),
-                    // It must not stand in the way of the others.
-                    None => drop(self.staging.note(damaged(number.value()))),
+    }
+
+    /// At most `limit` events in the order of their numbers, due or not, after number `after`. Reads the whole outbox: for
+    /// who looks into a store. Waits for a commit that is under way.
+    pub fn outbox(&self, after: u64, limit: usize) -> Result<Vec<OutboxEvent>, Failure> {
+        let until = self.shown_up_to();
+        self.read_outbox(|this, txn| {
+            let mut first = BTreeMap::new();
+            for entry in txn.open_table(EVENTS)?.iter()? {
+                let (key, bytes) = entry?;
+                let (_, number) = key.value();
+                if number <= after || number > until {
+                    continue;
+                }
+                match stored(number, bytes.value()) {
+                    Some(Stored { event, attempts, .. }) => {
+                        first.insert(number, OutboxEvent { attempts, ..event });
+                        if first.len() > limit {
+                            first.pop_last();
+                        }
+                    }
+                    None => drop(this.staging.note(damaged(number))),
                 }
             }
-            Ok(entries)
-        };
-        let found = read();
+            Ok(first.into_values().collect())
+        })
+    }
+
+    fn read_outbox<T>(
+        &self,
+        read: impl FnOnce(&Self, &ReadTransaction) -> Result<T, Trouble>,
+    ) -> Result<T, Failure> {
+        let mut writer = lock(&self.writer);
+        let database = self.database(&mut writer)?;
+        let found = database.begin_read().map_err(Trouble::from).and_then(|txn| read(self, &txn));
         found.map_err(|trouble| self.give_up(&mut writer, database, trouble))
+    }
+
+    /// The time now: from when on the events of what is committed next are due.
+    pub(crate) fn tell_time(&self, now: WallTime) {
+        self.now.fetch_max(now.as_micros(), Ordering::Relaxed);
     }
 
     /// Keeps these events from now on, whatever the options say: for who learns only then which ones somebody will
@@ -86,39 +199,142 @@ impl Tables<'_> {
         };
         if kept {
             let number = database::next_event(self.txn)?;
-            self.txn.open_table(OUTBOX)?.insert(number, encode(kind, &row.record(id)).as_slice())?;
+            let event = OutboxEvent { number, kind, record: row.record(id), attempts: 0 };
+            self.put_event(&event, self.keeps.now)?;
             self.effects.events.push(id.clone());
             self.note_more();
         }
         Ok(())
     }
 
-    pub(crate) fn acknowledge(&mut self, number: u64) -> Result<Outcome, Trouble> {
-        let known = self.txn.open_table(OUTBOX)?.remove(number)?.is_some();
-        self.note_more();
-        Ok(if known { changed(Completion::Deleted) } else { unchanged(Completion::Missing) })
+    /// Adds an event that is due from `due` on; but not before those of its upload that are there already.
+    pub(crate) fn put_event(&mut self, event: &OutboxEvent, due: u64) -> Result<(), Trouble> {
+        let (id, number) = (event.record.id.as_str(), event.number);
+        let is_first = self.first_event(&event.record.id)?.is_none();
+        self.txn.open_table(EVENTS)?.insert((id, number), encode(due, event).as_slice())?;
+        if is_first {
+            self.txn.open_table(DUE_EVENTS)?.insert((due, number), id)?;
+        }
+        Ok(())
     }
 
-    /// Takes back, of the events behind number `settled`, those that say that the uploads which fell back in this
-    /// transaction are complete.
-    pub(crate) fn retract(&mut self, settled: u64) -> Result<(), Trouble> {
-        let fallen = std::mem::take(&mut self.effects.fallen);
-        if fallen.is_empty() {
-            return Ok(());
+    /// Number and bytes of an upload's first event.
+    fn first_event(&self, id: &UploadId) -> Result<Option<(u64, Vec<u8>)>, Trouble> {
+        let events = self.txn.open_table(EVENTS)?;
+        let first = events.range((id.as_str(), 0)..=(id.as_str(), u64::MAX))?.next().transpose()?;
+        Ok(first.map(|(key, bytes)| (key.value().1, bytes.value().to_vec())))
+    }
+
+    pub(crate) fn acknowledge(&mut self, id: &UploadId, number: u64) -> Result<Outcome, Trouble> {
+        if !self.remove_event(id, number)? {
+            return Ok(unchanged(Completion::Missing));
         }
-        let mut table = self.txn.open_table(OUTBOX)?;
-        let mut untrue = Vec::new();
-        for entry in table.range((Bound::Excluded(settled), Bound::Unbounded))? {
-            let (number, bytes) = entry?;
-            let event = decode(number.value(), bytes.value());
-            if event
-                .is_some_and(|event| event.kind == EventKind::Completed && fallen.contains(&event.record.id))
-            {
-                untrue.push(number.value());
+        self.note_more();
+        Ok(changed(Completion::Deleted))
+    }
+
+    /// The same for who knows the number alone, in a journal of format 3.
+    pub(crate) fn acknowledge_number(&mut self, number: u64) -> Result<Outcome, Trouble> {
+        let mut id = None;
+        for entry in self.txn.open_table(EVENTS)?.iter()? {
+            let (key, _) = entry?;
+            if key.value().1 == number {
+                id = UploadId::new(key.value().0);
+                break;
             }
         }
-        for number in untrue {
-            table.remove(number)?;
+        id.map_or(Ok(unchanged(Completion::Missing)), |id| self.acknowledge(&id, number))
+    }
+
+    /// Lets an upload's first event rest.
+    pub(crate) fn postpone(
+        &mut self,
+        id: &UploadId,
+        number: u64,
+        until: WallTime,
+    ) -> Result<Outcome, Trouble> {
+        let first = self.first_event(id)?.filter(|(first, _)| *first == number);
+        let Some(Stored { due, attempts, event }) = first.and_then(|(_, bytes)| stored(number, &bytes))
+        else {
+            return Ok(unchanged(Completion::Missing));
+        };
+        let event = OutboxEvent { attempts: attempts.saturating_add(1), ..event };
+        let until = until.as_micros();
+        self.txn.open_table(EVENTS)?.insert((id.as_str(), number), encode(until, &event).as_slice())?;
+        let mut by_time = self.txn.open_table(DUE_EVENTS)?;
+        by_time.remove((due, number))?;
+        by_time.insert((until, number), id.as_str())?;
+        self.note_more();
+        Ok(changed(Completion::Committed { offset: event.record.offset }))
+    }
+
+    /// Removes an event; the upload's next one takes its place. Returns whether it was there.
+    pub(crate) fn remove_event(&mut self, id: &UploadId, number: u64) -> Result<bool, Trouble> {
+        let mut events = self.txn.open_table(EVENTS)?;
+        let removed = events.remove((id.as_str(), number))?.map(|bytes| bytes.value().to_vec());
+        drop(events);
+        let Some(bytes) = removed else { return Ok(false) };
+        let mut by_time = self.txn.open_table(DUE_EVENTS)?;
+        if let Some(due) = due_of(&bytes) {
+            by_time.remove((due, number))?;
+        }
+        if let Some((next, bytes)) = self.first_event(id)?
+            && let Some(due) = due_of(&bytes)
+        {
+            by_time.insert((due, next), id.as_str())?;
+        }
+        Ok(true)
+    }
+
+    /// Removes the damaged events that were found, and makes the index of due events anew if it was wrong.
+    pub(crate) fn correct_events(&mut self, findings: &[Finding]) -> Result<(), Trouble> {
+        let is_event = |finding: &&Finding| {
+            matches!(finding, Finding::DamagedEvent { .. } | Finding::WrongDueEvent { .. })
+        };
+        let damaged: Vec<_> = findings.iter().filter(is_event).collect();
+        if damaged.is_empty() {
+            return Ok(());
+        }
+        let mut events = self.txn.open_table(EVENTS)?;
+        events.retain(|(_, number), _| {
+            !damaged
+                .iter()
+                .any(|finding| matches!(finding, Finding::DamagedEvent { number: of } if *of == number))
+        })?;
+        let mut by_time = self.txn.open_table(DUE_EVENTS)?;
+        by_time.retain(|_, _| false)?;
+        let mut last = None;
+        for entry in events.iter()? {
+            let (key, bytes) = entry?;
+            let (id, number) = key.value();
+            if last.as_deref() != Some(id)
+                && let Some(due) = due_of(bytes.value())
+            {
+                by_time.insert((due, number), id)?;
+                last = Some(id.to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes back, of the events after number `settled`, those that say that the uploads which fell back in this
+    /// transaction are complete.
+    pub(crate) fn retract(&mut self, settled: u64) -> Result<(), Trouble> {
+        for id in std::mem::take(&mut self.effects.fallen) {
+            let mut untrue = Vec::new();
+            let events = self.txn.open_table(EVENTS)?;
+            for entry in events.range((id.as_str(), settled.saturating_add(1))..=(id.as_str(), u64::MAX))? {
+                let (key, bytes) = entry?;
+                let (_, number) = key.value();
+                let event = stored(number, bytes.value()).map(|stored| stored.event);
+                if event.is_some_and(|event| event.kind == EventKind::Completed) {
+                    untrue.push(number);
+                }
+            }
+            drop(events);
+            for number in untrue {
+                self.remove_event(&id, number)?;
+            }
         }
         Ok(())
     }
@@ -128,8 +344,10 @@ pub(crate) fn damaged(number: u64) -> Trouble {
     Trouble::damaged(&format!("event {number}"))
 }
 
-fn encode(kind: EventKind, record: &Record) -> Vec<u8> {
+/// Before what an event is: from when on it is due, and how often it was put off.
+fn encode(due: u64, OutboxEvent { kind, record, attempts, .. }: &OutboxEvent) -> Vec<u8> {
     let mut bytes = Encoder::default();
+    bytes.number(due).number((*attempts).into());
     bytes.byte(match kind {
         EventKind::Completed => 0,
         EventKind::Terminated => 1,
@@ -150,8 +368,25 @@ fn encode(kind: EventKind, record: &Record) -> Vec<u8> {
     bytes.0
 }
 
-/// None where the bytes are damaged.
-pub(crate) fn decode(number: u64, bytes: &[u8]) -> Option<Entry> {
+/// From when on an event is due.
+fn due_of(bytes: &[u8]) -> Option<u64> {
+    Decoder(bytes).number()
+}
+
+/// `None` if the bytes are damaged.
+fn stored(number: u64, bytes: &[u8]) -> Option<Stored> {
+    let mut bytes = Decoder(bytes);
+    let (due, attempts) = (bytes.number()?, u32::try_from(bytes.number()?).ok()?);
+    Some(Stored { due, attempts, event: decode(number, bytes.0)? })
+}
+
+/// Whether the bytes are an event's, and from when on it is due.
+pub(crate) fn check(number: u64, bytes: &[u8]) -> Option<u64> {
+    stored(number, bytes).map(|stored| stored.due)
+}
+
+/// What an event is. `None` if the bytes are damaged.
+pub(crate) fn decode(number: u64, bytes: &[u8]) -> Option<OutboxEvent> {
     let mut bytes = Decoder(bytes);
     let kind = match bytes.byte()? {
         0 => EventKind::Completed,
@@ -176,5 +411,5 @@ pub(crate) fn decode(number: u64, bytes: &[u8]) -> Option<Entry> {
     if !bytes.is_empty() {
         record.explicit = Some(decode_explicit(&mut bytes)?);
     }
-    bytes.is_empty().then_some(Entry { number, kind, record, attempts: 0 })
+    bytes.is_empty().then_some(OutboxEvent { number, kind, record, attempts: 0 })
 }

@@ -21,7 +21,7 @@ use crate::{
     Finding,
     apply::{Keeps, Tables},
     concat,
-    database::{self, OUTBOX, SCATTERED},
+    database::{self, SCATTERED},
     disk::{Disk, Mode, accept, write_all},
     error::{OpenError, Trouble},
     files::{DATA, FileId},
@@ -166,12 +166,11 @@ impl Store {
         tables.correct_expiry(audit)?;
         tables.correct_tombstones(audit)?;
         for finding in findings {
-            match finding {
-                Finding::DamagedEvent { number } => drop(txn.open_table(OUTBOX)?.remove(number)?),
-                Finding::NotScattered { id } => tables.cancel_copy(id)?,
-                _ => {}
+            if let Finding::NotScattered { id } = finding {
+                tables.cancel_copy(id)?;
             }
         }
+        tables.correct_events(findings)?;
         let short: BTreeSet<_> = findings.iter().filter_map(short_upload).collect();
         // Parts before the finals that are made of them.
         for finals in [false, true] {

@@ -121,6 +121,8 @@ pub struct Store {
     pub(crate) journal_len: AtomicU64,
     /// The number of the last event that a power cut can't take back.
     pub(crate) settled: AtomicU64,
+    /// The time as it was told last, in microseconds.
+    pub(crate) now: AtomicU64,
     pub(crate) finals_finished: AtomicU64,
     /// How far the lives of uploads have come, as far as sweeps have told; and how much of that is durable. In
     /// microseconds, 0 where nobody knows.
@@ -313,7 +315,8 @@ impl Store {
     }
 
     pub(crate) fn keeps(&self) -> Keeps {
-        Keeps { events: *lock(&self.events), scattered: self.options.materialize }
+        let now = self.now.load(Ordering::Relaxed);
+        Keeps { events: *lock(&self.events), scattered: self.options.materialize, now }
     }
 
     /// Drops what is kept for the next [`Self::load`]. For a store that is idle.

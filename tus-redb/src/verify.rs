@@ -9,7 +9,9 @@ use redb::{ReadableDatabase, ReadableTable};
 use tus_proto::{Failure, UploadId};
 
 use crate::{
-    database::{self, DOOMED, EXPIRY, FILES, LAPSES, OUTBOX, SCATTERED, SMALL, TOMBSTONES, WAITING},
+    database::{
+        self, DOOMED, DUE_EVENTS, EVENTS, EXPIRY, FILES, LAPSES, SCATTERED, SMALL, TOMBSTONES, WAITING,
+    },
     error::Trouble,
     files::{DATA, FileId},
     finding::Finding,
@@ -52,6 +54,9 @@ pub(crate) struct Books {
     /// Which uploads are to be put into one file.
     scattered: BTreeMap<UploadId, Option<Progress>>,
     damaged_events: Vec<u64>,
+    /// Of each upload the first event that can be read, by when it is due; and what the index has.
+    first_events: BTreeMap<UploadId, (u64, u64)>,
+    due_events: BTreeMap<UploadId, (u64, u64)>,
     /// Which part is named by which pending final.
     waiting: BTreeSet<(UploadId, UploadId)>,
 }
@@ -210,12 +215,17 @@ impl Store {
             books.scattered.insert(id, progress.value().map(Progress::from));
         }
         let last_event = database::last_event_seen(&txn)?;
-        for entry in txn.open_table(OUTBOX)?.iter()? {
-            let (number, bytes) = entry?;
-            let number = number.value();
-            if number > last_event || outbox::decode(number, bytes.value()).is_none() {
-                books.damaged_events.push(number);
+        for entry in txn.open_table(EVENTS)?.iter()? {
+            let (key, bytes) = entry?;
+            let (id, number) = key.value();
+            match outbox::check(number, bytes.value()).filter(|_| number <= last_event) {
+                Some(due) => drop(books.first_events.entry(id_in_index(id)?).or_insert((due, number))),
+                None => books.damaged_events.push(number),
             }
+        }
+        for entry in txn.open_table(DUE_EVENTS)?.iter()? {
+            let (key, id) = entry?;
+            books.due_events.insert(id_in_index(id.value())?, key.value());
         }
         Ok(books)
     }
@@ -287,6 +297,9 @@ impl Audit {
         let wrong = differing(&books.tombstones, &books.lapses);
         findings.extend(wrong.map(|id| Finding::WrongTombstone { id }));
         findings.extend(books.damaged_events.iter().map(|&number| Finding::DamagedEvent { number }));
+        let ids: BTreeSet<_> = books.first_events.keys().chain(books.due_events.keys()).collect();
+        let wrong = ids.into_iter().filter(|id| books.first_events.get(*id) != books.due_events.get(*id));
+        findings.extend(wrong.map(|id| Finding::WrongDueEvent { id: id.clone() }));
         findings.extend(self.parts.check(&books.waiting));
         findings
     }

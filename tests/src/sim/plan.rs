@@ -287,5 +287,5 @@ fn draw_hooks(choice: &mut Choice) -> Subscriptions {
         return Subscriptions::default();
     }
     let mut one = || choice.one_in(2);
-    Subscriptions { incoming: one(), create: one(), chunk: one(), terminate: one() }
+    Subscriptions { incoming: one(), create: one(), chunk: one(), terminate: one(), ..Subscriptions::NONE }
 }

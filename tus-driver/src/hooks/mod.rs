@@ -102,6 +102,18 @@ impl Hook {
         Self::UploadTerminate,
     ];
 
+    /// The name of its event, as tusd's users know it. `None` if there is no such event.
+    pub const fn event_name(self) -> Option<&'static str> {
+        match self {
+            Self::IncomingRequest => Some("pre-request"),
+            Self::UploadCreate => Some("pre-create"),
+            Self::ChunkReceived => None,
+            Self::BeforeTerminate => Some("pre-terminate"),
+            Self::UploadComplete => Some("post-finish"),
+            Self::UploadTerminate => Some("post-terminate"),
+        }
+    }
+
     /// The method's name.
     pub const fn name(self) -> &'static str {
         match self {

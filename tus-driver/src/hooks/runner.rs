@@ -1,9 +1,9 @@
 //! The port to hooks: how a runtime has them called, whatever they are. A set of functions is one ([`HookSet`](super::HookSet)),
 //! programs and HTTP services that a runtime reaches are others.
 
-use std::{fmt, path::PathBuf};
+use std::{fmt, path::PathBuf, sync::Arc};
 
-use tus_proto::{HookCall, HookReply, Record, Subscriptions};
+use tus_proto::{HookCall, HookReply, Record, RequestInfo, Subscriptions};
 
 use super::Hook;
 use crate::{EventKind, EventKinds, OutboxEvent, Ticket};
@@ -56,6 +56,9 @@ pub struct HookEvent {
     pub record: Record,
     /// If it is complete: the files that its bytes are in, and how many bytes are in each.
     pub files: Vec<(PathBuf, u64)>,
+    /// The request that made it true, if [`Subscriptions::requests`] asks for it, and unless the process has ended in
+    /// the meantime.
+    pub request: Option<Arc<RequestInfo>>,
 }
 
 impl HookEvent {
@@ -63,7 +66,13 @@ impl HookEvent {
     /// ([`Store::files`](crate::Store::files)) if its kind [has any](Self::has_files).
     pub fn new(event: OutboxEvent, files: Vec<(PathBuf, u64)>) -> Self {
         let OutboxEvent { number, kind, record, .. } = event;
-        Self { number, kind, record, files }
+        Self { number, kind, record, files, request: None }
+    }
+
+    /// The same event with the request that made it true.
+    #[must_use]
+    pub fn with_request(self, request: Option<Arc<RequestInfo>>) -> Self {
+        Self { request, ..self }
     }
 
     /// Whether hooks are shown the upload's files.
@@ -73,9 +82,6 @@ impl HookEvent {
 
     /// The hook that it is for.
     pub fn hook(&self) -> Hook {
-        match self.kind {
-            EventKind::Completed => Hook::UploadComplete,
-            EventKind::Terminated => Hook::UploadTerminate,
-        }
+        Hook::of_event(self.kind)
     }
 }

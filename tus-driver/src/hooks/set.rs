@@ -26,9 +26,11 @@ impl HookSet {
         let hook = Hook::of(call);
         match guarded(|| self.ask(call)) {
             Ok(Changes { metadata: None, id: None }) => HookReply::Proceed,
-            Ok(Changes { metadata, id }) => {
-                HookReply::Change { metadata: metadata.map(|metadata| metadata.to_string()), id }
-            }
+            Ok(Changes { metadata, id }) => HookReply::Change {
+                metadata: metadata.map(|metadata| metadata.to_string()),
+                id,
+                response: None,
+            },
             Err(error) => match error.into_rejection() {
                 Ok(rejection) => HookReply::Refuse(rejection),
                 Err(error) => {
@@ -94,6 +96,7 @@ impl HookRunner for HookSet {
             create: self.0.has(Hook::UploadCreate),
             chunk: self.0.has(Hook::ChunkReceived),
             terminate: self.0.has(Hook::BeforeTerminate),
+            requests: false,
         }
     }
 
@@ -114,6 +117,14 @@ impl HookRunner for HookSet {
 }
 
 impl Hook {
+    /// Which hook an event is for.
+    pub fn of_event(kind: EventKind) -> Self {
+        match kind {
+            EventKind::Completed => Self::UploadComplete,
+            EventKind::Terminated => Self::UploadTerminate,
+        }
+    }
+
     /// Which hook a call is for.
     pub fn of(call: &HookCall) -> Self {
         match call {

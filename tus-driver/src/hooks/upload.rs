@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{self, Read},
+    net::SocketAddr,
     path::PathBuf,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -19,6 +20,17 @@ impl<'a> Request<'a> {
     /// The method, after `X-HTTP-Method-Override`.
     pub fn method(&self) -> &'a str {
         &self.0.method
+    }
+
+    /// The method as it was sent.
+    pub fn sent_method(&self) -> &'a str {
+        &self.0.sent_method
+    }
+
+    /// The address that the connection comes from; behind a proxy, the proxy's. `None` if the runtime does not
+    /// know it, or shows it to no hook.
+    pub fn remote(&self) -> Option<SocketAddr> {
+        self.0.remote
     }
 
     /// The target as it was sent, with a query if it has one.

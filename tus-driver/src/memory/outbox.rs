@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    ops::Bound,
     sync::Arc,
 };
 
@@ -62,11 +61,6 @@ impl Outbox {
 
     fn event(&mut self, id: &UploadId, number: u64) -> Result<&mut (OutboxEvent, WallTime), LookupError> {
         self.events.get_mut(&number).filter(|(event, _)| event.record.id == *id).ok_or(LookupError::Missing)
-    }
-
-    pub(super) fn page(&self, after: u64, limit: usize) -> Vec<OutboxEvent> {
-        let events = self.events.range((Bound::Excluded(after), Bound::Unbounded));
-        events.take(limit).map(|(_, (event, _))| event.clone()).collect()
     }
 
     /// An upload's first event keeps back those after it, also while it is put off.

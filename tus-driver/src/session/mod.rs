@@ -21,14 +21,15 @@ use std::{
 use bytes::Buf;
 use tus_proto::{
     AppendEnd, Cancel, Command, Completion, Config, Cut, Deadline, Digest, Event, Exchange, Failure, Head,
-    HookCall, HookReply, Input, Interim, LockCall, LockEvent, Now, OpId, Output, Protocol, Response,
-    Trailers, UploadId,
+    HookCall, HookReply, Input, Interim, LockCall, LockEvent, Now, OpId, Output, Protocol, RequestInfo,
+    Response, Trailers, UploadId,
 };
 
 use self::body::Body;
 pub use self::hashing_sink::HashingSink;
 use crate::{
-    Answer, AppendGrant, Change, Changed, Commit, Loaded, LookupError, Opened, Source, Store, Ticket,
+    Answer, AppendGrant, Change, Changed, Commit, EventKind, Loaded, LookupError, Opened, Source, Store,
+    Ticket,
 };
 
 /// What a session wants of its runtime.
@@ -93,6 +94,16 @@ pub struct Session<S: Store> {
     failed: Option<Failure>,
     /// The uploads whose events its changes put into the outbox.
     events: Vec<UploadId>,
+    /// Told of each event before the change that makes it.
+    witness: Option<Arc<dyn EventWitness>>,
+}
+
+/// Hears which events a session's changes are about to put into the outbox, and of which request, before the store is
+/// called: so that it knows more of an event than the outbox does, however soon that shows it.
+pub trait EventWitness: Send + Sync {
+    /// A change is about to be made that makes this event true if it succeeds. Events that it makes of other uploads
+    /// are not told.
+    fn expect(&self, id: &UploadId, kind: EventKind, request: &Arc<RequestInfo>);
 }
 
 impl<S: Store> Session<S> {
@@ -107,7 +118,14 @@ impl<S: Store> Session<S> {
             drain: false,
             failed: None,
             events: Vec::new(),
+            witness: None,
         }
+    }
+
+    /// Has a witness told of events, if the configuration subscribes to
+    /// [requests](tus_proto::Subscriptions::requests).
+    pub fn set_witness(&mut self, witness: Arc<dyn EventWitness>) {
+        self.witness = Some(witness);
     }
 
     /// What is to be done next. Calls of the store are made in here; what it answers later
@@ -378,6 +396,11 @@ impl<S: Store> Session<S> {
         op: OpId,
         change: Change<S::Staged>,
     ) {
+        if let (Some(witness), Some(request)) = (&self.witness, self.exchange.request()) {
+            for kind in may_make(&change) {
+                witness.expect(change.id(), *kind, request);
+            }
+        }
         let later = || ticket(inlet, move |changed| Arrival::Changed(op, changed));
         if let Answer::Now(changed) = store.change(change, later) {
             self.on_changed(now, op, changed);
@@ -428,6 +451,17 @@ impl<S: Store> Session<S> {
             LockEvent::Checkpoint if self.has_open_body() => self.drain = true,
             LockEvent::Checkpoint => self.exchange.handle(now, Input::Checkpoint),
         }
+    }
+}
+
+/// The events of its own upload that a change may make.
+fn may_make<T>(change: &Change<T>) -> &'static [EventKind] {
+    match change {
+        Change::Create { record } if !record.is_complete() => &[],
+        Change::Commit(commit) if !commit.finish => &[],
+        Change::Create { .. } | Change::Concat { .. } | Change::Commit(_) => &[EventKind::Completed],
+        Change::Delete { .. } => &[EventKind::Terminated],
+        Change::Discard { .. } | Change::Acknowledge { .. } | Change::Postpone { .. } => &[],
     }
 }
 

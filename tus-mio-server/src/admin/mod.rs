@@ -26,7 +26,7 @@ pub use guard::TokenError;
 pub(crate) use guard::{Guard, Token};
 pub use offline::{Offline, finding};
 pub use query::{MOST, UploadQuery};
-pub(crate) use running::Running;
+pub(crate) use running::{Closed, Running};
 pub(crate) use server::{AdminServer, Desk, Endpoint, Status};
 pub(crate) use socket::reachable;
 pub use socket::{SOCKET, connect};

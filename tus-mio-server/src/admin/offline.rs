@@ -165,6 +165,7 @@ fn parts(finding: &Finding) -> (&'static str, Option<&UploadId>, Option<&Path>) 
         Finding::ForeignJournal { path } => ("foreign-journal", None, Some(path)),
         Finding::WrongExpiry { id } => ("wrong-expiry", Some(id), None),
         Finding::NotScattered { id } => ("not-scattered", Some(id), None),
+        Finding::WrongDueEvent { id } => ("wrong-due-event", Some(id), None),
         Finding::DamagedEvent { .. } => ("damaged-event", None, None),
         Finding::WrongWaiting { id, .. } => ("wrong-waiting", Some(id), None),
         Finding::Stray { path } => ("stray", None, Some(path)),

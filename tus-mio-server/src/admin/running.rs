@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tus_driver::Inbox;
+use tus_driver::{Inbox, Store};
 use tus_proto::{Head, Owner, Response, WallTime};
 use tus_redb::RedbStore;
 
@@ -14,7 +14,7 @@ use crate::runtime::{self, Shared};
 
 /// A server's store and locks, and what else it shares.
 pub(crate) struct Running {
-    pub shared: Arc<Shared>,
+    pub shared: Arc<Shared<RedbStore>>,
     /// Where all requests are told what the locks bring about.
     pub inbox: Arc<dyn Inbox>,
     pub waiters: Arc<Waiters<RedbStore>>,
@@ -57,8 +57,43 @@ impl Administration for Running {
     }
 }
 
-impl Status for Running {
+impl<S: Store> Status for Shared<S> {
     fn answer(&self, path: &str, head: &Head<'_>, date: WallTime) -> Option<Response> {
-        self.shared.status_answer(path, head, date)
+        self.status_answer(path, head, date)
+    }
+}
+
+/// Administration of a store that says nothing of its uploads but to their clients.
+pub(crate) struct Closed;
+
+impl Closed {
+    fn failed<T>() -> Result<T, AdminError> {
+        Err(AdminError::Failed("the server's store can't be asked: ask it by tools of its own".into()))
+    }
+}
+
+impl Administration for Closed {
+    fn uploads(&self, _: &UploadQuery) -> Result<UploadPage, AdminError> {
+        Self::failed()
+    }
+
+    fn upload(&self, _: &str) -> Result<UploadDetails, AdminError> {
+        Self::failed()
+    }
+
+    fn content(&self, _: &str) -> Result<Content, AdminError> {
+        Self::failed()
+    }
+
+    fn delete(&self, _: &str) -> Result<Deleted, AdminError> {
+        Self::failed()
+    }
+
+    fn stats(&self) -> Result<Stats, AdminError> {
+        Self::failed()
+    }
+
+    fn check(&self, _: Option<&str>) -> Result<CheckPage, AdminError> {
+        Self::failed()
     }
 }

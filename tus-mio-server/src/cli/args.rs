@@ -11,6 +11,7 @@ use super::{
     admin_args::AdminArgs,
     choices::{Location, MethodOverride, ProxyHeaders},
     config::ConfigArgs,
+    hooks::HookArgs,
     import::ImportCommand,
     limits::LimitArgs,
     listing_args::{ExportArgs, ListArgs},
@@ -350,6 +351,10 @@ pub(crate) struct ServeArgs {
     /// What one connection may cost.
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
+
+    /// Hooks out of the process.
+    #[command(flatten)]
+    pub(crate) hooks: HookArgs,
 
     /// How long requests may take to finish after SIGTERM or SIGINT; a second signal ends at once
     #[arg(long, env = "TUS_SHUTDOWN_TIMEOUT", value_name = "DURATION", default_value = "10s")]

@@ -6,6 +6,7 @@ mod args;
 mod choices;
 mod config;
 mod export;
+mod hooks;
 mod import;
 mod json;
 mod limits;

@@ -34,7 +34,7 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let base_path = settings.protocol.base_path().to_owned();
     raise_descriptor_limit();
     let directory = settings.data_dir.display().to_string();
-    let server = Server::bind_with(settings, inherited).map_err(failed)?;
+    let server = Server::builder(settings).inherited(inherited).bind().map_err(failed)?;
     // Whoever reads the lines may signal at once: so signals come first.
     let secure = args.tls_cert.is_some();
     heed_signals(server.handle(), secure)?;
@@ -95,7 +95,7 @@ pub(crate) fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
     if args.cleanup_interval < Duration::from_secs(1) {
         return Err(Failure::Usage("--cleanup-interval must be at least 1s".into()));
     }
-    let settings = Settings {
+    let mut settings = Settings {
         listen: if args.listen.is_empty() { Settings::default().listen } else { args.listen.clone() },
         tls: args
             .tls_cert
@@ -120,9 +120,9 @@ pub(crate) fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
         admin_listen: args.admin.admin_listen.clone(),
         admin_token_file: args.admin.admin_token_file.clone(),
         metrics_path: (args.metrics_path != "none").then(|| args.metrics_path.clone()),
-        // Hooks are code: who writes it sets what they may cost.
         ..args.storage.settings()?
     };
+    args.hooks.apply(&mut settings)?;
     settings.check().map_err(|error| Failure::Usage(error.to_string()))?;
     Ok(settings)
 }

@@ -4,6 +4,7 @@
 use std::{io, net::IpAddr, os::fd::AsRawFd, time::Duration};
 
 use mio::{Interest, Registry, Token, unix::SourceFd};
+use tus_driver::Store;
 
 use super::{
     ConnectionId,
@@ -24,7 +25,7 @@ const ACCEPTS: usize = 64;
 /// How long to wait before accepting again where the system could not.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-impl EventLoop {
+impl<S: Store> EventLoop<S> {
     /// Accepts what waits on any listener.
     pub(super) fn accept_all(&mut self) {
         (0..self.listeners.len()).for_each(|index| self.accept(index));

@@ -1,6 +1,9 @@
 //! A body on its way from the socket to the store: the runtime's half of an Append. Large stretches of plain
 //! data are moved by a worker from socket to store; the rest is decoded here and written by a worker.
 
+use std::task::Poll;
+
+use tus_driver::Store;
 use tus_proto::{Cut, Now, Trailers};
 
 use super::{
@@ -8,7 +11,7 @@ use super::{
     buffers::BUFFER,
     connection::{Connection, ReadEnd},
     event_loop::EventLoop,
-    workers::{Address, BodyDone, BodySink, Job, MoveEnd},
+    workers::{Address, BodyDone, BodySink, Job, MoveEnd, waker},
 };
 use crate::http1::{Eof, Event};
 
@@ -38,9 +41,9 @@ enum End {
     Cut(Cut),
 }
 
-impl EventLoop {
+impl<S: Store> EventLoop<S> {
     /// Moves a body on as far as it goes without waiting. Returns whether it did anything.
-    pub(super) fn pump_body(&mut self, connection: &mut Connection) -> bool {
+    pub(super) fn pump_body(&mut self, connection: &mut Connection<S>) -> bool {
         let now = self.now;
         let Some(request) = connection.request.as_ref().filter(|request| !request.session.is_lent()) else {
             return false;
@@ -65,14 +68,14 @@ impl EventLoop {
 
     /// Where the network is faster than the disk, the body waits for its commits: a crash must not cost more
     /// than the exchange allows.
-    fn waits_for_commit(&mut self, connection: &mut Connection) -> bool {
+    fn waits_for_commit(&mut self, connection: &mut Connection<S>) -> bool {
         let waits = connection.request.as_ref().is_some_and(|request| request.session.headroom() == 0);
         connection.http.set_reading(self.now.monotonic, !waits);
         waits
     }
 
     /// Takes in what is there: decodes it, and gives it to a worker.
-    fn take_in(&mut self, connection: &mut Connection) {
+    fn take_in(&mut self, connection: &mut Connection<S>) {
         let Some(request) = &connection.request else { return };
         if request.body.not_before > self.round {
             return;
@@ -81,16 +84,21 @@ impl EventLoop {
         if connection.unread.is_empty() && !connection.readable && connection.http.raw_credit() > 0 {
             return;
         }
+        let Some(room) = self.room(connection) else { return };
         let Some(mut data) = self.buffers.take(connection.id) else {
             connection.http.set_reading(self.now.monotonic, false);
             return;
         };
         let unread = std::mem::take(&mut connection.unread);
-        let mut end = decode(connection, unread.as_slice(), &mut data, self.now);
+        let (first, rest) = unread.as_slice().split_at(unread.as_slice().len().min(room));
+        let mut end = decode(connection, first, &mut data, self.now);
+        connection.unread.push(rest);
         let mut scratch = std::mem::take(&mut self.scratch);
         let mut reads = 0;
         while end.is_none()
+            && connection.unread.is_empty()
             && data.len() + BUFFER <= WRITE_MAX
+            && data.len() < room
             && connection.readable
             && reads < READS
             && let Some(request) = &connection.request
@@ -100,11 +108,12 @@ impl EventLoop {
             if credit >= MOVE_FROM && connection.tls.is_none() {
                 if data.is_empty() {
                     let headroom = request.session.headroom();
-                    self.move_beside(connection, credit.min(headroom));
+                    self.move_beside(connection, credit.min(headroom).min(room as u64));
                 }
                 break;
             }
-            end = match connection.read(&mut scratch) {
+            let most = scratch.len().min(room - data.len());
+            end = match connection.read(&mut scratch[..most]) {
                 ReadEnd::Bytes(count) => decode(connection, &scratch[..count], &mut data, self.now),
                 ReadEnd::Nothing if connection.broken => Some(End::Cut(Cut::PeerGone)),
                 ReadEnd::Nothing => None,
@@ -120,15 +129,30 @@ impl EventLoop {
         } else {
             self.write_beside(connection, data);
         }
+        let more = end.is_none() && !connection.unread.is_empty();
         if let Some(end) = end {
             self.end_body(connection, end);
         }
-        if reads == READS {
+        if reads == READS || more {
             self.again.push(connection.id);
         }
     }
 
-    fn end_body(&self, connection: &mut Connection, end: End) {
+    /// How many bytes the store takes now. `None` if it takes none: the loop is woken when it may.
+    fn room(&self, connection: &mut Connection<S>) -> Option<usize> {
+        let (now, to) = (self.now, self.address(connection));
+        let request = connection.request.as_mut()?;
+        match request.session.poll_room(now, &|| waker(&self.shared.mailboxes, to)) {
+            Poll::Ready(room) => Some(room),
+            Poll::Pending => {
+                // Stop the body timer: the store, not the client, is the bottleneck.
+                connection.http.set_reading(now.monotonic, false);
+                None
+            }
+        }
+    }
+
+    fn end_body(&self, connection: &mut Connection<S>, end: End) {
         let now = self.now;
         let Some(request) = &mut connection.request else { return };
         match end {
@@ -139,16 +163,16 @@ impl EventLoop {
     }
 
     /// The peer has ended its side; and whether the body will not be complete.
-    fn on_body_eof(&mut self, connection: &mut Connection) -> Option<Cut> {
+    fn on_body_eof(&mut self, connection: &mut Connection<S>) -> Option<Cut> {
         connection.ended = true;
         (connection.http.eof(self.now.monotonic) == Eof::HalfClosed).then_some(Cut::HalfClosed)
     }
 
-    fn address(&self, connection: &Connection) -> Address {
+    fn address(&self, connection: &Connection<S>) -> Address {
         Address { loop_index: self.index, connection: connection.id }
     }
 
-    fn move_beside(&mut self, connection: &mut Connection, limit: u64) {
+    fn move_beside(&mut self, connection: &mut Connection<S>, limit: u64) {
         let (to, socket) = (self.address(connection), connection.socket.clone());
         // Where this fails, the loop is woken for nothing.
         let _ = listen_for_input(self.poll.registry(), &socket, connection.id, false);
@@ -156,24 +180,24 @@ impl EventLoop {
         self.lend(connection, |sink| Job::Move { to, socket, sink, limit });
     }
 
-    fn write_beside(&mut self, connection: &mut Connection, data: Vec<u8>) {
+    fn write_beside(&mut self, connection: &mut Connection<S>, data: Vec<u8>) {
         let to = self.address(connection);
         self.lend(connection, |sink| Job::Write { to, sink, data });
     }
 
     /// A small body goes into the records: until it is committed it stays in memory.
-    fn takes_at_once(&self, connection: &Connection, data: &[u8]) -> bool {
+    fn takes_at_once(&self, connection: &Connection<S>, data: &[u8]) -> bool {
         connection.request.as_ref().is_some_and(|request| !request.session.blocks(data.len()))
     }
 
-    fn write_at_once(&mut self, connection: &mut Connection, data: Vec<u8>) {
+    fn write_at_once(&mut self, connection: &mut Connection<S>, data: Vec<u8>) {
         if let Some(request) = &mut connection.request {
             request.session.write(self.now, &mut &*data);
         }
         self.recycle(data);
     }
 
-    fn lend(&mut self, connection: &mut Connection, job: impl FnOnce(BodySink) -> Job) {
+    fn lend(&mut self, connection: &mut Connection<S>, job: impl FnOnce(BodySink<S>) -> Job<S>) {
         let lent = connection.request.as_mut().and_then(|request| request.session.lend());
         let Some(sink) = lent else { return };
         connection.readable_again = false;
@@ -183,7 +207,7 @@ impl EventLoop {
     }
 
     /// A worker brings the sink back.
-    pub(super) fn on_body_done(&mut self, connection: &mut Connection, done: BodyDone) {
+    pub(super) fn on_body_done(&mut self, connection: &mut Connection<S>, done: BodyDone<S>) {
         let BodyDone { sink, data, taken, end } = done;
         let waited_for = data.is_some_and(|buffer| self.recycle(buffer));
         let now = self.now;
@@ -211,7 +235,7 @@ impl EventLoop {
     }
 
     /// A worker has stopped reading: from here on the loop hears of input again, of what came by now as well.
-    fn unmute(&self, connection: &mut Connection) {
+    fn unmute(&self, connection: &mut Connection<S>) {
         if !std::mem::take(&mut connection.muted) {
             return;
         }
@@ -232,7 +256,7 @@ impl EventLoop {
 
     /// Sees how much must be staged before a HEAD is answered: not while a worker is reading, which may have taken
     /// some of it already.
-    fn aim_checkpoint(&mut self, connection: &mut Connection) {
+    fn aim_checkpoint(&mut self, connection: &mut Connection<S>) {
         let Some(request) = &mut connection.request else { return };
         if !request.session.wants_drain() {
             request.body.drain_until = None;
@@ -247,7 +271,7 @@ impl EventLoop {
     }
 
     /// Passes the question on once all of that is staged. Returns whether it did.
-    fn tell_checkpoint(&self, connection: &mut Connection) -> bool {
+    fn tell_checkpoint(&self, connection: &mut Connection<S>) -> bool {
         let (taken, readable, pending) =
             (connection.taken, connection.readable, !connection.unread.is_empty());
         let Some(request) = &mut connection.request else { return false };
@@ -266,7 +290,12 @@ impl EventLoop {
 
 /// Decodes body bytes into `data`, and says how the body ended, if it did. What follows its end is kept for the next
 /// request.
-fn decode(connection: &mut Connection, input: &[u8], data: &mut Vec<u8>, now: Now) -> Option<End> {
+fn decode<S: Store>(
+    connection: &mut Connection<S>,
+    input: &[u8],
+    data: &mut Vec<u8>,
+    now: Now,
+) -> Option<End> {
     let welcome = connection.request.as_ref().map_or(0, |request| request.session.welcome());
     let mut rest = input;
     let mut end = None;
@@ -290,7 +319,7 @@ fn decode(connection: &mut Connection, input: &[u8], data: &mut Vec<u8>, now: No
 }
 
 /// The body will not go on.
-pub(super) fn cut(connection: &mut Connection, now: Now, why: Cut) {
+pub(super) fn cut<S: Store>(connection: &mut Connection<S>, now: Now, why: Cut) {
     if why == Cut::PeerGone {
         connection.give_up();
     }

@@ -7,9 +7,8 @@ use std::{
     time::Duration,
 };
 
-use tus_driver::Session;
+use tus_driver::{Session, Store};
 use tus_proto::{Instant, Now, Owner};
-use tus_redb::RedbStore;
 
 use super::{
     ConnectionId,
@@ -29,7 +28,7 @@ const HEAD_READ: usize = 16 << 10;
 const BODY_READ: usize = BUFFER;
 
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(super) struct Connection<S: Store> {
     pub id: ConnectionId,
     pub socket: Arc<Socket>,
     /// The other end's address; none at a UNIX socket.
@@ -49,6 +48,8 @@ pub(super) struct Connection {
     /// Readiness was told while a worker was reading, or sending: what it found may be outdated.
     pub readable_again: bool,
     pub writable_again: bool,
+    /// The store was waited for, and may have more now: see [`Download`] and [`Body`].
+    pub store_ready: bool,
     /// The loop does not hear of input: a worker is reading.
     pub muted: bool,
     /// The peer has ended its side.
@@ -62,17 +63,17 @@ pub(super) struct Connection {
     /// How many bytes were read from the socket.
     pub taken: u64,
     /// Boxed, as is what follows: a connection that waits for one shall cost little.
-    pub request: Option<Box<Request>>,
+    pub request: Option<Box<Request<S>>>,
     /// What the answer of the last request bears.
-    pub download: Option<Box<Download>>,
+    pub download: Option<Box<Download<S>>>,
     /// The connection's earliest entry among the timers.
     pub scheduled: Option<Instant>,
 }
 
 /// The request under way.
 #[derive(Debug)]
-pub(super) struct Request {
-    pub session: Session<RedbStore>,
+pub(super) struct Request<S: Store> {
+    pub session: Session<S>,
     pub owner: Owner,
     /// What the network has of its body.
     pub body: Body,
@@ -99,7 +100,7 @@ pub(super) enum ReadEnd {
     Broken,
 }
 
-impl Connection {
+impl<S: Store> Connection<S> {
     pub(super) fn new(id: ConnectionId, accepted: Accepted, http: Conn, since: Instant) -> Self {
         Self {
             id,
@@ -114,6 +115,7 @@ impl Connection {
             writable: true,
             readable_again: false,
             writable_again: false,
+            store_ready: false,
             muted: false,
             ended: false,
             broken: false,
@@ -251,11 +253,13 @@ impl Connection {
 
 #[cfg(test)]
 mod tests {
+    use tus_redb::RedbStore;
+
     use super::*;
 
     #[test]
     fn thousands_of_connections_may_wait() {
-        assert!(size_of::<Connection>() <= 320, "{}", size_of::<Connection>());
-        assert!(size_of::<Request>() <= 584, "{}", size_of::<Request>());
+        assert!(size_of::<Connection<RedbStore>>() <= 320, "{}", size_of::<Connection<RedbStore>>());
+        assert!(size_of::<Request<RedbStore>>() <= 608, "{}", size_of::<Request<RedbStore>>());
     }
 }

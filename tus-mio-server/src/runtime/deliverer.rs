@@ -1,18 +1,17 @@
-//! The thread that tells hooks what has happened: it reads the outbox as [`Schedule`] says, hands the calls to a
-//! pool of threads, and what they have taken note of to the committer.
+//! The thread that delivers events to hooks: it does what the driver's [`Schedule`] says, hands the calls to a pool of
+//! threads, and tells the store what became of them.
 
 use std::{
-    io,
     sync::{Arc, Condvar, Mutex, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
 use tus_driver::{
-    Answer, Changed, EventKind, OutboxEvent, Ticket,
+    Answer, Changed, DueEvents, OutboxEvent, Store, Ticket,
     hooks::{Hook, HookEvent, HookRunner},
-    outbox::{Action, Pauses, Schedule, Told, last_number},
+    outbox::{Action, Pauses, Schedule, Settlement},
 };
-use tus_proto::{Completion, Instant, UploadId};
+use tus_proto::{Completion, Failure, Instant, UploadId};
 
 use super::{Shared, hook_pool::HookPool, mailbox::lock};
 
@@ -21,10 +20,12 @@ use super::{Shared, hook_pool::HookPool, mailbox::lock};
 enum News {
     /// There may be new events.
     Committed,
-    /// A hook was told an upload's event.
-    Told(UploadId, Hook, Told),
-    /// The event is out of the outbox, or could not be removed.
-    Acknowledged(UploadId, bool),
+    /// The outbox was read.
+    Read(Result<DueEvents, Failure>),
+    /// A hook was called with an upload's event, and has returned well or not.
+    Delivered(UploadId, Hook, bool),
+    /// The store knows what became of an upload's event, or could not note it.
+    Settled(UploadId, Result<(), Failure>),
     /// The server drains, or ends at once.
     Stop,
 }
@@ -43,14 +44,6 @@ pub(crate) struct Deliverer {
 impl Deliverer {
     pub(crate) fn new(hooks: Arc<dyn HookRunner>, pool: HookPool, threads: usize, pauses: Pauses) -> Self {
         Self { hooks, pool, threads, pauses, news: Mutex::default(), arrived: Condvar::new() }
-    }
-
-    /// Starts the threads on which hooks are told.
-    ///
-    /// # Errors
-    /// The system's, if it gives no threads.
-    pub(crate) fn start(&self) -> io::Result<()> {
-        self.pool.start(self.threads, "told-hook")
     }
 
     /// Lets those threads go.
@@ -74,35 +67,34 @@ impl Deliverer {
     }
 
     /// The thread's body.
-    pub(crate) fn run(self: &Arc<Self>, shared: &Shared) {
-        let now = || shared.clock.now().monotonic;
-        // Where the outbox can't be read, nothing was read of it: a pass would find nothing, and all is new.
-        let last = last_number(|after, limit| shared.store.engine().outbox(after, limit)).unwrap_or(0);
-        let mut schedule = Schedule::new(now(), last, self.threads, self.pauses);
+    pub(crate) fn run<S: Store>(self: &Arc<Self>, shared: &Shared<S>) {
+        let now = || shared.clock.now();
+        let mut schedule = Schedule::new(self.threads, self.pauses);
         let mut end: Option<Instant> = None;
         loop {
             while let Some(action) = schedule.poll(now()) {
-                self.act(shared, &mut schedule, action);
+                self.act(shared, action);
             }
-            if end.is_some_and(|end| schedule.is_idle() || end <= now()) {
+            if end.is_some_and(|end| schedule.is_idle() || end <= now().monotonic) {
                 return;
             }
-            let until = schedule.deadline().into_iter().chain(end).min();
-            for news in self.wait(until.map(|until| until.since(now()))) {
+            let until = schedule.deadline(now()).into_iter().chain(end).min();
+            for news in self.wait(until.map(|until| until.since(now().monotonic))) {
                 match news {
                     News::Committed => schedule.on_news(),
-                    News::Told(id, hook, told) => {
-                        if told == Told::Failed {
+                    News::Read(due) => schedule.on_read(now(), due),
+                    News::Delivered(id, hook, delivered) => {
+                        if !delivered {
                             shared.metrics.hook_failed(hook);
                         }
-                        schedule.on_told(now(), &id, told);
+                        schedule.on_delivered(now(), &id, delivered);
                     }
-                    News::Acknowledged(id, done) => schedule.on_acknowledged(now(), &id, done),
+                    News::Settled(id, settled) => schedule.on_settled(now(), &id, settled),
                     News::Stop => {
                         schedule.stop();
                         let at_once = shared.shutdowns.load(Ordering::Acquire) > 1;
                         let time = if at_once { Duration::ZERO } else { shared.shutdown_timeout };
-                        end = Some(now().after(time));
+                        end = Some(now().monotonic.after(time));
                     }
                 }
             }
@@ -125,65 +117,59 @@ impl Deliverer {
         std::mem::take(&mut *news)
     }
 
-    fn act(self: &Arc<Self>, shared: &Shared, schedule: &mut Schedule, action: Action) {
+    fn act<S: Store>(self: &Arc<Self>, shared: &Shared<S>, action: Action) {
         match action {
-            Action::Read { after, limit } => {
-                let read = shared.store.engine().outbox(after, limit);
-                schedule.on_read(shared.clock.now().monotonic, after, read);
-            }
-            Action::Tell(entry) => {
-                let id = entry.record.id.clone();
-                if let Some(told) = self.tell(shared, entry) {
-                    schedule.on_told(shared.clock.now().monotonic, &id, told);
+            Action::Read(query) => {
+                let later = || {
+                    let this = self.clone();
+                    Ticket::new(move |due| this.post(News::Read(due)))
+                };
+                if let Answer::Now(due) = shared.store.due_events(query, later) {
+                    self.post(News::Read(due));
                 }
             }
-            Action::Acknowledge(id, number) => self.acknowledge(shared, id, number),
+            Action::Deliver(event) => self.deliver(shared, event),
+            Action::Settle(settlement) => self.settle(shared, settlement),
         }
     }
 
-    /// Removes an event that a hook has taken note of.
-    fn acknowledge(self: &Arc<Self>, shared: &Shared, id: UploadId, number: u64) {
-        let (this, of) = (self.clone(), id.clone());
-        let removed = move |changed: Changed| {
-            this.post(News::Acknowledged(of, !matches!(changed.completion, Completion::Failed(_))));
+    /// Tells the store what became of an event.
+    fn settle<S: Store>(self: &Arc<Self>, shared: &Shared<S>, settlement: Settlement) {
+        let (this, id) = (self.clone(), settlement.id.clone());
+        let told = move |changed: Changed| {
+            let settled = match changed.completion {
+                Completion::Failed(failure) => Err(failure),
+                _ => Ok(()),
+            };
+            this.post(News::Settled(id, settled));
         };
-        let change = tus_driver::Change::Acknowledge { id, number };
-        let later = || Ticket::new(removed.clone());
-        if let Answer::Now(changed) = tus_driver::Store::change(&shared.store, change, later) {
-            removed(changed);
+        let later = || Ticket::new(told.clone());
+        if let Answer::Now(changed) = shared.store.change(settlement.change(), later) {
+            told(changed);
         }
     }
 
-    /// Hands a call to the pool; or says at once what became of it.
-    fn tell(self: &Arc<Self>, shared: &Shared, entry: OutboxEvent) -> Option<Told> {
-        let id = entry.record.id.clone();
-        // Whoever consumes an upload wants one file: it comes, unless there is no space for it.
-        if entry.kind == EventKind::Completed && !shared.store.engine().is_full() {
-            match shared.store.engine().awaits_materialize(&id) {
-                Ok(true) => return Some(Told::NotYet),
-                Ok(false) => {}
-                Err(_) => return Some(Told::Failed),
-            }
-        }
+    /// Hands a call to the pool.
+    fn deliver<S: Store>(self: &Arc<Self>, shared: &Shared<S>, event: OutboxEvent) {
+        let (id, hook) = (event.record.id.clone(), Hook::of_event(event.kind));
         // The store says what is wrong; it may be otherwise later.
-        let files = match HookEvent::has_files(entry.kind) {
-            true => shared.store.engine().paths(&id),
+        let files = match HookEvent::has_files(event.kind) {
+            true => shared.store.files(&id),
             false => Ok(Vec::new()),
         };
-        let Ok(files) = files else { return Some(Told::Failed) };
-        let event = HookEvent::new(entry, files);
-        let hook = event.hook();
+        let Ok(files) = files else { return self.post(News::Delivered(id, hook, false)) };
+        let request = shared.attributions.get(&id, event.kind);
         shared.metrics.hook_called(hook);
+        let event = HookEvent::new(event, files).with_request(request);
         let (this, hooks) = (self.clone(), self.hooks.clone());
-        let ticket = Ticket::new(move |done| {
-            let told = if done { Told::Done } else { Told::Failed };
-            this.post(News::Told(id, hook, told));
-        });
+        let of = id.clone();
+        let ticket = Ticket::new(move |done| this.post(News::Delivered(of, hook, done)));
         if !hooks.blocks() {
-            hooks.deliver(event, ticket);
-            return None;
+            return hooks.deliver(event, ticket);
         }
-        // As many run at once as there are threads: it never waits, and there is always room.
-        (!self.pool.submit(None, move || hooks.deliver(event, ticket))).then_some(Told::NotYet)
+        // As many run at once as there are threads: there is always room.
+        if !self.pool.submit(None, move || hooks.deliver(event, ticket)) {
+            self.post(News::Delivered(id, hook, false));
+        }
     }
 }

@@ -3,8 +3,8 @@
 
 use std::io::ErrorKind;
 
+use tus_driver::Store;
 use tus_proto::{Body, Response};
-use tus_redb::Source;
 
 use super::{
     ConnectionId,
@@ -21,30 +21,33 @@ const UNSENT: u32 = 256 << 10;
 
 /// The upload that the answer under way bears.
 #[derive(Debug)]
-pub(super) struct Download {
+pub(super) struct Download<S: Store> {
     /// None while a worker has it.
-    source: Option<Box<Source>>,
+    source: Option<Box<S::Source>>,
     /// The next byte to be sent.
     at: u64,
+    /// The store had no more bytes the last time.
+    waits: bool,
 }
 
-impl EventLoop {
+impl<S: Store> EventLoop<S> {
     /// The answer was given: what it bears follows it.
-    pub(super) fn begin_download(&self, connection: &mut Connection, response: &Response) {
+    pub(super) fn begin_download(&self, connection: &mut Connection<S>, response: &Response) {
         let Body::Upload { from, .. } = response.content() else { return };
         let source = connection.request.as_mut().and_then(|request| request.session.take_source());
         limit_unsent(connection);
-        connection.download = Some(Box::new(Download { source: source.map(Box::new), at: *from }));
+        connection.download =
+            Some(Box::new(Download { source: source.map(Box::new), at: *from, waits: false }));
     }
 
     /// Gives a worker the next quantum. Tells whether it did anything.
-    pub(super) fn pump_download(&mut self, connection: &mut Connection) -> bool {
+    pub(super) fn pump_download(&mut self, connection: &mut Connection<S>) -> bool {
         if connection.tls.is_some() {
             return self.pump_encrypted(connection);
         }
         let Some(download) = &mut connection.download else { return false };
         let limit = connection.http.send_credit();
-        if limit == 0 || !connection.writable {
+        if limit == 0 || !connection.writable || download.awaits(&mut connection.store_ready) {
             return false;
         }
         let Some(source) = download.source.take() else { return false };
@@ -64,12 +67,16 @@ impl EventLoop {
     }
 
     /// Sends what was encrypted, then asks a worker to read the next stretch. Tells whether it did anything.
-    fn pump_encrypted(&mut self, connection: &mut Connection) -> bool {
+    fn pump_encrypted(&mut self, connection: &mut Connection<S>) -> bool {
         let pending = connection.tls.as_ref().is_some_and(|tls| tls.is_pending());
         let progress = pending && self.send_encrypted(connection, &[]);
         let limit = connection.http.send_credit();
         let Some(download) = &mut connection.download else { return progress };
-        if limit == 0 || !connection.writable || download.source.is_none() {
+        if limit == 0
+            || !connection.writable
+            || download.source.is_none()
+            || download.awaits(&mut connection.store_ready)
+        {
             return progress;
         }
         // From here on it is we who are not sending.
@@ -82,7 +89,7 @@ impl EventLoop {
     }
 
     /// Sends as much as the socket takes. What it does not take is read again: memory is for those who read.
-    fn send_encrypted(&self, connection: &mut Connection, mut data: &[u8]) -> bool {
+    fn send_encrypted(&self, connection: &mut Connection<S>, mut data: &[u8]) -> bool {
         let (Some(tls), Some(download)) = (&mut connection.tls, &mut connection.download) else {
             return false;
         };
@@ -109,13 +116,14 @@ impl EventLoop {
     }
 
     /// A worker brings what it has read. The buffer goes back even where the connection has ended meanwhile.
-    pub(super) fn on_read(&mut self, id: ConnectionId, read: ReadAhead) {
+    pub(super) fn on_read(&mut self, id: ConnectionId, read: ReadAhead<S>) {
         let ReadAhead { source, data, result } = read;
         self.with_connection(id, |this, connection| {
             let Some(download) = &mut connection.download else { return };
             download.source = Some(source);
             connection.http.set_sending(this.now.monotonic, true);
             match result {
+                Ok(()) if data.is_empty() => download.waits = true,
                 Ok(()) => {
                     this.send_encrypted(connection, &data);
                 }
@@ -129,7 +137,7 @@ impl EventLoop {
     }
 
     /// A worker brings the source back.
-    pub(super) fn on_sent(&mut self, connection: &mut Connection, sent: Sent) {
+    pub(super) fn on_sent(&mut self, connection: &mut Connection<S>, sent: Sent<S>) {
         let now = self.now.monotonic;
         let Some(download) = &mut connection.download else { return };
         download.source = Some(sent.source);
@@ -139,6 +147,7 @@ impl EventLoop {
         match sent.end {
             SendEnd::Done => {}
             SendEnd::WouldBlock => connection.writable = connection.writable_again,
+            SendEnd::NotRead => download.waits = true,
             SendEnd::Broken => connection.give_up(),
             SendEnd::Failed(failure) => {
                 // The head has promised more than there is: only an early end can tell.
@@ -149,7 +158,7 @@ impl EventLoop {
     }
 
     /// Whether the upload is sent, or will not be: then it is let go. Tells whether it was.
-    pub(super) fn end_download(&self, connection: &mut Connection) -> bool {
+    pub(super) fn end_download(&self, connection: &mut Connection<S>) -> bool {
         let over = connection.http.send_credit() == 0 && !connection.http.wants_write();
         let ended = connection.download.take_if(|_| over).is_some();
         if ended {
@@ -159,8 +168,16 @@ impl EventLoop {
     }
 }
 
+impl<S: Store> Download<S> {
+    /// Whether the store must still be waited for: it is asked again once it says that it is ready.
+    fn awaits(&mut self, ready: &mut bool) -> bool {
+        self.waits = self.waits && !std::mem::take(ready);
+        self.waits
+    }
+}
+
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn limit_unsent(connection: &Connection) {
+fn limit_unsent<S: Store>(connection: &Connection<S>) {
     if connection.peer.is_none() {
         return;
     }
@@ -171,4 +188,4 @@ fn limit_unsent(connection: &Connection) {
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn limit_unsent(_: &Connection) {}
+fn limit_unsent<S: Store>(_: &Connection<S>) {}

@@ -8,7 +8,7 @@ use std::{
 };
 
 use mio::{Events, Interest, Poll, Token, event::Event};
-use tus_driver::{Arrival, Entropy};
+use tus_driver::{Arrival, Entropy, Store};
 use tus_proto::{Cancel, Code, Cut, Instant, LockEvent, Now, Owner};
 
 use super::{
@@ -40,13 +40,13 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// The state of one event loop; it lives on the thread that runs it.
 #[derive(Debug)]
-pub(crate) struct EventLoop {
+pub(crate) struct EventLoop<S: Store> {
     pub(super) index: usize,
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared<S>>,
     pub(super) poll: Poll,
     pub(super) listeners: Vec<Listener>,
     pub(super) accept_to: usize,
-    pub(super) slots: Vec<Slot>,
+    pub(super) slots: Vec<Slot<S>>,
     pub(super) free: Vec<u32>,
     timers: Timers,
     /// The time at which this turn of the loop began.
@@ -82,15 +82,21 @@ enum Drain {
     Over,
 }
 
-#[derive(Debug, Default)]
-pub(super) struct Slot {
+#[derive(Debug)]
+pub(super) struct Slot<S: Store> {
     pub generation: u32,
-    pub connection: Option<Box<Connection>>,
+    pub connection: Option<Box<Connection<S>>>,
 }
 
-impl EventLoop {
+impl<S: Store> Default for Slot<S> {
+    fn default() -> Self {
+        Self { generation: 0, connection: None }
+    }
+}
+
+impl<S: Store> EventLoop<S> {
     /// A loop over `poll`, whose waker is registered already.
-    pub(crate) fn new(index: usize, shared: Arc<Shared>, poll: Poll) -> Self {
+    pub(crate) fn new(index: usize, shared: Arc<Shared<S>>, poll: Poll) -> Self {
         let now = shared.clock.now();
         let buffers = Buffers::new(shared.buffers);
         Self {
@@ -203,7 +209,7 @@ impl EventLoop {
         });
     }
 
-    fn on_message(&mut self, message: Message) {
+    fn on_message(&mut self, message: Message<S>) {
         match message {
             Message::Accepted(accepted) => self.admit(accepted),
             Message::AcceptAgain => self.accept_all(),
@@ -220,6 +226,9 @@ impl EventLoop {
             }
             Message::Body(id, done) => {
                 self.with_connection(id, |this, connection| this.on_body_done(connection, done));
+            }
+            Message::StoreReady(id) => {
+                self.with_connection(id, |_, connection| connection.store_ready = true);
             }
             Message::Read(id, read) => self.on_read(id, read),
             Message::Sent(id, sent) => {
@@ -292,7 +301,7 @@ impl EventLoop {
         matches!(self.drain, Drain::Cut(_) | Drain::Over)
     }
 
-    fn expire(&mut self, connection: &mut Connection) {
+    fn expire(&mut self, connection: &mut Connection<S>) {
         let now = self.now;
         if connection.handshake_until().is_some_and(|until| until <= now.monotonic) {
             self.shared.metrics.expired(Expired::Http(Reason::Head));
@@ -342,7 +351,7 @@ impl EventLoop {
         });
     }
 
-    fn cut_short(&mut self, connection: &mut Connection) {
+    fn cut_short(&mut self, connection: &mut Connection<S>) {
         let now = self.now;
         match &mut connection.request {
             Some(request) => request.session.cancel(now, Cancel::Shutdown),
@@ -351,14 +360,14 @@ impl EventLoop {
         self.leave_hook(connection);
     }
 
-    fn for_each(&mut self, mut act: impl FnMut(&mut Self, &mut Connection)) {
+    fn for_each(&mut self, mut act: impl FnMut(&mut Self, &mut Connection<S>)) {
         for slot in 0..self.slots.len() {
             let generation = self.slots[slot].generation;
             self.with_connection(ConnectionId { slot: slot as u32, generation }, &mut act);
         }
     }
 
-    fn with_owner(&mut self, owner: Owner, act: impl FnOnce(&mut Self, &mut Connection)) {
+    fn with_owner(&mut self, owner: Owner, act: impl FnOnce(&mut Self, &mut Connection<S>)) {
         let slot = locks::slot_of(owner);
         let Some(generation) = self.slots.get(slot as usize).map(|slot| slot.generation) else { return };
         self.with_connection(ConnectionId { slot, generation }, |this, connection| {
@@ -369,7 +378,11 @@ impl EventLoop {
     }
 
     /// Does something to a connection, if it still is, then moves it on as far as it goes.
-    pub(super) fn with_connection(&mut self, id: ConnectionId, act: impl FnOnce(&mut Self, &mut Connection)) {
+    pub(super) fn with_connection(
+        &mut self,
+        id: ConnectionId,
+        act: impl FnOnce(&mut Self, &mut Connection<S>),
+    ) {
         let Some(slot) = self.slots.get_mut(id.slot as usize).filter(|slot| slot.generation == id.generation)
         else {
             return;
@@ -386,7 +399,7 @@ impl EventLoop {
         self.slots[id.slot as usize].connection = Some(connection);
     }
 
-    fn end(&mut self, mut connection: Connection) {
+    fn end(&mut self, mut connection: Connection<S>) {
         if !connection.gone {
             connection.say_goodbye();
         }

@@ -1,5 +1,6 @@
 //! Making room where there are too many connections: the cheapest go first, on whichever loop they are.
 
+use tus_driver::Store;
 use tus_proto::{Cut, Now};
 
 use super::{accept::WELCOME, body::cut, connection::Connection, event_loop::EventLoop, mailbox::Message};
@@ -31,7 +32,7 @@ pub(crate) struct Search {
     wanted: usize,
 }
 
-impl EventLoop {
+impl<S: Store> EventLoop<S> {
     /// Asks all loops to close the cheapest connections.
     pub(super) fn ask_for_room(&self) {
         self.pass_on(Search { stops: 0, wanted: self.shared.admission.batch() });
@@ -64,7 +65,7 @@ impl EventLoop {
     }
 
     /// What it is. None where it must not be closed: it is at work, or had no chance to be.
-    fn cheapness(&self, connection: &Connection) -> Option<Cheap> {
+    fn cheapness(&self, connection: &Connection<S>) -> Option<Cheap> {
         let (settings, now) = (&self.shared.http, self.now.monotonic);
         let (at, reason) = connection.http.deadline()?;
         let used = |time: std::time::Duration| time.saturating_sub(at.since(now));
@@ -85,7 +86,7 @@ impl EventLoop {
 }
 
 /// A body ends as one that is too slow does: what arrived is committed, and answered.
-fn evict(connection: &mut Connection, now: Now) {
+fn evict<S: Store>(connection: &mut Connection<S>, now: Now) {
     if connection.request.as_ref().is_some_and(|request| request.session.has_open_body()) {
         cut(connection, now, Cut::TooSlow);
     } else {

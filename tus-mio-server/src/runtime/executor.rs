@@ -2,29 +2,44 @@
 
 use std::{fmt, sync::Arc};
 
-use tus_driver::{Class, Clock, Executor, Job, JobQueue, Task};
+use tus_driver::{Class, Clock, Executor, Job, JobQueue, Store, Task};
 use tus_proto::{Instant, Now};
 
-use super::workers::{self, Workers};
+use super::{
+    mailbox::{Mailbox, hold_wakes},
+    workers::{self, Workers},
+};
 
 /// A server's threads, as its store sees them.
-pub(crate) struct Threads {
-    workers: Arc<Workers>,
+pub(crate) struct Threads<S: Store> {
+    workers: Arc<Workers<S>>,
+    mailboxes: Arc<[Mailbox<S>]>,
     /// What the committing thread does, one after another.
     commits: JobQueue,
+    /// Who runs the tasks of a store that awaits; `None` if nobody does.
+    spawner: Option<Spawner>,
 }
 
-impl Threads {
-    pub(crate) fn new(workers: Arc<Workers>, clock: Clock) -> Self {
+/// Runs tasks to their end, on threads of its own.
+pub(crate) type Spawner = Arc<dyn Fn(Task) + Send + Sync>;
+
+impl<S: Store> Threads<S> {
+    pub(crate) fn new(
+        workers: Arc<Workers<S>>,
+        mailboxes: Arc<[Mailbox<S>]>,
+        clock: Clock,
+        spawner: Option<Spawner>,
+    ) -> Self {
         let random = |out: &mut [u8]| getrandom::fill(out).is_ok();
-        Self { workers, commits: JobQueue::new(move || clock.now(), random) }
+        Self { workers, mailboxes, commits: JobQueue::new(move || clock.now(), random), spawner }
     }
 
     /// The body of the committing thread, until `closed` says so and there is nothing left to do.
     pub(crate) fn commit(&self, closed: impl Fn() -> bool) {
         loop {
             let seen = self.commits.seen();
-            if self.commits.run_one(Class::Idle) {
+            // A group answers many requests at once.
+            if hold_wakes(&self.mailboxes, || self.commits.run_one(Class::Idle)) {
                 continue;
             }
             if closed() {
@@ -41,7 +56,7 @@ impl Threads {
     }
 }
 
-impl Executor for Threads {
+impl<S: Store> Executor for Threads<S> {
     fn run(&self, class: Class, job: Job) {
         match class {
             Class::Commit => self.commits.run(class, job),
@@ -55,7 +70,13 @@ impl Executor for Threads {
     }
 
     fn spawn(&self, task: Task) -> Result<(), Task> {
-        Err(task)
+        match &self.spawner {
+            Some(spawner) => {
+                spawner(task);
+                Ok(())
+            }
+            None => Err(task),
+        }
     }
 
     fn now(&self) -> Now {
@@ -67,7 +88,7 @@ impl Executor for Threads {
     }
 }
 
-impl fmt::Debug for Threads {
+impl<S: Store> fmt::Debug for Threads<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Threads").field("commits", &self.commits).finish_non_exhaustive()
     }

@@ -4,6 +4,7 @@
 
 use std::{collections::BTreeMap, sync::Mutex};
 
+use tus_driver::Store;
 use tus_proto::{Code, Instant};
 
 use super::{ConnectionId, connection::Connection, event_loop::EventLoop, mailbox::Message, mailbox::lock};
@@ -73,9 +74,9 @@ impl Large {
     }
 }
 
-impl EventLoop {
+impl<S: Store> EventLoop<S> {
     /// Counts what the connection's head holds, where that has changed, and makes room where it is too much.
-    pub(super) fn count_head(&mut self, connection: &mut Connection) {
+    pub(super) fn count_head(&mut self, connection: &mut Connection<S>) {
         let held = connection.http.head_memory();
         let held = if held > FREE { held as u32 } else { 0 };
         if held == connection.head_bytes {
@@ -88,7 +89,7 @@ impl EventLoop {
         }
     }
 
-    fn reject_elsewhere(&mut self, connection: &mut Connection, (loop_index, id): Place, end: Instant) {
+    fn reject_elsewhere(&mut self, connection: &mut Connection<S>, (loop_index, id): Place, end: Instant) {
         if (loop_index, id) == (self.index, connection.id) {
             connection.head_bytes = 0;
             self.reject_head(connection, end);
@@ -99,7 +100,7 @@ impl EventLoop {
     }
 
     /// Rejects the head of a connection that takes too much room: the one that must be complete by `end`.
-    pub(super) fn reject_head(&mut self, connection: &mut Connection, end: Instant) {
+    pub(super) fn reject_head(&mut self, connection: &mut Connection<S>, end: Instant) {
         if connection.http.head_end() == Some(end) && connection.http.give_up_head() {
             tracing::debug!("an unfinished head is rejected: --head-memory is used up");
             self.shared.metrics.request(None);

@@ -1,18 +1,22 @@
 //! The threads that hooks are called on. A hook is somebody else's code: it may take its time, or never return. So
 //! these threads are never waited for, hold nothing of the server but its letter boxes, and what waits for one of
-//! them has a bound in number and in time.
+//! them has a bound in number and in time. Threads are started on demand, and end when they have been idle for a while.
 
 use std::{
     collections::VecDeque,
-    fmt, io,
+    fmt,
     sync::{Arc, Condvar, Mutex, PoisonError},
     thread,
+    time::Duration,
 };
 
 use tus_driver::Clock;
 use tus_proto::Instant;
 
 use super::mailbox::lock;
+
+/// How long a thread waits for a call before it ends.
+const IDLE: Duration = Duration::from_secs(10);
 
 /// A pool of threads; its clones are the same pool.
 #[derive(Clone, Debug)]
@@ -25,6 +29,10 @@ struct Shared {
     clock: Clock,
     /// The most jobs that wait.
     limit: usize,
+    /// The most threads.
+    threads: usize,
+    /// What the threads are called.
+    role: &'static str,
     queue: Mutex<Queue>,
     ready: Condvar,
 }
@@ -32,6 +40,11 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Queue {
     jobs: VecDeque<Job>,
+    threads: usize,
+    /// How many of the threads wait for a job.
+    idle: usize,
+    /// How many threads were started, for their names.
+    started: usize,
     closed: bool,
 }
 
@@ -56,26 +69,13 @@ impl Job {
 }
 
 impl HookPool {
-    /// A pool without threads, where at most `limit` jobs wait.
-    pub(crate) fn new(clock: Clock, limit: usize) -> Self {
+    /// A pool of at most so many threads, where at most `limit` jobs wait.
+    pub(crate) fn new(clock: Clock, threads: usize, limit: usize, role: &'static str) -> Self {
         let (queue, ready) = (Mutex::default(), Condvar::new());
-        Self { shared: Arc::new(Shared { clock, limit, queue, ready }) }
+        Self { shared: Arc::new(Shared { clock, limit, threads, role, queue, ready }) }
     }
 
-    /// Starts threads that run until the pool is closed.
-    ///
-    /// # Errors
-    /// The system's, if it gives no threads. Those that were started run.
-    pub(crate) fn start(&self, threads: usize, role: &str) -> io::Result<()> {
-        for index in 0..threads {
-            let shared = self.shared.clone();
-            // What a hook needs of the stack, only its author knows: these have the system's usual one.
-            thread::Builder::new().name(format!("{role}-{index}")).spawn(move || shared.run())?;
-        }
-        Ok(())
-    }
-
-    /// Queues a job; gives false where too many wait. One whose deadline passes while it waits is not run: nobody
+    /// Queues a job; gives false where too many wait, and where the system gives no thread to the first. One whose deadline passes while it waits is not run: nobody
     /// waits for it any more.
     #[must_use]
     pub(crate) fn submit(&self, deadline: Option<Instant>, run: impl FnOnce() + Send + 'static) -> bool {
@@ -88,9 +88,27 @@ impl HookPool {
         if queue.jobs.len() >= self.shared.limit || queue.closed {
             return false;
         }
+        // Every idle thread may have been woken for a job already.
+        let starts = queue.jobs.len() >= queue.idle && queue.threads < self.shared.threads;
+        if starts && !self.start_one(&mut queue) && queue.threads == 0 {
+            return false;
+        }
         queue.jobs.push_back(Job { deadline, run: Box::new(run) });
         drop(queue);
         self.shared.ready.notify_one();
+        true
+    }
+
+    fn start_one(&self, queue: &mut Queue) -> bool {
+        let shared = self.shared.clone();
+        let name = format!("{}-{}", shared.role, queue.started);
+        // What a hook needs of the stack, only its author knows: these have the system's usual one.
+        if let Err(error) = thread::Builder::new().name(name).spawn(move || shared.run()) {
+            tracing::error!(%error, "the system gives no thread for a hook");
+            return false;
+        }
+        queue.threads += 1;
+        queue.started += 1;
         true
     }
 
@@ -113,16 +131,22 @@ impl Shared {
         }
     }
 
+    /// The next job. `None` if the thread is to end; it is not counted any more then.
     fn next(&self) -> Option<Job> {
         let mut queue = lock(&self.queue);
+        let mut waited = false;
         loop {
-            if queue.closed {
-                return None;
-            }
             if let Some(job) = queue.jobs.pop_front() {
                 return Some(job);
             }
-            queue = self.ready.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            if queue.closed || waited {
+                queue.threads -= 1;
+                return None;
+            }
+            queue.idle += 1;
+            let (woken, time) = self.ready.wait_timeout(queue, IDLE).unwrap_or_else(PoisonError::into_inner);
+            (queue, waited) = (woken, time.timed_out());
+            queue.idle -= 1;
         }
     }
 }
@@ -137,7 +161,7 @@ mod tests {
 
     /// A pool of one thread that is held up, and what lets it go on.
     fn held_up(limit: usize) -> (HookPool, std::sync::mpsc::Sender<()>) {
-        let pool = HookPool::new(Clock::start(None), limit);
+        let pool = HookPool::new(Clock::start(None), 1, limit, "hook");
         let (go, wait) = channel::<()>();
         let (tell, begun) = channel();
         let hold = move || {
@@ -145,7 +169,6 @@ mod tests {
             let _ = wait.recv();
         };
         assert!(pool.submit(None, hold));
-        pool.start(1, "hook").unwrap();
         begun.recv().unwrap();
         (pool, go)
     }
@@ -182,5 +205,27 @@ mod tests {
         assert_eq!(ran.recv().unwrap(), "in time");
         pool.close();
         assert!(ran.recv().is_err(), "nothing else was run, and its thread has ended");
+    }
+
+    #[test]
+    fn each_call_has_a_thread_until_there_are_as_many_as_may_be() {
+        let pool = HookPool::new(Clock::start(None), 3, 9, "hook");
+        let (tell, begun) = channel();
+        let mut holds = Vec::new();
+        for _ in 0..4 {
+            let (go, wait) = channel::<()>();
+            let tell = tell.clone();
+            assert!(pool.submit(None, move || {
+                tell.send(()).unwrap();
+                let _ = wait.recv();
+            }));
+            holds.push(go);
+        }
+        (0..3).for_each(|_| begun.recv().unwrap());
+        assert_eq!(lock(&pool.shared.queue).threads, 3);
+        assert!(begun.try_recv().is_err(), "the fourth waits");
+        holds.clear();
+        begun.recv().unwrap();
+        pool.close();
     }
 }

@@ -1,9 +1,9 @@
 //! Hooks of a server: who is called, on which threads, and how an exchange's call finds its way there and back.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tus_driver::{
-    Arrival, Clock, Ticket,
+    Arrival, Clock, Store, Ticket,
     hooks::{Hook, HookRunner},
     outbox::Pauses,
 };
@@ -20,7 +20,6 @@ pub(crate) struct Hooked {
     hooks: Arc<dyn HookRunner>,
     /// For hooks that requests wait for.
     pool: HookPool,
-    threads: usize,
     timeout: Duration,
     /// For hooks that come after the fact; none where none is subscribed.
     pub deliverer: Option<Arc<Deliverer>>,
@@ -46,21 +45,10 @@ impl Hooked {
     ) -> Self {
         let deliverer = hooks.delivers().then(|| {
             // As many wait as run at the most.
-            let pool = HookPool::new(clock, threads);
+            let pool = HookPool::new(clock, threads, threads, "told-hook");
             Arc::new(Deliverer::new(hooks.clone(), pool, threads, pauses))
         });
-        Self { hooks, pool: HookPool::new(clock, limit), threads, timeout, deliverer }
-    }
-
-    /// Starts the threads; none for what is not subscribed.
-    ///
-    /// # Errors
-    /// The system's, if it gives no threads.
-    pub(crate) fn start(&self) -> io::Result<()> {
-        if self.hooks.decides() {
-            self.pool.start(self.threads, "hook")?;
-        }
-        self.deliverer.as_ref().map_or(Ok(()), |deliverer| deliverer.start())
+        Self { hooks, pool: HookPool::new(clock, threads, limit, "hook"), timeout, deliverer }
     }
 
     /// Lets the threads go.
@@ -82,9 +70,14 @@ impl Hooked {
     }
 }
 
-impl EventLoop {
+impl<S: Store> EventLoop<S> {
     /// An exchange asks a hook: on another thread, and not for ever.
-    pub(super) fn ask_hook(&mut self, connection: &mut Connection, op: OpId, call: HookCall) {
+    pub(super) fn ask_hook(&mut self, connection: &mut Connection<S>, op: OpId, mut call: HookCall) {
+        if self.shared.protocol.hooks().requests
+            && let Some(remote) = connection.socket.remote()
+        {
+            call.set_remote(remote);
+        }
         let Some(request) = &mut connection.request else { return };
         let hook = Hook::of(&call);
         let (loop_index, owner, mailboxes) = (self.index, request.owner, self.shared.mailboxes.clone());
@@ -103,7 +96,7 @@ impl EventLoop {
     }
 
     /// A hook has decided, perhaps too late: then the exchange waits for it no more.
-    pub(super) fn on_hook_reply(&mut self, connection: &mut Connection, op: OpId, reply: HookReply) {
+    pub(super) fn on_hook_reply(&mut self, connection: &mut Connection<S>, op: OpId, reply: HookReply) {
         let Some(request) = &mut connection.request else { return };
         if let Some(asked) = request.asked.take_if(|asked| asked.op == op)
             && reply == HookReply::Failed
@@ -114,7 +107,7 @@ impl EventLoop {
     }
 
     /// Stops waiting for a hook whose time is over.
-    pub(super) fn expire_hook(&mut self, connection: &mut Connection) {
+    pub(super) fn expire_hook(&mut self, connection: &mut Connection<S>) {
         let now = self.now.monotonic;
         if connection.asked().is_some_and(|asked| asked.until <= now) {
             self.leave_hook(connection);
@@ -122,7 +115,7 @@ impl EventLoop {
     }
 
     /// Stops waiting for a hook.
-    pub(super) fn leave_hook(&mut self, connection: &mut Connection) {
+    pub(super) fn leave_hook(&mut self, connection: &mut Connection<S>) {
         let now = self.now;
         let Some(request) = &mut connection.request else { return };
         if let Some(asked) = request.asked.take() {
@@ -133,7 +126,7 @@ impl EventLoop {
     }
 }
 
-fn post(mailboxes: &[Mailbox], loop_index: usize, message: Message) {
+fn post<S: Store>(mailboxes: &[Mailbox<S>], loop_index: usize, message: Message<S>) {
     if let Some(mailbox) = mailboxes.get(loop_index) {
         mailbox.post(message);
     }

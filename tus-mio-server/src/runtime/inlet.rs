@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use tus_driver::{Arrival, Inlet};
+use tus_driver::{Arrival, Inlet, Store};
 use tus_proto::Owner;
-use tus_redb::RedbStore;
 
 use super::{
     locks::loop_of,
@@ -12,14 +11,13 @@ use super::{
 };
 
 /// The mailbox of one exchange's loop.
-#[derive(Clone)]
-pub(super) struct LoopInlet {
-    pub mailboxes: Arc<[Mailbox]>,
+pub(super) struct LoopInlet<S: Store> {
+    pub mailboxes: Arc<[Mailbox<S>]>,
     pub owner: Owner,
 }
 
-impl Inlet<RedbStore> for LoopInlet {
-    fn post(&self, arrival: Arrival<RedbStore>) {
+impl<S: Store> Inlet<S> for LoopInlet<S> {
+    fn post(&self, arrival: Arrival<S>) {
         if let Some(mailbox) = self.mailboxes.get(loop_of(self.owner)) {
             mailbox.post(Message::Arrived(self.owner, arrival));
         }

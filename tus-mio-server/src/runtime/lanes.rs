@@ -5,19 +5,19 @@
 
 use std::collections::VecDeque;
 
-use tus_driver::Class;
+use tus_driver::{Class, Store};
 
 use super::workers::Job;
 
 /// The jobs that wait, and how many of each lane are being done.
 #[derive(Debug)]
-pub(super) struct Lanes {
-    bodies: Line,
-    disk: Line,
+pub(super) struct Lanes<S: Store> {
+    bodies: Line<S>,
+    disk: Line<S>,
     /// Which had its turn last.
     last: Lane,
     /// Long housekeeping, one at a time, when there is nothing else to do; and whether it is under way.
-    idle: VecDeque<Job>,
+    idle: VecDeque<Job<S>>,
     idling: bool,
     pub(super) closed: bool,
 }
@@ -29,13 +29,13 @@ pub(super) enum Lane {
 }
 
 #[derive(Debug)]
-struct Line {
-    jobs: VecDeque<Job>,
+struct Line<S: Store> {
+    jobs: VecDeque<Job<S>>,
     running: usize,
     most: usize,
 }
 
-impl Lanes {
+impl<S: Store> Lanes<S> {
     /// For so many workers on so many cores.
     pub(super) fn new(workers: usize, cores: usize) -> Self {
         let line = |most: usize| Line { jobs: VecDeque::new(), running: 0, most: most.max(1) };
@@ -49,7 +49,7 @@ impl Lanes {
         }
     }
 
-    pub(super) fn push(&mut self, job: Job) {
+    pub(super) fn push(&mut self, job: Job<S>) {
         match job {
             Job::Run(Class::Idle, _) => self.idle.push_back(job),
             _ => self.line(job.lane()).jobs.push_back(job),
@@ -57,7 +57,7 @@ impl Lanes {
     }
 
     /// The next job that may be done, each lane in its turn. It counts until [`Self::done`] is told of it.
-    pub(super) fn take(&mut self) -> Option<Job> {
+    pub(super) fn take(&mut self) -> Option<Job<S>> {
         let other = if self.last == Lane::Disk { Lane::Bodies } else { Lane::Disk };
         for lane in [other, self.last] {
             let line = self.line(lane);
@@ -91,7 +91,7 @@ impl Lanes {
         !self.bodies.jobs.is_empty() || self.disk.is_ready()
     }
 
-    fn line(&mut self, lane: Lane) -> &mut Line {
+    fn line(&mut self, lane: Lane) -> &mut Line<S> {
         match lane {
             Lane::Bodies => &mut self.bodies,
             Lane::Disk => &mut self.disk,
@@ -99,13 +99,13 @@ impl Lanes {
     }
 }
 
-impl Line {
+impl<S: Store> Line<S> {
     fn is_ready(&self) -> bool {
         self.running < self.most && !self.jobs.is_empty()
     }
 }
 
-impl Job {
+impl<S: Store> Job<S> {
     pub(super) fn lane(&self) -> Lane {
         match self {
             Self::Move { .. } | Self::Write { .. } | Self::Run(Class::Compute, _) => Lane::Bodies,
@@ -116,14 +116,16 @@ impl Job {
 
 #[cfg(test)]
 mod tests {
+    use tus_driver::MemoryStore;
+
     use super::*;
     use crate::runtime::workers::Step;
 
-    fn job(class: Class) -> Job {
+    fn job(class: Class) -> Job<MemoryStore> {
         Job::Run(class, Step(Box::new(|| {})))
     }
 
-    fn class(job: Job) -> Class {
+    fn class(job: Job<MemoryStore>) -> Class {
         match job {
             Job::Run(class, _) => class,
             other => panic!("{other:?}"),

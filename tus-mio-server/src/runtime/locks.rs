@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tus_driver::Inbox;
+use tus_driver::{Inbox, Store};
 use tus_proto::{LockEvent, Owner};
 
 use super::mailbox::{Mailbox, Message};
@@ -29,9 +29,9 @@ pub(super) fn loop_of(owner: Owner) -> usize {
 }
 
 /// The mailboxes of all loops, and who takes what is for none of them.
-pub(crate) struct Loops(pub(crate) Arc<[Mailbox]>, pub(crate) Arc<dyn Inbox>);
+pub(crate) struct Loops<S: Store>(pub(crate) Arc<[Mailbox<S>]>, pub(crate) Arc<dyn Inbox>);
 
-impl Inbox for Loops {
+impl<S: Store> Inbox for Loops<S> {
     fn post(&self, owner: Owner, event: LockEvent) {
         match self.0.get(loop_of(owner)) {
             Some(mailbox) => mailbox.post(Message::Lock(owner, event)),

@@ -1,11 +1,16 @@
 //! How other threads reach an event loop: a list of messages and one wake for as many as are in it.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    cell::Cell,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use mio::Waker;
-use tus_driver::Arrival;
+use tus_driver::{Arrival, Store};
 use tus_proto::{HookReply, Instant, LockEvent, OpId, Owner};
-use tus_redb::RedbStore;
 
 use super::{
     ConnectionId,
@@ -17,7 +22,7 @@ use super::{
 
 /// Something for an event loop to do.
 #[derive(Debug)]
-pub(crate) enum Message {
+pub(crate) enum Message<S: Store> {
     /// A new connection to serve.
     Accepted(Accepted),
     /// There may be room for new connections again.
@@ -29,14 +34,16 @@ pub(crate) enum Message {
     /// What the lock service tells one of the loop's exchanges.
     Lock(Owner, LockEvent),
     /// Something has arrived for one of the loop's sessions.
-    Arrived(Owner, Arrival<RedbStore>),
+    Arrived(Owner, Arrival<S>),
     /// A hook that one of the loop's exchanges has asked has decided.
     Hooked(Owner, OpId, HookReply),
+    /// The store has more bytes for a connection's download, or takes more of its body.
+    StoreReady(ConnectionId),
     /// A worker brings back what it was lent.
-    Body(ConnectionId, BodyDone),
-    Sent(ConnectionId, Sent),
+    Body(ConnectionId, BodyDone<S>),
+    Sent(ConnectionId, Sent<S>),
     /// A worker has read a stretch of a download that must be encrypted.
-    Read(ConnectionId, ReadAhead),
+    Read(ConnectionId, ReadAhead<S>),
     /// The server drains, or ends at once.
     Shutdown,
 }
@@ -44,36 +51,57 @@ pub(crate) enum Message {
 /// The letter box of one event loop. It needs no bound of its own: messages answer what requests have asked for, of which
 /// each has one command and one job at a time, and new connections are counted before they are told.
 #[derive(Debug)]
-pub(crate) struct Mailbox {
-    messages: Mutex<Vec<Message>>,
+pub(crate) struct Mailbox<S: Store> {
+    messages: Mutex<Vec<Message<S>>>,
     waker: Waker,
+    /// A message was left by a thread that wakes the loop only later: see [`hold_wakes`].
+    held: AtomicBool,
 }
 
-impl Mailbox {
+thread_local! {
+    static HOLDS_WAKES: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Does something that leaves many messages, and wakes each loop once after it in place of once a message.
+pub(super) fn hold_wakes<S: Store, T>(mailboxes: &[Mailbox<S>], work: impl FnOnce() -> T) -> T {
+    HOLDS_WAKES.set(true);
+    let done = work();
+    HOLDS_WAKES.set(false);
+    for mailbox in mailboxes {
+        if mailbox.held.swap(false, Ordering::AcqRel) {
+            mailbox.wake();
+        }
+    }
+    done
+}
+
+impl<S: Store> Mailbox<S> {
     pub(crate) fn new(waker: Waker) -> Self {
-        Self { messages: Mutex::default(), waker }
+        Self { messages: Mutex::default(), waker, held: AtomicBool::new(false) }
     }
 
     /// Leaves a message, and wakes the loop if it was not woken already.
-    pub(crate) fn post(&self, message: Message) {
-        self.post_all(std::iter::once(message));
-    }
-
-    /// Leaves messages, for one wake.
-    pub(crate) fn post_all(&self, messages: impl Iterator<Item = Message>) {
+    pub(crate) fn post(&self, message: Message<S>) {
         let mut queue = lock(&self.messages);
         let was_empty = queue.is_empty();
-        queue.extend(messages);
-        let wake = was_empty && !queue.is_empty();
+        queue.push(message);
         drop(queue);
-        if wake && let Err(error) = self.waker.wake() {
+        if HOLDS_WAKES.get() {
+            self.held.store(true, Ordering::Release);
+        } else if was_empty || self.held.swap(false, Ordering::AcqRel) {
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        if let Err(error) = self.waker.wake() {
             // The poll it wakes is broken: the loop has failed on its own and says so itself.
             tracing::error!(%error, "an event loop can't be woken");
         }
     }
 
     /// Takes all messages, leaving `empty` in their place.
-    pub(crate) fn take(&self, empty: &mut Vec<Message>) {
+    pub(crate) fn take(&self, empty: &mut Vec<Message<S>>) {
         std::mem::swap(&mut *lock(&self.messages), empty);
     }
 }

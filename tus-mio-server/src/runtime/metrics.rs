@@ -60,6 +60,8 @@ pub(crate) struct Metrics {
     hook_calls: [Counter; Hook::ALL.len()],
     hook_failures: [Counter; Hook::ALL.len()],
     hook_timeouts: [Counter; Hook::ALL.len()],
+    hook_invocations: [Option<Counter>; Hook::ALL.len()],
+    hook_errors: [Option<Counter>; Hook::ALL.len()],
     outbox: Gauge,
     log_drops: Counter,
     log_lines_dropped: Option<fn() -> u64>,
@@ -101,6 +103,8 @@ impl Metrics {
         let finished = tusd::counter(tusd, "uploads_finished", "Uploads that became complete");
         let terminated = tusd::counter(tusd, "uploads_terminated", "Uploads deleted by their clients");
         let received = tusd::counter(tusd, "bytes_received", "Bytes of uploads committed");
+        let hook_invocations = hook_types(tusd, "hook_invocations", "Calls of hooks, by type");
+        let hook_errors = hook_types(tusd, "hook_errors", "Calls of hooks that failed, by type");
         registry.register_collector(Box::new(Process));
         let tus = registry.sub_registry_with_prefix("tus");
         let [busy, idle] = connections(tus);
@@ -170,6 +174,8 @@ impl Metrics {
             hook_calls: hooks(tus, "hook_calls", "Calls of hooks"),
             hook_failures: hooks(tus, "hook_failures", "Calls of hooks that failed"),
             hook_timeouts: hooks(tus, "hook_timeouts", "Calls of hooks that took too long"),
+            hook_invocations,
+            hook_errors,
             outbox: {
                 let outbox = Gauge::default();
                 let help = "Events that no hook has taken note of yet";
@@ -251,16 +257,19 @@ impl Metrics {
     /// A hook is called.
     pub(super) fn hook_called(&self, hook: Hook) {
         self.hook_calls[hook as usize].inc();
+        count(&self.hook_invocations[hook as usize]);
     }
 
     /// A hook has failed, or could not be called.
     pub(super) fn hook_failed(&self, hook: Hook) {
         self.hook_failures[hook as usize].inc();
+        count(&self.hook_errors[hook as usize]);
     }
 
     /// Nobody waits for a hook any more.
     pub(super) fn hook_timed_out(&self, hook: Hook) {
         self.hook_timeouts[hook as usize].inc();
+        count(&self.hook_errors[hook as usize]);
     }
 
     /// A group was committed, or failed as a whole.
@@ -335,6 +344,20 @@ fn labelled<const N: usize>(
     let family = Family::<[(&str, &str); 1], Counter>::default();
     registry.register(name, help, family.clone());
     values.map(|value| family.get_or_create_owned(&[(label, value)]))
+}
+
+/// One counter for each hook that tusd's users know, and `pre-request`.
+fn hook_types(registry: &mut Registry, name: &str, help: &str) -> [Option<Counter>; Hook::ALL.len()] {
+    let family = Family::<[(&str, &str); 1], Counter>::default();
+    registry.register(name, help, family.clone());
+    let counter = |name| family.get_or_create_owned(&[("hooktype", name)]);
+    Hook::ALL.map(|hook| hook.event_name().map(counter))
+}
+
+fn count(counter: &Option<Counter>) {
+    if let Some(counter) = counter {
+        counter.inc();
+    }
 }
 
 /// One counter for each hook.

@@ -7,6 +7,7 @@
 
 mod accept;
 mod admission;
+mod attributions;
 mod body;
 mod buffers;
 mod connection;
@@ -41,17 +42,17 @@ use std::{
     time::Duration,
 };
 
-use tus_driver::{Clock, Inbox, Locks};
+use tus_driver::{Clock, Inbox, Locks, Store};
 use tus_proto::Config;
-use tus_redb::RedbStore;
 
 use crate::{http1, page::Page, tls::Acceptor};
 
 pub(crate) use admission::{Admission, Limits};
+pub(crate) use attributions::Attributions;
 pub(crate) use buffers::of_each as buffers_of_each;
 pub(crate) use deliverer::Deliverer;
 pub(crate) use event_loop::{ACCEPTING, EventLoop, WAKER};
-pub(crate) use executor::Threads;
+pub(crate) use executor::{Spawner, Threads};
 pub(crate) use heads::Heads;
 pub(crate) use hooked::Hooked;
 pub(crate) use locks::{Loops, owner};
@@ -71,7 +72,7 @@ pub(crate) struct ConnectionId {
 }
 
 /// What all threads of a server share.
-pub(crate) struct Shared {
+pub(crate) struct Shared<S: Store> {
     pub clock: Clock,
     pub protocol: Arc<Config>,
     pub http: Arc<http1::Settings>,
@@ -82,15 +83,17 @@ pub(crate) struct Shared {
     pub status_is_public: bool,
     pub metrics: Arc<Metrics>,
     pub notices: Notices,
-    pub store: RedbStore,
+    pub store: S,
     pub locks: Locks,
-    pub mailboxes: Arc<[Mailbox]>,
+    pub mailboxes: Arc<[Mailbox<S>]>,
     /// Where requests of all threads are told what the locks bring about.
     pub inbox: Arc<dyn Inbox>,
     /// None where nobody has hooks.
     pub hooks: Option<Hooked>,
-    pub workers: Arc<Workers>,
-    pub threads: Arc<Threads>,
+    /// Of which request an event is, for hooks that are shown it.
+    pub attributions: Arc<Attributions>,
+    pub workers: Arc<Workers<S>>,
+    pub threads: Arc<Threads<S>>,
     /// How many buffers each loop may have.
     pub buffers: usize,
     pub admission: Admission,
@@ -102,7 +105,7 @@ pub(crate) struct Shared {
     pub shutdowns: AtomicU8,
 }
 
-impl std::fmt::Debug for Shared {
+impl<S: Store> std::fmt::Debug for Shared<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Shared")
             .field("store", &self.store)
@@ -111,7 +114,7 @@ impl std::fmt::Debug for Shared {
     }
 }
 
-impl Shared {
+impl<S: Store> Shared<S> {
     /// Who tells hooks of events; none where no such hook is subscribed.
     pub(crate) fn deliverer(&self) -> Option<&Arc<Deliverer>> {
         self.hooks.as_ref().and_then(|hooks| hooks.deliverer.as_ref())
@@ -119,15 +122,15 @@ impl Shared {
 }
 
 #[cfg(test)]
-impl Shared {
+impl Shared<tus_redb::RedbStore> {
     /// Those of a server without threads, whose store is on this disk.
     #[allow(clippy::unwrap_used)]
     fn on(disk: &tus_redb::sim::SimDisk) -> Self {
         let engine = tus_redb::Store::open_on(Arc::new(disk.clone()), &tus_redb::Options::default()).unwrap();
         let (clock, workers) = (Clock::start(None), Arc::new(Workers::new(4, 2)));
-        let threads = Arc::new(Threads::new(workers.clone(), clock));
+        let threads = Arc::new(Threads::new(workers.clone(), Arc::default(), clock, None));
         let observer = Box::new(tus_redb::NoObserver);
-        let store = RedbStore::start(engine, threads.clone(), observer, Duration::from_secs(60));
+        let store = tus_redb::RedbStore::start(engine, threads.clone(), observer, Duration::from_secs(60));
         Self {
             clock,
             protocol: Arc::default(),
@@ -137,11 +140,12 @@ impl Shared {
             status_is_public: true,
             metrics: Arc::new(Metrics::new()),
             notices: Notices::default(),
-            locks: Locks::new(tus_driver::Store::first_fence(&store), None),
+            locks: Locks::new(store.first_fence(), None),
             store,
             mailboxes: Arc::default(),
-            inbox: Arc::new(Loops(Arc::default(), Arc::new(crate::admin::Waiters::<RedbStore>::default()))),
+            inbox: Arc::new(crate::admin::Waiters::<tus_redb::RedbStore>::default()),
             hooks: None,
+            attributions: Arc::default(),
             workers,
             threads,
             buffers: 1,
@@ -170,7 +174,7 @@ impl Shared {
         let ticket =
             || tus_driver::Ticket::new(move |changed: tus_driver::Changed| tell.send(changed).unwrap());
         let change = tus_driver::Change::Create { record };
-        tus_driver::Store::change(&self.store, change, ticket);
+        self.store.change(change, ticket);
         self.threads.commit(|| true);
         told.recv().unwrap().completion
     }

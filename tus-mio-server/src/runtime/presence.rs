@@ -6,16 +6,18 @@ use rustix::{
     net::{RecvFlags, recv},
 };
 
+use tus_driver::Store;
+
 use super::{connection::Connection, event_loop::EventLoop, socket::Socket};
 
 /// What every chunked body ends with.
 const CHUNKED_END: &[u8] = b"\r\n\r\n";
 
-impl EventLoop {
+impl<S: Store> EventLoop<S> {
     /// Whether the peer has closed its side of the connection, and what has arrived is not the whole body.
     ///
     /// Costs one system call, and none if the body is here already.
-    pub(super) fn has_left(&mut self, connection: &mut Connection) -> bool {
+    pub(super) fn has_left(&mut self, connection: &mut Connection<S>) -> bool {
         let missing = connection.http.body_rest();
         let here = connection.unread.as_slice().len() as u64;
         if missing.is_some_and(|missing| missing <= here) || !has_closed(connection) {
@@ -32,7 +34,7 @@ impl EventLoop {
     }
 
     /// Whether what waits in the socket, after what was read, may be the end of a chunked body.
-    fn ends_chunked(&mut self, connection: &Connection, waiting: u64) -> bool {
+    fn ends_chunked(&mut self, connection: &Connection<S>, waiting: u64) -> bool {
         let mut tail = connection.unread.as_slice().to_vec();
         if usize::try_from(waiting).is_ok_and(|waiting| waiting <= self.scratch.len()) {
             let peeked = recv(&*connection.socket, &mut *self.scratch, RecvFlags::PEEK);
@@ -43,7 +45,7 @@ impl EventLoop {
 }
 
 /// Whether the peer sends nothing more.
-fn has_closed(connection: &Connection) -> bool {
+fn has_closed<S: Store>(connection: &Connection<S>) -> bool {
     connection.ended || connection.broken || hung_up(&connection.socket)
 }
 

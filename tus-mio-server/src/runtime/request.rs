@@ -1,10 +1,12 @@
 //! A request between its head and its answer: its session's effects carried out, what arrives passed on to it.
 
-use tus_driver::{Arrival, Effect, Session};
+use std::sync::Arc;
+
+use tus_driver::{Arrival, Effect, Session, Store};
 use tus_proto::{Cancel, Code, Framing, Head, LockCall, LockEvent, LockReply, OpId, Owner, Response};
-use tus_redb::RedbStore;
 
 use super::{
+    attributions::Witness,
     body::Body,
     connection::{Connection, Label, Request},
     event_loop::EventLoop,
@@ -13,11 +15,11 @@ use super::{
 };
 
 /// A session, what the log calls its request, and how its body is framed.
-type Begun = (Session<RedbStore>, Option<Box<Label>>, Framing);
+type Begun<S> = (Session<S>, Option<Box<Label>>, Framing);
 
-impl EventLoop {
+impl<S: Store> EventLoop<S> {
     /// A head is complete: the server answers by itself, or a session begins.
-    pub(super) fn begin_request(&mut self, connection: &mut Connection) {
+    pub(super) fn begin_request(&mut self, connection: &mut Connection<S>) {
         let now = self.now;
         connection.served = true;
         let (secure, tcp) = (connection.tls.is_some(), connection.peer.is_some());
@@ -38,6 +40,10 @@ impl EventLoop {
         connection.http.set_reading(now.monotonic, false);
         self.serial = self.serial.wrapping_add(1);
         let owner = locks::owner(self.index, connection.id.slot, self.serial);
+        if self.shared.protocol.hooks().requests {
+            let (attributions, remote) = (self.shared.attributions.clone(), connection.socket.remote());
+            session.set_witness(Arc::new(Witness { attributions, remote }));
+        }
         if self.is_cut() {
             session.cancel(now, Cancel::Shutdown);
         }
@@ -47,7 +53,7 @@ impl EventLoop {
     }
 
     /// The session for a request, or the answer where the server gives it by itself.
-    fn take_up(&mut self, head: &Head<'_>) -> Result<Begun, Response> {
+    fn take_up(&mut self, head: &Head<'_>) -> Result<Begun<S>, Response> {
         if let Some(response) = self.own_answer(head) {
             return Err(response);
         }
@@ -63,7 +69,7 @@ impl EventLoop {
     }
 
     /// Answers a request that no exchange is there for.
-    pub(super) fn refuse(&self, connection: &mut Connection, code: Code) {
+    pub(super) fn refuse(&self, connection: &mut Connection<S>, code: Code) {
         let refusal = self.refusal(code, connection.http.refused_field("Origin"));
         connection.http.respond(self.now.monotonic, &refusal);
     }
@@ -76,7 +82,7 @@ impl EventLoop {
     }
 
     /// Carries out what the session wants. Returns whether there was anything.
-    pub(super) fn run_session(&mut self, connection: &mut Connection) -> bool {
+    pub(super) fn run_session(&mut self, connection: &mut Connection<S>) -> bool {
         let mut progress = false;
         while let Some(effect) = self.next_effect(connection) {
             progress = true;
@@ -111,7 +117,7 @@ impl EventLoop {
         progress
     }
 
-    fn next_effect(&self, connection: &mut Connection) -> Option<Effect> {
+    fn next_effect(&self, connection: &mut Connection<S>) -> Option<Effect> {
         let Request { session, owner, .. } = &mut **connection.request.as_mut()?;
         session.poll(self.now, &self.shared.store, &|| LoopInlet {
             mailboxes: self.shared.mailboxes.clone(),
@@ -135,7 +141,7 @@ impl EventLoop {
         }
     }
 
-    fn respond(&self, connection: &mut Connection, response: &Response) {
+    fn respond(&self, connection: &mut Connection<S>, response: &Response) {
         self.shared.metrics.answered(response.status(), response.code());
         self.shared.notices.answered(response);
         if let Some(request) = &connection.request {
@@ -162,7 +168,7 @@ impl EventLoop {
     }
 
     /// Something has arrived for the connection's session.
-    pub(super) fn arrive(&mut self, connection: &mut Connection, arrival: Arrival<RedbStore>) {
+    pub(super) fn arrive(&mut self, connection: &mut Connection<S>, arrival: Arrival<S>) {
         if let Arrival::Lock(LockEvent::Reply(_, LockReply::TimedOut)) = arrival {
             self.shared.metrics.lock_timeouts.inc();
         }

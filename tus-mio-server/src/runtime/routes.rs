@@ -2,7 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
-use tus_proto::{Code, Connection, Head, Response, Target, WallTime};
+use tus_driver::Store;
+use tus_proto::{Code, Connection, Failure, Head, Response, Target, WallTime};
 
 use super::{Shared, event_loop::EventLoop, metrics};
 use crate::{
@@ -12,7 +13,7 @@ use crate::{
 
 const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
 
-impl EventLoop {
+impl<S: Store> EventLoop<S> {
     /// The answer to a request that is for none of the uploads, and so none of tus; none where the protocol answers.
     pub(super) fn own_answer(&self, head: &Head<'_>) -> Option<Response> {
         self.answer_at(Target::of(head.target).path(), head).map(Response::not_tus)
@@ -47,7 +48,7 @@ impl EventLoop {
 }
 
 /// What a server says of itself, to whom it is told.
-impl Shared {
+impl<S: Store> Shared<S> {
     /// The answer at a path of metrics or health; `None` if the path is none of these.
     pub(crate) fn status_answer(&self, path: &str, head: &Head<'_>, date: WallTime) -> Option<Response> {
         let is_metrics = self.metrics_path.as_deref() == Some(path);
@@ -70,7 +71,7 @@ impl Shared {
     fn metrics_answer(&self, head: &Head<'_>, date: WallTime) -> Response {
         let mut response = Response::new(200, date);
         let open = self.admission.open();
-        let outbox = self.store.engine().outbox_len().unwrap_or_default();
+        let outbox = self.store.pending_events().unwrap_or_default();
         let (media_type, text) = metrics::text::negotiated(head, self.metrics.text(open, outbox));
         response.set_body(media_type, text);
         response
@@ -93,13 +94,11 @@ fn told(trouble: Option<&'static str>, date: WallTime) -> Response {
 }
 
 /// Why the store can't commit.
-fn trouble(shared: &Shared) -> Option<&'static str> {
-    if shared.store.engine().is_full() {
-        Some("there is no space left on the disk")
-    } else if tus_driver::Store::health(&shared.store).is_err() {
-        Some("the disk fails")
-    } else {
-        None
+fn trouble<S: Store>(shared: &Shared<S>) -> Option<&'static str> {
+    match shared.store.health() {
+        Ok(()) => None,
+        Err(Failure::NoSpace) => Some("there is no space left on the disk"),
+        Err(_) => Some("the disk fails"),
     }
 }
 
@@ -110,15 +109,18 @@ mod tests {
     use std::sync::Arc;
 
     use tus_proto::{Completion, Framing};
-    use tus_redb::sim::{Fault, SimDisk};
+    use tus_redb::{
+        RedbStore,
+        sim::{Fault, SimDisk},
+    };
 
     use super::*;
 
-    fn event_loop(disk: &SimDisk) -> EventLoop {
+    fn event_loop(disk: &SimDisk) -> EventLoop<RedbStore> {
         EventLoop::new(0, Arc::new(Shared::on(disk)), mio::Poll::new().unwrap())
     }
 
-    fn health(event_loop: &EventLoop) -> (u16, String) {
+    fn health(event_loop: &EventLoop<RedbStore>) -> (u16, String) {
         let head = Head {
             method: "GET",
             target: "/healthz",

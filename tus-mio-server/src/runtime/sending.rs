@@ -1,10 +1,13 @@
 //! An upload's bytes from the store to a socket, a quantum at a time: from kernel to kernel where the store has
 //! files and the system has `sendfile`, through a buffer everywhere else.
 
-use std::io::{ErrorKind, Write};
+use std::{
+    io::{ErrorKind, Write},
+    task::{Poll, Waker},
+};
 
+use tus_driver::{Source, Store};
 use tus_proto::Failure;
-use tus_redb::Source;
 
 use super::socket::Socket;
 
@@ -13,8 +16,8 @@ const BUFFER: usize = 64 << 10;
 
 /// What became of a stretch of a download.
 #[derive(Debug)]
-pub(crate) struct Sent {
-    pub source: Box<Source>,
+pub(crate) struct Sent<S: Store> {
+    pub source: Box<S::Source>,
     /// How many bytes the socket took.
     pub count: u64,
     pub end: SendEnd,
@@ -27,6 +30,8 @@ pub(crate) enum SendEnd {
     Done,
     /// The socket takes no more for now.
     WouldBlock,
+    /// The store has no more bytes for now: the connection's waker says when it has.
+    NotRead,
     /// The connection broke.
     Broken,
     /// The store could not read it.
@@ -35,45 +40,56 @@ pub(crate) enum SendEnd {
 
 /// A stretch of a download that is not sent yet.
 #[derive(Debug)]
-pub(crate) struct ReadAhead {
-    pub source: Box<Source>,
+pub(crate) struct ReadAhead<S: Store> {
+    pub source: Box<S::Source>,
+    /// Empty if the store has no bytes for now: the connection's waker says when it has.
     pub data: Vec<u8>,
     pub result: Result<(), Failure>,
 }
 
 /// Reads what is in an upload from `from` on into `data`, a buffer's worth, at most `limit`.
-pub(super) fn read_ahead(mut source: Box<Source>, from: u64, limit: u64, mut data: Vec<u8>) -> ReadAhead {
+pub(super) fn read_ahead<S: Store>(
+    mut source: Box<S::Source>,
+    from: u64,
+    limit: u64,
+    mut data: Vec<u8>,
+    waker: &dyn Fn() -> Waker,
+) -> ReadAhead<S> {
     data.resize(usize::try_from(limit).unwrap_or(BUFFER).min(BUFFER), 0);
-    let result = match source.read_at(from, &mut data) {
-        Ok(0) => Err(Failure::Io),
-        Ok(count) => {
+    let result = match source.poll_read(from, &mut data, waker) {
+        Poll::Ready(Ok(0)) => Err(Failure::Io),
+        Poll::Ready(Ok(count)) => {
             data.truncate(count);
             Ok(())
         }
-        Err(failure) => Err(failure),
+        Poll::Ready(Err(failure)) => Err(failure),
+        Poll::Pending => {
+            data.clear();
+            Ok(())
+        }
     };
     ReadAhead { source, data, result }
 }
 
 /// Sends what is in an upload from `from` up to `to`, or as much of it as the socket takes. `buffer` is made
 /// large enough when it is needed.
-pub(super) fn send(
+pub(super) fn send<S: Store>(
     socket: &Socket,
-    mut source: Box<Source>,
-    from: u64,
-    to: u64,
+    mut source: Box<S::Source>,
+    (from, to): (u64, u64),
     buffer: &mut Vec<u8>,
-) -> Sent {
+    waker: &dyn Fn() -> Waker,
+) -> Sent<S> {
     let mut at = from;
     let mut copy = false;
     let end = loop {
         if at >= to {
             break SendEnd::Done;
         }
-        let step = if copy { None } else { by_kernel(socket, &mut source, at, to) };
+        let step = if copy { None } else { by_kernel(socket, &mut *source, at, to) };
         // What the kernel can't send, or can't read, is read here: then it shows whose fault that is.
         copy |= step.is_none();
-        match step.unwrap_or_else(|| by_hand(socket, &mut source, at, to, buffer)) {
+        match step.unwrap_or_else(|| by_hand(socket, &mut *source, (at, to), buffer, waker)) {
             Ok(count) => at += count,
             Err(end) => break end,
         }
@@ -83,7 +99,7 @@ pub(super) fn send(
 
 /// One step, at least one byte. None where it can't be done this way.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn by_kernel(socket: &Socket, source: &mut Source, at: u64, to: u64) -> Option<Result<u64, SendEnd>> {
+fn by_kernel(socket: &Socket, source: &mut impl Source, at: u64, to: u64) -> Option<Result<u64, SendEnd>> {
     use rustix::io::Errno;
 
     let run = match source.file_at(at) {
@@ -104,21 +120,24 @@ fn by_kernel(socket: &Socket, source: &mut Source, at: u64, to: u64) -> Option<R
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn by_kernel(_: &Socket, _: &mut Source, _: u64, _: u64) -> Option<Result<u64, SendEnd>> {
+fn by_kernel(_: &Socket, _: &mut impl Source, _: u64, _: u64) -> Option<Result<u64, SendEnd>> {
     None
 }
 
 /// One step through a buffer. What the socket does not take of it is read again the next time.
 fn by_hand(
     mut socket: &Socket,
-    source: &mut Source,
-    at: u64,
-    to: u64,
+    source: &mut impl Source,
+    (at, to): (u64, u64),
     buffer: &mut Vec<u8>,
+    waker: &dyn Fn() -> Waker,
 ) -> Result<u64, SendEnd> {
     buffer.resize(BUFFER, 0);
     let room = usize::try_from(to - at).unwrap_or(BUFFER).min(BUFFER);
-    let count = source.read_at(at, &mut buffer[..room]).map_err(SendEnd::Failed)?;
+    let Poll::Ready(read) = source.poll_read(at, &mut buffer[..room], waker) else {
+        return Err(SendEnd::NotRead);
+    };
+    let count = read.map_err(SendEnd::Failed)?;
     if count == 0 {
         return Err(SendEnd::Failed(Failure::Io));
     }
@@ -142,13 +161,18 @@ mod tests {
     use mio::net::TcpStream;
     use tus_proto::{Completion, Fence, UploadId};
     use tus_redb::{
-        Change, Options, Store,
+        Change, Options, RedbStore,
         sim::{Fault, SimDisk},
     };
 
     use super::*;
 
-    fn upload(store: &Store, bytes: &[u8]) -> UploadId {
+    /// The waker of nobody: what is in files is here at once.
+    fn idle() -> Waker {
+        Waker::noop().clone()
+    }
+
+    fn upload(store: &tus_redb::Store, bytes: &[u8]) -> UploadId {
         let id = UploadId::new("upload").unwrap();
         let length = Some(bytes.len() as u64);
         let record = tus_proto::Record {
@@ -196,7 +220,7 @@ mod tests {
     }
 
     /// Sends all but the first and the last byte to a peer that reads, and holds what comes against `bytes`.
-    fn arrives(store: &Store, id: &UploadId, bytes: &[u8]) {
+    fn arrives(store: &tus_redb::Store, id: &UploadId, bytes: &[u8]) {
         let (socket, mut peer) = pair();
         let reader = thread::spawn(move || {
             let mut read = Vec::new();
@@ -206,7 +230,7 @@ mod tests {
         let (mut source, mut at, to) = (Box::new(store.open_source(id).unwrap()), 1, bytes.len() as u64 - 1);
         let mut buffer = Vec::new();
         while at < to {
-            let sent = send(&socket, source, at, to, &mut buffer);
+            let sent = send::<RedbStore>(&socket, source, (at, to), &mut buffer, &idle);
             assert!(matches!(sent.end, SendEnd::Done | SendEnd::WouldBlock), "{:?}", sent.end);
             (source, at) = (sent.source, at + sent.count);
         }
@@ -218,10 +242,10 @@ mod tests {
     fn bytes_arrive_from_files_and_from_what_stands_for_them() {
         let bytes = bytes((1 << 20) + 17);
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path(), &Options::default()).unwrap();
+        let store = tus_redb::Store::open(dir.path(), &Options::default()).unwrap();
         let id = upload(&store, &bytes);
         arrives(&store, &id, &bytes);
-        let simulated = Store::open_on(Arc::new(SimDisk::new()), &Options::default()).unwrap();
+        let simulated = tus_redb::Store::open_on(Arc::new(SimDisk::new()), &Options::default()).unwrap();
         let id = upload(&simulated, &bytes);
         arrives(&simulated, &id, &bytes);
     }
@@ -229,18 +253,18 @@ mod tests {
     #[test]
     fn a_socket_that_is_full_and_one_that_is_gone_are_told_apart() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path(), &Options::default()).unwrap();
+        let store = tus_redb::Store::open(dir.path(), &Options::default()).unwrap();
         let bytes = bytes(32 << 20);
         let id = upload(&store, &bytes);
         let (socket, peer) = pair();
         let source = Box::new(store.open_source(&id).unwrap());
-        let sent = send(&socket, source, 0, bytes.len() as u64, &mut Vec::new());
+        let sent = send::<RedbStore>(&socket, source, (0, bytes.len() as u64), &mut Vec::new(), &idle);
         assert_eq!(sent.end, SendEnd::WouldBlock);
         assert!((1..bytes.len() as u64).contains(&sent.count));
         drop(peer);
         let mut gone = sent;
         while gone.end == SendEnd::WouldBlock {
-            gone = send(&socket, gone.source, 0, 1 << 20, &mut Vec::new());
+            gone = send(&socket, gone.source, (0, 1 << 20), &mut Vec::new(), &idle);
         }
         assert_eq!(gone.end, SendEnd::Broken);
     }
@@ -248,12 +272,12 @@ mod tests {
     #[test]
     fn a_disk_that_fails_is_no_peers_fault() {
         let disk = SimDisk::new();
-        let store = Store::open_on(Arc::new(disk.clone()), &Options::default()).unwrap();
+        let store = tus_redb::Store::open_on(Arc::new(disk.clone()), &Options::default()).unwrap();
         let id = upload(&store, b"hello");
         let source = Box::new(store.open_source(&id).unwrap());
         disk.fail(0..u64::MAX, Fault::Io);
         let (socket, _peer) = pair();
-        let sent = send(&socket, source, 0, 5, &mut Vec::new());
+        let sent = send::<RedbStore>(&socket, source, (0, 5), &mut Vec::new(), &idle);
         assert_eq!((sent.count, sent.end), (0, SendEnd::Failed(Failure::Io)));
     }
 }

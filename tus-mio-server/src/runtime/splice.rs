@@ -3,6 +3,8 @@
 
 use std::io::{ErrorKind, Read};
 
+use tus_driver::Store;
+
 use super::{
     socket::Socket,
     stay::Stay,
@@ -22,13 +24,13 @@ pub(super) struct Mover {
 
 impl Mover {
     /// Moves at most `limit` bytes, or as many as come while the stay lasts.
-    pub(super) fn run(
+    pub(super) fn run<S: Store>(
         &mut self,
         socket: &Socket,
-        mut sink: BodySink,
+        mut sink: BodySink<S>,
         limit: u64,
-        mut stay: Stay<'_>,
-    ) -> BodyDone {
+        mut stay: Stay<'_, S>,
+    ) -> BodyDone<S> {
         #[cfg(target_os = "linux")]
         if let Some((taken, end)) = self.pipe.run(socket, &mut sink, limit, &mut stay) {
             return BodyDone { sink, data: None, taken, end };
@@ -37,12 +39,12 @@ impl Mover {
         BodyDone { sink, data: None, taken, end }
     }
 
-    fn copy(
+    fn copy<S: Store>(
         &mut self,
         socket: &Socket,
-        sink: &mut BodySink,
+        sink: &mut BodySink<S>,
         limit: u64,
-        stay: &mut Stay<'_>,
+        stay: &mut Stay<'_, S>,
     ) -> (u64, MoveEnd) {
         self.buffer.resize(BUFFER, 0);
         let mut taken = 0;
@@ -80,6 +82,7 @@ mod linux {
         io::Errno,
         pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice},
     };
+    use tus_driver::Store;
     use tus_proto::Failure;
 
     use super::super::{
@@ -103,12 +106,12 @@ mod linux {
 
     impl Pipe {
         /// None where it can't be done this way, with nothing taken.
-        pub(super) fn run(
+        pub(super) fn run<S: Store>(
             &mut self,
             socket: &Socket,
-            sink: &mut BodySink,
+            sink: &mut BodySink<S>,
             limit: u64,
-            stay: &mut Stay<'_>,
+            stay: &mut Stay<'_, S>,
         ) -> Option<(u64, MoveEnd)> {
             if !matches!(sink.splice_target(), Ok(Some(_))) {
                 return None;
@@ -125,7 +128,7 @@ mod linux {
                     Ok(0) => return Some((taken, MoveEnd::Eof)),
                     Ok(count) => {
                         taken += count as u64;
-                        match empty(read, count, sink) {
+                        match empty::<S>(read, count, sink) {
                             Emptied::Spliced if stay.goes_on(count as u64) => {}
                             Emptied::Spliced => break,
                             Emptied::Copied => {
@@ -168,7 +171,7 @@ mod linux {
         Failed(Failure),
     }
 
-    fn empty(pipe: &OwnedFd, mut count: usize, sink: &mut BodySink) -> Emptied {
+    fn empty<S: Store>(pipe: &OwnedFd, mut count: usize, sink: &mut BodySink<S>) -> Emptied {
         while count > 0 {
             let spliced = match sink.splice_target() {
                 Ok(Some((file, mut at))) => splice(pipe, None, file, Some(&mut at), count, SpliceFlags::MOVE),
@@ -183,7 +186,7 @@ mod linux {
                     count -= moved;
                 }
                 Err(Errno::INTR) => {}
-                Err(Errno::INVAL | Errno::NOSYS) => return copy_out(pipe, count, sink),
+                Err(Errno::INVAL | Errno::NOSYS) => return copy_out::<S>(pipe, count, sink),
                 Err(Errno::NOSPC | Errno::DQUOT | Errno::FBIG) => return Emptied::Failed(Failure::NoSpace),
                 Err(_) => return Emptied::Failed(Failure::Io),
             }
@@ -191,7 +194,7 @@ mod linux {
         Emptied::Spliced
     }
 
-    fn copy_out(pipe: &OwnedFd, count: usize, sink: &mut BodySink) -> Emptied {
+    fn copy_out<S: Store>(pipe: &OwnedFd, count: usize, sink: &mut BodySink<S>) -> Emptied {
         let mut data = vec![0; count];
         let mut filled = 0;
         while let Some(rest) = data.get_mut(filled..).filter(|rest| !rest.is_empty()) {

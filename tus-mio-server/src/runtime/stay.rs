@@ -4,6 +4,8 @@
 
 use std::time::{Duration, Instant};
 
+use tus_driver::Store;
+
 use super::{
     socket::Socket,
     workers::{QUANTUM, Workers},
@@ -24,16 +26,16 @@ const WAIT: Duration = Duration::from_millis(2);
 
 /// One stay.
 #[derive(Debug)]
-pub(super) struct Stay<'a> {
-    workers: &'a Workers,
+pub(super) struct Stay<'a, S: Store> {
+    workers: &'a Workers<S>,
     began: Instant,
     moved: u64,
     /// Of it, since the last wait.
     burst: u64,
 }
 
-impl<'a> Stay<'a> {
-    pub(super) fn begin(workers: &'a Workers) -> Self {
+impl<'a, S: Store> Stay<'a, S> {
+    pub(super) fn begin(workers: &'a Workers<S>) -> Self {
         Self { workers, began: Instant::now(), moved: 0, burst: 0 }
     }
 
@@ -77,7 +79,7 @@ mod tests {
 
     use mio::net::TcpStream;
 
-    use tus_driver::Class;
+    use tus_driver::{Class, MemoryStore};
 
     use super::{
         super::workers::{Job, Step},
@@ -94,13 +96,13 @@ mod tests {
     }
 
     /// A stay that is not over in this test, however slow the machine is.
-    fn young(workers: &Workers) -> Stay<'_> {
+    fn young(workers: &Workers<MemoryStore>) -> Stay<'_, MemoryStore> {
         Stay { began: Instant::now() + Duration::from_secs(60), ..Stay::begin(workers) }
     }
 
     #[test]
     fn a_worker_waits_only_after_a_burst_and_once_for_each() {
-        let (workers, (socket, mut peer)) = (Workers::new(2, 2), connection());
+        let (workers, (socket, mut peer)) = (Workers::<MemoryStore>::new(2, 2), connection());
         peer.write_all(b"more").unwrap();
         let mut stay = young(&workers);
         assert!(!stay.wait(&socket), "nothing came before");
@@ -119,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_stay_has_an_end() {
-        let (workers, (socket, mut peer)) = (Workers::new(2, 2), connection());
+        let (workers, (socket, mut peer)) = (Workers::<MemoryStore>::new(2, 2), connection());
         peer.write_all(b"more").unwrap();
         let Some(began) = Instant::now().checked_sub(LONGEST) else { return };
         let mut stay = Stay { began, ..Stay::begin(&workers) };
@@ -129,7 +131,7 @@ mod tests {
 
     #[test]
     fn who_waits_for_a_worker_gets_it_after_a_quantum() {
-        let (workers, (socket, mut peer)) = (Workers::new(2, 2), connection());
+        let (workers, (socket, mut peer)) = (Workers::<MemoryStore>::new(2, 2), connection());
         peer.write_all(b"more").unwrap();
         let mut stay = young(&workers);
         assert!(stay.goes_on(QUANTUM));
@@ -139,12 +141,15 @@ mod tests {
 
     #[test]
     fn half_of_those_that_move_bodies_never_wait() {
-        let workers = Workers::new(4, 4);
+        let workers = Workers::<MemoryStore>::new(4, 4);
         assert!(workers.wait(|| workers.wait(|| true)));
         assert!(!workers.wait(|| workers.wait(|| workers.wait(|| true))));
         assert!(workers.wait(|| true), "whoever waited has come back");
-        let workers = Workers::new(4, 2);
+        let workers = Workers::<MemoryStore>::new(4, 2);
         assert!(workers.wait(|| true) && !workers.wait(|| workers.wait(|| true)));
-        assert!(Workers::new(4, 1).wait(|| true) && !Workers::new(1, 1).wait(|| true));
+        assert!(
+            Workers::<MemoryStore>::new(4, 1).wait(|| true)
+                && !Workers::<MemoryStore>::new(1, 1).wait(|| true)
+        );
     }
 }

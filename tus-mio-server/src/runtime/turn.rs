@@ -1,5 +1,7 @@
 //! One turn of one connection: everything that can be done for it without waiting.
 
+use tus_driver::Store;
+
 use super::{
     connection::{Connection, ReadEnd},
     event_loop::EventLoop,
@@ -9,9 +11,9 @@ use crate::http1::{Eof, Event};
 /// How many steps one connection may take before others have their turn.
 const STEPS: usize = 64;
 
-impl EventLoop {
+impl<S: Store> EventLoop<S> {
     /// Moves a connection on as far as it goes; what is left after its share comes in the loop's next round.
-    pub(super) fn turn(&mut self, connection: &mut Connection) {
+    pub(super) fn turn(&mut self, connection: &mut Connection<S>) {
         for _ in 0..STEPS {
             let ran = self.run_session(connection);
             let pumped = self.pump_body(connection);
@@ -29,7 +31,7 @@ impl EventLoop {
 
     /// The system says that the connection is broken. A request finds out by reading its body, for what arrived
     /// before is still there, or ends by itself. Tells whether it did anything.
-    fn on_broken(&mut self, connection: &mut Connection) -> bool {
+    fn on_broken(&mut self, connection: &mut Connection<S>) -> bool {
         if connection.gone || connection.request.is_some() {
             return false;
         }
@@ -39,7 +41,7 @@ impl EventLoop {
 
     /// Between requests: takes the next head, or forgets what is left of the last body. Tells whether it did
     /// anything.
-    fn read(&mut self, connection: &mut Connection) -> bool {
+    fn read(&mut self, connection: &mut Connection<S>) -> bool {
         if !connection.unread.is_empty() {
             let mut unread = std::mem::take(&mut connection.unread);
             let before = unread.as_slice().len();
@@ -73,7 +75,7 @@ impl EventLoop {
     }
 
     /// Gives input to the connection's HTTP, and tells how much of it is left.
-    fn parse(&mut self, connection: &mut Connection, input: &[u8]) -> usize {
+    fn parse(&mut self, connection: &mut Connection<S>, input: &[u8]) -> usize {
         let mut rest = input;
         loop {
             match connection.http.next(self.now.monotonic, &mut rest) {

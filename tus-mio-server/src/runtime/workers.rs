@@ -7,11 +7,11 @@ use std::{
         Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
+    task::{Wake, Waker},
 };
 
-use tus_driver::{Class, HashingSink};
+use tus_driver::{Class, HashingSink, Store};
 use tus_proto::Failure;
-use tus_redb::{Sink, Source};
 
 use super::{
     ConnectionId,
@@ -27,7 +27,7 @@ use super::{
 pub(crate) const QUANTUM: u64 = 1 << 20;
 
 /// A body's bytes on their way into the store.
-pub(crate) type BodySink = HashingSink<Sink>;
+pub(crate) type BodySink<S> = HashingSink<<S as Store>::Sink>;
 
 /// Where a job's result goes.
 #[derive(Clone, Copy, Debug)]
@@ -38,15 +38,15 @@ pub(crate) struct Address {
 
 /// Something that may block. Thousands may be queued: what is large is boxed.
 #[derive(Debug)]
-pub(crate) enum Job {
+pub(crate) enum Job<S: Store> {
     /// Moves at most `limit` bytes that are nothing but body from the socket to the store.
-    Move { to: Address, socket: Arc<Socket>, sink: BodySink, limit: u64 },
+    Move { to: Address, socket: Arc<Socket>, sink: BodySink<S>, limit: u64 },
     /// Writes decoded body bytes.
-    Write { to: Address, sink: BodySink, data: Vec<u8> },
+    Write { to: Address, sink: BodySink<S>, data: Vec<u8> },
     /// Sends at most `limit` bytes of an upload, from this one on, to the socket.
-    Send { to: Address, socket: Arc<Socket>, source: Box<Source>, from: u64, limit: u64 },
+    Send { to: Address, socket: Arc<Socket>, source: Box<S::Source>, from: u64, limit: u64 },
     /// Reads a stretch of an upload, as much as `data` has room for, at most `limit`, for a loop that encrypts it.
-    Read { to: Address, source: Box<Source>, from: u64, limit: u64, data: Vec<u8> },
+    Read { to: Address, source: Box<S::Source>, from: u64, limit: u64, data: Vec<u8> },
     /// A step of the store's.
     Run(Class, Step),
 }
@@ -62,8 +62,8 @@ impl fmt::Debug for Step {
 
 /// What became of a [`Job::Move`] or a [`Job::Write`]. The sink knows how much is staged.
 #[derive(Debug)]
-pub(crate) struct BodyDone {
-    pub sink: BodySink,
+pub(crate) struct BodyDone<S: Store> {
+    pub sink: BodySink<S>,
     /// The buffer of a Write, to be used again.
     pub data: Option<Vec<u8>>,
     /// How many bytes a Move took from the socket.
@@ -88,15 +88,15 @@ pub(crate) enum MoveEnd {
 
 /// The pool.
 #[derive(Debug)]
-pub(crate) struct Workers {
-    lanes: Mutex<Lanes>,
+pub(crate) struct Workers<S: Store> {
+    lanes: Mutex<Lanes<S>>,
     ready: Condvar,
     /// How many of them wait for a socket, and how many may.
     waiting: AtomicUsize,
     may_wait: usize,
 }
 
-impl Workers {
+impl<S: Store> Workers<S> {
     /// For so many threads on so many cores.
     pub(crate) fn new(threads: usize, cores: usize) -> Self {
         // Half of those that move bodies, and never the last one there is.
@@ -118,7 +118,7 @@ impl Workers {
     }
 
     /// Queues a job. The queue is bounded by its users: a connection has at most one body job and one commit.
-    pub(crate) fn submit(&self, job: Job) {
+    pub(crate) fn submit(&self, job: Job<S>) {
         let mut lanes = lock(&self.lanes);
         lanes.push(job);
         drop(lanes);
@@ -132,7 +132,7 @@ impl Workers {
     }
 
     /// A thread's body.
-    pub(crate) fn run(&self, mailboxes: &[Mailbox]) {
+    pub(crate) fn run(&self, mailboxes: &Arc<[Mailbox<S>]>) {
         let mut mover = Mover::default();
         let mut buffer = Vec::new();
         let mut last = None;
@@ -149,11 +149,12 @@ impl Workers {
                 }
                 Job::Send { to, socket, source, from, limit } => {
                     let until = from + limit.min(QUANTUM);
-                    let sent = send(&socket, source, from, until, &mut buffer);
+                    let waker = || waker(mailboxes, to);
+                    let sent = send(&socket, source, (from, until), &mut buffer, &waker);
                     post(mailboxes, to.loop_index, Message::Sent(to.connection, sent));
                 }
                 Job::Read { to, source, from, limit, data } => {
-                    let read = read_ahead(source, from, limit, data);
+                    let read = read_ahead(source, from, limit, data, &|| waker(mailboxes, to));
                     post(mailboxes, to.loop_index, Message::Read(to.connection, read));
                 }
                 Job::Run(class, Step(step)) => {
@@ -167,7 +168,7 @@ impl Workers {
     }
 
     /// The next job, for whoever is done with one of this lane.
-    fn next(&self, last: Option<Lane>) -> Option<Job> {
+    fn next(&self, last: Option<Lane>) -> Option<Job<S>> {
         let mut lanes = lock(&self.lanes);
         if let Some(lane) = last {
             lanes.done(lane);
@@ -184,11 +185,27 @@ impl Workers {
     }
 }
 
-fn deliver(mailboxes: &[Mailbox], to: Address, done: BodyDone) {
+/// Wakes a connection's loop once the store has more for it, or takes more from it.
+pub(super) fn waker<S: Store>(mailboxes: &Arc<[Mailbox<S>]>, to: Address) -> Waker {
+    Waker::from(Arc::new(StoreReady { mailboxes: mailboxes.clone(), to }))
+}
+
+struct StoreReady<S: Store> {
+    mailboxes: Arc<[Mailbox<S>]>,
+    to: Address,
+}
+
+impl<S: Store> Wake for StoreReady<S> {
+    fn wake(self: Arc<Self>) {
+        post(&self.mailboxes, self.to.loop_index, Message::StoreReady(self.to.connection));
+    }
+}
+
+fn deliver<S: Store>(mailboxes: &[Mailbox<S>], to: Address, done: BodyDone<S>) {
     post(mailboxes, to.loop_index, Message::Body(to.connection, done));
 }
 
-fn post(mailboxes: &[Mailbox], loop_index: usize, message: Message) {
+fn post<S: Store>(mailboxes: &[Mailbox<S>], loop_index: usize, message: Message<S>) {
     if let Some(mailbox) = mailboxes.get(loop_index) {
         mailbox.post(message);
     }

@@ -114,7 +114,8 @@ impl Exchange {
             Ok(Request::Terminate(_)) => hooks.terminate,
             Ok(Request::Look(_) | Request::Download(_)) | Err(_) => false,
         };
-        if later || hooks.incoming {
+        let makes_events = hooks.requests && !matches!(checked, Ok(Request::Look(_) | Request::Download(_)));
+        if later || hooks.incoming || makes_events {
             self.request = Some(Arc::new(RequestInfo::of(head, method)));
         }
         let Some((id, to_head)) = incoming else { return self.begin(now, checked, entropy) };
@@ -230,7 +231,12 @@ impl Exchange {
             }
         ) {
             HookReply::Proceed => (None, None),
-            HookReply::Change { metadata, id } => (metadata, id),
+            HookReply::Change { metadata, id, response } => {
+                if !matches!(pending, Pending::Incoming(_)) {
+                    self.amendment = response;
+                }
+                (metadata, id)
+            }
             HookReply::Refuse(rejection) => return self.end(now, Some(pending.refused(rejection))),
             HookReply::Failed => return self.end(now, Some(pending.failed(Code::InternalServerError))),
         };

@@ -36,9 +36,9 @@ mod write;
 use alloc::{boxed::Box, collections::VecDeque, string::String, sync::Arc};
 
 use crate::{
-    Cancel, Code, Command, Completion, Config, Deadline, Event, Framing, Head, Input, LockCall, LockReply,
-    Now, OpId, Output, Protocol, Reason, Record, RequestInfo, Response, UploadId, WallTime, cors::Origin,
-    header,
+    Amendment, Cancel, Code, Command, Completion, Config, Deadline, Event, Framing, Head, Input, LockCall,
+    LockReply, Now, OpId, Output, Protocol, Reason, Record, RequestInfo, Response, UploadId, WallTime,
+    cors::Origin, header,
 };
 use answer::Answer;
 use checks::{Patch, Refusal, Request, Termination};
@@ -79,6 +79,8 @@ pub struct Exchange {
     request: Option<Arc<RequestInfo>>,
     /// What the request says in the IETF's protocol. `None` if it speaks tus 1.0.0.
     rufh: Option<Box<Rufh>>,
+    /// What a hook adds to the answer if the request does well. Boxed: it is rare.
+    amendment: Option<Box<Amendment>>,
 }
 
 /// What the exchange waits for. An operation that a state names is the one whose completion moves it on.
@@ -146,6 +148,7 @@ impl Exchange {
             newcomer: None,
             request: None,
             rufh: None,
+            amendment: None,
         };
         match address {
             Ok(address) if address.is_options() => exchange.answer(now, Answer::Options),
@@ -202,6 +205,11 @@ impl Exchange {
     /// Which protocol the request speaks, as far as that is known by now.
     pub fn protocol(&self) -> Protocol {
         if self.rufh.is_some() { Protocol::Ietf } else { Protocol::Tus }
+    }
+
+    /// The request as hooks see it; `None` if no hook that would see it is subscribed.
+    pub fn request(&self) -> Option<&Arc<RequestInfo>> {
+        self.request.as_ref()
     }
 
     /// Takes an input.
@@ -387,6 +395,11 @@ impl Exchange {
             true => self.in_rufh(now, answer),
             false => answer.response(&self.config, self.framing, now.date),
         };
+        if response.status() < 300
+            && let Some(amendment) = self.amendment.take()
+        {
+            response.amend(*amendment);
+        }
         if let Some(expires) = self.expires.filter(|_| !ietf) {
             response.push("Upload-Expires", now.dated(expires).imf_fixdate());
         }

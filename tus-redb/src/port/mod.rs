@@ -20,9 +20,9 @@ use std::{
 use bytes::Buf;
 use tus_driver::{
     Answer, AppendGrant, Change as PortChange, Changed, Class, Commit, DueEvents, EventKinds, EventQuery,
-    Executor, FileRange, Loaded, LookupError, Opened, OutboxEvent, Ticket,
+    Executor, FileRange, Loaded, LookupError, Opened, Ticket,
 };
-use tus_proto::{Algorithm, Completion, Digest, Failure, Fence, Hasher, Instant, Record, UploadId, WallTime};
+use tus_proto::{Algorithm, Completion, Digest, Failure, Fence, Hasher, Instant, Record, UploadId};
 
 use self::{
     chores::{Chore, Chores, Signals},
@@ -44,9 +44,6 @@ const DIGEST: u64 = 16 << 20;
 
 /// How many bytes are consolidated in one go.
 const CONSOLIDATE: u64 = 16 << 20;
-
-/// How many events are read at once to find those that are due.
-const PAGE: usize = 64;
 
 /// Hears what a store does beside its answers: for metrics and logs. Called from the store's jobs.
 pub trait Observer: Send + Sync {
@@ -102,15 +99,29 @@ struct Shared {
     closing: AtomicBool,
     /// Called when events may be due.
     wake: Mutex<Option<Arc<dyn Fn() + Send + Sync>>>,
-    /// Uploads whose hook failed: until when their events rest, and how often that was.
-    postponed: Mutex<std::collections::BTreeMap<UploadId, (WallTime, u32)>>,
 }
 
 /// A change in the group, and who is told of it.
 struct Entry {
     change: Change,
-    /// `None` for the new extent of an Append, which goes on by itself.
-    tell: Box<dyn FnOnce(Changed) + Send>,
+    reply: Reply,
+}
+
+/// Who is told what became of a change.
+enum Reply {
+    /// The request that asked for it.
+    Ticket(Ticket<Changed>),
+    /// The Append whose new extent it is, which goes on then.
+    Append(Box<dyn FnOnce(Changed) + Send>),
+}
+
+impl Reply {
+    fn tell(self, changed: Changed) {
+        match self {
+            Self::Ticket(ticket) => ticket.answer(changed),
+            Self::Append(open) => open(changed),
+        }
+    }
 }
 
 impl RedbStore {
@@ -131,7 +142,6 @@ impl RedbStore {
             failing: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             wake: Mutex::default(),
-            postponed: Mutex::default(),
         });
         shared.clone().tick();
         Self(shared)
@@ -144,12 +154,12 @@ impl RedbStore {
 }
 
 impl Shared {
-    fn submit(self: &Arc<Self>, change: Change, tell: Box<dyn FnOnce(Changed) + Send>) {
+    fn submit(self: &Arc<Self>, change: Change, reply: Reply) {
         let cost = match &change {
             Change::Concat { parts, .. } => parts.len().max(1),
             _ => 1,
         };
-        if lock(&self.group).push(Entry { change, tell }, cost) {
+        if lock(&self.group).push(Entry { change, reply }, cost) {
             self.schedule();
         }
     }
@@ -173,11 +183,9 @@ impl Shared {
     fn commit(&self, entries: Vec<Entry>) {
         let begun = self.executor.now().monotonic;
         let finals = self.engine.finals_finished();
-        let (mut changes, mut tells) = (Vec::with_capacity(entries.len()), Vec::with_capacity(entries.len()));
-        for Entry { change, tell } in entries {
-            changes.push(change);
-            tells.push(tell);
-        }
+        let (changes, replies): (Vec<_>, Vec<_>) =
+            entries.into_iter().map(|Entry { change, reply }| (change, reply)).unzip();
+        self.engine.tell_time(self.executor.now().wall);
         let done = self.engine.commit_with_events(&changes);
         self.observer.committed(done.len(), self.executor.now().monotonic.since(begun));
         let finals = self.engine.finals_finished() - finals;
@@ -186,11 +194,11 @@ impl Shared {
         }
         self.learn(done.iter().map(|done| &done.completion));
         let mut eventful = false;
-        for ((change, tell), Done { completion, events }) in changes.into_iter().zip(tells).zip(done) {
+        for ((change, reply), Done { completion, events }) in changes.into_iter().zip(replies).zip(done) {
             eventful |= !events.is_empty();
             self.observer.changed(&change, &completion);
             drop(change);
-            tell(Changed::new(completion, events));
+            reply.tell(Changed::new(completion, events));
         }
         if eventful && self.engine.shows_events_at_once() {
             self.wake_outbox();
@@ -305,7 +313,12 @@ impl Shared {
                 Ok(swept.more)
             }
             Chore::Reclaim => self.engine.reclaim(RECLAIM).map(|removed| removed == RECLAIM),
-            Chore::Consolidate => self.engine.materialize(CONSOLIDATE),
+            Chore::Consolidate => {
+                let more = self.engine.materialize(CONSOLIDATE);
+                // An event that waited for it may be due.
+                self.wake_outbox();
+                more
+            }
             Chore::Probe => {
                 let probed = self.engine.probe();
                 self.observer.flushed(probed);
@@ -328,42 +341,33 @@ impl Shared {
         Ok(())
     }
 
-    /// Syncs what a commit needs, then lets it join a group.
-    fn sync_and_submit(
-        self: &Arc<Self>,
-        commit: Commit<Syncer>,
-        tell: Box<dyn FnOnce(Changed) + Send>,
-        may_block: bool,
-    ) -> Option<Box<dyn FnOnce(Changed) + Send>> {
-        let Commit { id, fence, from, to, length, expires, finish, mut staged } = commit;
-        if staged.is_none() && finish {
+    fn commit_change(self: &Arc<Self>, mut commit: Commit<Syncer>, ticket: Ticket<Changed>) {
+        if commit.staged.is_none() && commit.finish {
             // An upload that its length alone completes may have garbage past its end, too.
-            staged = self.engine.append(&id, fence, from).ok().map(|sink| sink.syncer());
+            let sink = self.engine.append(&commit.id, commit.fence, commit.from);
+            commit.staged = sink.ok().map(|sink| sink.syncer());
         }
-        if let Some(syncer) = &staged {
-            if !may_block && syncer.needs_disk() {
-                return Some(tell);
-            }
-            if let Err(failure) = syncer.sync(finish.then_some(to)) {
-                let (failed, syncer) = (Completion::Failed(failure), staged);
-                let change = Change::Commit { id, fence, from, to, length, expires, finish, syncer };
-                self.observer.changed(&change, &failed);
-                tell(failed.into());
-                return None;
-            }
+        // What is in memory goes to the disk with the record.
+        if commit.staged.as_ref().is_some_and(Syncer::needs_disk) {
+            let this = self.clone();
+            self.executor.run(Class::Blocking, Box::new(move || this.sync_and_submit(commit, ticket)));
+        } else {
+            self.sync_and_submit(commit, ticket);
         }
-        let change = Change::Commit { id, fence, from, to, length, expires, finish, syncer: staged };
-        self.submit(change, tell);
-        None
     }
 
-    fn commit_change(self: &Arc<Self>, commit: Commit<Syncer>, ticket: Ticket<Changed>) {
-        let tell = Box::new(move |changed| ticket.answer(changed));
-        // What is in memory goes to the disk with the record.
-        if let Some(tell) = self.sync_and_submit(commit.clone(), tell, false) {
-            let this = self.clone();
-            let job = move || drop(this.sync_and_submit(commit, tell, true));
-            self.executor.run(Class::Blocking, Box::new(job));
+    /// Syncs what a commit needs, then lets it join a group.
+    fn sync_and_submit(self: &Arc<Self>, commit: Commit<Syncer>, ticket: Ticket<Changed>) {
+        let Commit { id, fence, from, to, length, expires, finish, staged: syncer } = commit;
+        let synced = syncer.as_ref().map_or(Ok(()), |syncer| syncer.sync(finish.then_some(to)));
+        let change = Change::Commit { id, fence, from, to, length, expires, finish, syncer };
+        match synced {
+            Ok(()) => self.submit(change, Reply::Ticket(ticket)),
+            Err(failure) => {
+                let failed = Completion::Failed(failure);
+                self.observer.changed(&change, &failed);
+                ticket.answer(failed.into());
+            }
         }
     }
 
@@ -417,34 +421,6 @@ impl Shared {
         let next = move || self.hash_on(source, (until, to), hasher, ticket);
         executor.run(Class::Compute, Box::new(next));
     }
-
-    fn due(&self, query: &EventQuery) -> Result<DueEvents, Failure> {
-        let EventQuery { now, limit, upload } = query;
-        let mut seen = std::collections::BTreeSet::new();
-        let mut due = DueEvents::default();
-        let mut after = 0;
-        loop {
-            let page = self.engine.outbox(after, PAGE)?;
-            let Some(last) = page.last() else { return Ok(due) };
-            after = last.number;
-            for entry in page {
-                let other = upload.as_ref().is_some_and(|id| *id != entry.record.id);
-                if other || !seen.insert(entry.record.id.clone()) {
-                    continue;
-                }
-                let (until, attempts) =
-                    lock(&self.postponed).get(&entry.record.id).copied().unwrap_or_default();
-                if until > *now {
-                    due.next = Some(due.next.map_or(until, |next| next.min(until)));
-                    continue;
-                }
-                due.events.push(OutboxEvent { attempts, ..entry });
-                if due.events.len() == *limit {
-                    return Ok(due);
-                }
-            }
-        }
-    }
 }
 
 impl tus_driver::Store for RedbStore {
@@ -495,7 +471,7 @@ impl tus_driver::Store for RedbStore {
                 _ => Err(LookupError::Failed(Failure::Io)),
             });
         };
-        self.0.submit(change, Box::new(open));
+        self.0.submit(change, Reply::Append(Box::new(open)));
         Answer::Later
     }
 
@@ -512,25 +488,15 @@ impl tus_driver::Store for RedbStore {
                 self.0.executor.run(Class::Blocking, Box::new(job));
                 return Answer::Later;
             }
-            PortChange::Postpone { id, until, .. } => {
-                let mut postponed = lock(&self.0.postponed);
-                let attempts = postponed.get(&id).map_or(0, |(_, attempts)| *attempts);
-                postponed.insert(id, (until, attempts.saturating_add(1)));
-                drop(postponed);
-                ticket.answer(Completion::Committed { offset: 0 }.into());
-                return Answer::Later;
-            }
-            PortChange::Acknowledge { id, number } => {
-                lock(&self.0.postponed).remove(&id);
-                Change::Acknowledge { number }
-            }
+            PortChange::Postpone { id, number, until } => Change::Postpone { id, number, until },
+            PortChange::Acknowledge { id, number } => Change::Acknowledge { id, number },
             PortChange::Create { record } => Change::Create(record),
             PortChange::Concat { record, parts, max, delete_parts } => {
                 Change::Concat { record, parts, max, delete_parts }
             }
             PortChange::Delete { id, fence } => Change::Delete { id, fence },
         };
-        self.0.submit(change, Box::new(move |changed| ticket.answer(changed)));
+        self.0.submit(change, Reply::Ticket(ticket));
         Answer::Later
     }
 
@@ -575,19 +541,7 @@ impl tus_driver::Store for RedbStore {
         later: impl FnOnce() -> Ticket<Result<DueEvents, Failure>>,
     ) -> Answer<Result<DueEvents, Failure>> {
         let (shared, ticket) = (self.0.clone(), later());
-        let job = move || ticket.answer(shared.due(&query));
-        self.0.executor.run(Class::Blocking, Box::new(job));
-        Answer::Later
-    }
-
-    fn outbox(
-        &self,
-        after: u64,
-        limit: usize,
-        later: impl FnOnce() -> Ticket<Result<Vec<OutboxEvent>, Failure>>,
-    ) -> Answer<Result<Vec<OutboxEvent>, Failure>> {
-        let (shared, ticket) = (self.0.clone(), later());
-        let job = move || ticket.answer(shared.engine.outbox(after, limit));
+        let job = move || ticket.answer(shared.engine.due_events(&query));
         self.0.executor.run(Class::Blocking, Box::new(job));
         Answer::Later
     }
@@ -595,6 +549,10 @@ impl tus_driver::Store for RedbStore {
     fn keep_events(&self, events: EventKinds, wake: Box<dyn Fn() + Send + Sync>) {
         self.0.engine.keep_events(events);
         *lock(&self.0.wake) = Some(Arc::from(wake));
+    }
+
+    fn pending_events(&self) -> Option<u64> {
+        self.0.engine.outbox_len().ok()
     }
 
     fn files(&self, id: &UploadId) -> Result<Vec<(PathBuf, u64)>, Failure> {
@@ -627,7 +585,13 @@ impl tus_driver::Store for RedbStore {
     }
 
     fn health(&self) -> Result<(), Failure> {
-        if self.0.failing.load(Ordering::Relaxed) { Err(Failure::Io) } else { Ok(()) }
+        if self.0.engine.is_full() {
+            Err(Failure::NoSpace)
+        } else if self.0.failing.load(Ordering::Relaxed) {
+            Err(Failure::Io)
+        } else {
+            Ok(())
+        }
     }
 }
 

@@ -9,8 +9,8 @@ use super::harness::{id, options, record};
 use crate::{
     Change, Disk, Durability, Options, Store, Swept,
     database::{
-        self, DOOMED, EXPIRY, FILES, LAPSES, META, OUTBOX, SCATTERED, SHARING, SMALL, TOMBSTONES, UPLOADS,
-        WAITING,
+        self, DOOMED, DUE_EVENTS, EVENTS, EXPIRY, FILES, LAPSES, META, SCATTERED, SHARING, SMALL, TOMBSTONES,
+        UPLOADS, WAITING,
     },
     files::FileId,
     record::{Kind, Piece, Row},
@@ -261,15 +261,15 @@ fn ten_thousand_uploads_leave_nothing() {
         store.flush().unwrap();
         while store.reclaim(256).unwrap() > 0 {}
         assert_eq!(disk.list("data").unwrap(), [""; 0]);
-        assert_eq!(left(&store), [0; 11], "{durability:?}");
+        assert_eq!(left(&store), [0; 12], "{durability:?}");
     }
 }
 
 /// How many rows each table has but the one of the store's own numbers.
-fn left(store: &Store) -> [u64; 11] {
+fn left(store: &Store) -> [u64; 12] {
     let mut writer = lock(&store.writer);
     let txn = store.database(&mut writer).unwrap().begin_read().unwrap();
-    assert_eq!(txn.list_tables().unwrap().count(), 12);
+    assert_eq!(txn.list_tables().unwrap().count(), 13);
     assert!(txn.open_table(META).unwrap().len().unwrap() < 8);
     [
         txn.open_table(UPLOADS).unwrap().len().unwrap(),
@@ -279,7 +279,8 @@ fn left(store: &Store) -> [u64; 11] {
         txn.open_table(TOMBSTONES).unwrap().len().unwrap(),
         txn.open_table(LAPSES).unwrap().len().unwrap(),
         txn.open_table(WAITING).unwrap().len().unwrap(),
-        txn.open_table(OUTBOX).unwrap().len().unwrap(),
+        txn.open_table(EVENTS).unwrap().len().unwrap(),
+        txn.open_table(DUE_EVENTS).unwrap().len().unwrap(),
         txn.open_table(SCATTERED).unwrap().len().unwrap(),
         txn.open_table(SHARING).unwrap().len().unwrap(),
         txn.open_table(SMALL).unwrap().len().unwrap(),

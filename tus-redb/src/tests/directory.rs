@@ -110,7 +110,7 @@ fn verify_says_what_is_wrong_with_the_files() {
 #[test]
 fn a_store_of_another_format_is_refused_and_told() {
     let dir = tempdir().unwrap();
-    for format in [crate::database::FORMAT + 1, crate::database::FORMAT - 1] {
+    for format in [crate::database::FORMAT + 1, crate::database::FORMAT_3 - 1] {
         let dir = dir.path().join(format.to_string());
         let store = open(&dir, Durability::Strict).unwrap();
         {

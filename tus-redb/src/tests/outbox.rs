@@ -2,18 +2,26 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use tus_driver::{DueEvents, EventQuery};
 use tus_proto::{Completion, Concat, Fence, Record, WallTime};
 
 use super::harness::{id, options, record};
 use crate::{
-    Change, Durability, Entry, EventKind, Events, Finding, Options, Sink, Store,
-    database::{self, OUTBOX},
+    Change, Durability, EventKind, Events, Finding, Options, OutboxEvent, Sink, Store,
+    database::{self, EVENTS, OUTBOX},
     sim::{Crash, Fault, SimDisk},
     store::lock,
 };
 
 const BOTH: [Durability; 2] = [Durability::Strict, Durability::Eventual];
 const ALL: Events = Events { completed: true, terminated: true };
+
+/// What is due at this time, and when the next is.
+fn due(store: &Store, now: u64) -> (Vec<OutboxEvent>, Option<u64>) {
+    let query = EventQuery { now: WallTime::from_micros(now), limit: 9, upload: None };
+    let DueEvents { events, next } = store.due_events(&query).unwrap();
+    (events, next.map(WallTime::as_micros))
+}
 
 fn try_open(disk: &SimDisk, durability: Durability, events: Events) -> Option<Store> {
     let options = Options { events, ..options(durability) };
@@ -50,8 +58,9 @@ fn delete(store: &Store, name: &str) -> Completion {
     store.commit(&[Change::Delete { id: id(name), fence: Fence(u64::MAX) }]).remove(0)
 }
 
-fn acknowledge(store: &Store, number: u64) -> Completion {
-    store.commit(&[Change::Acknowledge { number }]).remove(0)
+fn acknowledge(store: &Store, event: &OutboxEvent) -> Completion {
+    let (id, number) = (event.record.id.clone(), event.number);
+    store.commit(&[Change::Acknowledge { id, number }]).remove(0)
 }
 
 fn whole(name: &str, length: u64) -> Record {
@@ -59,7 +68,7 @@ fn whole(name: &str, length: u64) -> Record {
 }
 
 /// What the entries say, without their numbers, which must rise.
-fn told(entries: &[Entry]) -> Vec<(EventKind, Record)> {
+fn told(entries: &[OutboxEvent]) -> Vec<(EventKind, Record)> {
     assert!(entries.is_sorted_by(|one, next| one.number < next.number), "{entries:?}");
     entries.iter().map(|entry| (entry.kind, entry.record.clone())).collect()
 }
@@ -98,8 +107,8 @@ fn what_comes_true_is_kept_until_it_is_acknowledged() {
         assert_eq!(store.outbox(u64::MAX, 9).unwrap(), []);
         assert_eq!(store.outbox_len(), Ok(4));
 
-        assert_eq!(acknowledge(&store, entries[1].number), Completion::Deleted);
-        assert_eq!(acknowledge(&store, entries[1].number), Completion::Missing);
+        assert_eq!(acknowledge(&store, &entries[1]), Completion::Deleted);
+        assert_eq!(acknowledge(&store, &entries[1]), Completion::Missing);
         assert_eq!(store.outbox_len(), Ok(3));
         drop(store);
         let store = open(&disk, durability);
@@ -196,7 +205,7 @@ fn no_number_is_given_twice() {
         for round in 0..4 {
             let store = open(&disk, durability);
             for entry in store.outbox(0, 9).unwrap() {
-                acknowledge(&store, entry.number);
+                acknowledge(&store, &entry);
             }
             assert_eq!(store.outbox_len(), Ok(0));
             let name = format!("upload-{round}");
@@ -278,14 +287,18 @@ fn a_damaged_event_is_found_and_hinders_no_other() {
     let numbers: Vec<_> = store.outbox(0, 9).unwrap().iter().map(|entry| entry.number).collect();
     let database = store.database(&mut lock(&store.writer)).unwrap();
     let txn = database::begin_durable(&database).unwrap();
-    txn.open_table(OUTBOX).unwrap().insert(numbers[0], &[9, 9][..]).unwrap();
-    txn.open_table(OUTBOX).unwrap().insert(numbers[1] + 5, &[9, 9][..]).unwrap();
+    txn.open_table(EVENTS).unwrap().insert(("a", numbers[0]), &[9, 9][..]).unwrap();
+    txn.open_table(EVENTS).unwrap().insert(("b", numbers[1] + 5), &[9, 9][..]).unwrap();
     txn.commit().unwrap();
     drop(database);
     assert_eq!(told(&store.outbox(0, 9).unwrap()), [(EventKind::Completed, whole("b", 0))]);
     assert!(store.trouble().is_some());
+    assert_eq!(told(&due(&store, 0).0), [(EventKind::Completed, whole("b", 0))]);
     let found = [numbers[0], numbers[1] + 5].map(|number| Finding::DamagedEvent { number });
+    let found = [&found[..], &[Finding::WrongDueEvent { id: id("a") }]].concat();
     assert_eq!(store.verify().unwrap(), found);
+    store.repair().unwrap();
+    assert_eq!(store.verify().unwrap(), []);
 }
 
 /// What the store was told to forget, and the highest number it has shown.
@@ -302,7 +315,7 @@ impl Seen {
         for entry in store.outbox(0, limit).unwrap_or_default() {
             self.last = self.last.max(entry.number);
             self.told.insert((entry.kind == EventKind::Completed, entry.record.id.to_string()));
-            if matches!(acknowledge(store, entry.number), Completion::Deleted) {
+            if matches!(acknowledge(store, &entry), Completion::Deleted) {
                 self.acknowledged.insert(entry.number);
             }
         }
@@ -381,6 +394,119 @@ fn events_and_records_survive_a_crash_at_any_call_together() {
                 let context = format!("{durability:?}, {crash:?} at call {at}");
                 check(&disk, durability, crash, &seen, &context);
             }
+        }
+    }
+}
+
+fn postpone(store: &Store, event: &OutboxEvent, until: u64) -> Completion {
+    let (id, number, until) = (event.record.id.clone(), event.number, WallTime::from_micros(until));
+    store.commit(&[Change::Postpone { id, number, until }]).remove(0)
+}
+
+fn names(events: &[OutboxEvent]) -> Vec<(&str, EventKind, u32)> {
+    events.iter().map(|event| (event.record.id.as_str(), event.kind, event.attempts)).collect()
+}
+
+#[test]
+fn of_each_upload_the_first_event_is_due_and_one_put_off_keeps_back_those_after_it() {
+    use EventKind::{Completed, Terminated};
+    for durability in BOTH {
+        let disk = SimDisk::new();
+        let store = open(&disk, durability);
+        store.tell_time(WallTime::from_micros(100));
+        create(&store, "a", 0);
+        delete(&store, "a");
+        create(&store, "b", 0);
+        store.flush().unwrap();
+        assert_eq!(due(&store, 99), (Vec::new(), Some(100)));
+        let (events, next) = due(&store, 100);
+        assert_eq!(names(&events), [("a", Completed, 0), ("b", Completed, 0)], "{durability:?}");
+        assert_eq!(next, None);
+
+        assert_eq!(postpone(&store, &events[0], 200), Completion::Committed { offset: 0 });
+        assert_eq!(names(&due(&store, 199).0), [("b", Completed, 0)]);
+        assert_eq!(due(&store, 199).1, Some(200));
+        let of = |name: &str, now| {
+            let query = EventQuery { now: WallTime::from_micros(now), limit: 1, upload: Some(id(name)) };
+            store.due_events(&query).unwrap().events.len()
+        };
+        assert_eq!((of("a", 199), of("a", 200), of("b", 199), of("c", 200)), (0, 1, 1, 0));
+        drop(store);
+        let store = open(&disk, durability);
+        assert_eq!(due(&store, 199).1, Some(200), "it rests across openings");
+        let (events, _) = due(&store, 200);
+        assert_eq!(names(&events), [("b", Completed, 0), ("a", Completed, 1)], "the longest due first");
+
+        acknowledge(&store, &events[1]);
+        store.flush().unwrap();
+        assert_eq!(names(&due(&store, 200).0), [("a", Terminated, 0), ("b", Completed, 0)]);
+        assert_eq!(postpone(&store, &events[1], 300), Completion::Missing);
+        assert_eq!(store.verify().unwrap(), []);
+    }
+}
+
+#[test]
+fn an_upload_that_is_about_to_be_put_into_one_file_is_told_of_after_that() {
+    let store = open(&SimDisk::new(), Durability::Strict);
+    for name in ["p", "q"] {
+        let part = Record { concat: Some(Concat::Partial), ..record(name, Some(4)) };
+        store.commit(&[Change::Create(part)]);
+        finish(&store, name, 4);
+    }
+    let of = Record { concat: Some(Concat::Final("final; /p /q".to_owned())), ..record("final", None) };
+    let parts = vec![id("p"), id("q")];
+    store.commit(&[Change::Concat { record: of, parts, max: None, delete_parts: true }]);
+    assert_eq!(due(&store, 0).0, []);
+    while store.needs_materialize() {
+        store.materialize(1 << 20).unwrap();
+    }
+    assert_eq!(names(&due(&store, 0).0), [("final", EventKind::Completed, 0)]);
+}
+
+/// Makes the outbox what it was in format 3.
+fn make_format_3(store: &Store) {
+    use redb::ReadableTable;
+
+    let events = store.outbox(0, 99).unwrap();
+    let database = store.database(&mut lock(&store.writer)).unwrap();
+    let txn = database::begin_durable(&database).unwrap();
+    {
+        let mut outbox = txn.open_table(OUTBOX).unwrap();
+        for event in &events {
+            // Before what an event is stand two numbers now.
+            let bytes = txn.open_table(EVENTS).unwrap();
+            let bytes = bytes.get((event.record.id.as_str(), event.number)).unwrap().unwrap();
+            outbox.insert(event.number, &bytes.value()[16..]).unwrap();
+        }
+        txn.open_table(database::META).unwrap().insert("format", database::FORMAT_3).unwrap();
+    }
+    txn.delete_table(EVENTS).unwrap();
+    txn.delete_table(database::DUE_EVENTS).unwrap();
+    txn.commit().unwrap();
+}
+
+#[test]
+fn a_store_of_format_3_is_migrated_at_opening_whatever_cuts_it() {
+    for at in 0.. {
+        let disk = SimDisk::new();
+        let store = open(&disk, Durability::Strict);
+        create(&store, "a", 0);
+        delete(&store, "a");
+        create(&store, "b", 0);
+        let events = store.outbox(0, 9).unwrap();
+        make_format_3(&store);
+        drop(store);
+        let calls = disk.calls();
+        disk.die_at(calls + at);
+        let opened = try_open(&disk, Durability::Strict, ALL).is_some();
+        disk.crash(Crash::Machine(at));
+        let store = open(&disk, Durability::Strict);
+        assert_eq!(store.outbox(0, 9).unwrap(), events, "cut at call {at}");
+        assert_eq!(names(&due(&store, 0).0).len(), 2);
+        assert_eq!(store.verify().unwrap(), []);
+        if opened {
+            assert!(at > 9, "the opening does something: {at}");
+            return;
         }
     }
 }

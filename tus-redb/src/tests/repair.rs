@@ -9,7 +9,9 @@ use tus_proto::{Completion, Concat, Record, WallTime};
 use super::harness::{commit, id, options, record};
 use crate::{
     Change, CheckPlace, Durability, Events, Finding, OpenError, Options, Remedy, Repair, Store,
-    database::{self, DOOMED, EXPIRY, FILES, LAPSES, OUTBOX, SCATTERED, TOMBSTONES, UPLOADS, WAITING},
+    database::{
+        self, DOOMED, DUE_EVENTS, EVENTS, EXPIRY, FILES, LAPSES, SCATTERED, TOMBSTONES, UPLOADS, WAITING,
+    },
     files::FileId,
     record::Row,
     store::lock,
@@ -166,7 +168,7 @@ pub(super) fn check_works(store: &Store) {
 #[test]
 fn tables_are_corrected_by_the_records() {
     type Plant = fn(&Store);
-    let plants: [(&str, Plant); 13] = [
+    let plants: [(&str, Plant); 15] = [
         ("count too high", |store| {
             let file = file(store, "half");
             plant(store, |txn| drop(txn.open_table(FILES).unwrap().insert(file.0, 7).unwrap()));
@@ -199,7 +201,13 @@ fn tables_are_corrected_by_the_records() {
             plant(store, |txn| drop(txn.open_table(SCATTERED).unwrap().insert("done", None).unwrap()));
         }),
         ("event", |store| {
-            plant(store, |txn| drop(txn.open_table(OUTBOX).unwrap().insert(5, &b"?"[..]).unwrap()));
+            plant(store, |txn| drop(txn.open_table(EVENTS).unwrap().insert(("done", 5), &b"?"[..]).unwrap()));
+        }),
+        ("due event missing", |store| {
+            plant(store, |txn| txn.open_table(DUE_EVENTS).unwrap().retain(|_, _| false).unwrap());
+        }),
+        ("due event of nobody", |store| {
+            plant(store, |txn| drop(txn.open_table(DUE_EVENTS).unwrap().insert((3, 3), "half").unwrap()));
         }),
         ("waiting missing", |store| {
             plant(store, |txn| drop(txn.open_table(WAITING).unwrap().remove(("part-2", "final")).unwrap()));

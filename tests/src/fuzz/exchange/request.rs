@@ -116,6 +116,7 @@ pub(super) fn config(choice: &mut Choice) -> (Config, Subscriptions) {
         create: subscribed(),
         chunk: subscribed(),
         terminate: subscribed(),
+        ..Subscriptions::NONE
     };
     let config = Config::builder()
         .max_size(choice.pick(&limits))

@@ -414,10 +414,10 @@ impl World {
         let lost = self.model.events.iter().find(|event| !told.contains(event));
         assert!(self.model.eventual || lost.is_none(), "{lost:?} is not in the outbox");
         if let Some(entry) = entries.first() {
-            let (number, event) = (entry.number, told[0].clone());
+            let (id, number, event) = (entry.record.id.clone(), entry.number, told[0].clone());
             // Whether or not it is done, nobody relies on it any more.
             self.model.events.remove(&event);
-            let acknowledged = self.store().commit(&[Change::Acknowledge { number }]).pop();
+            let acknowledged = self.store().commit(&[Change::Acknowledge { id, number }]).pop();
             assert!(matches!(acknowledged, Some(Completion::Deleted | Completion::Failed(_))));
         }
     }

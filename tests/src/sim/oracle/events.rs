@@ -1,12 +1,12 @@
 //! What the oracle knows of events.
 
-use tus_redb::{Entry, EventKind};
+use tus_redb::{EventKind, OutboxEvent};
 
 use super::Oracle;
 
 impl Oracle {
     /// Somebody is told of an event. It is true, whatever comes.
-    pub(in crate::sim) fn on_event(&mut self, entry: &Entry) {
+    pub(in crate::sim) fn on_event(&mut self, entry: &OutboxEvent) {
         let (id, kind) = (&entry.record.id, entry.kind);
         let whole = Some(self.length(id));
         let completes = kind == EventKind::Completed;

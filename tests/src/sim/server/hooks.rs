@@ -67,7 +67,7 @@ fn decide(env: &mut Env, call: &HookCall) -> HookReply {
         0 => HookReply::Failed,
         1 | 2 => HookReply::Refuse(Rejection { status: 403, headers: Vec::new(), body: String::new() }),
         3..6 if matches!(call, HookCall::Create { .. }) => {
-            HookReply::Change { metadata: Some(CHANGED.to_owned()), id: None }
+            HookReply::Change { metadata: Some(CHANGED.to_owned()), id: None, response: None }
         }
         _ => HookReply::Proceed,
     }

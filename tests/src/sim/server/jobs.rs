@@ -168,11 +168,14 @@ impl Server {
             env.oracle.look_at_faults(&env.disk);
             env.oracle.on_event(&entry);
             let heard = env.over || env.choice.one_in(2);
-            if !heard {
-                failed.push(entry.record.id);
+            let (id, number) = (entry.record.id.clone(), entry.number);
+            let change = if heard {
+                Change::Acknowledge { id, number }
             } else {
-                let _ = self.store.engine().commit(&[Change::Acknowledge { number: entry.number }]);
-            }
+                failed.push(entry.record.id);
+                Change::Postpone { id, number, until: env.now.wall.after(Duration::from_secs(1)) }
+            };
+            let _ = self.store.engine().commit(&[change]);
         }
     }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use tus_driver::{
     Answer, AppendGrant, Arrival, Change, Changed, Class, DueEvents, EventKinds, EventQuery, Executor, Inlet,
-    Job, Loaded, Opened, OutboxEvent, Store, Task, Ticket,
+    Job, Loaded, Opened, Store, Task, Ticket,
 };
 use tus_proto::{Algorithm, Completion, Digest, Failure, Fence, Instant, Now, Owner, UploadId};
 use tus_redb::{Observer, RedbStore, Sink, Source, Syncer};
@@ -201,15 +201,6 @@ impl Store for Watched {
         later: impl FnOnce() -> Ticket<Result<DueEvents, Failure>>,
     ) -> Answer<Result<DueEvents, Failure>> {
         self.inner.due_events(query, later)
-    }
-
-    fn outbox(
-        &self,
-        after: u64,
-        limit: usize,
-        later: impl FnOnce() -> Ticket<Result<Vec<OutboxEvent>, Failure>>,
-    ) -> Answer<Result<Vec<OutboxEvent>, Failure>> {
-        self.inner.outbox(after, limit, later)
     }
 
     fn keep_events(&self, events: EventKinds, wake: Box<dyn Fn() + Send + Sync>) {

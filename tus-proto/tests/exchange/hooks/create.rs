@@ -32,7 +32,7 @@ fn asked() -> (Script, OpId, Record) {
 }
 
 fn change(metadata: Option<&str>, id: Option<&str>) -> HookReply {
-    HookReply::Change { metadata: metadata.map(Into::into), id: id.and_then(UploadId::new) }
+    HookReply::Change { metadata: metadata.map(Into::into), id: id.and_then(UploadId::new), response: None }
 }
 
 #[track_caller]

@@ -55,8 +55,10 @@ fn it_sees_the_request_and_the_upload() {
 #[test]
 fn every_request_goes_on_where_it_may() {
     for sent in all() {
-        for reply in [HookReply::Proceed, HookReply::Change { metadata: Some("a !".into()), id: Some(id()) }]
-        {
+        for reply in [
+            HookReply::Proceed,
+            HookReply::Change { metadata: Some("a !".into()), id: Some(id()), response: None },
+        ] {
             let (mut script, op) = asked(&sent);
             script.decided(op, reply);
             match script.next() {

@@ -8,8 +8,7 @@ mod terminate;
 
 use tus_proto::{Config, ConfigBuilder, HookReply, Rejection, Subscriptions};
 
-const NOBODY: Subscriptions =
-    Subscriptions { incoming: false, create: false, chunk: false, terminate: false };
+const NOBODY: Subscriptions = Subscriptions::NONE;
 
 fn hooked(hooks: Subscriptions) -> ConfigBuilder {
     Config::builder().hooks(hooks)

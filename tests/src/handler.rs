@@ -1,0 +1,183 @@
+//! A handler of hooks by HTTP, in threads of this process: what it is sent goes to its test, and what it answers is the
+//! test's.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, Sender, channel},
+    },
+    time::Duration,
+};
+
+use serde_json::Value;
+
+/// How long what must come may take. A bound, not a measure.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What the handler was sent.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// Names and values of the request's fields, in their order.
+    pub fields: Vec<(String, String)>,
+    /// The document.
+    pub document: Value,
+}
+
+impl Call {
+    /// For which event it is.
+    pub fn kind(&self) -> &str {
+        self.document["Type"].as_str().unwrap()
+    }
+
+    /// The upload that it is about.
+    pub fn upload(&self) -> &Value {
+        &self.document["Event"]["Upload"]
+    }
+
+    /// The client's request.
+    pub fn request(&self) -> &Value {
+        &self.document["Event"]["HTTPRequest"]
+    }
+
+    /// The first field of this name.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        let field = self.fields.iter().find(|(field, _)| field.eq_ignore_ascii_case(name));
+        field.map(|(_, value)| value.as_str())
+    }
+}
+
+/// What a handler answers.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// The status.
+    pub status: u16,
+    /// Names and values.
+    pub fields: Vec<(String, String)>,
+    /// The body.
+    pub body: String,
+}
+
+impl Reply {
+    /// A document, with status 200.
+    pub fn json(document: &Value) -> Self {
+        let fields = vec![("Content-Type".into(), "application/json".into())];
+        Self { status: 200, fields, body: document.to_string() }
+    }
+
+    /// No document, with this status.
+    pub fn status(status: u16) -> Self {
+        Self { status, fields: Vec::new(), body: String::new() }
+    }
+
+    /// The same with another field.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.fields.push((name.into(), value.into()));
+        self
+    }
+}
+
+/// A handler that runs until it is dropped.
+#[derive(Debug)]
+pub struct Handler {
+    address: SocketAddr,
+    calls: Receiver<Call>,
+    ended: Arc<AtomicBool>,
+}
+
+type Decide = dyn Fn(&Call) -> Reply + Send + Sync;
+
+impl Handler {
+    /// Starts one that answers as `decide` says.
+    pub fn start(decide: impl Fn(&Call) -> Reply + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (sender, calls) = channel();
+        let (sender, decide) = (Arc::new(Mutex::new(sender)), Arc::new(decide));
+        let ended = Arc::new(AtomicBool::new(false));
+        let ends = ended.clone();
+        std::thread::spawn(move || {
+            for connection in listener.incoming() {
+                if ends.load(Ordering::Acquire) {
+                    return;
+                }
+                let (sender, decide): (_, Arc<Decide>) = (sender.clone(), decide.clone());
+                std::thread::spawn(move || connection.map(|stream| serve(&stream, &sender, &*decide)));
+            }
+        });
+        Self { address, calls, ended }
+    }
+
+    /// One that has nothing to say.
+    pub fn agreeing() -> Self {
+        Self::start(|_| Reply::json(&Value::Null))
+    }
+
+    /// Where events are to be sent.
+    pub fn url(&self) -> String {
+        format!("http://{}/hooks", self.address)
+    }
+
+    /// The next call. It is told before it is answered.
+    pub fn next(&self) -> Call {
+        self.calls.recv_timeout(PATIENCE).expect("a call of a hook")
+    }
+
+    /// The next call, which must be for this event.
+    pub fn expect(&self, kind: &str) -> Call {
+        let call = self.next();
+        assert_eq!(call.kind(), kind, "{}", call.document);
+        call
+    }
+
+    /// A call that has come and was not looked at.
+    pub fn pending(&self) -> Option<Call> {
+        self.calls.try_recv().ok()
+    }
+}
+
+impl Drop for Handler {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Release);
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+/// One connection, which is kept.
+fn serve(stream: &TcpStream, calls: &Mutex<Sender<Call>>, decide: &Decide) -> Option<()> {
+    let mut reader = BufReader::new(stream);
+    loop {
+        let call = read(&mut reader)?;
+        let _ = calls.lock().unwrap().send(call.clone());
+        let reply = decide(&call);
+        let mut text = format!("HTTP/1.1 {} X\r\nContent-Length: {}\r\n", reply.status, reply.body.len());
+        for (name, value) in &reply.fields {
+            text.push_str(&format!("{name}: {value}\r\n"));
+        }
+        text.push_str("\r\n");
+        text.push_str(&reply.body);
+        { stream }.write_all(text.as_bytes()).ok()?;
+    }
+}
+
+fn read(reader: &mut impl BufRead) -> Option<Call> {
+    let mut line = String::new();
+    (reader.read_line(&mut line).ok()? > 0).then_some(())?;
+    assert!(line.starts_with("POST /hooks HTTP/1.1"), "{line}");
+    let mut fields = Vec::new();
+    loop {
+        line.clear();
+        reader.read_line(&mut line).ok()?;
+        match line.trim_end().split_once(": ") {
+            Some((name, value)) => fields.push((name.to_owned(), value.to_owned())),
+            None => break,
+        }
+    }
+    let length = fields.iter().find(|(name, _)| name.eq_ignore_ascii_case("Content-Length"));
+    let mut body = vec![0; length?.1.parse().ok()?];
+    reader.read_exact(&mut body).ok()?;
+    Some(Call { fields, document: serde_json::from_slice(&body).expect("a document") })
+}
