@@ -52,7 +52,19 @@ fn the_tests_that_cases_name_are_there() {
 /// none.
 #[test]
 fn every_rule_of_the_specification_has_its_test_or_a_reason() {
-    let page = read("../docs/conformance.md");
+    let rules = rules_of("../docs/conformance.md");
+    assert!(rules > 90, "{rules} rules");
+}
+
+#[test]
+fn every_rule_of_the_ietfs_protocol_has_its_test_or_a_reason() {
+    let rules = rules_of("../docs/rufh.md");
+    assert!(rules > 40, "{rules} rules");
+}
+
+/// How many rules a page lists, each with its cases.
+fn rules_of(page: &str) -> usize {
+    let page = read(page);
     let cases: BTreeSet<_> = documented().into_iter().collect();
     let mut rules = 0;
     for line in page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| rule |")) {
@@ -64,5 +76,17 @@ fn every_rule_of_the_specification_has_its_test_or_a_reason() {
         assert!(excused || names().all(|name| cases.contains(name)), "{line}");
         rules += 1;
     }
-    assert!(rules > 90, "{rules} rules");
+    rules
+}
+
+/// The ten lines of the README are those that `tus-tower`'s README has, which are compiled there.
+#[test]
+fn the_example_for_axum_is_the_one_that_is_compiled() {
+    let (readme, compiled) = (read("../README.md"), read("../tus-tower/README.md"));
+    let code = |page: &str, fence: &str| {
+        let (_, rest) = page.split_once(fence)?;
+        Some(rest.split_once("\n```")?.0.to_owned())
+    };
+    let ours = readme.split_once("### In axum").and_then(|(_, rest)| code(rest, "```rust,ignore\n"));
+    assert_eq!(ours.unwrap(), code(&compiled, "```rust,no_run\n").unwrap());
 }

@@ -2,16 +2,26 @@
 
 use std::{
     fmt,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{Arc, Mutex, atomic::AtomicBool},
     time::Duration,
 };
 
 use http::uri::Scheme;
-use tokio::runtime::Handle;
-use tus_driver::{Clock, Executor, LockService, MemoryStore, Requests, Store};
-use tus_proto::{Config, WallTime};
+use tokio::{runtime::Handle, sync::mpsc::unbounded_channel};
+use tus_driver::{
+    Clock, Executor, LockService, MemoryStore, Requests, Store,
+    hooks::{AsyncHooks, HookRunner, HookSet, Hooks},
+    outbox::Pauses,
+};
+use tus_proto::{Config, Subscriptions, WallTime};
 
-use crate::{Tus, core::Core, executor::Pool};
+use crate::{
+    Tus,
+    core::Core,
+    executor::{Pool, lock},
+    hooks::{HookCalls, Tasks},
+    outbox::{News, Outbox, post},
+};
 
 /// What a service's store is made of, once there is a runtime whose threads do its work.
 ///
@@ -87,6 +97,13 @@ pub struct Limits {
     pub linger_timeout: Duration,
     /// How long a request waits for a hook before it is answered 500. Default 30 s.
     pub hook_timeout: Duration,
+    /// How many hooks that block may run at once while requests wait for them, and as many of those that are told after
+    /// the fact, and of tasks that are. Default 4.
+    pub hook_threads: usize,
+    /// How long after its first failure a hook is told an event again; it doubles with each further one. Default 1 s.
+    pub hook_pause: Duration,
+    /// The longest such pause. Default 5 min.
+    pub hook_longest_pause: Duration,
     /// How long requests may go on after a shutdown was asked for. Default 10 s.
     pub shutdown_timeout: Duration,
     /// How often expired uploads are looked for. Default 60 s.
@@ -105,6 +122,9 @@ impl Default for Limits {
             linger_bytes: 16 << 20,
             linger_timeout: Duration::from_secs(10),
             hook_timeout: Duration::from_secs(30),
+            hook_threads: 4,
+            hook_pause: Duration::from_secs(1),
+            hook_longest_pause: Duration::from_secs(300),
             shutdown_timeout: Duration::from_secs(10),
             cleanup_interval: Duration::from_secs(60),
             threads: 4,
@@ -120,13 +140,18 @@ pub struct Builder<O> {
     locks: Option<Arc<dyn LockService>>,
     limits: Limits,
     scheme: Option<Scheme>,
+    hooks: Option<MakeRunner>,
 }
+
+/// Makes a runner of hooks, once there is a runtime.
+type MakeRunner = Box<dyn FnOnce(&Handle, &Limits) -> Option<Arc<dyn HookRunner>> + Send>;
 
 impl Tus {
     /// Starts from the defaults: `store` is a [`tus_redb::Store`](https://docs.rs/tus-redb), a [`MemoryStore`], or a
     /// function that opens another on the [`Executor`] that it is given.
     pub fn builder<O: OpenStore>(store: O) -> Builder<O> {
-        Builder { store, config: Config::default(), locks: None, limits: Limits::default(), scheme: None }
+        let (config, limits) = (Config::default(), Limits::default());
+        Builder { store, config, locks: None, limits, scheme: None, hooks: None }
     }
 }
 
@@ -140,6 +165,32 @@ impl<O: OpenStore> Builder<O> {
     /// Who grants locks, if not this process alone writes to the uploads.
     pub fn locks(mut self, locks: Arc<dyn LockService>) -> Self {
         self.locks = Some(locks);
+        self
+    }
+
+    /// Functions that decide, or are told. They may block: they are called on blocking threads, at most
+    /// [`Limits::hook_threads`] at a time.
+    ///
+    /// A hook that never returns keeps its thread, also beyond a shutdown of the runtime: end that with
+    /// `shutdown_timeout`.
+    pub fn hooks(mut self, hooks: Hooks) -> Self {
+        self.hooks = Some(Box::new(|_, _| Some(Arc::new(HookSet::new(hooks)?))));
+        self
+    }
+
+    /// Hooks that await.
+    pub fn async_hooks(mut self, hooks: impl AsyncHooks) -> Self {
+        let hooks = Arc::new(hooks);
+        self.hooks = Some(Box::new(move |runtime, limits| {
+            let (runtime, timeout) = (runtime.clone(), limits.hook_timeout);
+            Some(Arc::new(Tasks { hooks, runtime, timeout }))
+        }));
+        self
+    }
+
+    /// Hooks that are neither: see [`HookRunner`].
+    pub fn hook_runner(mut self, runner: Arc<dyn HookRunner>) -> Self {
+        self.hooks = Some(Box::new(|_, _| Some(runner)));
         self
     }
 
@@ -165,19 +216,41 @@ impl<O: OpenStore> Builder<O> {
     /// There is no runtime here.
     pub fn build(self) -> Result<Tus, BuildError> {
         let runtime = Handle::try_current().map_err(|_| BuildError(()))?;
-        let clock = Clock::start(self.store.time());
-        let pool = Pool::new(runtime, clock, self.limits.threads);
-        let store = self.store.open(pool.clone(), &self.limits);
-        let requests = Arc::new(Requests::new(pool.clone(), store.first_fence(), self.locks));
-        Ok(Tus::new(Arc::new(Core {
-            config: Arc::new(self.config),
+        let Self { store, mut config, locks, limits, scheme, hooks } = self;
+        let runner = hooks.and_then(|make| make(&runtime, &limits));
+        // Events are told without the requests that made them: none is kept for that.
+        let before = runner.as_ref().map(|runner| runner.subscriptions()).unwrap_or_default();
+        config.set_hooks(Subscriptions { requests: false, ..before });
+        let hooks = runner
+            .map(|runner| HookCalls::new(runner, runtime.clone(), limits.hook_timeout, limits.hook_threads));
+        let clock = Clock::start(store.time());
+        let pool = Pool::new(runtime.clone(), clock, limits.threads);
+        let store = store.open(pool.clone(), &limits);
+        let told = hooks.clone().filter(|hooks| hooks.runner.delivers());
+        let (news, heard) = told.as_ref().map(|_| unbounded_channel()).unzip();
+        let requests = Arc::new(Requests::new(pool.clone(), store.first_fence(), locks));
+        let core = Arc::new(Core {
+            config: Arc::new(config),
             store,
             requests,
             pool,
-            limits: self.limits,
-            scheme: self.scheme,
+            limits,
+            scheme,
             closing: AtomicBool::new(false),
-        })))
+            hooks,
+            news,
+            delivering: Mutex::default(),
+        });
+        if let Some((hooks, news)) = told.zip(heard) {
+            let to = core.news.clone();
+            core.store.keep_events(hooks.runner.events(), Box::new(move || post(&to, News::Committed)));
+            let Limits { hook_threads: threads, hook_pause, hook_longest_pause, .. } = core.limits;
+            let first = hook_pause.max(Duration::from_millis(1));
+            let pauses = Pauses { first, longest: hook_longest_pause.max(first) };
+            let outbox = Outbox { core: Arc::downgrade(&core), hooks, news };
+            *lock(&core.delivering) = Some(runtime.spawn(outbox.run(threads, pauses)));
+        }
+        Ok(Tus::new(core))
     }
 }
 

@@ -5,21 +5,26 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
 };
 
 use http::{request::Parts, uri::Scheme};
-use tokio::sync::oneshot;
+use tokio::{
+    sync::{mpsc::UnboundedSender, oneshot},
+    task::JoinHandle,
+};
 use tus_driver::{BodyTimer, Executor as _, Requests, Session, Store, Ticket};
-use tus_proto::{Cancel, Code, Config, Failure, Framing, HookCall, HookReply};
+use tus_proto::{Cancel, Code, Config, Failure, Framing};
 
 use crate::{
     Limits, TusBody,
-    executor::Pool,
+    executor::{Pool, lock},
+    hooks::HookCalls,
     ingress::{Frames, Ingress},
+    outbox::{self, News},
     request::{Facts, Request},
     response,
 };
@@ -35,6 +40,11 @@ pub(crate) struct Core<S: Store> {
     /// What connections are, as far as the application has said it.
     pub(crate) scheme: Option<Scheme>,
     pub(crate) closing: AtomicBool,
+    /// `None` if no hook is called.
+    pub(crate) hooks: Option<HookCalls>,
+    /// To the task that delivers events, if there is one, and its end.
+    pub(crate) news: Option<UnboundedSender<News>>,
+    pub(crate) delivering: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// A service over any store.
@@ -103,6 +113,12 @@ impl<S: Store> Serve for Core<S> {
                 self.requests.cancel(Cancel::Shutdown);
                 ended().await;
             }
+            outbox::post(&self.news, News::Stop(self.pool.now().monotonic.after(grace)));
+            let delivering = lock(&self.delivering).take();
+            if let Some(delivering) = delivering {
+                // It fails only with its runtime.
+                let _ = delivering.await;
+            }
             let (done, closed) = oneshot::channel();
             self.store.close(Ticket::new(move |result| {
                 let _ = done.send(result);
@@ -127,12 +143,6 @@ impl<S: Store> Core<S> {
     fn refusal(&self, code: Code, origin: Option<&[u8]>) -> http::Response<TusBody> {
         let refusal = self.config.refusal(code, origin, self.pool.now().date);
         response::http(&refusal, None::<S::Source>, &self.pool, true)
-    }
-
-    /// Asks the hooks. `None` if none is there for this.
-    pub(crate) fn decide(&self, call: HookCall) -> Option<BoxFuture<HookReply>> {
-        let _ = call;
-        None
     }
 }
 

@@ -15,7 +15,9 @@ mod body;
 mod builder;
 mod core;
 mod executor;
+mod hooks;
 mod ingress;
+mod outbox;
 mod request;
 mod response;
 
@@ -33,8 +35,11 @@ use http_body::Body;
 pub use body::TusBody;
 pub use builder::{BuildError, Builder, Limits, OpenStore};
 pub use ingress::BoxError;
-pub use tus_driver;
 pub use tus_driver::tus_proto;
+pub use tus_driver::{
+    self,
+    hooks::{AsyncHooks, Hooks},
+};
 #[cfg(feature = "redb")]
 pub use tus_redb;
 
@@ -142,3 +147,8 @@ impl fmt::Debug for ResponseFuture {
         f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }
 }
+
+/// The example of the README, compiled.
+#[cfg(all(doctest, feature = "redb"))]
+#[doc = include_str!("../README.md")]
+struct ReadmeDoctests;

@@ -13,7 +13,10 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::oneshot;
 use tracing::Span;
-use tus_driver::{Arrival, Class, Effect, Executor as _, HashingSink, RequestHandle, Session, Store};
+use tus_driver::{
+    Arrival, Class, Effect, Executor as _, HashingSink, Inlet as _, RequestHandle, Session, Store, Ticket,
+    hooks::Hook,
+};
 use tus_proto::{Connection, Failure, HookCall, HookReply, Instant, Now, OpId, Response};
 
 use crate::{
@@ -32,7 +35,8 @@ pub(crate) struct Request<S: Store> {
     session: Session<S>,
     ingress: Ingress,
     writing: Option<oneshot::Receiver<Written<S>>>,
-    hook: Option<Hook>,
+    /// The hook that it waits for, and until when.
+    asked: Option<(OpId, Instant, Hook)>,
     alarm: Alarm,
     /// The response, until it is given to whoever waits.
     answer: Option<http::Response<TusBody>>,
@@ -60,13 +64,6 @@ pub(crate) struct Facts {
 
 /// What a blocking thread gives back.
 type Written<S> = (HashingSink<<S as Store>::Sink>, Result<(), Failure>);
-
-/// A hook that is being called.
-struct Hook {
-    op: OpId,
-    until: Instant,
-    call: Pin<Box<dyn Future<Output = HookReply> + Send>>,
-}
 
 /// How much of a body may still be read once the response is there.
 #[derive(Clone, Copy)]
@@ -106,7 +103,7 @@ impl<S: Store> Request<S> {
             session,
             ingress,
             writing: None,
-            hook: None,
+            asked: None,
             alarm: Alarm::default(),
             answer: None,
             waiter: None,
@@ -150,7 +147,6 @@ impl<S: Store> Request<S> {
             if self.over {
                 return Poll::Ready(());
             }
-            progress |= self.poll_hook(cx, now);
             progress |= self.poll_written(cx, now);
             progress |= self.pump(cx, now);
             progress |= self.keep_time(cx, now);
@@ -174,6 +170,9 @@ impl<S: Store> Request<S> {
     fn take_mail(&mut self, cx: &Context<'_>, now: Now) -> bool {
         let mut progress = false;
         while let Some(arrival) = self.handle.take(cx.waker()) {
+            if let Arrival::Hook(..) = arrival {
+                self.asked = None;
+            }
             self.session.handle(now, arrival);
             progress = true;
         }
@@ -224,26 +223,24 @@ impl<S: Store> Request<S> {
     }
 
     fn ask_hook(&mut self, now: Now, op: OpId, call: HookCall) {
-        let until = now.monotonic.after(self.core.limits.hook_timeout);
-        match self.core.decide(call) {
-            Some(call) => self.hook = Some(Hook { op, until, call }),
-            None => self.session.handle(now, Arrival::Hook(op, HookReply::Proceed)),
+        let mailbox = self.handle.mailbox().clone();
+        let ticket = Ticket::new(move |reply| mailbox.post(Arrival::Hook(op, reply)));
+        match &self.core.hooks {
+            Some(hooks) => {
+                self.asked = Some((op, now.monotonic.after(self.core.limits.hook_timeout), Hook::of(&call)));
+                hooks.decide(call, ticket);
+            }
+            None => ticket.answer(HookReply::Proceed),
         }
     }
 
-    fn poll_hook(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
-        let Some(hook) = &mut self.hook else { return false };
-        let reply = match hook.call.as_mut().poll(cx) {
-            Poll::Ready(reply) => reply,
-            Poll::Pending if hook.until > now.monotonic => return false,
-            Poll::Pending => {
-                tracing::error!("a hook took too long");
-                HookReply::Failed
-            }
+    /// Stops waiting for a hook whose time is over: a late reply changes nothing.
+    fn leave_hook(&mut self, now: Now) -> bool {
+        let Some((op, _, hook)) = self.asked.take_if(|(_, until, _)| *until <= now.monotonic) else {
+            return false;
         };
-        let op = hook.op;
-        self.hook = None;
-        self.session.handle(now, Arrival::Hook(op, reply));
+        tracing::error!(hook = hook.name(), "a hook took too long");
+        self.session.handle(now, Arrival::Hook(op, HookReply::Failed));
         true
     }
 
@@ -327,14 +324,14 @@ impl<S: Store> Request<S> {
 
     /// Does what is due by the clock, and waits for what is due next. Returns whether anything was.
     fn keep_time(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
-        let mut progress = self.ingress.time_out(now.monotonic);
+        let mut progress = self.ingress.time_out(now.monotonic) | self.leave_hook(now);
         if self.session.deadline().is_some_and(|(at, _)| at <= now.monotonic) {
             self.session.timeout(now);
             progress = true;
         }
         let locks = self.handle.keep_time(now.monotonic);
         let session = self.session.deadline().map(|(at, _)| at);
-        let hook = self.hook.as_ref().map(|hook| hook.until);
+        let hook = self.asked.map(|(_, until, _)| until);
         let next = [locks, session, hook, self.ingress.deadline()].into_iter().flatten().min();
         self.alarm.poll(cx, &self.core.pool, now.monotonic, next) || progress
     }

@@ -71,6 +71,8 @@ impl Places {
 }
 
 const OURS: [(&str, bool); 2] = [("ours-strict", true), ("ours-eventual", false)];
+/// The tower service behind hyper: an example of `tus-tower`'s.
+const TOWER: [(&str, bool); 2] = [("tower-strict", true), ("tower-eventual", false)];
 const FLOORS: [(&str, &str, How); 4] = [
     ("floor-splice", "splice", How::Splice),
     ("floor-splice-sync", "splice-sync", How::SpliceSync),
@@ -81,7 +83,8 @@ const FLOORS: [(&str, &str, How); 4] = [
 impl Contender {
     /// The floors, ours, and all peers that were installed or tried.
     pub(crate) fn all(places: &Places) -> Vec<Self> {
-        let known = FLOORS.iter().map(|floor| floor.0).chain(OURS.iter().map(|ours| ours.0));
+        let ours = OURS.iter().chain(&TOWER).map(|ours| ours.0);
+        let known = FLOORS.iter().map(|floor| floor.0).chain(ours);
         let mut peers: Vec<String> = fs::read_dir(&places.peers)
             .into_iter()
             .flatten()
@@ -111,6 +114,8 @@ impl Contender {
             (Role::Floor(*how), Way::Start { program: places.bench.clone(), flags })
         } else if let Some((_, strict)) = OURS.iter().find(|ours| ours.0 == name) {
             (Role::Ours { strict: *strict }, Self::ours(*strict, places))
+        } else if let Some((_, strict)) = TOWER.iter().find(|tower| tower.0 == name) {
+            (Role::Ours { strict: *strict }, Self::tower(*strict, places))
         } else {
             (Role::Peer, Self::peer(name, places))
         };
@@ -126,6 +131,17 @@ impl Contender {
         let flags =
             ["--durability", durability, "--max-connections", CONNECTIONS].map(str::to_owned).to_vec();
         Way::Start { program: places.ours.clone(), flags }
+    }
+
+    fn tower(strict: bool, places: &Places) -> Way {
+        let program = places.bench.with_file_name("examples").join("hyper");
+        if !program.is_file() {
+            let reason =
+                format!("there is no {}: build tus-tower's examples with --release first", program.display());
+            return Way::Absent { reason };
+        }
+        let durability = if strict { "strict" } else { "eventual" };
+        Way::Start { program, flags: ["--durability", durability].map(str::to_owned).to_vec() }
     }
 
     /// Ours, with these flags beside the usual ones.
@@ -262,9 +278,10 @@ mod tests {
         let reason = |name| Contender::parse(name, &places).unwrap().absent().unwrap().to_owned();
         assert!(reason("never").starts_with("not installed in "));
         assert!(reason("ours-strict").starts_with("there is no "));
+        assert!(reason("tower-strict").starts_with("there is no "));
         let names: Vec<_> = Contender::all(&places).into_iter().map(|one| one.name).collect();
         assert_eq!(names.last().unwrap(), "tried");
-        assert_eq!(names.len(), 7);
+        assert_eq!(names.len(), 9);
     }
 
     #[test]

@@ -24,7 +24,7 @@ class Server:
         listen = self.endpoint.split("/")[2] if self.endpoint else "127.0.0.1:0"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [os.environ["TUS_SERVER_BIN"], "--listen", listen, "--data-dir", str(self.data_dir)],
+                [os.environ["TUS_SERVE_BIN"], "--listen", listen, "--data-dir", str(self.data_dir)],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,

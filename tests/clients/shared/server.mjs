@@ -92,8 +92,8 @@ class Server {
 }
 
 function serverBinary() {
-  const binary = process.env.TUS_SERVER_BIN
-  if (!binary) throw new Error('TUS_SERVER_BIN names the server to test; tests/clients/run sets it')
+  const binary = process.env.TUS_SERVE_BIN
+  if (!binary) throw new Error('TUS_SERVE_BIN names the server to test; tests/clients/run sets it')
   return binary
 }
 

@@ -59,6 +59,7 @@
 //! # Panics
 //! A hook that panics counts as failed where panics unwind. A program built with `panic = "abort"` ends.
 
+pub mod async_hooks;
 mod error;
 mod metadata;
 mod runner;
@@ -67,6 +68,7 @@ mod upload;
 
 use std::{fmt, sync::Arc};
 
+pub use async_hooks::AsyncHooks;
 pub use error::{HookError, Reject};
 pub use metadata::{InvalidKey, Metadata};
 pub use runner::{HookEvent, HookRunner};

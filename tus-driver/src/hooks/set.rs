@@ -24,21 +24,7 @@ impl HookSet {
     /// Asks a hook that comes before the fact.
     fn call(&self, call: &HookCall) -> HookReply {
         let hook = Hook::of(call);
-        match guarded(|| self.ask(call)) {
-            Ok(Changes { metadata: None, id: None }) => HookReply::Proceed,
-            Ok(Changes { metadata, id }) => HookReply::Change {
-                metadata: metadata.map(|metadata| metadata.to_string()),
-                id,
-                response: None,
-            },
-            Err(error) => match error.into_rejection() {
-                Ok(rejection) => HookReply::Refuse(rejection),
-                Err(error) => {
-                    tracing::error!(hook = hook.name(), %error, "a hook failed");
-                    HookReply::Failed
-                }
-            },
-        }
+        reply(hook, guarded(|| self.ask(call)))
     }
 
     fn ask(&self, call: &HookCall) -> Result<Changes, HookError> {
@@ -133,6 +119,23 @@ impl Hook {
             HookCall::Chunk { .. } => Self::ChunkReceived,
             HookCall::Terminate { .. } => Self::BeforeTerminate,
         }
+    }
+}
+
+/// What a hook's decision is to the exchange.
+pub(super) fn reply(hook: Hook, decided: Result<Changes, HookError>) -> HookReply {
+    match decided {
+        Ok(Changes { metadata: None, id: None }) => HookReply::Proceed,
+        Ok(Changes { metadata, id }) => {
+            HookReply::Change { metadata: metadata.map(|metadata| metadata.to_string()), id, response: None }
+        }
+        Err(error) => match error.into_rejection() {
+            Ok(rejection) => HookReply::Refuse(rejection),
+            Err(error) => {
+                tracing::error!(hook = hook.name(), %error, "a hook failed");
+                HookReply::Failed
+            }
+        },
     }
 }
 

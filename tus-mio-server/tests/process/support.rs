@@ -15,6 +15,11 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 /// has all descriptors of its parent, the store's lock among them.
 pub(crate) static FORKING: RwLock<()> = RwLock::new(());
 
+/// The program that serves: `TUS_SERVE_BIN` names another that takes the same flags and keeps the same store.
+fn program() -> std::ffi::OsString {
+    std::env::var_os("TUS_SERVE_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_tus-mio-server").into())
+}
+
 /// A running server; killed when it is dropped.
 pub(crate) struct Server {
     child: Child,
@@ -29,7 +34,7 @@ impl Server {
     /// The same with variables of the environment.
     pub(crate) fn start_in(data_dir: &Path, flags: &[&str], env: &[(&str, &Path)]) -> Self {
         let forking = FORKING.write().unwrap_or_else(PoisonError::into_inner);
-        let mut child = Command::new(env!("CARGO_BIN_EXE_tus-mio-server"))
+        let mut child = Command::new(program())
             .args(["--listen", "127.0.0.1:0", "--data-dir"])
             .arg(data_dir)
             .args(flags)

@@ -158,7 +158,8 @@ impl Exchange {
         let id = receiving.id.clone();
         let op = self.store(Command::Commit { id, fence, from, to, length, expires, finish });
         let asked = core::mem::take(&mut receiving.asked);
-        receiving.settling = Some(Settling::Commit { op, to, length, expires, finish, asked });
+        let last = matches!(receiving.append, Append::Ended(_));
+        receiving.settling = Some(Settling::Commit { op, to, length, expires, finish, asked, last });
         receiving.tried = to;
         receiving.dirty_since = None;
         receiving.renew_at = None;
@@ -211,10 +212,10 @@ impl Exchange {
                     self.conclude_upload(&mut receiving);
                 }
             }
-            (_, Some(Settling::Commit { op: commit, to, length, expires, finish, asked }))
+            (_, Some(Settling::Commit { op: commit, to, length, expires, finish, asked, last }))
                 if *commit == op =>
             {
-                let (to, finish, asked) = (*to, *finish, *asked);
+                let (to, finish, asked, last) = (*to, *finish, *asked, *last);
                 let (declared, expires) = (length.is_some(), *expires);
                 receiving.settling = None;
                 // A store that tells an offset which nobody asked for is not to be believed.
@@ -224,7 +225,12 @@ impl Exchange {
                         (self.expires, receiving.expires) = (expires, expires);
                         receiving.plan_renewal(&self.config, now);
                         receiving.declare.take_if(|_| declared);
-                        self.on_committed(now, &mut receiving, offset, to, finish)
+                        if last && receiving.staged == to {
+                            // A store with part sizes of its own keeps what it could take; the client sends the rest again.
+                            // Of a commit that ran beside the body, that is no answer: the next one takes the rest.
+                            receiving.staged = offset;
+                        }
+                        self.on_committed(now, &mut receiving, offset, finish)
                     }
                     other => receiving.failed = Some(failed(&other)),
                 }
@@ -255,7 +261,7 @@ impl Exchange {
         self.advance(now, receiving);
     }
 
-    fn on_committed(&mut self, now: Now, receiving: &mut Receiving, offset: u64, to: u64, finish: bool) {
+    fn on_committed(&mut self, now: Now, receiving: &mut Receiving, offset: u64, finish: bool) {
         let received = offset.saturating_sub(receiving.committed);
         if received > 0 {
             self.notify(Event::Received(received));
@@ -266,12 +272,6 @@ impl Exchange {
         receiving.committed = offset;
         if matches!(receiving.append, Append::Open { .. }) {
             self.tell_progress(offset);
-        }
-        if let Append::Ended(_) = receiving.append
-            && receiving.staged == to
-        {
-            // A store with part sizes of its own keeps what it could take; the client sends the rest again.
-            receiving.staged = offset;
         }
         receiving.dirty_since = (receiving.staged > offset).then_some(now.monotonic);
     }

@@ -134,6 +134,8 @@ pub(super) enum Settling {
         finish: bool,
         /// A HEAD waits for it.
         asked: bool,
+        /// The body had ended when it was asked for.
+        last: bool,
     },
     Discard {
         op: OpId,

@@ -184,3 +184,18 @@ fn what_came_during_a_commit_is_due_an_interval_after_it() {
     script.wait();
     script.commits(150, 170);
 }
+
+/// A store that lags behind an open body is asked again for the rest. Only what it says of a body that had ended counts.
+#[test]
+fn a_lower_offset_beside_the_body_is_not_its_end() {
+    let (mut script, grant) = receiving();
+    script.staged(grant, 100);
+    let checkpoint = script.commit();
+    script.body_ends(grant, 100);
+    script.stored(checkpoint.op, Completion::Committed { offset: 120 });
+    let last = script.commit();
+    assert_eq!((last.from, last.to), (120, 150));
+    script.stored(last.op, Completion::Committed { offset: 130 });
+    script.release();
+    assert_eq!(script.responds().header("Upload-Offset"), Some("130"));
+}

@@ -34,7 +34,7 @@ final class Server implements AutoCloseable {
     void start() throws IOException {
         String listen = endpoint == null ? "127.0.0.1:0" : endpoint.getAuthority();
         process = new ProcessBuilder(
-                System.getenv("TUS_SERVER_BIN"), "--listen", listen, "--data-dir", dataDir.toString())
+                System.getenv("TUS_SERVE_BIN"), "--listen", listen, "--data-dir", dataDir.toString())
                 .redirectError(ProcessBuilder.Redirect.appendTo(log.toFile()))
                 .start();
         BufferedReader output = process.inputReader(StandardCharsets.UTF_8);

@@ -1,0 +1,165 @@
+//! Hooks that await, for runtimes whose requests are tasks: a trait of the same hooks, and calling it.
+
+use std::future::Future;
+
+use tus_proto::{HookCall, HookReply, Subscriptions};
+
+use super::{
+    Changes, Chunk, Creation, DataFile, Hook, HookError, HookEvent, Incoming, Part, Request, Upload, set,
+};
+use crate::{EventKind, EventKinds};
+
+/// Hooks as `async fn`s. Each does nothing until it is written; what each is for, and what its errors do, is said at
+/// [`Hooks`](super::Hooks).
+///
+/// The future of a hook that a request waits for is dropped at its deadline, wherever it waits just then.
+///
+/// ```
+/// use tus_driver::hooks::{AsyncHooks, DataFile, Hook, HookError, Incoming, Reject, Upload};
+///
+/// struct Application;
+///
+/// impl AsyncHooks for Application {
+///     fn wants(&self, hook: Hook) -> bool {
+///         matches!(hook, Hook::IncomingRequest | Hook::UploadComplete)
+///     }
+///
+///     async fn on_incoming_request(&self, incoming: &Incoming<'_>) -> Result<(), HookError> {
+///         match incoming.request.header("Authorization") {
+///             Some(_) => Ok(()),
+///             None => Err(Reject::with(401).into()),
+///         }
+///     }
+///
+///     async fn on_upload_complete(&self, upload: &Upload, files: &[DataFile]) -> Result<(), HookError> {
+///         println!("{} is complete, in {} files", upload.id, files.len());
+///         Ok(())
+///     }
+/// }
+/// ```
+pub trait AsyncHooks: Send + Sync + 'static {
+    /// Whether this hook is called at all. Default: all are, and what is not written is called for nothing.
+    fn wants(&self, hook: Hook) -> bool {
+        let _ = hook;
+        true
+    }
+
+    /// Before anything else is done: see [`Hooks::on_incoming_request`](super::Hooks::on_incoming_request).
+    fn on_incoming_request(
+        &self,
+        incoming: &Incoming<'_>,
+    ) -> impl Future<Output = Result<(), HookError>> + Send {
+        let _ = incoming;
+        async { Ok(()) }
+    }
+
+    /// Before an upload is made: see [`Hooks::on_upload_create`](super::Hooks::on_upload_create).
+    fn on_upload_create(
+        &self,
+        creation: &Creation<'_>,
+    ) -> impl Future<Output = Result<Changes, HookError>> + Send {
+        let _ = creation;
+        async { Ok(Changes::none()) }
+    }
+
+    /// Before the last commit of a request that brought bytes: see
+    /// [`Hooks::on_chunk_received`](super::Hooks::on_chunk_received).
+    fn on_chunk_received(&self, chunk: &Chunk<'_>) -> impl Future<Output = Result<(), HookError>> + Send {
+        let _ = chunk;
+        async { Ok(()) }
+    }
+
+    /// Before an upload is deleted for its client: see
+    /// [`Hooks::on_before_terminate`](super::Hooks::on_before_terminate).
+    fn on_before_terminate(
+        &self,
+        request: Request<'_>,
+        upload: &Upload,
+    ) -> impl Future<Output = Result<(), HookError>> + Send {
+        let _ = (request, upload);
+        async { Ok(()) }
+    }
+
+    /// When an upload is complete: see [`Hooks::on_upload_complete`](super::Hooks::on_upload_complete).
+    fn on_upload_complete(
+        &self,
+        upload: &Upload,
+        files: &[DataFile],
+    ) -> impl Future<Output = Result<(), HookError>> + Send {
+        let _ = (upload, files);
+        async { Ok(()) }
+    }
+
+    /// When an upload was deleted: see [`Hooks::on_upload_terminate`](super::Hooks::on_upload_terminate).
+    fn on_upload_terminate(&self, upload: &Upload) -> impl Future<Output = Result<(), HookError>> + Send {
+        let _ = upload;
+        async { Ok(()) }
+    }
+}
+
+/// Which hooks exchanges are to call for these.
+pub fn subscriptions(hooks: &impl AsyncHooks) -> Subscriptions {
+    Subscriptions {
+        incoming: hooks.wants(Hook::IncomingRequest),
+        create: hooks.wants(Hook::UploadCreate),
+        chunk: hooks.wants(Hook::ChunkReceived),
+        terminate: hooks.wants(Hook::BeforeTerminate),
+        requests: false,
+    }
+}
+
+/// Which events the store's outbox is to keep for these.
+pub fn events(hooks: &impl AsyncHooks) -> EventKinds {
+    EventKinds {
+        completed: hooks.wants(Hook::UploadComplete),
+        terminated: hooks.wants(Hook::UploadTerminate),
+    }
+}
+
+/// Calls a hook that a request waits for.
+pub async fn decide(hooks: &impl AsyncHooks, call: &HookCall) -> HookReply {
+    let nothing = |()| Changes::none();
+    let decided = match call {
+        HookCall::Incoming { request, id, upload, parts } => {
+            let upload = upload.clone().map(Upload::from);
+            let parts = parts.iter().cloned().map(Part::from).collect();
+            let incoming = Incoming { request: Request(request), id: id.as_ref(), upload, parts };
+            hooks.on_incoming_request(&incoming).await.map(nothing)
+        }
+        HookCall::Create { request, upload, parts } => {
+            let upload = Upload::from(upload.clone());
+            let parts = parts.iter().cloned().map(Upload::from).collect();
+            hooks.on_upload_create(&Creation { request: Request(request), upload, parts }).await
+        }
+        HookCall::Chunk { request, id, offset, length } => {
+            let chunk = Chunk { request: Request(request), id, offset: *offset, length: *length };
+            hooks.on_chunk_received(&chunk).await.map(nothing)
+        }
+        HookCall::Terminate { request, upload } => {
+            let upload = Upload::from(upload.clone());
+            hooks.on_before_terminate(Request(request), &upload).await.map(nothing)
+        }
+    };
+    set::reply(Hook::of(call), decided)
+}
+
+/// Calls a hook after the fact. Returns whether it has taken note.
+pub async fn deliver(hooks: &impl AsyncHooks, event: HookEvent) -> bool {
+    let hook = event.hook();
+    let HookEvent { kind, record, files, .. } = event;
+    let id = record.id.clone();
+    let upload = Upload::from(record);
+    let told = match kind {
+        // An event may have been kept for a hook that is not wanted any more.
+        _ if !hooks.wants(hook) => Ok(()),
+        EventKind::Completed => {
+            let files = files.into_iter().map(|(path, length)| DataFile { path, length });
+            hooks.on_upload_complete(&upload, &files.collect::<Vec<_>>()).await
+        }
+        EventKind::Terminated => hooks.on_upload_terminate(&upload).await,
+    };
+    if let Err(error) = &told {
+        tracing::error!(hook = hook.name(), %id, %error, "a hook failed; it is called again later");
+    }
+    told.is_ok()
+}

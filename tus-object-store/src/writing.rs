@@ -1,0 +1,315 @@
+//! Creation, Append, Commit and Discard.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tus_driver::{AppendGrant, Changed, Commit, EventKind, LookupError, Opened};
+use tus_proto::{Completion, Failure, Fence, Record, UploadId};
+
+use crate::{
+    document::{Document, Extent, Place, State, Tail},
+    records::{Step, Trouble},
+    requests::lock,
+    shared::{Active, Shared},
+    staging::{BucketSink, Prepared, Rest, Staged, Staging},
+};
+
+impl Shared {
+    pub(crate) async fn create_upload(self: &Arc<Self>, record: Record) -> Result<Changed, Failure> {
+        let mut document = Document::new(&record);
+        let completed = record.is_complete() && !record.is_partial() && lock(&self.events).kinds.completed;
+        if completed {
+            let hint = self.put_hint(&record.id).await?;
+            document.post(EventKind::Completed, self.stamp(), hint);
+        }
+        if let Some(expires) = document.expires {
+            // Before the record: a record without an entry would never expire.
+            self.file_expiry(record.id.as_str(), expires).await?;
+        }
+        let created = self.create(&record.id, document).await?;
+        let events = if created && completed { vec![record.id] } else { Vec::new() };
+        self.wake(&events);
+        Ok(Changed::new(if created { Completion::Created } else { Completion::Exists }, events))
+    }
+
+    pub(crate) async fn append(self: &Arc<Self>, grant: AppendGrant) -> Opened<BucketSink> {
+        let AppendGrant { id, fence, at, rotate, .. } = grant;
+        // Under a lease nobody else changes what matters here, and the record as the grant left it is known.
+        let dirty = self.with_held(&id, fence, |held| held.dirty);
+        let document = match dirty.and_then(|_| lock(&self.cache).peek(&id)) {
+            Some(document) => document,
+            None => self.read(&id).await?,
+        };
+        let seen = lock(&self.active).get(&id).map_or(0, |active| active.fence);
+        let conflict = LookupError::Conflict { offset: document.offset };
+        if !document.is_live() {
+            return Err(LookupError::Missing);
+        }
+        if fence.0 < document.fence.max(seen) || at != document.offset || document.is_final() {
+            return Err(conflict);
+        }
+        let before = self.before(&document, dirty == Some(false) && !rotate).await?;
+        let staging = Staging::new(self.clone(), id.clone(), fence.0, before);
+        let active = Active { fence: fence.0, staging: Arc::downgrade(&staging) };
+        let mut actives = lock(&self.active);
+        if actives.len() >= 1024 && actives.len().is_power_of_two() {
+            actives.retain(|_, active| active.staging.strong_count() > 0);
+        }
+        actives.insert(id, active);
+        Ok(BucketSink::new(staging, at))
+    }
+
+    /// The extents that a writer goes on from, where they end, and the committed bytes past them, which it writes again.
+    async fn before(
+        &self,
+        document: &Document,
+        go_on: bool,
+    ) -> Result<(Vec<Extent>, u64, Bytes), LookupError> {
+        let mut sealed = document.clone();
+        if !go_on {
+            sealed.seal();
+        }
+        let mut extents = sealed.extents;
+        let taken = match &document.tail {
+            None => Bytes::new(),
+            Some(tail @ Tail::Inline(_)) => tail.bytes().map_err(LookupError::Failed)?,
+            Some(Tail::Object { key, len }) if *len < self.options.shortest_part() => {
+                self.read_object(&document.id, key, 0..*len).await.map_err(LookupError::Failed)?
+            }
+            Some(Tail::Object { key, len }) => {
+                extents.push(Extent { len: *len, place: Place::Object(key.clone()) });
+                Bytes::new()
+            }
+        };
+        let base = document.offset.saturating_sub(taken.len() as u64);
+        Ok((extents, base, taken))
+    }
+
+    pub(crate) async fn commit(self: &Arc<Self>, commit: Commit<Staged>, closed: bool) -> Changed {
+        match self.try_commit(&commit, closed).await {
+            Ok(changed) => changed,
+            Err(error) => Completion::from(error).into(),
+        }
+    }
+
+    async fn try_commit(
+        self: &Arc<Self>,
+        commit: &Commit<Staged>,
+        closed: bool,
+    ) -> Result<Changed, LookupError> {
+        let moves = commit.to > commit.from;
+        let staging = commit.staged.as_ref().map(|staged| &staged.0);
+        if moves {
+            let staging = staging.filter(|staging| staging.end() >= commit.to);
+            let staging = staging.ok_or(LookupError::Failed(Failure::Io))?;
+            let last = lock(&self.active).get(&commit.id).and_then(|active| active.staging.upgrade());
+            if last.is_some_and(|last| !Arc::ptr_eq(&last, staging)) {
+                let offset = self.read(&commit.id).await?.offset;
+                return Err(LookupError::Conflict { offset });
+            }
+        }
+        let rest = self.rest(commit, closed);
+        let lowest = Changed::from(Completion::Committed { offset: commit.from });
+        if moves && rest == Rest::Later && commit.length.is_none() && self.was_committed_lately(commit) {
+            return Ok(lowest);
+        }
+        let prepared = match staging.filter(|_| moves) {
+            Some(staging) => {
+                Some((staging, staging.prepare(commit.to, rest).await.map_err(LookupError::Failed)?))
+            }
+            None => None,
+        };
+        let offset = prepared.as_ref().map_or(commit.from, |(_, prepared)| prepared.offset.max(commit.from));
+        if commit.finish && offset != commit.to {
+            return Err(LookupError::Failed(Failure::Unavailable));
+        }
+        if moves && offset == commit.from && commit.length.is_none() {
+            return if closed { Err(LookupError::Failed(Failure::Unavailable)) } else { Ok(lowest) };
+        }
+        // Where not even the bytes that it has taken up were stored again, those lie where they did.
+        let prepared = prepared.filter(|(_, prepared)| prepared.offset > commit.from);
+        self.write_commit(commit, closed, offset, prepared).await
+    }
+
+    fn rest(&self, commit: &Commit<Staged>, closed: bool) -> Rest {
+        if commit.finish {
+            return Rest::Finish;
+        }
+        // Without leases nobody says whether a HEAD waits.
+        let asked = self.with_held(&commit.id, commit.fence, |held| held.asked).unwrap_or(true);
+        match (closed, asked) {
+            (true, _) => Rest::End,
+            (false, true) => Rest::Now,
+            (false, false) => Rest::Later,
+        }
+    }
+
+    fn was_committed_lately(&self, commit: &Commit<Staged>) -> bool {
+        let now = self.requests.now();
+        let interval = self.options.checkpoint_interval;
+        self.with_held(&commit.id, commit.fence, |held| now.since(held.committed) < interval).unwrap_or(false)
+    }
+
+    async fn write_commit(
+        self: &Arc<Self>,
+        commit: &Commit<Staged>,
+        closed: bool,
+        offset: u64,
+        prepared: Option<(&Arc<Staging>, Prepared)>,
+    ) -> Result<Changed, LookupError> {
+        let (id, held) = (&commit.id, self.with_held(&commit.id, commit.fence, |_| ()).is_some());
+        let all = prepared.as_ref().is_none_or(|(staging, prepared)| staging.is_all(prepared));
+        let release = held && closed && all && (commit.to > commit.from || commit.finish);
+        let bytes = prepared.map(|(staging, prepared)| (staging.compose(&prepared.pieces), prepared.tail));
+        let completed = match commit.finish {
+            true => Some(self.complete_all(commit, bytes.as_ref()).await?),
+            false => None,
+        };
+        let kept = commit.finish && lock(&self.events).kinds.completed;
+        let hint = match kept {
+            true => self.put_hint(id).await.map_err(LookupError::Failed)?,
+            false => String::new(),
+        };
+        let mut old_tail = None;
+        let done = self
+            .update(id, |document| {
+                old_tail = document.tail_key();
+                if let Err(error) = check(commit, document) {
+                    return Step::Leave(Err(error));
+                }
+                let was_complete = document.is_complete();
+                document.fence = document.fence.max(commit.fence.0);
+                document.offset = offset;
+                document.length = document.length.or(commit.length);
+                if let Some(said) = &mut document.explicit {
+                    said.complete |= commit.finish;
+                }
+                document.expires = commit.expires.map(|expires| expires.as_micros());
+                if let Some((extents, tail)) = &bytes {
+                    (document.extents, document.tail) = (extents.clone(), tail.clone());
+                }
+                if let Some(completed) = &completed {
+                    document.extents.clone_from(completed);
+                }
+                let owner = self.owner;
+                let own = document
+                    .lease
+                    .as_mut()
+                    .filter(|lease| lease.owner == owner && lease.fence == commit.fence.0);
+                if let Some(lease) = own {
+                    lease.beat += 1;
+                    if release {
+                        (document.lease, document.wanted) = (None, None);
+                    }
+                }
+                let post = kept && !document.is_partial() && !was_complete;
+                if post {
+                    document.post(EventKind::Completed, self.stamp(), hint.clone());
+                }
+                Step::Write(Ok(post))
+            })
+            .await?;
+        let posted = done.value?;
+        self.after_commit(commit, release, all && closed, &done.document, done.sent);
+        if let Some(old) = old_tail.filter(|old| !done.document.names(old)) {
+            self.delete_later(old);
+        }
+        let mut events = if posted { vec![id.clone()] } else { Vec::new() };
+        if commit.finish && !done.document.finals.is_empty() {
+            events.extend(self.complete_finals(&done.document).await);
+        }
+        self.wake(&events);
+        if closed && offset < commit.to {
+            // The bucket did not take all: what it took is kept, and nobody is told that the rest is.
+            return Err(LookupError::Failed(Failure::Unavailable));
+        }
+        Ok(Changed::new(Completion::Committed { offset }, events))
+    }
+
+    fn after_commit(
+        &self,
+        commit: &Commit<Staged>,
+        release: bool,
+        clean: bool,
+        document: &Document,
+        sent: Option<tus_proto::Instant>,
+    ) {
+        let now = self.requests.now();
+        self.with_held(&commit.id, commit.fence, |held| {
+            held.committed = now;
+            held.written = sent.unwrap_or(held.written);
+            held.reload = None;
+            held.dirty &= !clean;
+            held.released |= release && document.lease.is_none();
+        });
+    }
+
+    /// Makes objects of all that the finished upload consists of.
+    async fn complete_all(
+        &self,
+        commit: &Commit<Staged>,
+        bytes: Option<&(Vec<Extent>, Option<Tail>)>,
+    ) -> Result<Vec<Extent>, LookupError> {
+        let mut extents = match bytes {
+            Some((extents, _)) => extents.clone(),
+            None => self.read(&commit.id).await?.extents,
+        };
+        self.complete(commit.id.as_str(), &mut extents).await.map_err(LookupError::Failed)?;
+        Ok(extents)
+    }
+
+    pub(crate) fn delete_later(self: &Arc<Self>, key: crate::Key) {
+        let shared = self.clone();
+        self.spawn(async move {
+            if let Err(fault) = shared.requests.clear(|bucket| bucket.delete(key.clone())).await {
+                tracing::warn!(object = &*key, error = %fault, "an object that is of no use any more stays");
+            }
+        });
+    }
+
+    /// Forgets what was staged. Parts that were sent stay where no record names them; the next writer goes elsewhere.
+    pub(crate) async fn discard(&self, id: &UploadId, fence: Fence) -> Result<Completion, LookupError> {
+        let held = self.with_held(id, fence, |_| ()).is_some();
+        if !held {
+            let document = self.read(id).await?;
+            let seen = lock(&self.active).get(id).map_or(0, |active| active.fence);
+            if !document.is_live() {
+                return Err(LookupError::Missing);
+            }
+            if fence.0 < document.fence.max(seen) {
+                return Err(LookupError::Conflict { offset: document.offset });
+            }
+        }
+        let staging = lock(&self.active).remove(id).and_then(|active| active.staging.upgrade());
+        if let Some(staging) = staging {
+            staging.forget();
+        }
+        Ok(Completion::Discarded)
+    }
+}
+
+/// Whether a commit may be made on this record.
+fn check(commit: &Commit<Staged>, document: &Document) -> Result<(), LookupError> {
+    if document.state != State::Live {
+        return Err(LookupError::Missing);
+    }
+    let known = document.length;
+    let length = known.or(commit.length);
+    let changes_length = known.is_some() && commit.length.is_some_and(|length| known != Some(length));
+    let fits =
+        length.is_none_or(|length| commit.to <= length) && (!commit.finish || length == Some(commit.to));
+    let expected = commit.from == document.offset && commit.from <= commit.to && !document.is_final();
+    if commit.fence.0 < document.fence || !expected || changes_length || !fits {
+        return Err(LookupError::Conflict { offset: document.offset });
+    }
+    Ok(())
+}
+
+impl From<Trouble> for Failure {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Missing => Self::Io,
+            Trouble::Failed(failure) => failure,
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! An axum application that takes uploads: a page of its own at `/`, uploads below `/files`, which a token may guard,
+//! and a hook that is told of each upload that is complete.
+//!
+//! `cargo run --release -p tus-tower --features axum --example axum -- --listen 127.0.0.1:8080`
+
+mod flags;
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::{Method, StatusCode, header::AUTHORIZATION, uri::Scheme},
+    middleware::{self, Next},
+    response::{Html, IntoResponse, Response},
+    routing::get,
+};
+use clap::Parser;
+use flags::{Flags, Outcome, asked_to_end};
+use tokio::net::TcpListener;
+use tus_tower::{
+    AsyncHooks, Tus,
+    tus_driver::hooks::{DataFile, Hook, HookError, Upload},
+};
+
+#[derive(Parser)]
+struct Arguments {
+    /// The flags of all examples.
+    #[command(flatten)]
+    flags: Flags,
+    /// Reject requests for uploads without `Authorization: Bearer TOKEN`
+    #[arg(long, value_name = "TOKEN")]
+    token: Option<String>,
+}
+
+/// What the application wants to know of uploads.
+struct Application;
+
+impl AsyncHooks for Application {
+    fn wants(&self, hook: Hook) -> bool {
+        hook == Hook::UploadComplete
+    }
+
+    async fn on_upload_complete(&self, upload: &Upload, files: &[DataFile]) -> Result<(), HookError> {
+        let name = upload.metadata.get_str("filename").unwrap_or("unnamed");
+        tracing::info!(id = %upload.id, name, files = files.len(), "an upload is complete");
+        Ok(())
+    }
+}
+
+fn main() -> Outcome<()> {
+    let Arguments { flags, token } = Arguments::parse();
+    let runtime = flags.runtime()?;
+    runtime.block_on(serve(flags, token))
+}
+
+async fn serve(flags: Flags, token: Option<String>) -> Outcome<()> {
+    let tus = Tus::builder(flags.store(true)?)
+        .config(flags.config()?)
+        .limits(|limits| flags.limits(limits))
+        .scheme(Scheme::HTTP)
+        .async_hooks(Application)
+        .build()?;
+    let handle = tus.handle();
+
+    let mut app = Router::new().nest_service(&flags.base_path, tus);
+    if let Some(token) = token {
+        app = app.layer(middleware::from_fn_with_state(token, authorise));
+    }
+    let app = app.route("/", get(page)).with_state(());
+
+    let listener = TcpListener::bind(flags.address()?).await?;
+    flags.announce(listener.local_addr()?)?;
+    // Bodies that stall must not hold up the end: the service ends them.
+    let ended = tokio::spawn(async move {
+        asked_to_end().await;
+        handle.shutdown().await
+    });
+    axum::serve(listener, app).with_graceful_shutdown(asked_to_end()).await?;
+    Ok(ended.await??)
+}
+
+async fn page() -> Html<&'static str> {
+    Html("<!doctype html><title>Uploads</title><p>Send uploads to <code>/files</code>, by tus 1.0.0.")
+}
+
+async fn authorise(State(token): State<String>, request: Request, next: Next) -> Response {
+    let sent = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    // A preflight carries no credentials.
+    let preflight = request.method() == Method::OPTIONS;
+    if preflight || sent.and_then(|sent| sent.strip_prefix("Bearer ")) == Some(&token) {
+        next.run(request).await
+    } else {
+        StatusCode::UNAUTHORIZED.into_response()
+    }
+}
