@@ -2,7 +2,7 @@
 //! test's.
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Mutex,
@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::Value;
 
 /// How long what must come may take. A bound, not a measure.
@@ -20,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// What the handler was sent.
 #[derive(Clone, Debug)]
 pub struct Call {
+    /// The target of the request.
+    pub target: String,
     /// Names and values of the request's fields, in their order.
     pub fields: Vec<(String, String)>,
     /// The document.
@@ -93,6 +96,18 @@ type Decide = dyn Fn(&Call) -> Reply + Send + Sync;
 impl Handler {
     /// Starts one that answers as `decide` says.
     pub fn start(decide: impl Fn(&Call) -> Reply + Send + Sync + 'static) -> Self {
+        Self::start_with(None, decide)
+    }
+
+    /// The same over TLS, as this server.
+    pub fn start_secured(tls: Arc<ServerConfig>) -> Self {
+        Self::start_with(Some(tls), |_| Reply::json(&Value::Null))
+    }
+
+    fn start_with(
+        tls: Option<Arc<ServerConfig>>,
+        decide: impl Fn(&Call) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, calls) = channel();
@@ -105,7 +120,17 @@ impl Handler {
                     return;
                 }
                 let (sender, decide): (_, Arc<Decide>) = (sender.clone(), decide.clone());
-                std::thread::spawn(move || connection.map(|stream| serve(&stream, &sender, &*decide)));
+                let tls = tls.clone();
+                std::thread::spawn(move || {
+                    let stream = connection.ok()?;
+                    match tls {
+                        Some(tls) => {
+                            let session = ServerConnection::new(tls).unwrap();
+                            serve(StreamOwned::new(session, stream), &sender, &*decide)
+                        }
+                        None => serve(stream, &sender, &*decide),
+                    }
+                });
             }
         });
         Self { address, calls, ended }
@@ -114,6 +139,11 @@ impl Handler {
     /// One that has nothing to say.
     pub fn agreeing() -> Self {
         Self::start(|_| Reply::json(&Value::Null))
+    }
+
+    /// The same as [`url`](Self::url) over TLS, where the certificate is for `localhost`.
+    pub fn secured_url(&self) -> String {
+        format!("https://localhost:{}/hooks", self.address.port())
     }
 
     /// Where events are to be sent.
@@ -147,7 +177,7 @@ impl Drop for Handler {
 }
 
 /// One connection, which is kept.
-fn serve(stream: &TcpStream, calls: &Mutex<Sender<Call>>, decide: &Decide) -> Option<()> {
+fn serve(stream: impl Read + Write, calls: &Mutex<Sender<Call>>, decide: &Decide) -> Option<()> {
     let mut reader = BufReader::new(stream);
     loop {
         let call = read(&mut reader)?;
@@ -159,14 +189,15 @@ fn serve(stream: &TcpStream, calls: &Mutex<Sender<Call>>, decide: &Decide) -> Op
         }
         text.push_str("\r\n");
         text.push_str(&reply.body);
-        { stream }.write_all(text.as_bytes()).ok()?;
+        reader.get_mut().write_all(text.as_bytes()).and_then(|()| reader.get_mut().flush()).ok()?;
     }
 }
 
 fn read(reader: &mut impl BufRead) -> Option<Call> {
     let mut line = String::new();
     (reader.read_line(&mut line).ok()? > 0).then_some(())?;
-    assert!(line.starts_with("POST /hooks HTTP/1.1"), "{line}");
+    let target = line.strip_prefix("POST ").and_then(|line| line.split_once(" HTTP/1.1"));
+    let target = target.expect("a POST").0.to_owned();
     let mut fields = Vec::new();
     loop {
         line.clear();
@@ -179,5 +210,5 @@ fn read(reader: &mut impl BufRead) -> Option<Call> {
     let length = fields.iter().find(|(name, _)| name.eq_ignore_ascii_case("Content-Length"));
     let mut body = vec![0; length?.1.parse().ok()?];
     reader.read_exact(&mut body).ok()?;
-    Some(Call { fields, document: serde_json::from_slice(&body).expect("a document") })
+    Some(Call { target, fields, document: serde_json::from_slice(&body).expect("a document") })
 }

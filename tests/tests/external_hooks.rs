@@ -18,6 +18,7 @@ use tests::{
     client::{Client, Tcp},
     handler::{Handler, Reply},
     server::Running,
+    tls::Identity,
 };
 use tus_mio_server::{
     Settings,
@@ -29,7 +30,9 @@ fn service(handler: &Handler) -> HttpSettings {
 }
 
 fn hooks(settings: &mut Settings, target: Target, enabled: &[HookType]) {
-    let external = External::new(ExternalSettings { target, enabled: enabled.into() }).unwrap();
+    let mut external = ExternalSettings::new(target);
+    (external.enabled, external.progress_interval) = (enabled.into(), Duration::from_millis(1));
+    let external = External::new(external).unwrap();
     settings.hook_runner = Some(Arc::new(external));
     settings.hook_pause = Duration::from_millis(1);
     settings.hook_longest_pause = Duration::from_millis(20);
@@ -347,7 +350,169 @@ fn calls_are_counted_under_tusds_names() {
         "tusd_hook_invocations_total{hooktype=\"pre-create\"} 1",
         "tusd_hook_errors_total{hooktype=\"pre-create\"} 1",
         "tusd_hook_invocations_total{hooktype=\"post-finish\"} 0",
+        "tusd_hook_invocations_total{hooktype=\"post-receive\"} 0",
     ] {
         assert!(text.contains(line), "{line} in {text}");
     }
+}
+
+fn at(path: &str, mut request: Request) -> Request {
+    request.target = path.into();
+    request
+}
+
+#[test]
+fn the_last_answer_is_the_hooks_and_its_event_waits_for_it() {
+    let gate = Arc::new(Mutex::new(()));
+    let held = gate.lock().unwrap();
+    let wait = gate.clone();
+    let handler = Handler::start(move |call| {
+        let name = call.upload()["MetaData"]["name"].clone();
+        Reply::json(&match call.kind() {
+            "pre-finish" if name == "held" => {
+                drop(wait.lock());
+                json!({ "HTTPResponse": { "StatusCode": 200, "Body": "{}", "Header": { "X-Video": "7" } } })
+            }
+            "pre-finish" => return Reply::status(404),
+            _ => Value::Null,
+        })
+    });
+    let server = start(&handler, &[HookType::PreFinish, HookType::PostFinish]);
+    let create = Request::post().upload_type().with("Upload-Length", 5).sized("hello");
+    let mut client = Client::connect(server.address());
+    client.request(&create.clone().with("Upload-Metadata", "name aGVsZA=="));
+    let call = handler.expect("pre-finish");
+    let path = call.upload()["Storage"]["Path"].as_str().unwrap();
+    assert_eq!(std::fs::read_to_string(path).unwrap(), "hello");
+    // It is complete for everybody but its client, and nobody is told yet: another upload's event passes it by.
+    let other = Request::post().with("Upload-Length", 0);
+    let failed = ask(&server, &other);
+    assert_eq!(failed.status, 500);
+    let other = failed.value("Location").unwrap().rsplit('/').next().unwrap().to_owned();
+    assert_eq!(handler.expect("pre-finish").upload()["ID"], json!(other));
+    assert_eq!(handler.expect("post-finish").upload()["ID"], json!(other), "it is complete all the same");
+    let head = at(&format!("/files/{}", call.upload()["ID"].as_str().unwrap()), Request::head());
+    assert_eq!(ask(&server, &head).value("Upload-Offset"), Some("5"));
+    assert!(handler.pending().is_none());
+    drop(held);
+    let answer = client.answer(false).unwrap();
+    assert_eq!(
+        (answer.status, answer.body.as_slice(), answer.value("X-Video")),
+        (200, &b"{}"[..], Some("7"))
+    );
+    assert_eq!(handler.expect("post-finish").upload()["ID"], call.upload()["ID"]);
+}
+
+#[test]
+fn a_creation_is_told_before_what_follows() {
+    let handler = Handler::agreeing();
+    let enabled = [HookType::PostCreate, HookType::PostFinish, HookType::PostTerminate];
+    let server = start(&handler, &enabled);
+    let id = created(&ask(&server, &Request::post().upload_type().with("Upload-Length", 5).sized("hello")));
+    assert_eq!(ask(&server, &at(&format!("/files/{id}"), Request::delete())).status, 204);
+    for (kind, offset) in [("post-create", 0), ("post-finish", 5), ("post-terminate", 5)] {
+        let call = handler.expect(kind);
+        assert_eq!((&call.upload()["ID"], &call.upload()["Offset"]), (&json!(id), &json!(offset)), "{kind}");
+    }
+}
+
+#[test]
+fn progress_is_told_while_bytes_come_and_may_stop_the_upload() {
+    let handler = Handler::start(|call| match call.upload()["Offset"].as_u64() {
+        Some(6..) => Reply::json(
+            &json!({ "StopUpload": true, "HTTPResponse": { "StatusCode": 403, "Body": "enough" } }),
+        ),
+        _ => Reply::json(&Value::Null),
+    });
+    let server = start(&handler, &[HookType::PostReceive, HookType::PostFinish, HookType::PostTerminate]);
+    let path = format!("/files/{}", created(&ask(&server, &creation(100))));
+    // A short request tells at its end.
+    assert_eq!(ask(&server, &at(&path, Request::patch(0).sized("hello"))).status, 204);
+    assert_eq!(handler.expect("post-receive").upload()["Offset"], json!(5));
+    let mut client = Client::connect(server.address());
+    client.request(&at(&path, Request::patch(5).chunked_so_far(&["one"])));
+    // Bytes follow until the hook has seen some of them.
+    let call = loop {
+        client.write(b"1\r\nx\r\n");
+        if let Some(call) = handler.pending() {
+            break call;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    assert_eq!(call.kind(), "post-receive");
+    let answer = client.answer(false).unwrap();
+    assert_eq!((answer.status, answer.body.as_slice()), (403, &b"enough"[..]));
+    loop {
+        let call = handler.next();
+        if call.kind() == "post-terminate" {
+            break;
+        }
+        assert_eq!(call.kind(), "post-receive");
+    }
+    assert_eq!(ask(&server, &at(&path, Request::head())).status, 404);
+}
+
+#[test]
+fn requests_are_authorised_and_permissions_used_again_as_the_handler_says() {
+    let handler = Handler::start(|call| {
+        let token = call.request()["Header"]["X-Token"][0].as_str().unwrap_or_default();
+        match token {
+            "good" => Reply::json(&Value::Null).with("Cache-Control", "max-age=600"),
+            "once" => Reply::json(&Value::Null),
+            "why" => Reply::json(
+                &json!({ "HTTPResponse": { "StatusCode": 401, "Header": { "WWW-Authenticate": "Bearer" } } }),
+            ),
+            _ => Reply::json(&json!({ "RejectUpload": true })).with("Cache-Control", "max-age=600"),
+        }
+    });
+    let server = start(&handler, &[HookType::PreRequest]);
+    let path = format!("/files/{}", created(&ask(&server, &creation(9).with("X-Token", "once"))));
+    assert_eq!(handler.expect("pre-request").upload()["ID"], "");
+    let patch = |offset, token| at(&path, Request::patch(offset).sized("abc").with("X-Token", token));
+    assert_eq!(ask(&server, &patch(0, "good")).status, 204);
+    let call = handler.expect("pre-request");
+    assert_eq!(
+        (&call.upload()["MetaData"]["name"], &call.request()["Method"]),
+        (&json!("world"), &json!("PATCH"))
+    );
+    assert_eq!(ask(&server, &patch(3, "good")).status, 204);
+    assert!(handler.pending().is_none(), "it is known to be permitted");
+    for _ in 0..2 {
+        assert_eq!(ask(&server, &at(&path, Request::head().with("X-Token", "once"))).status, 200);
+        handler.expect("pre-request");
+        let answer = ask(&server, &patch(6, "bad"));
+        assert_eq!((answer.status, answer.body.starts_with(b"ERR_REQUEST_REJECTED: ")), (403, true));
+        handler.expect("pre-request");
+    }
+    let answer = ask(&server, &patch(6, "why"));
+    assert_eq!((answer.status, answer.value("WWW-Authenticate")), (401, Some("Bearer")));
+    handler.expect("pre-request");
+    assert_eq!(ask(&server, &Request::bare("OPTIONS", "/files")).status, 204);
+    assert!(handler.pending().is_none());
+    // A method that is overridden is the one that counts.
+    let post =
+        at(&path, Request::tus("POST", "/").with("X-HTTP-Method-Override", "DELETE").with("X-Token", "good"));
+    assert_eq!(ask(&server, &post).status, 204);
+    assert_eq!(handler.expect("pre-request").request()["Method"], "DELETE");
+    assert_eq!(ask(&server, &patch(6, "good")).status, 404);
+    let call = handler.expect("pre-request");
+    assert_eq!(call.upload()["MetaData"], json!({}), "a permission ends with its upload");
+}
+
+#[test]
+fn a_service_over_tls_is_called_if_its_certificate_is_known() {
+    let (known, other) = (Identity::new(), Identity::new());
+    let handler = Handler::start_secured(known.server());
+    for (identity, status) in [(&known, 201), (&other, 500)] {
+        let ca = Some(identity.path("cert.pem"));
+        let service = HttpSettings { ca, tries: 1, ..HttpSettings::new(handler.secured_url()) };
+        let enabled = [HookType::PreCreate];
+        let server = Running::start(|settings| hooks(settings, Target::Http(service), &enabled));
+        assert_eq!(ask(&server, &creation(5)).status, status);
+    }
+    handler.expect("pre-create");
+    assert!(handler.pending().is_none());
+    let empty = HttpSettings { ca: Some(known.path("key.pem")), ..HttpSettings::new(handler.secured_url()) };
+    let error = External::new(ExternalSettings::new(Target::Http(empty))).unwrap_err();
+    assert!(error.to_string().contains("there is none"), "{error}");
 }

@@ -110,6 +110,7 @@ fn requests_uploads_bytes_and_errors_are_counted_exactly() {
         ("tus_commit_duration_seconds_count", "5"),
         ("tus_commit_group_size_count", "5"),
         ("tusd_bytes_received", "5"),
+        ("tusd_connections_open", "1"),
         ("tusd_errors_total{code=\"ERR_BAD_REQUEST\",status=\"400\"}", "1"),
         ("tusd_errors_total{code=\"ERR_UPLOAD_NOT_FOUND\",status=\"404\"}", "2"),
         ("tusd_errors_total{code=\"ERR_METHOD_NOT_ALLOWED\",status=\"405\"}", "1"),

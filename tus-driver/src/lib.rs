@@ -15,6 +15,8 @@ mod executor;
 pub mod hooks;
 mod locks;
 mod memory;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 pub mod outbox;
 mod queue;
 mod requests;

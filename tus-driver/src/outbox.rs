@@ -199,8 +199,7 @@ impl Schedule {
     pub fn on_delivered(&mut self, now: Now, id: &UploadId, delivered: bool) {
         let Some(delivery) = self.busy.get_mut(id) else { return };
         let pause = self.pauses.after(delivery.attempts.saturating_add(1));
-        let until =
-            mutation!("failed-delivery-acknowledged", (!delivered).then(|| now.wall.after(pause)), None);
+        let until = (!delivered).then(|| now.wall.after(pause));
         let settlement = Settlement { id: id.clone(), number: delivery.number, until };
         delivery.settlement = Some(settlement.clone());
         self.actions.push_back(Action::Settle(settlement));

@@ -124,6 +124,11 @@ impl<S: Store> RequestHandle<S> {
         first
     }
 
+    /// Whether something is there to [`take`](Self::take).
+    pub fn has_mail(&self) -> bool {
+        !lock(&self.mailbox.0).arrived.is_empty()
+    }
+
     /// Makes a lock call. What it brings about is posted to whom it concerns.
     pub fn call(&mut self, op: OpId, call: LockCall) {
         match &call {

@@ -116,6 +116,11 @@ pub trait Store: fmt::Debug + Send + Sync + Sized + 'static {
     /// Ends housekeeping, and flushes. No other call follows.
     fn close(&self, ticket: Ticket<Result<(), Failure>>);
 
+    /// How many bytes more it can take, for metrics. `None` if that is not known. Cheap enough for an event loop.
+    fn free_space(&self) -> Option<u64> {
+        None
+    }
+
     /// Whether bodies can be stored: no request need be sent here otherwise.
     ///
     /// # Errors
@@ -419,6 +424,8 @@ pub struct FileRange<'a> {
 /// What has happened to an upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EventKind {
+    /// It was created; parts of a concatenation, too.
+    Created,
     /// It is complete. Parts of a concatenation never are; their final is.
     Completed,
     /// It was deleted for its client, or stopped by a hook; or it was a pending final, and a part of it was.
@@ -428,6 +435,8 @@ pub enum EventKind {
 /// A set of [`EventKind`]s. An event that is kept and that nobody acknowledges stays for ever.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EventKinds {
+    /// [`EventKind::Created`].
+    pub created: bool,
     /// [`EventKind::Completed`].
     pub completed: bool,
     /// [`EventKind::Terminated`].

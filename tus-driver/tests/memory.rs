@@ -290,7 +290,7 @@ fn events_come_in_their_order_and_one_put_off_keeps_back_its_uploads_others() {
     let wake = Box::new(move || {
         count.fetch_add(1, Ordering::Relaxed);
     });
-    kept.0.keep_events(EventKinds { completed: true, terminated: true }, wake);
+    kept.0.keep_events(EventKinds { created: false, completed: true, terminated: true }, wake);
     kept.create("a", 0);
     kept.create("b", 0);
     kept.delete("a");

@@ -10,6 +10,7 @@ extern crate tus_proto;
 pub mod admin;
 mod blocking;
 pub mod hooks;
+mod host;
 pub mod http1;
 mod listen;
 mod network;
@@ -20,6 +21,7 @@ mod server;
 mod tls;
 
 pub use blocking::{Blocking, Reply, ReplyBody};
+pub use host::HostLimits;
 pub use listen::{Address, AddressError, Inherited};
 pub use network::{Network, NetworkError};
 pub use paths::SettingsError;

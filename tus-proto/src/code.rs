@@ -42,8 +42,10 @@ pub enum Code {
     UploadNotFinished,
     /// A hook stopped the upload: it is deleted.
     UploadStopped,
-    /// A hook refused the upload, or the request.
+    /// A hook refused the upload.
     UploadRejected,
+    /// A hook refused the request.
+    RequestRejected,
     /// A hook refused the termination.
     TerminationRejected,
     /// The upload is not the one that `If-Match` names.
@@ -76,6 +78,8 @@ pub enum Code {
     ServerShutdown,
     /// The disk is full.
     InsufficientStorage,
+    /// The address has created as many uploads as it may.
+    TooManyRequests,
     /// The method is unknown, not for this URL, or disabled.
     MethodNotAllowed,
     /// The store or another part of the server failed.
@@ -165,6 +169,7 @@ impl Code {
             Self::UploadNotFinished => (404, "ERR_UPLOAD_NOT_FINISHED", "the upload is not finished yet"),
             Self::UploadStopped => (400, "ERR_UPLOAD_STOPPED", "this server stopped and removed the upload"),
             Self::UploadRejected => (400, "ERR_UPLOAD_REJECTED", "this server does not accept the upload"),
+            Self::RequestRejected => (403, "ERR_REQUEST_REJECTED", "this server does not accept the request"),
             Self::TerminationRejected => {
                 (400, "ERR_UPLOAD_TERMINATION_REJECTED", "this server does not let the upload be removed")
             }
@@ -211,6 +216,11 @@ impl Code {
             Self::InsufficientStorage => {
                 (507, "ERR_INSUFFICIENT_STORAGE", "there is no space left for the upload")
             }
+            Self::TooManyRequests => (
+                429,
+                "ERR_TOO_MANY_REQUESTS",
+                "too many uploads were created from this address: try again later",
+            ),
             Self::MethodNotAllowed => (405, "ERR_METHOD_NOT_ALLOWED", "the method is not allowed here"),
             Self::InternalServerError => {
                 (500, "ERR_INTERNAL_SERVER_ERROR", "the server could not carry the request out")

@@ -4,7 +4,7 @@
 use alloc::{format, string::String, vec::Vec};
 use core::{fmt, time::Duration};
 
-use crate::{Algorithm, Code, Response, Subscriptions, WallTime, cors::Cors};
+use crate::{Algorithm, Code, Head, Response, Subscriptions, WallTime, cors::Cors, header::forwarded_for};
 
 /// The rules the exchanges of a server share. Made by [`Config::builder`].
 #[derive(Clone, Debug)]
@@ -15,6 +15,8 @@ pub struct Config {
     pub(crate) termination: bool,
     pub(crate) method_override: MethodOverride,
     pub(crate) location: Location,
+    /// Where a proxy says how it was reached, and by whom; `None` if there is no proxy to believe.
+    pub(crate) proxy: Option<ProxyHeaders>,
     pub(crate) lock_wait: Duration,
     pub(crate) lock_ttl: Duration,
     pub(crate) checkpoint_bytes: u64,
@@ -26,6 +28,7 @@ pub struct Config {
     pub(crate) concatenation_unfinished: bool,
     pub(crate) delete_parts: bool,
     pub(crate) max_parts: usize,
+    pub(crate) max_metadata: usize,
     pub(crate) downloads: bool,
     pub(crate) rufh: bool,
     pub(crate) hooks: Subscriptions,
@@ -103,6 +106,7 @@ impl Config {
                 termination: true,
                 method_override: MethodOverride::Post,
                 location: Location::By(Locations::Auto),
+                proxy: None,
                 lock_wait: Duration::from_secs(5),
                 lock_ttl: Duration::from_secs(60),
                 checkpoint_bytes: 32 << 20,
@@ -114,6 +118,7 @@ impl Config {
                 concatenation_unfinished: true,
                 delete_parts: false,
                 max_parts: 1000,
+                max_metadata: 4096,
                 downloads: false,
                 rufh: true,
                 hooks: Subscriptions::default(),
@@ -131,6 +136,12 @@ impl Config {
         let mut response = Response::refusal(code, wall);
         self.cors.extend(&mut response, &self.cors.origin(origin), None);
         response
+    }
+
+    /// The address of the client, where this server is behind a proxy that tells it: the last member of
+    /// `X-Forwarded-For`, or of `Forwarded`, as [`ConfigBuilder::proxy_headers`] says.
+    pub fn client_address(&self, head: &Head<'_>) -> Option<core::net::IpAddr> {
+        forwarded_for(head, self.proxy?)
     }
 
     /// The path of the collection, without a trailing slash; empty for the root.
@@ -311,6 +322,12 @@ impl ConfigBuilder {
         self
     }
 
+    /// The largest `Upload-Metadata`, in bytes, repeated lines joined. Default 4096.
+    pub fn max_metadata(mut self, bytes: usize) -> Self {
+        self.config.max_metadata = bytes;
+        self
+    }
+
     /// Whether finished uploads can be downloaded with GET. Default no.
     pub fn downloads(mut self, enabled: bool) -> Self {
         self.config.downloads = enabled;
@@ -359,6 +376,7 @@ impl ConfigBuilder {
         let config = &mut self.config;
         config.cors = core::mem::take(&mut config.cors).checked()?;
         config.base_path = checked_base_path(&config.base_path)?;
+        config.proxy = self.behind_proxy.then_some(self.proxy_headers);
         config.location = match (&self.location_base_url, self.behind_proxy, self.locations) {
             (Some(_), true, _) => {
                 return Err(ConfigError::new("give either a location base URL or behind-proxy, not both"));

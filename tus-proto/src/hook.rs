@@ -5,7 +5,7 @@
 //! keeps them in its outbox, and the runtime delivers them.
 
 use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
-use core::net::SocketAddr;
+use core::{mem::take, net::SocketAddr, time::Duration};
 
 use crate::{Head, Record, UploadId};
 
@@ -20,6 +20,10 @@ pub struct Subscriptions {
     pub chunk: bool,
     /// [`HookCall::Terminate`].
     pub terminate: bool,
+    /// [`HookCall::Finish`].
+    pub finish: bool,
+    /// [`HookCall::Progress`], at most once in this time for a request.
+    pub progress: Option<Duration>,
     /// Whether events are shown with the request that made them: [`Exchange::request`](crate::Exchange::request) has
     /// it then.
     pub requests: bool,
@@ -27,8 +31,20 @@ pub struct Subscriptions {
 
 impl Subscriptions {
     /// None at all.
-    pub const NONE: Self =
-        Self { incoming: false, create: false, chunk: false, terminate: false, requests: false };
+    pub const NONE: Self = Self {
+        incoming: false,
+        create: false,
+        chunk: false,
+        terminate: false,
+        finish: false,
+        progress: None,
+        requests: false,
+    };
+
+    /// Whether a hook is to see the upload that a body goes to.
+    pub(crate) fn of_bodies(&self) -> bool {
+        self.finish || self.progress.is_some()
+    }
 }
 
 /// A request as hooks see it.
@@ -120,16 +136,39 @@ pub enum HookCall {
         /// The upload.
         upload: Record,
     },
+    /// Once this request has made an upload complete, a part apart, before the lock goes and the request is answered.
+    /// May choose the answer. Where it fails, the answer is an internal error; the upload stays complete.
+    Finish {
+        /// The request.
+        request: Arc<RequestInfo>,
+        /// The upload.
+        upload: Record,
+    },
+    /// Bytes have come, not the last ones. Nothing waits for the reply; while the body still comes, it may stop the
+    /// upload: it is deleted then.
+    Progress {
+        /// The request.
+        request: Arc<RequestInfo>,
+        /// The upload. Its offset tells the bytes that have come, committed or not.
+        upload: Record,
+    },
 }
 
 impl HookCall {
+    /// Whether the request waits for the reply. Otherwise the exchange may end before it comes.
+    pub fn is_awaited(&self) -> bool {
+        !matches!(self, Self::Progress { .. })
+    }
+
     /// The request.
     pub fn request(&self) -> &Arc<RequestInfo> {
         match self {
             Self::Incoming { request, .. }
             | Self::Create { request, .. }
             | Self::Chunk { request, .. }
-            | Self::Terminate { request, .. } => request,
+            | Self::Terminate { request, .. }
+            | Self::Finish { request, .. }
+            | Self::Progress { request, .. } => request,
         }
     }
 
@@ -139,7 +178,9 @@ impl HookCall {
             Self::Incoming { request, .. }
             | Self::Create { request, .. }
             | Self::Chunk { request, .. }
-            | Self::Terminate { request, .. } => Arc::make_mut(request).remote = Some(remote),
+            | Self::Terminate { request, .. }
+            | Self::Finish { request, .. }
+            | Self::Progress { request, .. } => Arc::make_mut(request).remote = Some(remote),
         }
     }
 }
@@ -156,7 +197,7 @@ pub enum HookReply {
         metadata: Option<String>,
         /// Another id; none to leave it as it is. For Create alone.
         id: Option<UploadId>,
-        /// What the answer is to say if the request does well. For Create and Terminate.
+        /// What the answer is to say if the request does well. For Create, Terminate and Finish.
         response: Option<Box<Amendment>>,
     },
     /// Do not go on, and answer this.
@@ -177,6 +218,19 @@ pub struct Amendment {
     /// The body, `text/plain; charset=utf-8` unless a header says otherwise. With one, a status that allows none
     /// becomes 200.
     pub body: String,
+}
+
+impl Amendment {
+    /// Adds what a later hook has to say: its word counts where both have one.
+    pub(crate) fn merge(&mut self, mut later: Self) {
+        self.status = later.status.or(self.status);
+        let is_later = |name: &str| later.headers.iter().any(|(other, _)| other.eq_ignore_ascii_case(name));
+        self.headers.retain(|(name, _)| !is_later(name));
+        self.headers.append(&mut later.headers);
+        if !later.body.is_empty() {
+            self.body = take(&mut later.body);
+        }
+    }
 }
 
 /// The answer with which a hook refuses a request.

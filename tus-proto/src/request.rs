@@ -35,6 +35,12 @@ impl<'a> Head<'a> {
         let fields = self.fields;
         fields.iter().filter(move |(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
     }
+
+    /// What the client calls this request: `X-Request-ID`, cut to 36 characters that are safe in a log line and a
+    /// header. The answer tells it again.
+    pub fn request_id(&self) -> Option<alloc::string::String> {
+        crate::header::request_id(self)
+    }
 }
 
 /// The trailer fields of a chunked body (RFC 9112 section 7.1.2); empty for any other.

@@ -160,6 +160,10 @@ impl Response {
         if !body.is_empty() && matches!(self.status, 204 | 205 | 304) {
             self.status = 200;
         }
+        if self.status >= 400 {
+            // Clients take an error's offset for that of a conflict.
+            self.remove("Upload-Offset");
+        }
         self.add(&headers, body);
     }
 
@@ -202,6 +206,12 @@ impl Response {
         self.headers.push_str(": ");
         let _ = write!(OneLine(&mut self.headers), "{value}");
         self.headers.push_str("\r\n");
+    }
+
+    fn remove(&mut self, name: &str) {
+        let kept = self.headers.split_inclusive("\r\n");
+        let kept = kept.filter(|line| line.split_once(": ").is_none_or(|(field, _)| field != name));
+        self.headers = kept.collect();
     }
 
     /// Gives the response a body of this media type.
@@ -361,6 +371,8 @@ mod tests {
         assert_eq!((response.status(), response.body()), (200, "{}"), "204 has no body");
         assert_eq!(response.header("Content-Type"), Some("application/json"));
         assert_eq!(amended(Some(100), &[("a b", "1")], "").status(), 204);
+        let response = amended(Some(422), &[], "virus");
+        assert_eq!((response.status(), response.header("Upload-Offset")), (422, None));
     }
 
     #[test]

@@ -203,6 +203,24 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// The upload that it is about; `None` if it names none.
+    pub fn upload(&self) -> Option<&UploadId> {
+        match self {
+            Self::Create { record } | Self::Concat { record, .. } => Some(&record.id),
+            Self::Load { id }
+            | Self::Open { id }
+            | Self::Append { id, .. }
+            | Self::Commit { id, .. }
+            | Self::Digest { id, .. }
+            | Self::Hash { id, .. }
+            | Self::Discard { id, .. }
+            | Self::Delete { id, .. } => Some(id),
+            Self::Stop => None,
+        }
+    }
+}
+
 /// What became of a [`Command`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Completion {

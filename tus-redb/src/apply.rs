@@ -74,6 +74,21 @@ pub(crate) enum Step {
     },
 }
 
+impl Step {
+    /// How many bytes it puts into the records, as far as they have no bound.
+    pub(crate) fn record_bytes(&self) -> u64 {
+        const ROW: usize = 512;
+        let bytes = match self {
+            Self::Create { metadata, .. } => ROW + metadata.len(),
+            Self::Concat(wanted) => ROW + wanted.metadata.len() + wanted.header.len(),
+            Self::Commit { small, .. } => ROW + small.as_ref().map_or(0, Vec::len),
+            Self::Fresh { .. } | Self::Gather { .. } | Self::Postpone { .. } => ROW,
+            Self::Delete { .. } | Self::Expire { .. } | Self::Forget { .. } | Self::Acknowledge { .. } => 0,
+        };
+        bytes as u64
+    }
+}
+
 /// What a step came to.
 #[derive(Debug)]
 pub(crate) struct Outcome {
@@ -228,6 +243,7 @@ impl<'txn> Tables<'txn> {
         for piece in &row.extents {
             self.add_file(piece.file)?;
         }
+        self.post(EventKind::Created, id, row)?;
         if row.is_complete() && row.kind == Kind::Plain {
             self.put_complete(id, None, row)?;
             self.scatter(id, row)?;

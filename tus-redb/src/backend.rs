@@ -50,6 +50,11 @@ impl RecordsFile {
         self.file.len()
     }
 
+    /// How many bytes of the disk the file takes up.
+    pub(crate) fn occupied(&self) -> io::Result<u64> {
+        self.file.occupied()
+    }
+
     /// Lets nothing more be written: a database that is closed then can't make durable what must not be.
     pub(crate) fn seal(&self) {
         self.sealed.store(true, Ordering::Release);

@@ -101,6 +101,7 @@ impl Store {
         }
         let first = steps.first().map_or(0, |(index, _)| *index);
         let steps: Vec<Step> = steps.into_iter().map(|(_, step)| step).collect();
+        self.charge_records(&steps);
         if let Err(failure) = self.conclude(writer, txn, goes_on, &steps, effects) {
             // Whoever was refused behind the first of them may have been told of what it would have made.
             completions.iter_mut().skip(first).for_each(|done| *done = Completion::Failed(failure).into());

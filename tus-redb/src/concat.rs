@@ -9,6 +9,7 @@ use tus_proto::{Completion, Fence, Unfit, UploadId, WallTime};
 use crate::{
     apply::{Cause, Outcome, Tables, changed, unchanged},
     error::Trouble,
+    outbox::EventKind,
     record::{Bytes, Kind, Part, Pending, Row, sum},
 };
 
@@ -68,6 +69,7 @@ impl Tables<'_> {
             kind: Kind::Final { header: wanted.header.clone(), pending: Some(pending) },
             explicit: None,
         };
+        self.post(EventKind::Created, &wanted.id, &row)?;
         let row = if ready {
             self.make_whole(&wanted.id, row, &rows)?
         } else {

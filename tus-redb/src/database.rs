@@ -45,7 +45,7 @@ pub(crate) const SMALL: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("
 pub(crate) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 
 /// The version of the tables, the journal and the directories together.
-pub(crate) const FORMAT: u64 = 4;
+pub const FORMAT: u64 = 4;
 /// The earlier version that an opening can make into this one: see `migration.rs`.
 pub(crate) const FORMAT_3: u64 = 3;
 
@@ -56,6 +56,8 @@ const EPOCH: &str = "epoch";
 /// The highest block of 2^32 fencing numbers or file ids of which one is in the records, where that is above [`EPOCH`]: an
 /// opening that uses more of them than a block has goes on into the next ones.
 const BLOCK: &str = "block";
+/// There once [`BLOCK`] can be believed: stores that were made before it was noted go without, and may have numbers above it.
+const NUMBERED: &str = "numbered";
 /// Below which count the files of this opening were made before the last flush.
 const FLUSHED_FILES: &str = "flushed files";
 /// The number of the last event.
@@ -102,6 +104,7 @@ pub(crate) fn initialise(db: &Database) -> Result<(), Trouble> {
     txn.open_table(SHARING)?;
     txn.open_table(SMALL)?;
     set_format(&txn)?;
+    set_meta(&txn, NUMBERED, 1)?;
     Ok(txn.commit()?)
 }
 
@@ -130,8 +133,9 @@ pub(crate) fn epoch(txn: &WriteTransaction) -> Result<u64, Trouble> {
     meta(txn, EPOCH)
 }
 
-/// Counts an opening.
+/// Counts an opening, whose number is above the blocks of all numbers in the records.
 pub(crate) fn set_epoch(txn: &WriteTransaction, epoch: u32) -> Result<(), Trouble> {
+    set_meta(txn, NUMBERED, 1)?;
     set_meta(txn, EPOCH, epoch.into())?;
     set_meta(txn, FLUSHED_FILES, 0)
 }
@@ -152,6 +156,11 @@ pub(crate) fn last_block(txn: &ReadTransaction) -> Result<u64, Trouble> {
     let meta = txn.open_table(META)?;
     let number = |key| Ok::<_, Trouble>(meta.get(key)?.map_or(0, |value| value.value()));
     Ok(number(EPOCH)?.max(number(BLOCK)?))
+}
+
+/// Whether [`last_block`] is above all numbers in the records.
+pub(crate) fn is_numbered(txn: &ReadTransaction) -> Result<bool, Trouble> {
+    Ok(txn.open_table(META)?.get(NUMBERED)?.is_some())
 }
 
 /// The first data file of the last opening that may have been made after its last flush.

@@ -118,6 +118,11 @@ pub trait DiskFile: Debug + Send + Sync {
     /// The file's length, in bytes.
     fn len(&self) -> io::Result<u64>;
 
+    /// How many bytes of the disk it takes up: fewer than its length where it has holes.
+    fn occupied(&self) -> io::Result<u64> {
+        self.len()
+    }
+
     /// Whether the file has no bytes.
     fn is_empty(&self) -> io::Result<bool> {
         Ok(self.len()? == 0)

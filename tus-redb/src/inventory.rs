@@ -18,9 +18,9 @@ use redb::{ReadTransaction, ReadableTableMetadata};
 use tus_proto::{Failure, Record, UploadId, WallTime};
 
 use crate::{
-    database::UPLOADS,
+    database::{FILES, UPLOADS},
     error::Trouble,
-    record::Row,
+    record::{Kind, Row},
     store::{Durability, Store, lock},
 };
 
@@ -163,6 +163,15 @@ pub struct ListPage {
     pub next: Option<Cursor>,
 }
 
+/// What uploads take of a disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Space {
+    /// How many bytes they have. What several share counts once.
+    pub(crate) bytes: u64,
+    /// How many bytes they have announced, and not sent yet.
+    pub(crate) missing: u64,
+}
+
 /// What there is in a store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -214,6 +223,37 @@ impl Store {
             true
         });
         counted.map(|()| totals).map_err(|trouble| self.staging.note(trouble))
+    }
+
+    /// Adds what the next uploads take, and returns the last of them if more may follow.
+    pub(crate) fn measure(
+        &self,
+        after: Option<&UploadId>,
+        sum: &mut Space,
+    ) -> Result<Option<UploadId>, Failure> {
+        self.try_measure(after, sum).map_err(|trouble| self.staging.note(trouble))
+    }
+
+    fn try_measure(&self, after: Option<&UploadId>, sum: &mut Space) -> Result<Option<UploadId>, Trouble> {
+        let snapshot = self.snapshot()?;
+        let rows = step_of(&snapshot.transaction, after, false, STEP)?;
+        let files = snapshot.transaction.open_table(FILES)?;
+        for row in rows.iter().filter_map(|(_, row)| row.as_ref()) {
+            for piece in row.references() {
+                // Who shares a file has a part of it: together they have all.
+                let owners = match row.kind {
+                    Kind::Plain => 1,
+                    _ => files.get(piece.file.0)?.map_or(1, |count| u64::from(count.value().max(1))),
+                };
+                sum.bytes = sum.bytes.saturating_add(piece.len.div_ceil(owners));
+            }
+            let missing = row.length.map_or(0, |length| length.saturating_sub(row.offset()));
+            if !row.is_final() {
+                sum.missing = sum.missing.saturating_add(missing);
+            }
+        }
+        let full = rows.len() == STEP;
+        Ok(rows.into_iter().last().map(|(id, _)| id).filter(|_| full))
     }
 
     /// How many uploads there are, without a look at them.
@@ -332,19 +372,7 @@ impl Store {
         descending: bool,
         limit: usize,
     ) -> Result<Vec<(UploadId, Option<Row>)>, Trouble> {
-        let snapshot = self.snapshot()?;
-        let table = snapshot.transaction.open_table(UPLOADS)?;
-        let bound = after.map_or(Bound::Unbounded, |id| Bound::Excluded(id.as_str()));
-        let range = if descending { (Bound::Unbounded, bound) } else { (bound, Bound::Unbounded) };
-        let mut range = table.range::<&str>(range)?;
-        let mut rows = Vec::new();
-        while rows.len() < limit {
-            let Some(entry) = (if descending { range.next_back() } else { range.next() }) else { break };
-            let (key, value) = entry?;
-            let id = UploadId::new(key.value()).ok_or_else(|| Trouble::damaged("an upload's id"))?;
-            rows.push((id, Row::decode(value.value())));
-        }
-        Ok(rows)
+        step_of(&self.snapshot()?.transaction, after, descending, limit)
     }
 
     /// With eventual durability: commits what is open in a batch, so that snapshots show it.
@@ -362,6 +390,27 @@ impl Store {
         let transaction = lock(&self.live).snapshot()?;
         Ok(Snapshot { transaction, _held: held })
     }
+}
+
+/// The next rows in the order of their ids, or the other way round; `None` in place of one that is damaged.
+fn step_of(
+    transaction: &ReadTransaction,
+    after: Option<&UploadId>,
+    descending: bool,
+    limit: usize,
+) -> Result<Vec<(UploadId, Option<Row>)>, Trouble> {
+    let table = transaction.open_table(UPLOADS)?;
+    let bound = after.map_or(Bound::Unbounded, |id| Bound::Excluded(id.as_str()));
+    let range = if descending { (Bound::Unbounded, bound) } else { (bound, Bound::Unbounded) };
+    let mut range = table.range::<&str>(range)?;
+    let mut rows = Vec::new();
+    while rows.len() < limit {
+        let Some(entry) = (if descending { range.next_back() } else { range.next() }) else { break };
+        let (key, value) = entry?;
+        let id = UploadId::new(key.value()).ok_or_else(|| Trouble::damaged("an upload's id"))?;
+        rows.push((id, Row::decode(value.value())));
+    }
+    Ok(rows)
 }
 
 /// A read transaction, and what keeps its database open.

@@ -153,8 +153,10 @@ fn frame(sequence: u64, keeps: Keeps, steps: &[Step]) -> Vec<u8> {
     let mut frame = Encoder(Vec::with_capacity(256 + steps.iter().map(room).sum::<usize>()));
     frame.number(0).number(0);
     let payload = &mut frame;
-    let Keeps { events: Events { completed, terminated, .. }, scattered, now } = keeps;
-    payload.number(sequence).byte(completed.into()).byte(terminated.into()).byte(scattered.into());
+    let Keeps { events: Events { created, completed, terminated }, scattered, now } = keeps;
+    // A bit more of the first: a journal of a version that knows no creations is read as it was meant.
+    let kinds = u8::from(completed) | u8::from(created) << 1;
+    payload.number(sequence).byte(kinds).byte(terminated.into()).byte(scattered.into());
     payload.number(now).number(steps.len() as u64);
     for step in steps {
         encode(step, payload);
@@ -195,7 +197,8 @@ fn groups(mut bytes: &[u8], timed: bool) -> Vec<Group> {
 fn group(payload: &[u8], timed: bool) -> Option<Group> {
     let mut payload = Decoder(payload);
     let sequence = payload.number()?;
-    let events = Events { completed: payload.flag()?, terminated: payload.flag()? };
+    let kinds = payload.byte().filter(|kinds| *kinds < 4)?;
+    let events = Events { created: kinds & 2 != 0, completed: kinds & 1 != 0, terminated: payload.flag()? };
     let scattered = payload.flag()?;
     let now = if timed { payload.number()? } else { 0 };
     let keeps = Keeps { events, scattered, now };
@@ -364,8 +367,11 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    const KEEPS: Keeps =
-        Keeps { events: Events { completed: true, terminated: false }, scattered: true, now: 11 };
+    const KEEPS: Keeps = Keeps {
+        events: Events { created: true, completed: true, terminated: false },
+        scattered: true,
+        now: 11,
+    };
 
     fn steps() -> Vec<Step> {
         let id = UploadId::new("a-1").unwrap();

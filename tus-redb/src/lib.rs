@@ -97,6 +97,7 @@ mod verify;
 
 pub use adopt::{Adopted, Adoption};
 pub use change::Change;
+pub use database::FORMAT;
 pub use disk::{Disk, DiskFile, Mode};
 pub use error::{OpenError, Refused, StoreError, WriteError};
 pub use finding::Finding;
@@ -106,7 +107,7 @@ pub use materialize::Gather;
 pub use offline::{Description, Extent};
 pub use os::OsDisk;
 pub use outbox::{EventKind, Events, OutboxEvent};
-pub use port::{NoObserver, Observer, RedbStore};
+pub use port::{NoObserver, Observer, RedbStore, Refusal, SpaceLimits};
 pub use repair::{Remedy, Repair};
 pub use sink::{Sink, Syncer};
 pub use source::{Body, Run, Source};

@@ -1,5 +1,6 @@
 //! Opening: the directory is locked, the records are found or made, what the journal adds to them is made
-//! durable, and the opening is counted. Nothing of it takes longer with more uploads.
+//! durable, and the opening is counted. Nothing of it takes longer with more uploads,
+//! but the first opening of a store that an older version has made.
 
 use std::{
     io,
@@ -10,7 +11,7 @@ use std::{
     },
 };
 
-use redb::{DatabaseError, ReadableDatabase};
+use redb::{DatabaseError, ReadableDatabase, ReadableTable};
 use tus_proto::{Failure, Fence};
 
 use crate::{
@@ -24,6 +25,7 @@ use crate::{
     live::Live,
     migration,
     os::OsDisk,
+    reclaim::Compaction,
     record::Row,
     reserve::Reserve,
     small::Limits,
@@ -40,13 +42,13 @@ const NEW_RECORDS: &str = "records.redb.new";
 impl Store {
     /// Opens the store in the directory `dir`, and makes what is missing of it.
     pub fn open(dir: &Path, options: &Options) -> Result<Self, OpenError> {
-        Self::open_on(Arc::new(OsDisk::new(dir)), options)
+        Self::open_on(Arc::new(OsDisk::new(dir).with_modes(options.file_mode, options.dir_mode)), options)
     }
 
     /// Opens a store that is there, for looking into it while no server runs. Where there is none, nothing
     /// is made.
     pub fn open_existing(dir: &Path, options: &Options) -> Result<Self, OpenError> {
-        open(Arc::new(OsDisk::new(dir)), options, false)
+        open(Arc::new(OsDisk::new(dir).with_modes(options.file_mode, options.dir_mode)), options, false)
     }
 
     /// [`Self::open`] on any disk.
@@ -69,7 +71,7 @@ fn open(disk: Arc<dyn Disk>, options: &Options, create: bool) -> Result<Store, O
         Durability::Eventual => Some(disk.boot_id().map_err(|source| OpenError::NoBootId { source })?),
     };
     let reserve = Reserve::open(&disk, options.reserve_bytes).map_err(|error| fault.io(error))?;
-    let reserve = Arc::new(reserve);
+    let (full, reserve) = (!reserve.is_set_aside(), Arc::new(reserve));
     accept(disk.create_dir(DATA), io::ErrorKind::AlreadyExists).map_err(|error| fault.io(error))?;
     let file = match disk.open(RECORDS, Mode::Existing) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -110,7 +112,8 @@ fn open(disk: Arc<dyn Disk>, options: &Options, create: bool) -> Result<Store, O
         noted_time: AtomicU64::new(time),
         // What the last opening left to do.
         scattered: AtomicBool::new(options.materialize),
-        compaction: Mutex::default(),
+        compaction: Mutex::new(Compaction::of_opening(full)),
+        compacting: AtomicBool::new(false),
         reclaimed_to: Mutex::default(),
         swept_to: Mutex::default(),
         last_task: Mutex::default(),
@@ -130,8 +133,28 @@ fn open(disk: Arc<dyn Disk>, options: &Options, create: bool) -> Result<Store, O
 /// The number of an opening whose ids and fencing numbers are above all in the records, those of the journal among them.
 fn above_all_numbers(database: &redb::Database, epoch: u32) -> Result<u32, Unopened> {
     let txn = database.begin_read().map_err(Trouble::from)?;
-    let next = database::last_block(&txn)?.saturating_add(1).max(epoch.into());
+    let mut last = database::last_block(&txn)?;
+    if !database::is_numbered(&txn)? {
+        last = last.max(highest_block(&txn)?);
+    }
+    let next = last.saturating_add(1).max(epoch.into());
     u32::try_from(next).map_err(|_| Unopened::UnknownFormat(format!("opening {next}")))
+}
+
+/// The highest block of 2^32 fencing numbers or file ids of which one is in the records, by reading all of them: an opening
+/// of a store that did not note it may have used more numbers than a block has.
+fn highest_block(txn: &redb::ReadTransaction) -> Result<u64, Trouble> {
+    let mut highest = 0;
+    for entry in txn.open_table(database::UPLOADS)?.iter()? {
+        // A record that can't be read is no reason to open nothing: `verify` tells of it.
+        if let Some(row) = Row::decode(entry?.1.value()) {
+            highest = highest.max(row.fence.0);
+        }
+    }
+    let last = |file: Option<redb::AccessGuard<'_, u64>>| file.map_or(0, |file| file.value());
+    highest = highest.max(last(txn.open_table(database::FILES)?.last()?.map(|(file, _)| file)));
+    highest = highest.max(last(txn.open_table(database::DOOMED)?.last()?.map(|(file, _)| file)));
+    Ok(highest >> 32)
 }
 
 /// Makes the records under another name first: a crash leaves them whole, or not there.

@@ -4,11 +4,11 @@
 use std::sync::OnceLock;
 use std::{
     fmt::Debug,
-    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
     io,
     os::{
         fd::{AsFd, BorrowedFd},
-        unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
+        unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt},
     },
     path::{Path, PathBuf},
     sync::Arc,
@@ -20,12 +20,17 @@ use rustix::{fs::copy_file_range, io::Errno};
 
 #[cfg(target_os = "linux")]
 use crate::disk::copy_through_memory;
-use crate::disk::{Disk, DiskFile, Mode, accept, write_all};
+use crate::{
+    disk::{Disk, DiskFile, Mode, accept, write_all},
+    files::DATA,
+};
 
 /// A directory of the operating system's. What is made in it only its owner can read.
 #[derive(Debug)]
 pub struct OsDisk {
     dir: PathBuf,
+    file_mode: u32,
+    dir_mode: u32,
     /// To sync the whole file system by, where that tells of failures since this was opened.
     #[cfg(target_os = "linux")]
     whole: OnceLock<Option<File>>,
@@ -36,11 +41,29 @@ impl OsDisk {
     pub fn new(dir: &Path) -> Self {
         Self {
             dir: dir.to_owned(),
+            file_mode: OWN_FILE,
+            dir_mode: OWN_DIR,
             #[cfg(target_os = "linux")]
             whole: OnceLock::new(),
         }
     }
 }
+
+impl OsDisk {
+    /// The same, where data files and new directories have these permissions whatever the umask.
+    pub fn with_modes(self, file_mode: u32, dir_mode: u32) -> Self {
+        Self { file_mode, dir_mode, ..self }
+    }
+
+    fn mode_of(&self, path: &str) -> u32 {
+        let is_data = path.strip_prefix(DATA).is_some_and(|rest| rest.starts_with('/'));
+        if is_data { self.file_mode } else { OWN_FILE }
+    }
+}
+
+/// Permissions of what is the owner's alone: the umask takes nothing of it.
+const OWN_FILE: u32 = 0o600;
+const OWN_DIR: u32 = 0o700;
 
 /// The lock stands on a file of its own: redb's file is renamed and reopened beneath it.
 const LOCK: &str = "lock";
@@ -49,14 +72,16 @@ impl Disk for OsDisk {
     fn lock(&self, create: bool) -> io::Result<Box<dyn Debug + Send + Sync>> {
         if create {
             // Best effort: a parent may be one that we may enter but not read.
-            make_dir(&self.dir, |parent| drop(File::open(parent).and_then(|dir| dir.sync_all())))?;
+            make_dir(&self.dir, self.dir_mode, |parent| {
+                drop(File::open(parent).and_then(|dir| dir.sync_all()))
+            })?;
         }
         let file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(create)
             .truncate(false)
-            .mode(0o600)
+            .mode(OWN_FILE)
             .open(self.locate(LOCK))?;
         match file.try_lock() {
             Ok(()) => {
@@ -76,8 +101,12 @@ impl Disk for OsDisk {
             .write(true)
             .create(mode == Mode::Create)
             .truncate(false)
-            .mode(0o600)
+            .mode(OWN_FILE)
             .open(self.locate(path))?;
+        let wanted = self.mode_of(path);
+        if mode == Mode::Create && wanted != OWN_FILE {
+            file.set_permissions(Permissions::from_mode(wanted))?;
+        }
         Ok(Arc::new(OsFile(file)))
     }
 
@@ -93,14 +122,15 @@ impl Disk for OsDisk {
             Err(_) => {}
         }
         let mut from = File::open(source)?;
-        let mut to = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(target)?;
+        let mut to =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(OWN_FILE).open(target)?;
         // By `copy_file_range`, which lets both share the bytes where the file system can.
         io::copy(&mut from, &mut to)?;
         Ok(false)
     }
 
     fn create_dir(&self, path: &str) -> io::Result<()> {
-        DirBuilder::new().mode(0o700).create(self.locate(path))
+        create_dir(&self.locate(path), self.dir_mode)
     }
 
     fn sync_dir(&self, path: &str) -> io::Result<()> {
@@ -154,15 +184,20 @@ impl Disk for OsDisk {
 
 /// Makes a directory, and those above it that are missing. Passes each one whose names are new to `sync`, which makes
 /// them durable.
-fn make_dir(dir: &Path, mut sync: impl FnMut(&Path)) -> io::Result<()> {
+fn make_dir(dir: &Path, mode: u32, mut sync: impl FnMut(&Path)) -> io::Result<()> {
     let missing: Vec<_> =
         dir.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.is_dir()).collect();
     for dir in missing.into_iter().rev() {
-        accept(DirBuilder::new().mode(0o700).create(dir), io::ErrorKind::AlreadyExists)?;
+        accept(create_dir(dir, mode), io::ErrorKind::AlreadyExists)?;
         let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
         sync(parent.unwrap_or(Path::new(".")));
     }
     Ok(())
+}
+
+fn create_dir(path: &Path, mode: u32) -> io::Result<()> {
+    DirBuilder::new().mode(OWN_DIR).create(path)?;
+    if mode == OWN_DIR { Ok(()) } else { fs::set_permissions(path, Permissions::from_mode(mode)) }
 }
 
 #[derive(Debug)]
@@ -191,6 +226,12 @@ impl DiskFile for OsFile {
 
     fn len(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
+    }
+
+    #[cfg(unix)]
+    fn occupied(&self) -> io::Result<u64> {
+        // Always in these units, whatever the file system's blocks are.
+        Ok(std::os::unix::fs::MetadataExt::blocks(&self.0.metadata()?).saturating_mul(512))
     }
 
     fn preallocate(&self, len: u64) -> io::Result<()> {
@@ -348,11 +389,11 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let dir = root.path().join("one").join("two").join("three");
         let mut synced = Vec::new();
-        make_dir(&dir, |parent| synced.push(parent.to_owned())).unwrap();
+        make_dir(&dir, OWN_DIR, |parent| synced.push(parent.to_owned())).unwrap();
         assert!(dir.is_dir());
         let one = root.path().join("one");
         assert_eq!(synced, [root.path().to_owned(), one.clone(), one.join("two")]);
-        make_dir(&dir, |parent| panic!("{parent:?} has no new name")).unwrap();
+        make_dir(&dir, OWN_DIR, |parent| panic!("{parent:?} has no new name")).unwrap();
     }
 
     #[test]

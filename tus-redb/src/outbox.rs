@@ -194,6 +194,7 @@ impl Tables<'_> {
     /// Writes an event, if it is of a kind that is kept.
     pub(crate) fn post(&mut self, kind: EventKind, id: &UploadId, row: &Row) -> Result<(), Trouble> {
         let kept = match kind {
+            EventKind::Created => self.keeps.events.created,
             EventKind::Completed => self.keeps.events.completed,
             EventKind::Terminated => self.keeps.events.terminated,
         };
@@ -351,6 +352,7 @@ fn encode(due: u64, OutboxEvent { kind, record, attempts, .. }: &OutboxEvent) ->
     bytes.byte(match kind {
         EventKind::Completed => 0,
         EventKind::Terminated => 1,
+        EventKind::Created => 2,
     });
     bytes.text(record.id.as_str()).number(record.created.as_micros()).number(record.offset);
     bytes.optional(record.length).text(&record.metadata).optional(record.expires.map(WallTime::as_micros));
@@ -391,6 +393,7 @@ pub(crate) fn decode(number: u64, bytes: &[u8]) -> Option<OutboxEvent> {
     let kind = match bytes.byte()? {
         0 => EventKind::Completed,
         1 => EventKind::Terminated,
+        2 => EventKind::Created,
         _ => return None,
     };
     let mut record = Record {

@@ -36,7 +36,7 @@ impl Store {
 }
 
 /// With eventual durability nothing awaits a flush here: else this would make records durable before their bytes.
-fn commit_nothing(writer: &Writer, database: &Database) -> Result<(), Trouble> {
+pub(crate) fn commit_nothing(writer: &Writer, database: &Database) -> Result<(), Trouble> {
     let txn = database::begin_durable(database)?;
     database::set_sequence(&txn, writer.sequence)?;
     Ok(txn.commit()?)

@@ -9,16 +9,18 @@ use redb::ReadableDatabase;
 use tus_proto::Failure;
 
 use crate::{
+    apply::Step,
     database::{self, DOOMED, SMALL},
     error::Trouble,
     files::FileId,
+    probe::commit_nothing,
     store::{Durability, Store, Writer, lock},
 };
 
-/// What compacting the records would give the disk, and what it was worth the last time.
+/// What is free in the file of the records on a full disk, and what giving it to the disk was worth the last time.
 #[derive(Debug, Default)]
 pub(crate) struct Compaction {
-    /// How many bytes are free in the file of the records; not known before the first look.
+    /// How many bytes are free in that file; not known before the first look.
     free: Option<u64>,
     /// How many must be, after attempts that did not pay: twice as many after each.
     needed: u64,
@@ -27,6 +29,20 @@ pub(crate) struct Compaction {
     /// How many attempts were made.
     #[cfg(test)]
     made: u64,
+}
+
+/// The most that a row of this length takes up: redb puts it into pages of a power of two, or several into one that may
+/// be half full.
+fn most_in_pages(len: u64) -> u64 {
+    const PAGE: u64 = 4 << 10;
+    if len < PAGE / 2 { 2 * len } else { (len + len / 16).next_power_of_two() }
+}
+
+impl Compaction {
+    /// That of a store that is opened; `full` says on a full disk: nobody knows what is free in its records.
+    pub(crate) fn of_opening(full: bool) -> Self {
+        Self { freed: full, ..Self::default() }
+    }
 }
 
 impl Store {
@@ -73,7 +89,8 @@ impl Store {
         };
         self.staging.settle_begun(candidates.iter().copied());
         if candidates.is_empty() {
-            if tried == 0 && !self.staging.reserve.remake() && self.compaction_pays()? {
+            self.staging.reserve.remake();
+            if tried == 0 && !self.staging.reserve.is_set_aside() && self.compaction_pays()? {
                 self.compact()?;
             }
             return failure.map_or(Ok(0), Err);
@@ -88,31 +105,51 @@ impl Store {
             Err(trouble) => return Err(self.give_up(&mut writer, database, trouble)),
         };
         let mut compaction = lock(&self.compaction);
-        if self.staging.reserve.remake() {
+        self.staging.reserve.remake();
+        if self.staging.reserve.is_set_aside() {
             // What is free in the records is used again before the disk is full the next time.
             *compaction = Compaction::default();
         } else {
             compaction.free = compaction.free.map(|free| free.saturating_add(freed));
             compaction.freed = true;
+            if compaction.free.is_some() && self.stands_in_records() {
+                self.staging.reserve.change_inside(|inside| inside.saturating_add(freed));
+            }
         }
         Ok(candidates.len())
     }
 
-    /// Whether the reserve can be made again from what is free in the file of the records and on the disk, with an
-    /// eighth to spare: compacting takes seconds, in which nothing is read or written, and space to work in.
+    /// Whether what is free in the file of the records may stand for the reserve. Not with eventual durability: the
+    /// journal needs the disk.
+    fn stands_in_records(&self) -> bool {
+        self.options.durability == Durability::Strict
+    }
+
+    /// Looks how much is free in the file of the records, which may stand for the reserve then; and whether to compact
+    /// it: only where the reserve can be made from it and from what the disk has. Where it stands for the reserve
+    /// nothing presses, and it must be half of the file: compacting takes seconds, in which no record is read, and is of
+    /// use only for bodies that need files.
     fn compaction_pays(&self) -> Result<bool, Failure> {
         let mut compaction = lock(&self.compaction);
         if !std::mem::take(&mut compaction.freed) {
             return Ok(false);
         }
-        let free = match compaction.free {
+        let reserve = &self.staging.reserve;
+        let known =
+            compaction.free.map(|free| if self.stands_in_records() { reserve.inside() } else { free });
+        let free = match known {
             Some(free) => free,
             None => self.free_in_records()?,
         };
         compaction.free = Some(free);
-        let wanted = self.options.reserve_bytes.saturating_add(self.options.reserve_bytes / 8);
         let on_disk = self.disk.free().unwrap_or_default();
-        let pays = free >= compaction.needed && free >= wanted.saturating_sub(on_disk);
+        let mut enough = reserve.wanted().saturating_sub(on_disk);
+        if self.stands_in_records() {
+            reserve.set_inside(free);
+            let length = self.records.len().map_err(|error| self.staging.note(error))?;
+            enough = enough.max(length / 2);
+        }
+        let pays = free >= compaction.needed && free >= enough;
         if pays {
             #[cfg(test)]
             {
@@ -124,6 +161,16 @@ impl Store {
         Ok(pays)
     }
 
+    /// A group is committed: where what is free in the records stands for the reserve, it is less by what the group puts
+    /// there.
+    pub(crate) fn charge_records(&self, steps: &[Step]) {
+        if self.staging.reserve.is_set_aside() {
+            return;
+        }
+        let used: u64 = steps.iter().map(Step::record_bytes).map(most_in_pages).sum();
+        self.staging.reserve.change_inside(|inside| inside.saturating_sub(used));
+    }
+
     /// How many times the records were compacted since the disk was full.
     #[cfg(test)]
     pub(crate) fn compactions(&self) -> u64 {
@@ -133,35 +180,53 @@ impl Store {
     /// How many bytes of the file of the records hold nothing. Reads all inner pages; those who read go on.
     fn free_in_records(&self) -> Result<u64, Failure> {
         let mut writer = lock(&self.writer);
+        let flushes = self.options.durability == Durability::Eventual;
+        if flushes {
+            self.flush_held(&mut writer)?;
+        }
         let database = self.database(&mut writer)?;
+        // A view of before keeps pages that nothing else needs.
+        lock(&self.live).rest();
         let count = || {
+            // What was given up before a durable transaction is free after the next one.
+            if flushes {
+                commit_nothing(&writer, &database)?;
+                commit_nothing(&writer, &database)?;
+            }
             let txn = database::begin_volatile(&database)?;
             let stats = txn.stats()?;
             txn.abort()?;
             let used = stats.allocated_pages().saturating_mul(stats.page_size() as u64);
-            Ok::<_, Trouble>(self.records.len()?.saturating_sub(used))
+            Ok::<_, Trouble>(self.records.occupied()?.saturating_sub(used))
         };
         let counted = count();
         counted.map_err(|trouble| self.give_up(&mut writer, database, trouble))
     }
 
     /// Gives the disk what is free in the file of the records, so that the reserve can be made again: on a disk that
-    /// small bodies have filled there is no other space. Nothing is read meanwhile. An opening after a crash in the
+    /// small bodies have filled there is no other space. No record is read meanwhile ([`Self::is_compacting`]). An opening after a crash in the
     /// middle of it takes time in proportion to the number of records.
     fn compact(&self) -> Result<(), Failure> {
         let mut writer = lock(&self.writer);
         self.flush_held(&mut writer)?;
         drop(self.database(&mut writer)?);
         let no_snapshots = self.snapshots.write().unwrap_or_else(PoisonError::into_inner);
+        self.compacting.store(true, Ordering::Release);
         let compacted = lock(&self.live).compact();
+        self.compacting.store(false, Ordering::Release);
         drop(no_snapshots);
         if let Err(trouble) = compacted {
             let failure = self.staging.note(trouble);
             self.reopen(&mut writer)?;
             return Err(failure);
         }
-        if self.staging.reserve.remake() {
+        self.staging.reserve.remake();
+        // What is free now nobody knows; it is little.
+        self.staging.reserve.set_inside(0);
+        if self.staging.reserve.is_set_aside() {
             *lock(&self.compaction) = Compaction::default();
+        } else {
+            lock(&self.compaction).free = None;
         }
         Ok(())
     }

@@ -1,12 +1,15 @@
 //! The reserve for a full disk. A failed commit poisons redb, and even a delete needs space: so some stands
 //! preallocated beside the records, is given up when a write of them finds the disk full, and is remade before
 //! anything else gets space again.
+//!
+//! What is free in the file of the records is as good: redb uses it first. So where small bodies have filled the disk,
+//! and enough of them are deleted, that stands for the reserve, and no record need be moved.
 
 use std::{
     io,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -24,6 +27,8 @@ pub(crate) struct Reserve {
     file: Arc<dyn DiskFile>,
     size: u64,
     spent: AtomicBool,
+    /// How many bytes are free in the file of the records at least, while the reserve is spent; 0 where nobody knows.
+    inside: AtomicU64,
     /// Held while the reserve is given up or remade.
     changing: Mutex<()>,
     disk: Arc<dyn Disk>,
@@ -45,7 +50,8 @@ impl Reserve {
     pub(crate) fn open(disk: &Arc<dyn Disk>, size: u64) -> io::Result<Self> {
         let file = disk.open(RESERVE, Mode::Create)?;
         let (spent, changing, failed) = (AtomicBool::new(true), Mutex::default(), Mutex::default());
-        let reserve = Self { file, size, spent, changing, disk: disk.clone(), failed };
+        let inside = AtomicU64::new(0);
+        let reserve = Self { file, size, spent, inside, changing, disk: disk.clone(), failed };
         match reserve.make() {
             Err(error) if !is_full(&error) => Err(error),
             _ => Ok(reserve),
@@ -54,12 +60,42 @@ impl Reserve {
 
     /// Whether there is room only for what gives room back: commits and deletes.
     pub(crate) fn is_spent(&self) -> bool {
-        self.spent.load(Ordering::Acquire)
+        !self.is_set_aside() && !self.has_room_inside()
     }
 
-    /// Remakes the reserve if it is spent; whether it is there now. On a full disk that is asked without being tried.
+    /// Whether the space is set aside on the disk.
+    pub(crate) fn is_set_aside(&self) -> bool {
+        !self.spent.load(Ordering::Acquire)
+    }
+
+    /// Remakes the reserve if it is spent; whether it, or what stands for it, is there now. On a full disk that is asked
+    /// without being tried.
     pub(crate) fn remake(&self) -> bool {
-        !self.is_spent() || (self.may_fit() && self.make().is_ok())
+        self.is_set_aside() || (self.may_fit() && self.make().is_ok()) || self.has_room_inside()
+    }
+
+    /// How much is wanted: an eighth more than what commits and deletes may need.
+    pub(crate) fn wanted(&self) -> u64 {
+        self.size.saturating_add(self.size / 8)
+    }
+
+    /// Whether what is free in the file of the records stands for the reserve.
+    fn has_room_inside(&self) -> bool {
+        self.size > 0 && self.inside.load(Ordering::Acquire) >= self.wanted()
+    }
+
+    /// So many bytes are free in the file of the records, at least.
+    pub(crate) fn set_inside(&self, bytes: u64) {
+        self.inside.store(bytes, Ordering::Release);
+    }
+
+    pub(crate) fn inside(&self) -> u64 {
+        self.inside.load(Ordering::Acquire)
+    }
+
+    /// So many bytes of these are given back, or used.
+    pub(crate) fn change_inside(&self, change: impl Fn(u64) -> u64) {
+        let _ = self.inside.fetch_update(Ordering::AcqRel, Ordering::Acquire, |bytes| Some(change(bytes)));
     }
 
     /// Whether another attempt may do better than the last one.
@@ -74,7 +110,10 @@ impl Reserve {
         let _changing = lock(&self.changing);
         let made = if self.size > 0 { self.file.preallocate(self.size) } else { Ok(()) };
         match made {
-            Ok(()) => self.spent.store(false, Ordering::Release),
+            Ok(()) => {
+                self.spent.store(false, Ordering::Release);
+                self.set_inside(0);
+            }
             // A part of it may have been set aside.
             Err(_) => {
                 self.file.set_len(0)?;
@@ -105,6 +144,8 @@ impl Reserve {
             // Another thread may have given it up between this write and now: try once more then, too.
             let given_up = is_full(&error) && self.give_up();
             if !is_full(&error) || (retried && !given_up) {
+                // Less was free than was thought.
+                self.set_inside(0);
                 return Err(error);
             }
             retried = true;

@@ -26,6 +26,7 @@ use crate::{
     lost::Grown,
     materialize::PutOff,
     outbox::Events,
+    port::SpaceLimits,
     reclaim::Compaction,
     record::{Piece, Row},
     sink::Sink,
@@ -72,6 +73,13 @@ pub struct Options {
     /// as long as all else about a small upload. It has no [path](Store::paths) then. Default 0: each has
     /// its file.
     pub small_bytes: usize,
+    /// How much of the disk uploads may take, for a store behind the driver's port: then the start of that takes time in
+    /// proportion to the number of records. Default: as much as there is.
+    pub space: SpaceLimits,
+    /// The permissions of data files, as bits of the owner, the group and others; whatever the umask. Default 0600.
+    pub file_mode: u32,
+    /// The same of directories that are made. Default 0700.
+    pub dir_mode: u32,
     /// Whether each page of the file of the records is held against its checksum when the store is opened, which takes
     /// time in proportion to their number. Without it, what something else has written into that file may go
     /// unnoticed, or end in a panic. Default false.
@@ -89,6 +97,9 @@ impl Default for Options {
             max_waiting: 4,
             materialize: true,
             small_bytes: 0,
+            space: SpaceLimits::default(),
+            file_mode: 0o600,
+            dir_mode: 0o700,
             check: false,
         }
     }
@@ -131,6 +142,8 @@ pub struct Store {
     pub(crate) scattered: AtomicBool,
     /// On a full disk: what compacting the records would give.
     pub(crate) compaction: Mutex<Compaction>,
+    /// Records are being compacted: who looks at them waits for seconds.
+    pub(crate) compacting: AtomicBool,
     /// Behind which data file the next reclaim looks: those before could not be removed. Held by whoever reclaims.
     pub(crate) reclaimed_to: Mutex<Option<FileId>>,
     /// Held while a sweep is made.
@@ -309,6 +322,11 @@ impl Store {
         }
     }
 
+    /// How much of the disk uploads may take.
+    pub(crate) fn space_limits(&self) -> SpaceLimits {
+        self.options.space
+    }
+
     /// How many finals were completed by a commit to their last part since the store was opened.
     pub fn finals_finished(&self) -> u64 {
         self.finals_finished.load(Ordering::Relaxed)
@@ -327,6 +345,11 @@ impl Store {
     /// What went wrong last, for the operator's log; told once.
     pub fn trouble(&self) -> Option<String> {
         self.staging.take_trouble()
+    }
+
+    /// Whether a look at the records would wait for a compaction: event loops should not look then.
+    pub fn is_compacting(&self) -> bool {
+        self.compacting.load(Ordering::Acquire)
     }
 
     /// Whether the disk is so full that only commits and deletes are carried out.

@@ -1,9 +1,11 @@
 //! An axum application that takes uploads: a page of its own at `/`, uploads below `/files`, which a token may guard,
 //! and a hook that is told of each upload that is complete.
 //!
-//! `cargo run --release -p tus-tower --features axum --example axum -- --listen 127.0.0.1:8080`
+//! `cargo run --release -p tus-tower --features axum,metrics --example axum -- --listen 127.0.0.1:8080`
 
 mod flags;
+
+use std::sync::Arc;
 
 use axum::{
     Router,
@@ -18,7 +20,10 @@ use flags::{Flags, Outcome, asked_to_end};
 use tokio::net::TcpListener;
 use tus_tower::{
     AsyncHooks, Tus,
-    tus_driver::hooks::{DataFile, Hook, HookError, Upload},
+    tus_driver::{
+        hooks::{DataFile, Hook, HookError, Upload},
+        metrics::prometheus_client::{encoding::text::encode, registry::Registry},
+    },
 };
 
 #[derive(Parser)]
@@ -53,10 +58,12 @@ fn main() -> Outcome<()> {
 }
 
 async fn serve(flags: Flags, token: Option<String>) -> Outcome<()> {
+    let mut registry = Registry::default();
     let tus = Tus::builder(flags.store(true)?)
         .config(flags.config()?)
         .limits(|limits| flags.limits(limits))
         .scheme(Scheme::HTTP)
+        .metrics(&mut registry)
         .async_hooks(Application)
         .build()?;
     let handle = tus.handle();
@@ -65,7 +72,8 @@ async fn serve(flags: Flags, token: Option<String>) -> Outcome<()> {
     if let Some(token) = token {
         app = app.layer(middleware::from_fn_with_state(token, authorise));
     }
-    let app = app.route("/", get(page)).with_state(());
+    let registry = Arc::new(registry);
+    let app = app.route("/", get(page)).route("/metrics", get(move || metrics(registry.clone())));
 
     let listener = TcpListener::bind(flags.address()?).await?;
     flags.announce(listener.local_addr()?)?;
@@ -76,6 +84,12 @@ async fn serve(flags: Flags, token: Option<String>) -> Outcome<()> {
     });
     axum::serve(listener, app).with_graceful_shutdown(asked_to_end()).await?;
     Ok(ended.await??)
+}
+
+async fn metrics(registry: Arc<Registry>) -> Result<String, StatusCode> {
+    let mut text = String::new();
+    encode(&mut text, &registry).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+    Ok(text)
 }
 
 async fn page() -> Html<&'static str> {

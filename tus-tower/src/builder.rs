@@ -9,7 +9,7 @@ use std::{
 use http::uri::Scheme;
 use tokio::{runtime::Handle, sync::mpsc::unbounded_channel};
 use tus_driver::{
-    Clock, Executor, LockService, MemoryStore, Requests, Store,
+    Executor, LockService, MemoryStore, Requests, Store,
     hooks::{AsyncHooks, HookRunner, HookSet, Hooks},
     outbox::Pauses,
 };
@@ -18,7 +18,8 @@ use tus_proto::{Config, Subscriptions, WallTime};
 use crate::{
     Tus,
     core::Core,
-    executor::{Pool, lock},
+    counters::Counters,
+    executor::{TokioExecutor, lock},
     hooks::{HookCalls, Tasks},
     outbox::{News, Outbox, post},
 };
@@ -30,8 +31,8 @@ pub trait OpenStore {
     /// The store.
     type Store: Store;
 
-    /// Opens it. Its work is to be done on this executor.
-    fn open(self, executor: Arc<dyn Executor>, limits: &Limits) -> Self::Store;
+    /// Opens it.
+    fn open(self, runtime: StoreRuntime) -> Self::Store;
 
     /// How far the lives of uploads had come when the store was open last. `None` if it does not know.
     fn time(&self) -> Option<WallTime> {
@@ -39,18 +40,38 @@ pub trait OpenStore {
     }
 }
 
+/// What a service's store gets.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct StoreRuntime {
+    /// Where its work is to be done.
+    pub executor: Arc<dyn Executor>,
+    /// How often it is to look for expired uploads.
+    pub cleanup_interval: Duration,
+    counters: Counters,
+}
+
+impl fmt::Debug for StoreRuntime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreRuntime")
+            .field("cleanup_interval", &self.cleanup_interval)
+            .field("counters", &self.counters)
+            .finish_non_exhaustive()
+    }
+}
+
 impl<S: Store, F: FnOnce(Arc<dyn Executor>) -> S> OpenStore for F {
     type Store = S;
 
-    fn open(self, executor: Arc<dyn Executor>, _: &Limits) -> S {
-        self(executor)
+    fn open(self, runtime: StoreRuntime) -> S {
+        self(runtime.executor)
     }
 }
 
 impl OpenStore for MemoryStore {
     type Store = Self;
 
-    fn open(self, _: Arc<dyn Executor>, _: &Limits) -> Self {
+    fn open(self, _: StoreRuntime) -> Self {
         self
     }
 }
@@ -59,8 +80,9 @@ impl OpenStore for MemoryStore {
 impl OpenStore for tus_redb::Store {
     type Store = tus_redb::RedbStore;
 
-    fn open(self, executor: Arc<dyn Executor>, limits: &Limits) -> Self::Store {
-        tus_redb::RedbStore::start(self, executor, Box::new(Trouble), limits.cleanup_interval)
+    fn open(self, runtime: StoreRuntime) -> Self::Store {
+        let StoreRuntime { executor, cleanup_interval, counters } = runtime;
+        tus_redb::RedbStore::start(self, executor, Box::new(Watch(counters)), cleanup_interval)
     }
 
     fn time(&self) -> Option<WallTime> {
@@ -68,12 +90,24 @@ impl OpenStore for tus_redb::Store {
     }
 }
 
-/// Logs what goes wrong in the store.
+/// Counts and logs what the store does.
 #[cfg(feature = "redb")]
-struct Trouble;
+struct Watch(Counters);
 
 #[cfg(feature = "redb")]
-impl tus_redb::Observer for Trouble {
+impl tus_redb::Observer for Watch {
+    fn committed(&self, changes: usize, took: Duration) {
+        self.0.committed(changes, took);
+    }
+
+    fn finals_finished(&self, count: u64) {
+        self.0.finished(count);
+    }
+
+    fn swept(&self, expired: usize) {
+        self.0.swept(expired);
+    }
+
     fn error(&self, text: &str) {
         tracing::error!("the store: {text}");
     }
@@ -141,6 +175,8 @@ pub struct Builder<O> {
     limits: Limits,
     scheme: Option<Scheme>,
     hooks: Option<MakeRunner>,
+    counters: Counters,
+    executor: Option<TokioExecutor>,
 }
 
 /// Makes a runner of hooks, once there is a runtime.
@@ -151,7 +187,8 @@ impl Tus {
     /// function that opens another on the [`Executor`] that it is given.
     pub fn builder<O: OpenStore>(store: O) -> Builder<O> {
         let (config, limits) = (Config::default(), Limits::default());
-        Builder { store, config, locks: None, limits, scheme: None, hooks: None }
+        let counters = Counters::default();
+        Builder { store, config, locks: None, limits, scheme: None, hooks: None, counters, executor: None }
     }
 }
 
@@ -194,9 +231,26 @@ impl<O: OpenStore> Builder<O> {
         self
     }
 
+    /// Counts in this registry, by the names that `tus-mio-server` has.
+    #[cfg(feature = "metrics")]
+    pub fn metrics(
+        mut self,
+        registry: &mut tus_driver::metrics::prometheus_client::registry::Registry,
+    ) -> Self {
+        self.counters = Counters(Some(Arc::new(tus_driver::metrics::RequestMetrics::new(registry))));
+        self
+    }
+
     /// Changes what requests may cost.
     pub fn limits(mut self, change: impl FnOnce(&mut Limits)) -> Self {
         change(&mut self.limits);
+        self
+    }
+
+    /// The executor of a store that is open already: its work, and the service's, is done there from now on. What the
+    /// builder was given is then a function that returns that store.
+    pub fn executor(mut self, executor: TokioExecutor) -> Self {
+        self.executor = Some(executor);
         self
     }
 
@@ -215,17 +269,19 @@ impl<O: OpenStore> Builder<O> {
     /// # Errors
     /// There is no runtime here.
     pub fn build(self) -> Result<Tus, BuildError> {
-        let runtime = Handle::try_current().map_err(|_| BuildError(()))?;
-        let Self { store, mut config, locks, limits, scheme, hooks } = self;
+        let Self { store, mut config, locks, limits, scheme, hooks, counters, executor } = self;
+        let own = || TokioExecutor::start(limits.threads, store.time());
+        let pool = executor.map_or_else(own, Ok)?.0;
+        let runtime = pool.runtime().clone();
         let runner = hooks.and_then(|make| make(&runtime, &limits));
         // Events are told without the requests that made them: none is kept for that.
         let before = runner.as_ref().map(|runner| runner.subscriptions()).unwrap_or_default();
         config.set_hooks(Subscriptions { requests: false, ..before });
         let hooks = runner
             .map(|runner| HookCalls::new(runner, runtime.clone(), limits.hook_timeout, limits.hook_threads));
-        let clock = Clock::start(store.time());
-        let pool = Pool::new(runtime.clone(), clock, limits.threads);
-        let store = store.open(pool.clone(), &limits);
+        let cleanup_interval = limits.cleanup_interval;
+        let executor = pool.clone();
+        let store = store.open(StoreRuntime { executor, cleanup_interval, counters: counters.clone() });
         let told = hooks.clone().filter(|hooks| hooks.runner.delivers());
         let (news, heard) = told.as_ref().map(|_| unbounded_channel()).unzip();
         let requests = Arc::new(Requests::new(pool.clone(), store.first_fence(), locks));
@@ -235,6 +291,7 @@ impl<O: OpenStore> Builder<O> {
             requests,
             pool,
             limits,
+            counters,
             scheme,
             closing: AtomicBool::new(false),
             hooks,
@@ -265,7 +322,7 @@ impl<O> fmt::Debug for Builder<O> {
 
 /// A service can't be built: there is no tokio runtime here.
 #[derive(Clone, Debug)]
-pub struct BuildError(());
+pub struct BuildError(pub(crate) ());
 
 impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -21,6 +21,7 @@ use tus_proto::{Cancel, Code, Config, Failure, Framing};
 
 use crate::{
     Limits, TusBody,
+    counters::Counters,
     executor::{Pool, lock},
     hooks::HookCalls,
     ingress::{Frames, Ingress},
@@ -37,6 +38,7 @@ pub(crate) struct Core<S: Store> {
     pub(crate) requests: Arc<Requests<S>>,
     pub(crate) pool: Arc<Pool>,
     pub(crate) limits: Limits,
+    pub(crate) counters: Counters,
     /// What connections are, as far as the application has said it.
     pub(crate) scheme: Option<Scheme>,
     pub(crate) closing: AtomicBool,
@@ -76,6 +78,7 @@ impl<S: Store> Serve for Core<S> {
     ) -> BoxFuture<http::Response<TusBody>> {
         let span = tracing::debug_span!("tus", method = %parts.method, path = parts.uri.path());
         let now = self.pool.now();
+        self.counters.request(Some(parts.method.as_str()));
         let origin = parts.headers.get(http::header::ORIGIN).map(|value| value.as_bytes());
         // A shutdown waits for it from here on.
         let handle = self.requests.begin();
@@ -142,6 +145,7 @@ impl<S: Store> Core<S> {
     /// The response where a request begins no session, or has come to no end of its own.
     fn refusal(&self, code: Code, origin: Option<&[u8]>) -> http::Response<TusBody> {
         let refusal = self.config.refusal(code, origin, self.pool.now().date);
+        self.counters.answered(refusal.status(), refusal.code());
         response::http(&refusal, None::<S::Source>, &self.pool, true)
     }
 }
@@ -158,6 +162,9 @@ impl<S: Store> Future for Begun<S> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if let Some(mut request) = self.request.take() {
+            // Whoever polls this need not be a task of tokio's.
+            let runtime = self.core.pool.runtime().clone();
+            let _entered = runtime.enter();
             let done = request.poll(cx).is_ready();
             let answer = request.take_answer();
             if answer.is_none() && !done {
@@ -165,7 +172,6 @@ impl<S: Store> Future for Begun<S> {
                 request.answer_to(waiter);
                 self.answer = Some(answered);
             }
-            let runtime = self.core.pool.runtime().clone();
             if !done {
                 runtime.spawn(async move {
                     std::future::poll_fn(|cx| request.poll(cx)).await;

@@ -11,7 +11,9 @@ use std::{
 
 use tokio::{runtime::Handle, task::JoinSet, time::Instant as TokioInstant};
 use tus_driver::{Class, Clock, Executor, Job, Task};
-use tus_proto::{Instant, Now};
+use tus_proto::{Instant, Now, WallTime};
+
+use crate::BuildError;
 
 /// The queues: commits, one after another; what requests wait for; housekeeping, which must not take their threads.
 const QUEUES: usize = 3;
@@ -32,6 +34,31 @@ struct Queue {
     serial: u64,
     threads: usize,
     most: usize,
+}
+
+/// An [`Executor`] on a tokio runtime, for a store that is opened before its service is built: give it to
+/// [`Builder::executor`](crate::Builder::executor) as well.
+#[derive(Clone, Debug)]
+pub struct TokioExecutor(pub(crate) Arc<Pool>);
+
+impl TokioExecutor {
+    /// On the runtime that this is called in; at most `threads` of its blocking threads work at once for requests.
+    ///
+    /// # Errors
+    /// There is no runtime here.
+    pub fn new(threads: usize) -> Result<Self, BuildError> {
+        Self::start(threads, None)
+    }
+
+    pub(crate) fn start(threads: usize, time: Option<WallTime>) -> Result<Self, BuildError> {
+        let runtime = Handle::try_current().map_err(|_| BuildError(()))?;
+        Ok(Self(Pool::new(runtime, Clock::start(time), threads)))
+    }
+
+    /// As stores take it.
+    pub fn to_dyn(&self) -> Arc<dyn Executor> {
+        self.0.clone()
+    }
 }
 
 impl Pool {

@@ -35,10 +35,10 @@ impl HookCalls {
             return self.runner.decide(call, ticket);
         }
         let Self { runner, runtime, timeout, threads } = self.clone();
-        let threads = tokio::time::timeout(timeout, threads.acquire_owned());
         self.runtime.spawn(async move {
+            let thread = tokio::time::timeout(timeout, threads.acquire_owned());
             // Without a thread in time the request has given up already.
-            let Ok(Ok(thread)) = threads.await else { return };
+            let Ok(Ok(thread)) = thread.await else { return };
             runtime.spawn_blocking(move || {
                 runner.decide(call, ticket);
                 drop(thread);

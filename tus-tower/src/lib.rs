@@ -14,6 +14,7 @@ mod alarm;
 mod body;
 mod builder;
 mod core;
+mod counters;
 mod executor;
 mod hooks;
 mod ingress;
@@ -33,7 +34,8 @@ use std::{
 use http_body::Body;
 
 pub use body::TusBody;
-pub use builder::{BuildError, Builder, Limits, OpenStore};
+pub use builder::{BuildError, Builder, Limits, OpenStore, StoreRuntime};
+pub use executor::TokioExecutor;
 pub use ingress::BoxError;
 pub use tus_driver::tus_proto;
 pub use tus_driver::{

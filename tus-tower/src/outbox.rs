@@ -8,7 +8,7 @@ use tokio::{
 };
 use tus_driver::{
     Answer, Changed, DueEvents, Executor as _, OutboxEvent, Store, Ticket,
-    hooks::HookEvent,
+    hooks::{Hook, HookEvent},
     outbox::{Action, Pauses, Schedule, Settlement},
 };
 use tus_proto::{Completion, Failure, Instant, UploadId};
@@ -22,7 +22,7 @@ pub(crate) enum News {
     /// The outbox was read.
     Read(Result<DueEvents, Failure>),
     /// The delivery of an upload's event has ended, well or not.
-    Delivered(UploadId, bool),
+    Delivered(UploadId, Hook, bool),
     /// The store was told of it, or failed.
     Settled(UploadId, Result<(), Failure>),
     /// No more is delivered; what is under way has until then.
@@ -65,7 +65,12 @@ impl<S: Store> Outbox<S> {
                 Ok(None) => return,
                 Ok(Some(News::Committed)) => schedule.on_news(),
                 Ok(Some(News::Read(due))) => schedule.on_read(now, due),
-                Ok(Some(News::Delivered(id, delivered))) => schedule.on_delivered(now, &id, delivered),
+                Ok(Some(News::Delivered(id, hook, delivered))) => {
+                    if !delivered {
+                        core.counters.hook_failed(hook);
+                    }
+                    schedule.on_delivered(now, &id, delivered);
+                }
                 Ok(Some(News::Settled(id, settled))) => schedule.on_settled(now, &id, settled),
                 Ok(Some(News::Stop(at))) => {
                     schedule.stop();
@@ -92,8 +97,9 @@ impl<S: Store> Outbox<S> {
 
     fn deliver(&self, core: &Arc<Core<S>>, event: OutboxEvent) {
         let (id, news) = (event.record.id.clone(), core.news.clone());
-        let of = id.clone();
-        let ticket = Ticket::new(move |done| post(&news, News::Delivered(of, done)));
+        let (of, hook) = (id.clone(), Hook::of_event(event.kind));
+        core.counters.hook_called(hook);
+        let ticket = Ticket::new(move |done| post(&news, News::Delivered(of, hook, done)));
         let core = Arc::downgrade(core);
         let with_files = move || {
             let files = match HookEvent::has_files(event.kind) {

@@ -17,7 +17,9 @@ use tus_driver::{
     Arrival, Class, Effect, Executor as _, HashingSink, Inlet as _, RequestHandle, Session, Store, Ticket,
     hooks::Hook,
 };
-use tus_proto::{Connection, Failure, HookCall, HookReply, Instant, Now, OpId, Response};
+use tus_proto::{
+    Connection, Failure, HookCall, HookReply, Instant, LockCall, LockEvent, LockReply, Now, OpId, Response,
+};
 
 use crate::{
     TusBody,
@@ -44,6 +46,7 @@ pub(crate) struct Request<S: Store> {
     waiter: Option<oneshot::Sender<http::Response<TusBody>>>,
     /// Nobody waits for the response any more.
     gone: bool,
+    begun: Instant,
     rest: Allowance,
     /// The session is over.
     over: bool,
@@ -108,6 +111,7 @@ impl<S: Store> Request<S> {
             answer: None,
             waiter: None,
             gone: false,
+            begun: core.pool.now().monotonic,
             rest: Allowance { bytes: 0, until: Instant::from_micros(0) },
             over: false,
             facts,
@@ -170,8 +174,17 @@ impl<S: Store> Request<S> {
     fn take_mail(&mut self, cx: &Context<'_>, now: Now) -> bool {
         let mut progress = false;
         while let Some(arrival) = self.handle.take(cx.waker()) {
-            if let Arrival::Hook(..) = arrival {
-                self.asked = None;
+            match &arrival {
+                Arrival::Hook(op, reply) => {
+                    let asked = self.asked.take_if(|(asked, ..)| asked == op);
+                    if let (Some((.., hook)), HookReply::Failed) = (asked, reply) {
+                        self.core.counters.hook_failed(hook);
+                    }
+                }
+                Arrival::Lock(LockEvent::Reply(_, LockReply::TimedOut)) => {
+                    self.core.counters.lock_timed_out();
+                }
+                _ => {}
             }
             self.session.handle(now, arrival);
             progress = true;
@@ -190,13 +203,20 @@ impl<S: Store> Request<S> {
                 Effect::Lock(op, call) if self.gone && self.ingress.misses() => {
                     self.handle.call(op, call.without_preemption());
                 }
-                Effect::Lock(op, call) => self.handle.call(op, call),
+                Effect::Lock(op, call) => {
+                    // How long a service takes to grant a free lock is no matter of who holds it.
+                    let acquires = matches!(call, LockCall::Acquire { .. });
+                    self.handle.call(op, call);
+                    if acquires && self.core.requests.grants_at_once() && !self.handle.has_mail() {
+                        self.core.counters.lock_waited();
+                    }
+                }
                 Effect::Hook(op, call) => self.ask_hook(now, op, call),
                 // Whoever serves the connection does it when the body is first polled.
                 Effect::Continue | Effect::Interim(_) => {}
                 Effect::Respond(response) => self.respond(now, &response),
-                Effect::Notify(event) => tracing::trace!(?event),
-                Effect::Failed(failure) => tracing::warn!(?failure, "the store failed"),
+                Effect::Notify(event) => self.core.counters.event(event),
+                Effect::Failed(failure) => self.core.counters.store_failed(failure),
                 Effect::Done => self.over = true,
             }
         }
@@ -207,6 +227,8 @@ impl<S: Store> Request<S> {
     fn respond(&mut self, now: Now, response: &Response) {
         let source = self.session.take_source();
         let answer = response::http(response, source, &self.core.pool, self.facts.closes);
+        self.core.counters.answered(response.status(), response.code());
+        self.core.counters.took(now.monotonic.since(self.begun));
         tracing::debug!(status = response.status(), code = response.code().map(tus_proto::Code::name));
         match self.waiter.take() {
             // Dropped, if nobody waits.
@@ -228,6 +250,7 @@ impl<S: Store> Request<S> {
         match &self.core.hooks {
             Some(hooks) => {
                 self.asked = Some((op, now.monotonic.after(self.core.limits.hook_timeout), Hook::of(&call)));
+                self.core.counters.hook_called(Hook::of(&call));
                 hooks.decide(call, ticket);
             }
             None => ticket.answer(HookReply::Proceed),
@@ -240,6 +263,7 @@ impl<S: Store> Request<S> {
             return false;
         };
         tracing::error!(hook = hook.name(), "a hook took too long");
+        self.core.counters.hook_timed_out(hook);
         self.session.handle(now, Arrival::Hook(op, HookReply::Failed));
         true
     }
@@ -324,8 +348,13 @@ impl<S: Store> Request<S> {
 
     /// Does what is due by the clock, and waits for what is due next. Returns whether anything was.
     fn keep_time(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
-        let mut progress = self.ingress.time_out(now.monotonic) | self.leave_hook(now);
-        if self.session.deadline().is_some_and(|(at, _)| at <= now.monotonic) {
+        let stalled = self.ingress.time_out(now.monotonic);
+        if stalled {
+            self.core.counters.deadline_passed("body");
+        }
+        let mut progress = self.leave_hook(now) | stalled;
+        if let Some((_, reason)) = self.session.deadline().filter(|(at, _)| *at <= now.monotonic) {
+            self.core.counters.exchange_deadline_passed(reason);
             self.session.timeout(now);
             progress = true;
         }

@@ -20,7 +20,7 @@ use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Channel, Full, StreamBody};
 use support::{Stores, call, create, offset, patch};
 use tus_tower::{
-    Tus,
+    TokioExecutor, Tus,
     tus_driver::{Class, Executor, Job, MemoryStore, Task},
     tus_proto::{Config, Instant, Now},
     tus_redb::{NoObserver, RedbStore},
@@ -30,6 +30,18 @@ use tus_tower::{
 fn it_can_not_be_built_without_a_runtime() {
     let error = Tus::builder(MemoryStore::default()).build().unwrap_err();
     assert!(error.to_string().contains("tokio runtime"), "{error}");
+}
+
+#[tokio::test]
+async fn a_store_may_be_open_before_its_service_is_built() {
+    let executor = TokioExecutor::new(1).unwrap();
+    let (engine, _dir) = Stores::redb();
+    let store = RedbStore::start(engine, executor.to_dyn(), Box::new(NoObserver), Duration::from_secs(60));
+    let tus = Tus::builder(move |_: Arc<dyn Executor>| store).executor(executor).build().unwrap();
+    let path = create(&tus, 5).await;
+    call(&tus, patch(&path, 0, Full::<Bytes>::from("hello"))).await;
+    assert_eq!(offset(&tus, &path).await, Some(5));
+    tus.handle().shutdown().await.unwrap();
 }
 
 #[tokio::test]

@@ -104,6 +104,16 @@ impl Env {
             Now { monotonic: at, wall: self.now.wall.after(passed), date: self.now.date.after(passed) };
     }
 
+    /// Somebody sets the calendar: what lives by the time that passes takes no notice.
+    pub(super) fn set_calendar(&mut self) {
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        let days = self.choice.below(40);
+        // Never before the beginning of the run.
+        self.now.date = self.now.wall.after(DAY * days as u32);
+        self.report.faults += 1;
+        self.note(|| format!("the calendar is {days} days ahead"));
+    }
+
     /// The time so much later.
     pub(super) fn later(&self, by: Duration) -> Instant {
         self.now.monotonic.after(by)

@@ -22,6 +22,8 @@ pub(super) struct Plan {
     pub(super) files: Vec<u64>,
     /// Which files become one in the end, by their indices; that one's length stands behind theirs.
     pub(super) finals: Vec<Vec<usize>>,
+    /// How many finals more than one its maker makes of the same parts.
+    pub(super) more_finals: u32,
     pub(super) clients: Vec<Role>,
     pub(super) faults: Faults,
     /// Which hooks there are. They take their time, and refuse or fail at times.
@@ -86,6 +88,8 @@ pub(super) struct Faults {
     pub(super) lockless: u64,
     /// No change is committed for a while, as on a disk that is busy.
     pub(super) stall: u64,
+    /// The calendar is set, by days, forward or back.
+    pub(super) calendar: u64,
     /// Nothing goes wrong but that the power fails, again and again, most often when it meets these.
     pub(super) blackouts: Option<Meets>,
     /// Several want the same upload, and whoever holds its lock hangs: its grant runs out, and it does not know.
@@ -144,6 +148,7 @@ impl Faults {
             remote_locks: rate(&[0, 1]) == 1,
             lockless: rate(&[0, 0, 3, 15]),
             stall: rate(&[20, 100]),
+            calendar: rate(&[5, 20]),
             blackouts: None,
             feud: false,
         }
@@ -217,6 +222,7 @@ impl Plan {
             files.push(parts.iter().map(|part| files[*part]).sum());
             finals.push(parts);
         }
+        let more_finals = if parallel && choice.one_in(2) { choice.pick(&[2, 12]) } else { 0 };
         let millis = |choice: &mut Choice, of: &[u64]| Duration::from_millis(choice.pick(of));
         let expiry = (choice.one_in(4) && !parallel).then(|| millis(choice, &[1_000, 5_000, 60_000]));
         // Not so small that a file takes hundreds of requests.
@@ -245,10 +251,12 @@ impl Plan {
             None => &[Durability::Eventual, Durability::Strict],
         });
         let kept = choice.one_in(2);
-        let events = Events { completed: kept, terminated: kept };
+        let events = Events { created: false, completed: kept, terminated: kept };
         let reserve_bytes = choice.pick(&[256 << 10, 256 << 10, 1 << 20]);
         let half = usize::try_from(largest / 2).unwrap_or_default();
         let small_bytes = match (faults.syncs, faults.blackouts) {
+            // Whoever is told of a final is told of its file: one of parts that lie in the records has a copy of its own.
+            _ if more_finals > 0 && kept => 0,
             (0, None) => choice.pick(&[0, 30, 1_000, 16 << 10]),
             // Power cuts are to meet data files.
             (0, Some(_)) => choice.pick(&[0, 0, 30, 1_000]),
@@ -273,6 +281,7 @@ impl Plan {
             max_chunk,
             files,
             finals,
+            more_finals,
             clients,
             faults,
             hooks,

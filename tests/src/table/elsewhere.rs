@@ -6,6 +6,17 @@ pub const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("F10", "tests/tests/connections.rs", "a_head_that_does_not_end_is_answered_in_time"),
     ("F11", "tests/tests/connections.rs", "an_idle_connection_is_closed_without_a_word"),
     (
+        "C20",
+        "tus-mio-server/tests/cli/limits.rs",
+        "a_store_that_is_as_large_as_it_may_be_takes_no_new_upload",
+    ),
+    (
+        "C20",
+        "tus-mio-server/tests/cli/limits.rs",
+        "no_upload_is_created_while_too_little_of_the_disk_is_free",
+    ),
+    ("C21", "tus-mio-server/tests/cli/limits.rs", "an_address_that_creates_too_many_uploads_waits"),
+    (
         "H4",
         "tests/tests/contention.rs",
         "a_head_waits_a_second_for_a_stuck_writer_and_tells_what_is_committed",
@@ -39,6 +50,13 @@ pub const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("J7", "tests/tests/hooks.rs", "what_became_of_an_upload_is_told_once_and_in_order"),
     ("J7", "tests/tests/hooks.rs", "a_completion_is_told_though_the_server_was_killed"),
     ("J8", "tests/tests/hooks.rs", "nobody_gets_at_an_upload_by_a_final_of_it"),
+    ("J9", "tests/tests/external_hooks.rs", "the_last_answer_is_the_hooks_and_its_event_waits_for_it"),
+    ("J10", "tests/tests/external_hooks.rs", "progress_is_told_while_bytes_come_and_may_stop_the_upload"),
+    (
+        "J11",
+        "tests/tests/external_hooks.rs",
+        "requests_are_authorised_and_permissions_used_again_as_the_handler_says",
+    ),
     ("I3", "tests/tests/rufh.rs", "a_104_comes_before_100_and_the_final_answer_and_tells_the_same_location"),
     ("I3", "tests/tests/rufh.rs", "urlsession_goes_on_after_a_cut"),
     (

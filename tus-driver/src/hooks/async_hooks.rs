@@ -1,11 +1,12 @@
 //! Hooks that await, for runtimes whose requests are tasks: a trait of the same hooks, and calling it.
 
-use std::future::Future;
+use std::{future::Future, time::Duration};
 
 use tus_proto::{HookCall, HookReply, Subscriptions};
 
 use super::{
-    Changes, Chunk, Creation, DataFile, Hook, HookError, HookEvent, Incoming, Part, Request, Upload, set,
+    Amend, Changes, Chunk, Creation, DataFile, Hook, HookError, HookEvent, Incoming, Part, Request, Upload,
+    set,
 };
 use crate::{EventKind, EventKinds};
 
@@ -80,6 +81,38 @@ pub trait AsyncHooks: Send + Sync + 'static {
         async { Ok(()) }
     }
 
+    /// How often [`on_upload_progress`](Self::on_upload_progress) is called for a request at the most. Default: never.
+    fn progress_interval(&self) -> Option<Duration> {
+        None
+    }
+
+    /// While a body comes: see [`Hooks::on_upload_progress`](super::Hooks::on_upload_progress).
+    fn on_upload_progress(
+        &self,
+        request: Request<'_>,
+        upload: &Upload,
+    ) -> impl Future<Output = Result<(), HookError>> + Send {
+        let _ = (request, upload);
+        async { Ok(()) }
+    }
+
+    /// Before the answer to the request that made an upload complete: see
+    /// [`Hooks::on_before_finish`](super::Hooks::on_before_finish).
+    fn on_before_finish(
+        &self,
+        request: Request<'_>,
+        upload: &Upload,
+    ) -> impl Future<Output = Result<Amend, HookError>> + Send {
+        let _ = (request, upload);
+        async { Ok(Amend::none()) }
+    }
+
+    /// When an upload was created: see [`Hooks::on_upload_created`](super::Hooks::on_upload_created).
+    fn on_upload_created(&self, upload: &Upload) -> impl Future<Output = Result<(), HookError>> + Send {
+        let _ = upload;
+        async { Ok(()) }
+    }
+
     /// When an upload is complete: see [`Hooks::on_upload_complete`](super::Hooks::on_upload_complete).
     fn on_upload_complete(
         &self,
@@ -104,6 +137,8 @@ pub fn subscriptions(hooks: &impl AsyncHooks) -> Subscriptions {
         create: hooks.wants(Hook::UploadCreate),
         chunk: hooks.wants(Hook::ChunkReceived),
         terminate: hooks.wants(Hook::BeforeTerminate),
+        finish: hooks.wants(Hook::BeforeFinish),
+        progress: hooks.progress_interval().filter(|_| hooks.wants(Hook::UploadProgress)),
         requests: false,
     }
 }
@@ -111,6 +146,7 @@ pub fn subscriptions(hooks: &impl AsyncHooks) -> Subscriptions {
 /// Which events the store's outbox is to keep for these.
 pub fn events(hooks: &impl AsyncHooks) -> EventKinds {
     EventKinds {
+        created: hooks.wants(Hook::UploadCreated),
         completed: hooks.wants(Hook::UploadComplete),
         terminated: hooks.wants(Hook::UploadTerminate),
     }
@@ -139,6 +175,15 @@ pub async fn decide(hooks: &impl AsyncHooks, call: &HookCall) -> HookReply {
             let upload = Upload::from(upload.clone());
             hooks.on_before_terminate(Request(request), &upload).await.map(nothing)
         }
+        HookCall::Finish { request, upload } => {
+            let upload = Upload::from(upload.clone());
+            let amended = hooks.on_before_finish(Request(request), &upload).await;
+            amended.map(|response| Changes::none().response(response))
+        }
+        HookCall::Progress { request, upload } => {
+            let upload = Upload::from(upload.clone());
+            hooks.on_upload_progress(Request(request), &upload).await.map(nothing)
+        }
     };
     set::reply(Hook::of(call), decided)
 }
@@ -156,6 +201,7 @@ pub async fn deliver(hooks: &impl AsyncHooks, event: HookEvent) -> bool {
             let files = files.into_iter().map(|(path, length)| DataFile { path, length });
             hooks.on_upload_complete(&upload, &files.collect::<Vec<_>>()).await
         }
+        EventKind::Created => hooks.on_upload_created(&upload).await,
         EventKind::Terminated => hooks.on_upload_terminate(&upload).await,
     };
     if let Err(error) = &told {

@@ -36,7 +36,7 @@
 //! ```
 //!
 //! # Before the fact
-//! `on_incoming_request`, `on_upload_create`, `on_chunk_received` and `on_before_terminate` are called before the
+//! `on_incoming_request`, `on_upload_create`, `on_chunk_received`, `on_before_terminate` and `on_before_finish` are called before the
 //! thing is done, and the request waits for them: with a [`Reject`] they choose its answer. Any other error, a panic,
 //! and a hook that takes longer than its deadline are answered 500 (a HEAD 423), and logged.
 //!
@@ -47,7 +47,7 @@
 //! blocks calls them in the thread that called it, without a deadline.
 //!
 //! # After the fact
-//! `on_upload_complete` and `on_upload_terminate` come from the store's outbox: the event is written in the
+//! `on_upload_created`, `on_upload_complete` and `on_upload_terminate` come from the store's outbox: the event is written in the
 //! transaction that makes it true, and stays until the hook has returned `Ok`. So each is delivered **at least
 //! once**, in order for an upload, across crashes; a hook may see the same event twice, after a crash in between, and
 //! must not mind. An error, or a panic, changes no answer: it is logged, and the event delivered again after a
@@ -59,6 +59,7 @@
 //! # Panics
 //! A hook that panics counts as failed where panics unwind. A program built with `panic = "abort"` ends.
 
+mod amend;
 pub mod async_hooks;
 mod error;
 mod metadata;
@@ -66,12 +67,13 @@ mod runner;
 mod set;
 mod upload;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
+pub use amend::Amend;
 pub use async_hooks::AsyncHooks;
 pub use error::{HookError, Reject};
 pub use metadata::{InvalidKey, Metadata};
-pub use runner::{HookEvent, HookRunner};
+pub use runner::{FindFiles, HookEvent, HookRunner};
 pub use set::HookSet;
 pub use upload::{Changes, Chunk, Creation, DataFile, Incoming, Part, Request, Upload};
 
@@ -91,17 +93,26 @@ pub enum Hook {
     UploadComplete,
     /// [`Hooks::on_upload_terminate`].
     UploadTerminate,
+    /// [`Hooks::on_upload_created`].
+    UploadCreated,
+    /// [`Hooks::on_upload_progress`].
+    UploadProgress,
+    /// [`Hooks::on_before_finish`].
+    BeforeFinish,
 }
 
 impl Hook {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 9] = [
         Self::IncomingRequest,
         Self::UploadCreate,
         Self::ChunkReceived,
         Self::BeforeTerminate,
         Self::UploadComplete,
         Self::UploadTerminate,
+        Self::UploadCreated,
+        Self::UploadProgress,
+        Self::BeforeFinish,
     ];
 
     /// The name of its event, as tusd's users know it. `None` if there is no such event.
@@ -113,6 +124,9 @@ impl Hook {
             Self::BeforeTerminate => Some("pre-terminate"),
             Self::UploadComplete => Some("post-finish"),
             Self::UploadTerminate => Some("post-terminate"),
+            Self::UploadCreated => Some("post-create"),
+            Self::UploadProgress => Some("post-receive"),
+            Self::BeforeFinish => Some("pre-finish"),
         }
     }
 
@@ -125,6 +139,9 @@ impl Hook {
             Self::BeforeTerminate => "on_before_terminate",
             Self::UploadComplete => "on_upload_complete",
             Self::UploadTerminate => "on_upload_terminate",
+            Self::UploadCreated => "on_upload_created",
+            Self::UploadProgress => "on_upload_progress",
+            Self::BeforeFinish => "on_before_finish",
         }
     }
 }
@@ -143,6 +160,9 @@ pub struct Hooks {
     before_terminate: Option<Arc<BeforeTerminateFn>>,
     upload_complete: Option<Arc<CompleteFn>>,
     upload_terminate: Option<Arc<TerminateFn>>,
+    upload_created: Option<Arc<CreatedFn>>,
+    upload_progress: Option<(Duration, Arc<ProgressFn>)>,
+    before_finish: Option<Arc<FinishFn>>,
 }
 
 type IncomingFn = dyn Fn(&Incoming<'_>) -> Result<(), HookError> + Send + Sync;
@@ -150,6 +170,9 @@ type CreateFn = dyn Fn(&Creation<'_>) -> Result<Changes, HookError> + Send + Syn
 type ChunkFn = dyn Fn(&Chunk<'_>) -> Result<(), HookError> + Send + Sync;
 type BeforeTerminateFn = dyn Fn(&Request<'_>, &Upload) -> Result<(), HookError> + Send + Sync;
 type CompleteFn = dyn Fn(&Upload, &[DataFile]) -> Result<(), HookError> + Send + Sync;
+type CreatedFn = dyn Fn(&Upload) -> Result<(), HookError> + Send + Sync;
+type ProgressFn = dyn Fn(&Request<'_>, &Upload) -> Result<(), HookError> + Send + Sync;
+type FinishFn = dyn Fn(&Request<'_>, &Upload) -> Result<Amend, HookError> + Send + Sync;
 type TerminateFn = dyn Fn(&Upload) -> Result<(), HookError> + Send + Sync;
 
 impl Hooks {
@@ -234,6 +257,42 @@ impl Hooks {
         self
     }
 
+    /// When an upload was created, a part or a final too. It comes before the upload's other events.
+    ///
+    /// If the hook returns an error, it is called again later.
+    pub fn on_upload_created<F>(mut self, hook: F) -> Self
+    where
+        F: Fn(&Upload) -> Result<(), HookError> + Send + Sync + 'static,
+    {
+        self.upload_created = Some(Arc::new(hook));
+        self
+    }
+
+    /// While a body comes: at most once in this time for a request, and once more at its end, but never when the upload is
+    /// complete. The upload's offset tells what has come. Nothing waits for it, but a blocking runtime's thread.
+    ///
+    /// If the hook returns a [`Reject`] while the body still comes, the upload is stopped: it is deleted.
+    pub fn on_upload_progress<F>(mut self, interval: Duration, hook: F) -> Self
+    where
+        F: Fn(&Request<'_>, &Upload) -> Result<(), HookError> + Send + Sync + 'static,
+    {
+        self.upload_progress = Some((interval, Arc::new(hook)));
+        self
+    }
+
+    /// Once a request has made an upload complete, or a final of parts, never a part, before it is answered. It is committed:
+    /// the hook may choose the answer, and nothing else. A final that becomes complete with its last part is none.
+    ///
+    /// [`on_upload_complete`](Self::on_upload_complete) waits for it. With a [`Reject`] the hook answers an error;
+    /// any other error is answered 500; in either case the upload stays complete.
+    pub fn on_before_finish<F>(mut self, hook: F) -> Self
+    where
+        F: Fn(&Request<'_>, &Upload) -> Result<Amend, HookError> + Send + Sync + 'static,
+    {
+        self.before_finish = Some(Arc::new(hook));
+        self
+    }
+
     fn has(&self, hook: Hook) -> bool {
         match hook {
             Hook::IncomingRequest => self.incoming_request.is_some(),
@@ -242,6 +301,9 @@ impl Hooks {
             Hook::BeforeTerminate => self.before_terminate.is_some(),
             Hook::UploadComplete => self.upload_complete.is_some(),
             Hook::UploadTerminate => self.upload_terminate.is_some(),
+            Hook::UploadCreated => self.upload_created.is_some(),
+            Hook::UploadProgress => self.upload_progress.is_some(),
+            Hook::BeforeFinish => self.before_finish.is_some(),
         }
     }
 }

@@ -3,10 +3,13 @@
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
-use tus_proto::{HookCall, HookReply, Record, RequestInfo, Subscriptions};
+use tus_proto::{HookCall, HookReply, Record, RequestInfo, Subscriptions, UploadId};
 
 use super::Hook;
 use crate::{EventKind, EventKinds, OutboxEvent, Ticket};
+
+/// Finds the files that hold an upload, and how many of its bytes are in each; none if there are none.
+pub type FindFiles = dyn Fn(&UploadId) -> Vec<(PathBuf, u64)> + Send + Sync;
 
 /// Calls hooks. Several calls may be under way at once.
 ///
@@ -26,7 +29,19 @@ pub trait HookRunner: fmt::Debug + Send + Sync + 'static {
         true
     }
 
-    /// Calls a hook that a request waits for. The ticket is answered once, from any thread.
+    /// Takes the way to an upload's files. Called once, before any other call; a runner that shows no files drops it.
+    fn set_files(&self, files: Box<FindFiles>) {
+        drop(files);
+    }
+
+    /// What a hook has decided before and is known to decide again; `None` if it must be asked. Never waits.
+    fn recall(&self, call: &HookCall) -> Option<HookReply> {
+        let _ = call;
+        None
+    }
+
+    /// Calls a hook. The ticket is answered once, from any thread. A request waits for the answer if
+    /// [`HookCall::is_awaited`] says so.
     fn decide(&self, call: HookCall, ticket: Ticket<HookReply>);
 
     /// Delivers an event. The ticket is answered once: `true` if the event was taken note of and may leave the outbox,

@@ -51,6 +51,15 @@ impl HookSet {
                 .before_terminate
                 .as_ref()
                 .map(|hook| hook(&Request(request), &Upload::from(upload.clone()))),
+            HookCall::Finish { request, upload } => {
+                let Some(hook) = &hooks.before_finish else { return Ok(Changes::none()) };
+                let response = hook(&Request(request), &Upload::from(upload.clone()))?;
+                return Ok(Changes::none().response(response));
+            }
+            HookCall::Progress { request, upload } => hooks
+                .upload_progress
+                .as_ref()
+                .map(|(_, hook)| hook(&Request(request), &Upload::from(upload.clone()))),
         };
         decided.unwrap_or(Ok(())).map(|()| Changes::none())
     }
@@ -66,7 +75,8 @@ impl HookSet {
                 hook(&record.into(), &files.collect::<Vec<_>>())
             }
             (EventKind::Terminated, Hooks { upload_terminate: Some(hook), .. }) => hook(&record.into()),
-            (EventKind::Completed | EventKind::Terminated, _) => Ok(()),
+            (EventKind::Created, Hooks { upload_created: Some(hook), .. }) => hook(&record.into()),
+            (EventKind::Created | EventKind::Completed | EventKind::Terminated, _) => Ok(()),
         });
         if let Err(error) = &told {
             tracing::error!(hook = hook.name(), %id, %error, "a hook failed; it is called again later");
@@ -82,12 +92,15 @@ impl HookRunner for HookSet {
             create: self.0.has(Hook::UploadCreate),
             chunk: self.0.has(Hook::ChunkReceived),
             terminate: self.0.has(Hook::BeforeTerminate),
+            finish: self.0.has(Hook::BeforeFinish),
+            progress: self.0.upload_progress.as_ref().map(|(interval, _)| *interval),
             requests: false,
         }
     }
 
     fn events(&self) -> EventKinds {
         EventKinds {
+            created: self.0.has(Hook::UploadCreated),
             completed: self.0.has(Hook::UploadComplete),
             terminated: self.0.has(Hook::UploadTerminate),
         }
@@ -106,6 +119,7 @@ impl Hook {
     /// Which hook an event is for.
     pub fn of_event(kind: EventKind) -> Self {
         match kind {
+            EventKind::Created => Self::UploadCreated,
             EventKind::Completed => Self::UploadComplete,
             EventKind::Terminated => Self::UploadTerminate,
         }
@@ -118,6 +132,8 @@ impl Hook {
             HookCall::Create { .. } => Self::UploadCreate,
             HookCall::Chunk { .. } => Self::ChunkReceived,
             HookCall::Terminate { .. } => Self::BeforeTerminate,
+            HookCall::Finish { .. } => Self::BeforeFinish,
+            HookCall::Progress { .. } => Self::UploadProgress,
         }
     }
 }
@@ -125,10 +141,12 @@ impl Hook {
 /// What a hook's decision is to the exchange.
 pub(super) fn reply(hook: Hook, decided: Result<Changes, HookError>) -> HookReply {
     match decided {
-        Ok(Changes { metadata: None, id: None }) => HookReply::Proceed,
-        Ok(Changes { metadata, id }) => {
-            HookReply::Change { metadata: metadata.map(|metadata| metadata.to_string()), id, response: None }
-        }
+        Ok(changes) if changes == Changes::none() => HookReply::Proceed,
+        Ok(Changes { metadata, id, response }) => HookReply::Change {
+            metadata: metadata.map(|metadata| metadata.to_string()),
+            id,
+            response: response.into_amendment(),
+        },
         Err(error) => match error.into_rejection() {
             Ok(rejection) => HookReply::Refuse(rejection),
             Err(error) => {
@@ -146,4 +164,75 @@ fn guarded<T>(call: impl FnOnce() -> Result<T, HookError>) -> Result<T, HookErro
         let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
         Err(HookError::failed(format!("it panicked: {}", text.unwrap_or_else(|| "with no text".into()))))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::{
+        sync::{Arc, mpsc::channel},
+        time::Duration,
+    };
+
+    use tus_proto::{Record, RequestInfo, UploadId, WallTime};
+
+    use super::*;
+    use crate::{
+        OutboxEvent,
+        hooks::{Amend, Reject},
+    };
+
+    fn record() -> Record {
+        Record {
+            id: UploadId::new("a").unwrap(),
+            created: WallTime::default(),
+            offset: 5,
+            length: Some(5),
+            metadata: "name YQ==".into(),
+            expires: None,
+            concat: None,
+            explicit: None,
+        }
+    }
+
+    fn decide(hooks: &HookSet, call: HookCall) -> HookReply {
+        let (tell, told) = channel();
+        hooks.decide(call, Ticket::new(move |reply| tell.send(reply).unwrap()));
+        told.recv().unwrap()
+    }
+
+    #[test]
+    fn functions_are_called_for_what_they_are_given_for() {
+        let hooks = Hooks::new()
+            .on_upload_created(|upload| match upload.offset {
+                0 => Ok(()),
+                other => Err(HookError::failed(format!("{other} bytes already"))),
+            })
+            .on_upload_progress(Duration::from_secs(2), |_, _| Err(Reject::with(403).into()))
+            .on_before_finish(|_, upload| Ok(Amend::none().body(upload.metadata.get_str("name").unwrap())));
+        let hooks = HookSet::new(hooks).unwrap();
+        let subscribed =
+            Subscriptions { finish: true, progress: Some(Duration::from_secs(2)), ..Subscriptions::NONE };
+        assert_eq!(hooks.subscriptions(), subscribed);
+        assert_eq!(hooks.events(), EventKinds { created: true, ..EventKinds::default() });
+        let request = Arc::new(RequestInfo::default());
+        let finish = HookCall::Finish { request: request.clone(), upload: record() };
+        let HookReply::Change { response: Some(response), .. } = decide(&hooks, finish) else {
+            panic!("the answer is amended")
+        };
+        assert_eq!(response.body, "a");
+        let progress = HookCall::Progress { request: request.clone(), upload: record() };
+        assert!(matches!(decide(&hooks, progress), HookReply::Refuse(_)));
+        // Of a hook that was not given nothing is asked.
+        assert_eq!(decide(&hooks, HookCall::Terminate { request, upload: record() }), HookReply::Proceed);
+        for (offset, taken) in [(0, true), (5, false)] {
+            let record = Record { offset, ..record() };
+            let event = OutboxEvent { number: 1, kind: EventKind::Created, record, attempts: 0 };
+            let (tell, told) = channel();
+            let ticket = Ticket::new(move |taken| tell.send(taken).unwrap());
+            hooks.deliver(HookEvent::new(event, Vec::new()), ticket);
+            assert_eq!(told.recv(), Ok(taken));
+        }
+    }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use tus_proto::{Record, RequestInfo, Target, UploadId};
 
-use super::Metadata;
+use super::{Amend, Metadata};
 
 /// A request.
 #[derive(Clone, Copy, Debug)]
@@ -159,6 +159,7 @@ pub struct Chunk<'a> {
 pub struct Changes {
     pub(super) metadata: Option<Metadata>,
     pub(super) id: Option<UploadId>,
+    pub(super) response: Amend,
 }
 
 impl Changes {
@@ -170,6 +171,12 @@ impl Changes {
     /// Replaces the metadata, all of it.
     pub fn metadata(mut self, metadata: Metadata) -> Self {
         self.metadata = Some(metadata);
+        self
+    }
+
+    /// Adds to the answer, if the request succeeds.
+    pub fn response(mut self, response: Amend) -> Self {
+        self.response = response;
         self
     }
 

@@ -29,6 +29,7 @@ impl Outbox {
     /// Adds an event if its kind is kept. A part never tells that it is complete: its final does.
     pub(super) fn post(&mut self, kind: EventKind, record: &Record) {
         let kept = match kind {
+            EventKind::Created => self.kept.created,
             EventKind::Completed => self.kept.completed && !record.is_partial(),
             EventKind::Terminated => self.kept.terminated,
         };

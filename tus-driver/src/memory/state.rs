@@ -111,6 +111,7 @@ impl State {
         if self.is_taken(&record.id) {
             return Completion::Exists;
         }
+        self.outbox.post(EventKind::Created, &record);
         if record.is_complete() {
             self.outbox.post(EventKind::Completed, &record);
         }

@@ -134,7 +134,8 @@ impl<K: Sink> Body<K> {
 
     /// Whether it has ended, and its sink is at rest.
     pub(super) fn is_over(&self) -> bool {
-        self.end.is_some() && matches!(self.place, Place::Here(_) | Place::Nowhere)
+        let at_rest = matches!(self.place, Place::Here(_) | Place::Nowhere);
+        self.end.is_some() && mutation!("append-ended-while-lent", at_rest, true)
     }
 
     /// The completion of the Append.

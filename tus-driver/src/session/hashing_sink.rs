@@ -40,7 +40,7 @@ impl<K: Sink> HashingSink<K> {
         let Some(hasher) = &mut self.hasher else { return self.sink.write(data) };
         while data.has_remaining() {
             let chunk = data.chunk();
-            hasher.update(chunk);
+            mutation!("digest-misses-bytes", hasher.update(chunk), ());
             let len = chunk.len();
             self.sink.write(&mut (&mut *data).take(len))?;
         }

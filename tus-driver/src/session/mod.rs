@@ -92,10 +92,13 @@ pub struct Session<S: Store> {
     /// A HEAD waits for what has already arrived on the connection.
     drain: bool,
     failed: Option<Failure>,
+    /// The upload that its last call of the store was about.
+    upload: Option<UploadId>,
     /// The uploads whose events its changes put into the outbox.
     events: Vec<UploadId>,
     /// Told of each event before the change that makes it.
-    witness: Option<Arc<dyn EventWitness>>,
+    /// Boxed: few requests have one.
+    witness: Option<Box<Arc<dyn EventWitness>>>,
 }
 
 /// Hears which events a session's changes are about to put into the outbox, and of which request, before the store is
@@ -117,6 +120,7 @@ impl<S: Store> Session<S> {
             source: None,
             drain: false,
             failed: None,
+            upload: None,
             events: Vec::new(),
             witness: None,
         }
@@ -125,7 +129,7 @@ impl<S: Store> Session<S> {
     /// Has a witness told of events, if the configuration subscribes to
     /// [requests](tus_proto::Subscriptions::requests).
     pub fn set_witness(&mut self, witness: Arc<dyn EventWitness>) {
-        self.witness = Some(witness);
+        self.witness = Some(Box::new(witness));
     }
 
     /// What is to be done next. Calls of the store are made in here; what it answers later
@@ -188,6 +192,11 @@ impl<S: Store> Session<S> {
     /// Which protocol the request speaks, as far as that is known by now.
     pub fn protocol(&self) -> Protocol {
         self.exchange.protocol()
+    }
+
+    /// The upload that the request is about, as far as it is known: for logs.
+    pub fn upload(&self) -> Option<&UploadId> {
+        self.upload.as_ref()
     }
 
     /// The uploads whose events the request's changes have put into the outbox.
@@ -329,6 +338,9 @@ impl<S: Store> Session<S> {
         op: OpId,
         command: Command,
     ) {
+        if let Some(id) = command.upload() {
+            self.upload = Some(id.clone());
+        }
         match command {
             Command::Load { id } => {
                 let later = || ticket(inlet, move |loaded| Arrival::Loaded(op, loaded));
@@ -347,7 +359,8 @@ impl<S: Store> Session<S> {
                 if max == 0 {
                     return;
                 }
-                let grant = AppendGrant { id, fence, at, max, rotate: fresh };
+                let rotate = mutation!("rotation-not-asked", fresh, false);
+                let grant = AppendGrant { id, fence, at, max, rotate };
                 let later = || ticket(inlet, move |opened| Arrival::Sink(op, opened));
                 if let Answer::Now(opened) = store.append(grant, later) {
                     self.on_sink(now, op, opened);
@@ -447,8 +460,10 @@ impl<S: Store> Session<S> {
         match event {
             LockEvent::Reply(op, reply) => self.exchange.handle(now, Input::Lock(op, reply)),
             LockEvent::Yield(offset) => self.exchange.handle(now, Input::Yield(offset)),
-            LockEvent::Lost => self.cancel(now, Cancel::LockLost),
-            LockEvent::Checkpoint if self.has_open_body() => self.drain = true,
+            LockEvent::Lost => mutation!("lock-lost-ignored", self.cancel(now, Cancel::LockLost), ()),
+            LockEvent::Checkpoint if mutation!("head-not-drained", self.has_open_body(), false) => {
+                self.drain = true;
+            }
             LockEvent::Checkpoint => self.exchange.handle(now, Input::Checkpoint),
         }
     }
@@ -457,9 +472,10 @@ impl<S: Store> Session<S> {
 /// The events of its own upload that a change may make.
 fn may_make<T>(change: &Change<T>) -> &'static [EventKind] {
     match change {
-        Change::Create { record } if !record.is_complete() => &[],
+        Change::Create { record } if !record.is_complete() => &[EventKind::Created],
         Change::Commit(commit) if !commit.finish => &[],
-        Change::Create { .. } | Change::Concat { .. } | Change::Commit(_) => &[EventKind::Completed],
+        Change::Create { .. } | Change::Concat { .. } => &[EventKind::Created, EventKind::Completed],
+        Change::Commit(_) => &[EventKind::Completed],
         Change::Delete { .. } => &[EventKind::Terminated],
         Change::Discard { .. } | Change::Acknowledge { .. } | Change::Postpone { .. } => &[],
     }

@@ -9,12 +9,15 @@ use tus_mio_server::Address;
 
 use super::{
     admin_args::AdminArgs,
+    bucket::BucketArgs,
     choices::{Location, MethodOverride, ProxyHeaders},
     config::ConfigArgs,
     hooks::HookArgs,
+    host_args::HostArgs,
     import::ImportCommand,
     limits::LimitArgs,
     listing_args::{ExportArgs, ListArgs},
+    log::LogArgs,
     storage::StorageArgs,
     tusd_flags::TusdFlags,
     value,
@@ -70,7 +73,7 @@ more, so that its client can send the rest; files of nobody are moved to the dir
 record that can't be read, and a complete concatenation that lost bytes, are left: restore them from a backup, or \
 delete the latter.
 
-With --json: {\"ok\", \"uploads\", \"bytes\", \"findings\": [{\"kind\", \"id\", \"path\", \"text\", \"remedy\"}]}. kind is \
+With --json: {\"ok\", \"format\", \"uploads\", \"bytes\", \"findings\": [{\"kind\", \"id\", \"path\", \"text\", \"remedy\"}]}. kind is \
 damaged-record, missing-file, short-file, wrong-count, condemned, wrong-expiry, wrong-tombstone, wrong-waiting, \
 not-scattered, damaged-event, foreign-journal, stray or other; id and path are null where a finding is about none; \
 remedy is what was done about it, null where nothing was.";
@@ -265,6 +268,10 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "TUS_NO_DEMO", value_parser = value::switch, help_heading = "Browsers")]
     pub(crate) no_demo: bool,
 
+    /// What is left of the host to others.
+    #[command(flatten)]
+    pub(crate) host: HostArgs,
+
     /// Where the operator is answered.
     #[command(flatten)]
     pub(crate) admin: AdminArgs,
@@ -272,6 +279,10 @@ pub(crate) struct ServeArgs {
     /// Where uploads are kept, and how.
     #[command(flatten)]
     pub(crate) storage: StorageArgs,
+
+    /// Uploads on an object store.
+    #[command(flatten)]
+    pub(crate) bucket: BucketArgs,
 
     /// Largest upload; 0 for no limit
     #[arg(long, env = "TUS_MAX_SIZE", value_name = "SIZE", default_value = "0", value_parser = value::size)]
@@ -356,7 +367,8 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) hooks: HookArgs,
 
-    /// How long requests may take to finish after SIGTERM or SIGINT; a second signal ends at once
+    /// How long requests may take to finish after SIGTERM or SIGINT; a second signal ends at once. Then their bodies are
+    /// cut, and the answers that say so have 2s more
     #[arg(long, env = "TUS_SHUTDOWN_TIMEOUT", value_name = "DURATION", default_value = "10s")]
     #[arg(value_parser = value::duration, help_heading = "Deadlines")]
     pub(crate) shutdown_timeout: Duration,
@@ -402,7 +414,7 @@ pub(crate) struct ServeArgs {
     #[arg(value_parser = value::prefixes, help_heading = "Resources")]
     pub(crate) address_prefixes: (u8, u8),
 
-    /// What to log on standard error
+    /// What to log on standard error. On SIGHUP it is read again from the configuration file
     #[arg(
         long,
         env = "TUS_LOG_LEVEL",
@@ -421,6 +433,10 @@ pub(crate) struct ServeArgs {
         help_heading = "Logging"
     )]
     pub(crate) log_format: LogFormat,
+
+    /// What else to log.
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
 }
 
 /// Which store, and how to write what is in it.
@@ -479,7 +495,7 @@ pub(crate) struct CatArgs {
 }
 
 /// The least important events that are logged.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum LogLevel {
     /// None at all.
     Off,

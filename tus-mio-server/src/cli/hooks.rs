@@ -16,19 +16,27 @@ const QUEUE: Duration = Duration::from_secs(15);
 /// The flags.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct HookArgs {
-    /// Send events to this URL, and ask it before uploads are created and deleted
+    /// Send events to this URL, and ask it before uploads are created and deleted [default: none]
     #[arg(long, env = "TUS_HOOKS_HTTP", value_name = "URL", help_heading = "Hooks")]
     #[arg(conflicts_with = "hooks_dir")]
     pub(crate) hooks_http: Option<String>,
 
-    /// The same with programs in this directory, named pre-create, post-finish and so on
+    /// The same with programs in this directory, named pre-create, post-finish and so on [default: none]
     #[arg(long, env = "TUS_HOOKS_DIR", value_name = "DIRECTORY", help_heading = "Hooks")]
     pub(crate) hooks_dir: Option<PathBuf>,
 
     /// Which hooks are called: a list
     #[arg(long, env = "TUS_HOOKS_ENABLED_EVENTS", value_name = "LIST", value_delimiter = ',')]
-    #[arg(default_value = "pre-create,post-finish,post-terminate", help_heading = "Hooks")]
+    #[arg(
+        default_value = "pre-create,post-create,post-receive,post-terminate,post-finish",
+        help_heading = "Hooks"
+    )]
     pub(crate) hooks_enabled_events: Vec<HookType>,
+
+    /// How often post-receive is called for an upload at the most; at least 1ms
+    #[arg(long, env = "TUS_HOOKS_PROGRESS_INTERVAL", value_name = "DURATION", default_value = "1s")]
+    #[arg(value_parser = value::duration, help_heading = "Hooks")]
+    pub(crate) hooks_progress_interval: Duration,
 
     /// Headers of a client's request that are sent on with its events: a list [default: none]
     #[arg(long, env = "TUS_HOOKS_HTTP_FORWARD_HEADERS", value_name = "LIST", value_delimiter = ',')]
@@ -77,7 +85,14 @@ impl HookArgs {
         if let Target::Http(service) = &target {
             settings.hook_timeout = settings.hook_timeout.max(service.timeout + QUEUE);
         }
-        let hooks = ExternalSettings { target, enabled: self.hooks_enabled_events.clone() };
+        if self.hooks_progress_interval.is_zero() {
+            return Err(Failure::Usage("--hooks-progress-interval can't be 0: give at least 1ms".into()));
+        }
+        let hooks = ExternalSettings {
+            target,
+            enabled: self.hooks_enabled_events.clone(),
+            progress_interval: self.hooks_progress_interval,
+        };
         let hooks = External::new(hooks).map_err(|error| Failure::Usage(error.to_string()))?;
         settings.hook_runner = Some(Arc::new(hooks) as Arc<dyn HookRunner>);
         Ok(())

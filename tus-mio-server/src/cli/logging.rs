@@ -11,7 +11,13 @@ use std::{
 
 use tracing::level_filters::LevelFilter;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::fmt::{format::Writer, time::FormatTime};
+use tracing_subscriber::{
+    Layer, Registry,
+    fmt::{format::Writer, time::FormatTime},
+    layer::SubscriberExt,
+    reload,
+    util::SubscriberInitExt,
+};
 use tus_mio_server::admin::Rfc3339;
 use tus_proto::WallTime;
 
@@ -28,6 +34,9 @@ const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// Counts what there was no room for.
 static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
+
+/// Changes the level.
+static LEVEL: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
 
 /// How many lines were dropped because nobody read those before them.
 pub(crate) fn dropped() -> u64 {
@@ -61,19 +70,29 @@ pub(crate) fn start(level: LogLevel, format: LogFormat) -> Writing {
     let (lines, guard) = queue(io::stderr());
     DROPPED.get_or_init(|| lines.error_counter());
     let json = format == LogFormat::Json;
+    let (level, handle) = reload::Layer::new(filter(level));
+    LEVEL.get_or_init(|| handle);
     // Standard error may be closed or a full disk: the server goes on, and says nothing of it there.
-    let builder = tracing_subscriber::fmt()
-        .with_max_level(filter(level))
+    let layer = tracing_subscriber::fmt::layer()
         .with_timer(Clock)
         .with_writer(move || Lines { out: lines.clone(), json })
         .log_internal_errors(false);
-    let installed = match format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    let layer = match format {
+        LogFormat::Text => layer.boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).boxed(),
     };
+    let installed = tracing_subscriber::registry().with(level).with(layer).try_init();
     // Only a second call could fail, and then the first one's choice stands.
     debug_assert!(installed.is_ok());
     Writing(Some(guard))
+}
+
+/// Logs from this level on from now on.
+pub(crate) fn set_level(level: LogLevel) {
+    if let Some(handle) = LEVEL.get() {
+        // Fails only where there is no subscriber any more.
+        let _ = handle.reload(filter(level));
+    }
 }
 
 fn filter(level: LogLevel) -> LevelFilter {

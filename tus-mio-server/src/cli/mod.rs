@@ -3,14 +3,17 @@
 mod access;
 mod admin_args;
 mod args;
+mod bucket;
 mod choices;
 mod config;
 mod export;
 mod hooks;
+mod host_args;
 mod import;
 mod json;
 mod limits;
 mod listing_args;
+mod log;
 mod logging;
 mod manual;
 mod notify;

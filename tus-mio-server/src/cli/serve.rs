@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use clap::Parser;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
@@ -15,7 +16,11 @@ use signal_hook::{
 };
 use tus_mio_server::{Address, Handle, Inherited, Server, Settings, TlsFiles};
 
-use super::{Failure, args::ServeArgs, logging, notify, usage};
+use super::{
+    Failure,
+    args::{Cli, Command, LogLevel, ServeArgs},
+    bucket, config, logging, notify, usage,
+};
 
 /// Serves until a signal ends it.
 pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
@@ -33,8 +38,22 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
     }
     let base_path = settings.protocol.base_path().to_owned();
     raise_descriptor_limit();
-    let directory = settings.data_dir.display().to_string();
-    let server = Server::builder(settings).inherited(inherited).bind().map_err(failed)?;
+    let directory = match args.bucket.url() {
+        Some(url) => url.to_owned(),
+        None => settings.data_dir.display().to_string(),
+    };
+    let usage = bucket::Use {
+        checkpoint_interval: args.storage.checkpoint_interval,
+        cleanup_interval: args.cleanup_interval,
+    };
+    let builder = match args.bucket.url() {
+        None => Server::builder(settings),
+        Some(_) => {
+            let locks = bucket::locks(&mut settings);
+            args.bucket.open(Server::builder(settings), &usage, locks)?
+        }
+    };
+    let server = builder.inherited(inherited).bind().map_err(failed)?;
     // Whoever reads the lines may signal at once: so signals come first.
     let secure = args.tls_cert.is_some();
     heed_signals(server.handle(), secure)?;
@@ -70,7 +89,7 @@ pub(crate) fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
         .rufh(!args.disable_rufh)
         .downloads(args.enable_downloads)
         .lock_wait(args.lock_wait)
-        .lock_ttl(args.lock_ttl)
+        .lock_ttl(lock_ttl(args))
         .locations(args.location.into())
         .behind_proxy(args.behind_proxy)
         .proxy_headers(args.proxy_headers.into())
@@ -80,6 +99,7 @@ pub(crate) fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
         .concatenation(!args.disable_concatenation)
         .concatenation_unfinished(!args.disable_concatenation_unfinished)
         .max_parts(args.max_parts)
+        .max_metadata(args.host.max_metadata()?)
         .delete_parts(args.delete_parts)
         .checkpoint_bytes(args.storage.checkpoint_size)
         .checkpoint_interval(args.storage.checkpoint_interval)
@@ -92,6 +112,7 @@ pub(crate) fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
     }
     let protocol = protocol.build().map_err(|error| Failure::Usage(error.to_string()))?;
     check_listeners(args)?;
+    args.bucket.check()?;
     if args.cleanup_interval < Duration::from_secs(1) {
         return Err(Failure::Usage("--cleanup-interval must be at least 1s".into()));
     }
@@ -117,6 +138,8 @@ pub(crate) fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
         locks: None,
         max_waiting_finals: args.max_waiting_finals,
         demo: !args.no_demo,
+        access_log: args.log.access_log,
+        host: args.host.limits()?,
         admin_listen: args.admin.admin_listen.clone(),
         admin_token_file: args.admin.admin_token_file.clone(),
         metrics_path: (args.metrics_path != "none").then(|| args.metrics_path.clone()),
@@ -125,6 +148,13 @@ pub(crate) fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
     args.hooks.apply(&mut settings)?;
     settings.check().map_err(|error| Failure::Usage(error.to_string()))?;
     Ok(settings)
+}
+
+/// A lease on an object store lives as long as its server's last sign of life, and who waits for one that has stopped waits so
+/// long: the default is shorter there.
+fn lock_ttl(args: &ServeArgs) -> Duration {
+    let (default, lease) = (Duration::from_secs(60), Duration::from_secs(15));
+    if args.bucket.url().is_some() && args.lock_ttl == default { lease } else { args.lock_ttl }
 }
 
 /// The same address twice would only show as a port in use, by ourselves.
@@ -162,7 +192,8 @@ fn announce(out: &mut impl Write, server: &Server, secure: bool, base_path: &str
 }
 
 /// The first SIGTERM or SIGINT lets running requests finish, the second ends them. SIGHUP says that what can be read
-/// again was changed: the certificate. It never ends the process, for which it would be lost work.
+/// again was changed: the certificate, and the log level in the file of `--config`. It never ends the process, for which
+/// it would be lost work.
 fn heed_signals(handle: Handle, secure: bool) -> Result<(), Failure> {
     let cant = |error: io::Error| Failure::Environment(format!("can't wait for signals: {error}"));
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(cant)?;
@@ -192,6 +223,33 @@ fn reload(handle: &Handle, secure: bool) {
         Ok(()) => tracing::info!("SIGHUP: the certificate was read again"),
         Err(error) => tracing::error!(%error, "SIGHUP: the certificate stays as it was"),
     }
+    match reread() {
+        Ok(args) => {
+            let tell = || tracing::info!(level = ?args.log_level, "SIGHUP: the log level is set");
+            // While it is a level at which that is logged.
+            if args.log_level < LogLevel::Info {
+                tell();
+                return logging::set_level(args.log_level);
+            }
+            logging::set_level(args.log_level);
+            tell();
+        }
+        Err(Failure::Usage(error) | Failure::Environment(error)) => {
+            tracing::error!(error, "SIGHUP: the settings can't be read again, the log level stays as it was");
+        }
+        Err(Failure::Told | Failure::PipeClosed) => {}
+    }
+}
+
+/// The settings as they are now: the command line and the environment of this process, and what the file says today.
+fn reread() -> Result<ServeArgs, Failure> {
+    let completed = config::complete(std::env::args_os().collect())?;
+    let cli = Cli::try_parse_from(&completed.arguments);
+    let cli = cli.map_err(|error| Failure::Usage(usage::one_line(&error, &completed)))?;
+    match cli.command {
+        Some(Command::Serve(args)) => Ok(*args),
+        _ => Ok(cli.serve),
+    }
 }
 
 /// What may be sent twice and meant once: `timeout`, for one, signals the process and then its group as well.
@@ -217,12 +275,10 @@ impl Wishes {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use clap::Parser;
-    use tus_mio_server::http1;
+    use tus_mio_server::{HostLimits, http1};
     use tus_proto::Algorithm;
 
     use super::*;
-    use crate::cli::args::Cli;
 
     fn settings_of(flags: &[&str]) -> Result<Settings, Failure> {
         let arguments = ["tus-mio-server"].iter().chain(flags);
@@ -244,6 +300,13 @@ mod tests {
             "--cors-max-age=24h",
             "--no-demo",
             "--metrics-path=/m/e",
+            "--max-metadata-size=2KiB",
+            "--min-free-space=1GiB",
+            "--max-store-size=1TB",
+            "--reserve-announced",
+            "--max-uploads-per-hour=60",
+            "--file-mode=0640",
+            "--dir-mode=0750",
             "--admin-listen=127.0.0.1:0,unix:/run/admin.sock",
             "--admin-token-file=/t",
             "--data-dir=/d",
@@ -293,6 +356,7 @@ mod tests {
             "--max-connections-per-address=3",
             "--uncounted-addresses=10.0.0.0/8,2001:db8::7",
             "--address-prefixes=24,48",
+            "--access-log",
         ]);
         let protocol = tus_proto::Config::builder()
             .base_path("/up")
@@ -310,6 +374,7 @@ mod tests {
             .concatenation_unfinished(false)
             .method_override(tus_proto::MethodOverride::Any)
             .max_parts(8)
+            .max_metadata(2 << 10)
             .delete_parts(true)
             .checkpoint_bytes(1_000_000)
             .checkpoint_interval(Duration::from_secs(7))
@@ -350,6 +415,7 @@ mod tests {
             max_connections_per_address: 3,
             uncounted_addresses: ["10.0.0.0/8", "2001:db8::7"].map(|text| text.parse().unwrap()).to_vec(),
             address_prefixes: (24, 48),
+            access_log: true,
             shutdown_timeout: Duration::from_secs(60),
             cleanup_interval: Duration::from_secs(300),
             locks: None,
@@ -357,6 +423,14 @@ mod tests {
             max_waiting_finals: 9,
             demo: false,
             metrics_path: Some("/m/e".into()),
+            host: {
+                let mut host = HostLimits::default();
+                host.space.min_free = 1 << 30;
+                host.space.max_bytes = 1_000_000_000_000;
+                host.space.reserve_announced = true;
+                (host.max_uploads_per_hour, host.file_mode, host.dir_mode) = (60, 0o640, 0o750);
+                host
+            },
             admin_listen: ["127.0.0.1:0", "unix:/run/admin.sock"].map(|text| text.parse().unwrap()).to_vec(),
             admin_token_file: Some("/t".into()),
             ..Settings::default()

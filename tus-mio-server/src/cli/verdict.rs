@@ -54,6 +54,7 @@ impl Verdict {
     fn write_json(&self, mut json: Json<impl Write>) -> io::Result<()> {
         json.begin('{')?;
         json.key("ok")?.boolean(self.is_good())?;
+        json.key("format")?.number(tus_redb::FORMAT)?;
         json.key("uploads")?.number(self.uploads)?;
         json.key("bytes")?.number(self.bytes)?;
         json.key("findings")?.begin('[')?;
@@ -100,12 +101,12 @@ mod tests {
         let expected = text.replace('\u{1b}', "\\u{1b}") + "\nnot ok: 1 finding in 3 uploads, 1012 bytes\n";
         assert_eq!(verdict_as(false, short()), expected);
         let expected = serde_json::json!({
-            "ok": false, "uploads": 3, "bytes": 1012,
+            "ok": false, "format": 4, "uploads": 3, "bytes": 1012,
             "findings": [{"kind": "short-file", "id": "first", "path": "data/a\u{1b}b", "text": text, "remedy": null}],
         });
         let document = verdict_as(true, short());
         assert_eq!(serde_json::from_str::<serde_json::Value>(&document).unwrap(), expected);
-        let fine = "{\n  \"ok\": true,\n  \"uploads\": 3,\n  \"bytes\": 1012,\n  \"findings\": []\n}\n";
+        let fine = "{\n  \"ok\": true,\n  \"format\": 4,\n  \"uploads\": 3,\n  \"bytes\": 1012,\n  \"findings\": []\n}\n";
         assert_eq!(verdict_as(true, Vec::new()), fine);
     }
 }

@@ -1,6 +1,9 @@
 //! Which request made an event true, for hooks that are shown it. Known from when a change is about to be made until
 //! its event is delivered, in this process alone and not without a bound: an event whose request was forgotten is
 //! delivered without it.
+//!
+//! Where a hook is asked before the answer that completes an upload, the event of that completion waits for it: until the
+//! request that made it is over.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -25,24 +28,57 @@ pub(crate) struct Attributions(Mutex<State>);
 struct State {
     requests: BTreeMap<(UploadId, EventKind), Arc<RequestInfo>>,
     order: VecDeque<(UploadId, EventKind)>,
+    /// Uploads that are, or are about to be, complete, and the witness of the request that makes them so.
+    finishing: BTreeMap<UploadId, u64>,
+    last_witness: u64,
 }
 
 impl Attributions {
+    /// Whether the event of this upload's completion must wait.
+    pub(super) fn is_finishing(&self, id: &UploadId) -> bool {
+        lock(&self.0).finishing.contains_key(id)
+    }
+
     /// The request that made this event of this upload true.
     pub(super) fn get(&self, id: &UploadId, kind: EventKind) -> Option<Arc<RequestInfo>> {
         lock(&self.0).requests.get(&(id.clone(), kind)).cloned()
     }
 }
 
-/// The witness of one request.
+/// The witness of one request, which ends with it.
 pub(super) struct Witness {
-    pub attributions: Arc<Attributions>,
+    attributions: Arc<Attributions>,
+    number: u64,
     /// Where the request comes from.
-    pub remote: Option<SocketAddr>,
+    remote: Option<SocketAddr>,
+    /// Whether the completion waits for the request's end.
+    holds: bool,
+}
+
+impl Witness {
+    pub(super) fn new(attributions: Arc<Attributions>, remote: Option<SocketAddr>, holds: bool) -> Self {
+        let mut state = lock(&attributions.0);
+        state.last_witness += 1;
+        let number = state.last_witness;
+        drop(state);
+        Self { attributions, number, remote, holds }
+    }
+}
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        if self.holds {
+            let mut state = lock(&self.attributions.0);
+            state.finishing.retain(|_, number| *number != self.number);
+        }
+    }
 }
 
 impl EventWitness for Witness {
     fn expect(&self, id: &UploadId, kind: EventKind, request: &Arc<RequestInfo>) {
+        if self.holds && kind == EventKind::Completed {
+            lock(&self.attributions.0).finishing.insert(id.clone(), self.number);
+        }
         let request = RequestInfo { remote: self.remote, ..RequestInfo::clone(request) };
         self.attributions.note(id, kind, Arc::new(request));
     }
@@ -89,5 +125,21 @@ mod tests {
         assert_eq!(attributions.get(&id(1), EventKind::Terminated), None);
         let state = lock(&attributions.0);
         assert_eq!((state.requests.len(), state.order.len()), (MOST, MOST));
+    }
+
+    #[test]
+    fn a_completion_waits_until_its_request_is_over() {
+        let attributions = Arc::new(Attributions::default());
+        let id = UploadId::new("a").unwrap();
+        let request = Arc::new(RequestInfo::default());
+        for holds in [true, false] {
+            let witness = Witness::new(attributions.clone(), None, holds);
+            witness.expect(&id, EventKind::Created, &request);
+            assert!(!attributions.is_finishing(&id));
+            witness.expect(&id, EventKind::Completed, &request);
+            assert_eq!(attributions.is_finishing(&id), holds);
+            drop(witness);
+            assert!(!attributions.is_finishing(&id));
+        }
     }
 }

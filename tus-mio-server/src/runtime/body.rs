@@ -31,6 +31,8 @@ pub(super) struct Body {
     not_before: u64,
     /// A HEAD waits: its question goes to the session when this many bytes have been taken from the socket.
     drain_until: Option<u64>,
+    /// Its session has asked for it: metrics count it.
+    pub(super) received: bool,
 }
 
 /// How a body ended, as the connection's HTTP saw it. It is told when the bytes before it are on their way.

@@ -13,6 +13,7 @@ use tus_proto::{Instant, Now, Owner};
 use super::{
     ConnectionId,
     accept::WELCOME,
+    access::Access,
     body::Body,
     buffers::{BUFFER, Unread},
     download::Download,
@@ -80,15 +81,8 @@ pub(super) struct Request<S: Store> {
     /// The hook that the exchange waits for.
     pub asked: Option<Asked>,
     pub begun: Instant,
-    /// For the log, where it is told of each request.
-    pub label: Option<Box<Label>>,
-}
-
-/// What a log line calls a request.
-#[derive(Debug)]
-pub(super) struct Label {
-    pub method: String,
-    pub target: String,
+    /// For the log, where it is told of each request; until it was.
+    pub access: Option<Box<Access>>,
 }
 
 /// What a read brought.

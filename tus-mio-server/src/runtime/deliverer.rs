@@ -7,13 +7,16 @@ use std::{
 };
 
 use tus_driver::{
-    Answer, Changed, DueEvents, OutboxEvent, Store, Ticket,
+    Answer, Changed, DueEvents, EventKind, OutboxEvent, Store, Ticket,
     hooks::{Hook, HookEvent, HookRunner},
     outbox::{Action, Pauses, Schedule, Settlement},
 };
 use tus_proto::{Completion, Failure, Instant, UploadId};
 
 use super::{Shared, hook_pool::HookPool, mailbox::lock};
+
+/// How often is looked whether a completion still waits, where nothing tells.
+const HELD: Duration = Duration::from_millis(100);
 
 /// What the thread is told.
 #[derive(Debug)]
@@ -71,14 +74,20 @@ impl Deliverer {
         let now = || shared.clock.now();
         let mut schedule = Schedule::new(self.threads, self.pauses);
         let mut end: Option<Instant> = None;
+        // Completions whose request is not answered yet: a hook may still choose the answer.
+        let mut held: Vec<OutboxEvent> = Vec::new();
         loop {
             while let Some(action) = schedule.poll(now()) {
-                self.act(shared, action);
+                self.act(shared, &mut held, action);
+            }
+            for event in std::mem::take(&mut held) {
+                self.deliver_or_hold(shared, &mut held, event);
             }
             if end.is_some_and(|end| schedule.is_idle() || end <= now().monotonic) {
                 return;
             }
-            let until = schedule.deadline(now()).into_iter().chain(end).min();
+            let look = (!held.is_empty()).then(|| now().monotonic.after(HELD));
+            let until = schedule.deadline(now()).into_iter().chain(end).chain(look).min();
             for news in self.wait(until.map(|until| until.since(now().monotonic))) {
                 match news {
                     News::Committed => schedule.on_news(),
@@ -117,7 +126,7 @@ impl Deliverer {
         std::mem::take(&mut *news)
     }
 
-    fn act<S: Store>(self: &Arc<Self>, shared: &Shared<S>, action: Action) {
+    fn act<S: Store>(self: &Arc<Self>, shared: &Shared<S>, held: &mut Vec<OutboxEvent>, action: Action) {
         match action {
             Action::Read(query) => {
                 let later = || {
@@ -128,7 +137,7 @@ impl Deliverer {
                     self.post(News::Read(due));
                 }
             }
-            Action::Deliver(event) => self.deliver(shared, event),
+            Action::Deliver(event) => self.deliver_or_hold(shared, held, event),
             Action::Settle(settlement) => self.settle(shared, settlement),
         }
     }
@@ -146,6 +155,20 @@ impl Deliverer {
         let later = || Ticket::new(told.clone());
         if let Answer::Now(changed) = shared.store.change(settlement.change(), later) {
             told(changed);
+        }
+    }
+
+    /// Delivers an event, unless it must wait for the end of the request that made it.
+    fn deliver_or_hold<S: Store>(
+        self: &Arc<Self>,
+        shared: &Shared<S>,
+        held: &mut Vec<OutboxEvent>,
+        event: OutboxEvent,
+    ) {
+        let waits = event.kind == EventKind::Completed && shared.attributions.is_finishing(&event.record.id);
+        match waits {
+            true => held.push(event),
+            false => self.deliver(shared, event),
         }
     }
 

@@ -8,6 +8,7 @@ use tus_proto::{Body, Response};
 
 use super::{
     ConnectionId,
+    access::{Access, Outcome},
     connection::Connection,
     event_loop::EventLoop,
     sending::{ReadAhead, SendEnd, Sent},
@@ -26,6 +27,10 @@ pub(super) struct Download<S: Store> {
     source: Option<Box<S::Source>>,
     /// The next byte to be sent.
     at: u64,
+    /// The first one.
+    from: u64,
+    /// For the log, once it is sent.
+    access: Option<(Box<Access>, Outcome)>,
     /// The store had no more bytes the last time.
     waits: bool,
 }
@@ -36,8 +41,13 @@ impl<S: Store> EventLoop<S> {
         let Body::Upload { from, .. } = response.content() else { return };
         let source = connection.request.as_mut().and_then(|request| request.session.take_source());
         limit_unsent(connection);
-        connection.download =
-            Some(Box::new(Download { source: source.map(Box::new), at: *from, waits: false }));
+        connection.download = Some(Box::new(Download {
+            source: source.map(Box::new),
+            at: *from,
+            from: *from,
+            access: None,
+            waits: false,
+        }));
     }
 
     /// Gives a worker the next quantum. Tells whether it did anything.
@@ -160,15 +170,22 @@ impl<S: Store> EventLoop<S> {
     /// Whether the upload is sent, or will not be: then it is let go. Tells whether it was.
     pub(super) fn end_download(&self, connection: &mut Connection<S>) -> bool {
         let over = connection.http.send_credit() == 0 && !connection.http.wants_write();
-        let ended = connection.download.take_if(|_| over).is_some();
-        if ended {
-            self.shared.metrics.busy.dec();
+        let Some(download) = connection.download.take_if(|_| over) else { return false };
+        if let Some((access, mut outcome)) = download.access {
+            outcome.sent = download.at - download.from;
+            access.end(self.now.monotonic, &outcome);
         }
-        ended
+        self.shared.metrics.busy.dec();
+        true
     }
 }
 
 impl<S: Store> Download<S> {
+    /// Logs its request when it is sent, or will not be.
+    pub(super) fn log_when_sent(&mut self, access: Box<Access>, outcome: Outcome) {
+        self.access = Some((access, outcome));
+    }
+
     /// Whether the store must still be waited for: it is asked again once it says that it is ready.
     fn awaits(&mut self, ready: &mut bool) -> bool {
         self.waits = self.waits && !std::mem::take(ready);

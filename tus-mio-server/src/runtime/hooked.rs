@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tus_driver::{
     Arrival, Clock, Store, Ticket,
-    hooks::{Hook, HookRunner},
+    hooks::{FindFiles, Hook, HookRunner},
     outbox::Pauses,
 };
 use tus_proto::{HookCall, HookReply, Instant, OpId};
@@ -51,6 +51,11 @@ impl Hooked {
         Self { hooks, pool: HookPool::new(clock, threads, limit, "hook"), timeout, deliverer }
     }
 
+    /// Lets hooks find the files of uploads.
+    pub(crate) fn show_files(&self, files: Box<FindFiles>) {
+        self.hooks.set_files(files);
+    }
+
     /// Lets the threads go.
     pub(crate) fn close(&self) {
         self.pool.close();
@@ -79,16 +84,26 @@ impl<S: Store> EventLoop<S> {
             call.set_remote(remote);
         }
         let Some(request) = &mut connection.request else { return };
-        let hook = Hook::of(&call);
-        let (loop_index, owner, mailboxes) = (self.index, request.owner, self.shared.mailboxes.clone());
-        let reply = Ticket::new(move |reply| post(&mailboxes, loop_index, Message::Hooked(owner, op, reply)));
-        self.shared.metrics.hook_called(hook);
         let hooks = self.shared.hooks.as_ref();
+        if let Some(reply) = hooks.and_then(|hooks| hooks.hooks.recall(&call)) {
+            return request.session.handle(self.now, Arrival::Hook(op, reply));
+        }
+        let (hook, is_awaited) = (Hook::of(&call), call.is_awaited());
+        let (owner, shared) = (request.owner, self.shared.clone());
+        let loop_index = self.index;
+        let reply = Ticket::new(move |reply| {
+            if !is_awaited && reply == HookReply::Failed {
+                shared.metrics.hook_failed(hook);
+            }
+            post(&shared.mailboxes, loop_index, Message::Hooked(owner, op, reply));
+        });
+        self.shared.metrics.hook_called(hook);
         let until = self.now.monotonic.after(hooks.map_or(Duration::ZERO, |hooks| hooks.timeout));
         // A server that ends waits for nobody's hooks.
-        if !self.is_cut() && hooks.is_some_and(|hooks| hooks.ask(call, until, reply)) {
+        let is_called = !self.is_cut() && hooks.is_some_and(|hooks| hooks.ask(call, until, reply));
+        if is_called && is_awaited {
             request.asked = Some(Asked { op, hook, until });
-        } else {
+        } else if !is_called {
             tracing::error!(hook = hook.name(), "a hook can't be called: too many requests wait for hooks");
             self.shared.metrics.hook_failed(hook);
             request.session.handle(self.now, Arrival::Hook(op, HookReply::Failed));

@@ -1,68 +1,41 @@
-//! What the server counts, and the text that a scrape reads. Every series is made when the server is, but those of
-//! error statuses, each at its first error: counting is an atomic addition, by no name and without a lock.
+//! What the server counts, and the text that a scrape reads: what every runtime counts of its requests
+//! ([`RequestMetrics`]), and the connections. Every series is made when the server is.
 
-use std::{
-    sync::{OnceLock, atomic::Ordering},
-    time::Duration,
-};
+use std::{ops::Deref, sync::atomic::Ordering};
 
 use prometheus_client::{
     encoding::text as openmetrics,
-    metrics::{
-        counter::Counter,
-        family::Family,
-        gauge::Gauge,
-        histogram::{Histogram, exponential_buckets},
-        info::Info,
-    },
+    metrics::{counter::Counter, family::Family, gauge::Gauge, info::Info},
     registry::{Registry, Unit},
 };
-use tus_proto::{Code, Event, Failure, Protocol};
+use tus_driver::metrics::RequestMetrics;
+pub(super) use tus_driver::metrics::negotiated;
+use tus_proto::Protocol;
+use tus_redb::Refusal;
 
-use self::{durations::Durations, process::Process, tusd::Tusd};
+use self::process::Process;
 use super::eviction::Cheap;
-use crate::{hooks::Hook, http1};
-
-/// The methods that are told apart; any other is the last of them. Methods come from outside, series must not.
-const METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "other"];
-
-/// Room for every code.
-const CODES: usize = 64;
+use crate::http1;
 
 /// All counters of a server.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
-    requests: [Counter; METHODS.len()],
+    requests: RequestMetrics,
     protocols: [Counter; 2],
-    errors: Errors,
-    created: Tusd,
-    finished: Tusd,
-    terminated: Tusd,
-    received: Tusd,
-    durations: Durations,
-    expired: Counter,
     pub(super) accepted: Counter,
     pub(super) refused_by_address: Counter,
+    pub(super) refused_by_rate: Counter,
+    refused_by_space: [Counter; 2],
     pub(super) accept_failures: Counter,
     evicted: [Counter; Cheap::ALL.len()],
+    /// Requests whose body is received.
+    pub(super) receiving: Gauge,
+    open: Gauge,
+    disk_free: Gauge,
     /// Connections with a request under way.
     pub(super) busy: Gauge,
     idle: Gauge,
-    deadlines: [Counter; REASONS.len()],
-    commit_seconds: Histogram,
-    commit_changes: Histogram,
-    pub(super) lock_waits: Counter,
-    pub(super) lock_timeouts: Counter,
-    lock_yields: Counter,
-    store_errors: [Counter; 3],
-    stale: Counter,
-    hook_calls: [Counter; Hook::ALL.len()],
-    hook_failures: [Counter; Hook::ALL.len()],
-    hook_timeouts: [Counter; Hook::ALL.len()],
-    hook_invocations: [Option<Counter>; Hook::ALL.len()],
-    hook_errors: [Option<Counter>; Hook::ALL.len()],
-    outbox: Gauge,
     log_drops: Counter,
     log_lines_dropped: Option<fn() -> u64>,
 }
@@ -74,68 +47,56 @@ pub(super) enum Expired {
     Exchange(tus_proto::Reason),
 }
 
-const REASONS: [&str; 9] =
-    ["head", "idle", "body", "response", "linger", "lock_renewal", "checkpoint", "checkpoint_wait", "expiry"];
+impl Deref for Metrics {
+    type Target = RequestMetrics;
 
-impl Expired {
-    fn index(self) -> usize {
-        match self {
-            Self::Http(http1::Reason::Head) => 0,
-            Self::Http(http1::Reason::Idle) => 1,
-            Self::Http(http1::Reason::Body) => 2,
-            Self::Http(http1::Reason::Response) => 3,
-            Self::Http(http1::Reason::Linger) => 4,
-            Self::Exchange(tus_proto::Reason::Renew) => 5,
-            Self::Exchange(tus_proto::Reason::Checkpoint) => 6,
-            Self::Exchange(tus_proto::Reason::CheckpointWait) => 7,
-            Self::Exchange(tus_proto::Reason::Expiry) => 8,
-        }
+    fn deref(&self) -> &RequestMetrics {
+        &self.requests
     }
 }
 
 impl Metrics {
     pub(crate) fn new() -> Self {
         let mut registry = Registry::default();
-        let tusd = registry.sub_registry_with_prefix("tusd");
-        let requests = labelled(tusd, "requests", "Requests, by method", "method", METHODS);
-        let errors = Errors::new(tusd);
-        let created = tusd::counter(tusd, "uploads_created", "Uploads created");
-        let finished = tusd::counter(tusd, "uploads_finished", "Uploads that became complete");
-        let terminated = tusd::counter(tusd, "uploads_terminated", "Uploads deleted by their clients");
-        let received = tusd::counter(tusd, "bytes_received", "Bytes of uploads committed");
-        let hook_invocations = hook_types(tusd, "hook_invocations", "Calls of hooks, by type");
-        let hook_errors = hook_types(tusd, "hook_errors", "Calls of hooks that failed, by type");
+        let requests = RequestMetrics::new(&mut registry);
+        let open = gauge(registry.sub_registry_with_prefix("tusd"), "connections_open", "Connections open");
         registry.register_collector(Box::new(Process));
         let tus = registry.sub_registry_with_prefix("tus");
         let [busy, idle] = connections(tus);
+        let receiving = gauge(tus, "uploads_in_progress", "Requests whose body is being received");
+        let disk_free = Gauge::default();
+        let help = "Space that files can still take where uploads are kept; -1 if that is not known";
+        tus.register_with_unit("disk_free", help, Unit::Bytes, disk_free.clone());
+        let [free_space, store_size, refused_by_rate] = labelled(
+            tus,
+            "uploads_refused",
+            "Uploads not created because of a limit, by that",
+            "limit",
+            ["free_space", "store_size", "rate"],
+        );
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         tus.register("build", "The version of this server", build);
         let help = "Requests answered, by the protocol they speak";
         let protocols = labelled(tus, "requests_answered", help, "protocol", ["tus", "ietf"]);
-        let durations = Durations::default();
-        let help = "Time from a request's head to its answer";
-        tus.register_with_unit("request_duration", help, Unit::Seconds, durations.clone());
         Self {
             requests,
             protocols,
-            errors,
-            created,
-            finished,
-            terminated,
-            received,
-            durations,
-            expired: counter(tus, "uploads_expired", "Uploads removed because their time was over"),
             accepted: counter(tus, "connections_accepted", "Connections accepted"),
             refused_by_address: counter(
                 tus,
                 "connections_refused",
                 "Connections closed because their address had too many",
             ),
+            refused_by_rate,
+            refused_by_space: [free_space, store_size],
             accept_failures: counter(
                 tus,
                 "accept_failures",
                 "Times the system could not accept a connection",
             ),
+            receiving,
+            open,
+            disk_free,
             evicted: labelled(
                 tus,
                 "connections_evicted",
@@ -145,43 +106,6 @@ impl Metrics {
             ),
             busy,
             idle,
-            deadlines: labelled(tus, "deadlines", "Deadlines that passed, by reason", "reason", REASONS),
-            commit_seconds: histogram(
-                tus,
-                ("commit_duration", "Time to commit a group of changes", Some(Unit::Seconds)),
-                exponential_buckets(0.000_5, 2.0, 14),
-            ),
-            commit_changes: histogram(
-                tus,
-                ("commit_group_size", "Changes committed as one group", None),
-                exponential_buckets(1.0, 2.0, 9),
-            ),
-            lock_waits: counter(
-                tus,
-                "lock_waits",
-                "Locks that another request held when they were asked for",
-            ),
-            lock_timeouts: counter(tus, "lock_timeouts", "Locks that were not let go in time"),
-            lock_yields: counter(tus, "lock_yields", "Writers that gave way to a newer request"),
-            store_errors: labelled(
-                tus,
-                "store_errors",
-                "Commands that the store could not carry out, by cause",
-                "cause",
-                ["no_space", "io", "unavailable"],
-            ),
-            stale: counter(tus, "stale_inputs", "Completions that nothing waited for any more"),
-            hook_calls: hooks(tus, "hook_calls", "Calls of hooks"),
-            hook_failures: hooks(tus, "hook_failures", "Calls of hooks that failed"),
-            hook_timeouts: hooks(tus, "hook_timeouts", "Calls of hooks that took too long"),
-            hook_invocations,
-            hook_errors,
-            outbox: {
-                let outbox = Gauge::default();
-                let help = "Events that no hook has taken note of yet";
-                tus.register("outbox_entries", help, outbox.clone());
-                outbox
-            },
             log_drops: counter(tus, "log_lines_dropped", "Lines of the log that nobody took in time"),
             log_lines_dropped: None,
             registry,
@@ -194,43 +118,21 @@ impl Metrics {
         self
     }
 
-    /// A request came; `None` where its method can't be told.
-    pub(super) fn request(&self, method: Option<&str>) {
-        let index = METHODS.iter().position(|known| Some(*known) == method);
-        self.requests[index.unwrap_or(METHODS.len() - 1)].inc();
-    }
-
-    /// A request was answered.
-    pub(super) fn answered(&self, status: u16, code: Option<Code>) {
-        self.errors.count(status, code);
-    }
-
-    /// A request of this protocol was answered so long after its head came.
-    pub(super) fn took(&self, protocol: Protocol, time: Duration) {
+    /// A request of this protocol was answered.
+    pub(super) fn answered_in(&self, protocol: Protocol) {
         self.protocols[usize::from(protocol == Protocol::Ietf)].inc();
-        self.durations.observe(time);
-    }
-
-    /// What an exchange tells of an upload.
-    pub(crate) fn event(&self, event: Event) {
-        match event {
-            Event::Created => self.created.inc_by(1),
-            Event::Finished => self.finished.inc_by(1),
-            Event::Terminated => self.terminated.inc_by(1),
-            Event::Received(bytes) => self.received.inc_by(bytes),
-            Event::Yielded => drop(self.lock_yields.inc()),
-            Event::Stale => drop(self.stale.inc()),
-        }
-    }
-
-    /// So many uploads became complete beside the one that was written to.
-    pub(super) fn finished(&self, uploads: u64) {
-        self.finished.inc_by(uploads);
     }
 
     /// A deadline passed.
     pub(super) fn expired(&self, what: Expired) {
-        self.deadlines[what.index()].inc();
+        self.requests.deadline_passed(match what {
+            Expired::Http(http1::Reason::Head) => "head",
+            Expired::Http(http1::Reason::Idle) => "idle",
+            Expired::Http(http1::Reason::Body) => "body",
+            Expired::Http(http1::Reason::Response) => "response",
+            Expired::Http(http1::Reason::Linger) => "linger",
+            Expired::Exchange(reason) => return self.requests.exchange_deadline_passed(reason),
+        });
     }
 
     /// A connection had to make room.
@@ -238,53 +140,28 @@ impl Metrics {
         self.evicted[what as usize].inc();
     }
 
-    /// So many uploads had expired and were removed.
-    pub(super) fn swept(&self, uploads: usize) {
-        self.expired.inc_by(uploads as u64);
-    }
-
-    pub(super) fn store_failed(&self, failure: Failure) {
-        let index = match failure {
-            Failure::NoSpace => 0,
-            Failure::Io => 1,
-            Failure::Unavailable => 2,
-            // It works as it should.
-            Failure::Fenced => return,
+    /// An upload was not created, because of a limit of space.
+    pub(super) fn refused(&self, why: Refusal) {
+        let index = match why {
+            Refusal::FreeSpace => 0,
+            _ => 1,
         };
-        self.store_errors[index].inc();
+        self.refused_by_space[index].inc();
     }
 
-    /// A hook is called.
-    pub(super) fn hook_called(&self, hook: Hook) {
-        self.hook_calls[hook as usize].inc();
-        count(&self.hook_invocations[hook as usize]);
-    }
-
-    /// A hook has failed, or could not be called.
-    pub(super) fn hook_failed(&self, hook: Hook) {
-        self.hook_failures[hook as usize].inc();
-        count(&self.hook_errors[hook as usize]);
-    }
-
-    /// Nobody waits for a hook any more.
-    pub(super) fn hook_timed_out(&self, hook: Hook) {
-        self.hook_timeouts[hook as usize].inc();
-        count(&self.hook_errors[hook as usize]);
-    }
-
-    /// A group was committed, or failed as a whole.
-    pub(super) fn committed(&self, changes: usize, time: Duration) {
-        self.commit_seconds.observe(time.as_secs_f64());
-        self.commit_changes.observe(changes as f64);
+    /// So many bytes are free on the disk; `None` if that is not known.
+    pub(super) fn disk_free(&self, bytes: Option<u64>) {
+        self.disk_free.set(bytes.map_or(-1, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX)));
     }
 
     /// All series as text, when so many connections are open and so many events in the outbox.
     pub(super) fn text(&self, open: usize, outbox: u64) -> String {
-        self.outbox.set(i64::try_from(outbox).unwrap_or(i64::MAX));
+        self.requests.set_outbox(outbox);
         let open = i64::try_from(open).unwrap_or(i64::MAX);
         if let Some(dropped) = self.log_lines_dropped {
             self.log_drops.inner().store(dropped(), Ordering::Relaxed);
         }
+        self.open.set(open);
         self.idle.set((open - self.busy.get()).max(0));
         let mut text = String::with_capacity(8 << 10);
         // Writing to a string can't fail.
@@ -293,44 +170,18 @@ impl Metrics {
     }
 }
 
-/// Refusals by status and code. Which there are shows as they come.
-#[derive(Debug)]
-struct Errors {
-    family: Family<ErrorLabels, Counter>,
-    by_code: [OnceLock<Counter>; CODES],
-}
-
-type ErrorLabels = [(&'static str, String); 2];
-
-impl Errors {
-    fn new(registry: &mut Registry) -> Self {
-        let family = Family::default();
-        registry.register("errors", "Requests answered with an error, by status and code", family.clone());
-        Self { family, by_code: [const { OnceLock::new() }; CODES] }
-    }
-
-    fn count(&self, status: u16, code: Option<Code>) {
-        if !(400..600).contains(&status) {
-            return;
-        }
-        let series = || {
-            let name = code.map_or("", Code::name).to_owned();
-            self.family.get_or_create_owned(&[("code", name), ("status", status.to_string())])
-        };
-        // A hook may give a refusal another status.
-        let usual = code.filter(|code| code.status() == status);
-        match usual.and_then(|code| self.by_code.get(code as usize)) {
-            Some(slot) => slot.get_or_init(series).inc(),
-            None => series().inc(),
-        };
-    }
-}
-
 /// A counter; its name gets `_total` behind it.
 fn counter(registry: &mut Registry, name: &str, help: &str) -> Counter {
     let counter = Counter::default();
     registry.register(name, help, counter.clone());
     counter
+}
+
+/// A gauge.
+fn gauge(registry: &mut Registry, name: &str, help: &str) -> Gauge {
+    let gauge = Gauge::default();
+    registry.register(name, help, gauge.clone());
+    gauge
 }
 
 /// One counter for each value of a label.
@@ -346,25 +197,6 @@ fn labelled<const N: usize>(
     values.map(|value| family.get_or_create_owned(&[(label, value)]))
 }
 
-/// One counter for each hook that tusd's users know, and `pre-request`.
-fn hook_types(registry: &mut Registry, name: &str, help: &str) -> [Option<Counter>; Hook::ALL.len()] {
-    let family = Family::<[(&str, &str); 1], Counter>::default();
-    registry.register(name, help, family.clone());
-    let counter = |name| family.get_or_create_owned(&[("hooktype", name)]);
-    Hook::ALL.map(|hook| hook.event_name().map(counter))
-}
-
-fn count(counter: &Option<Counter>) {
-    if let Some(counter) = counter {
-        counter.inc();
-    }
-}
-
-/// One counter for each hook.
-fn hooks(registry: &mut Registry, name: &str, help: &str) -> [Counter; Hook::ALL.len()] {
-    labelled(registry, name, help, "hook", Hook::ALL.map(Hook::name))
-}
-
 fn connections(registry: &mut Registry) -> [Gauge; 2] {
     let family = Family::<[(&str, &str); 1], Gauge>::default();
     let help = "Connections open, by whether they have an upload's request under way";
@@ -372,23 +204,7 @@ fn connections(registry: &mut Registry) -> [Gauge; 2] {
     ["busy", "idle"].map(|state| family.get_or_create_owned(&[("state", state)]))
 }
 
-fn histogram(
-    registry: &mut Registry,
-    (name, help, unit): (&str, &str, Option<Unit>),
-    buckets: impl Iterator<Item = f64>,
-) -> Histogram {
-    let histogram = Histogram::new(buckets);
-    match unit {
-        Some(unit) => registry.register_with_unit(name, help, unit, histogram.clone()),
-        None => registry.register(name, help, histogram.clone()),
-    }
-    histogram
-}
-
-mod durations;
 mod process;
-pub(super) mod text;
-mod tusd;
 
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@
 //! record to the committer; both answer by a message and a wake.
 
 mod accept;
+mod access;
 mod admission;
 mod attributions;
 mod body;
@@ -27,6 +28,7 @@ mod metrics;
 mod notices;
 mod observer;
 mod presence;
+mod rate;
 mod request;
 mod routes;
 mod sending;
@@ -60,6 +62,7 @@ pub(crate) use mailbox::{Mailbox, Message};
 pub(crate) use metrics::Metrics;
 pub(crate) use notices::Notices;
 pub(crate) use observer::StoreObserver;
+pub(crate) use rate::UploadRate;
 pub(crate) use socket::{Accepted, Socket};
 pub(crate) use workers::Workers;
 
@@ -83,6 +86,8 @@ pub(crate) struct Shared<S: Store> {
     pub status_is_public: bool,
     pub metrics: Arc<Metrics>,
     pub notices: Notices,
+    /// Each request is logged at info.
+    pub access_log: bool,
     pub store: S,
     pub locks: Locks,
     pub mailboxes: Arc<[Mailbox<S>]>,
@@ -97,6 +102,7 @@ pub(crate) struct Shared<S: Store> {
     /// How many buffers each loop may have.
     pub buffers: usize,
     pub admission: Admission,
+    pub upload_rate: UploadRate,
     pub heads: Heads,
     /// What TCP connections speak; none for plain HTTP.
     pub tls: Option<Acceptor>,
@@ -140,6 +146,7 @@ impl Shared<tus_redb::RedbStore> {
             status_is_public: true,
             metrics: Arc::new(Metrics::new()),
             notices: Notices::default(),
+            access_log: false,
             locks: Locks::new(store.first_fence(), None),
             store,
             mailboxes: Arc::default(),
@@ -150,6 +157,7 @@ impl Shared<tus_redb::RedbStore> {
             threads,
             buffers: 1,
             admission: Admission::new(Limits { all: 1, each: 0, uncounted: Vec::new(), prefixes: (32, 64) }),
+            upload_rate: UploadRate::new(0, Vec::new(), (32, 64)),
             heads: Heads::new(1),
             tls: None,
             shutdown_timeout: Duration::ZERO,

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tus_proto::{Code, Response};
+use tus_proto::{Code, Response, UploadId};
 
 use super::mailbox::lock;
 
@@ -27,17 +27,17 @@ struct Notice {
 
 impl Notices {
     /// Tells of an answer, where it is one of those.
-    pub(super) fn answered(&self, response: &Response) {
+    pub(super) fn answered(&self, response: &Response, upload: Option<&UploadId>) {
         let Some(code) = response.code().filter(|code| matters(*code)) else { return };
         let Some(repeated) = self.count(code, Instant::now()) else { return };
-        say(code, response.status(), repeated);
+        say(code, response.status(), upload, repeated);
     }
 
     /// Tells of what was only counted, once its pause is over.
     pub(crate) fn flush(&self, now: Instant) {
         for notice in lock(&self.0).iter_mut() {
             if notice.untold > 0 && now.duration_since(notice.told) >= PAUSE {
-                say(notice.code, notice.code.status(), std::mem::take(&mut notice.untold));
+                say(notice.code, notice.code.status(), None, std::mem::take(&mut notice.untold));
                 notice.told = now;
             }
         }
@@ -77,12 +77,12 @@ fn is_error(code: Code) -> bool {
     code == Code::InternalServerError
 }
 
-fn say(code: Code, status: u16, repeated: u64) {
-    let (code_name, text) = (code.name(), code.text());
+fn say(code: Code, status: u16, upload: Option<&UploadId>, repeated: u64) {
+    let (code_name, text, upload) = (code.name(), code.text(), upload.map(UploadId::as_str));
     if is_error(code) {
-        tracing::error!(status, code = code_name, repeated, "refused: {text}");
+        tracing::error!(status, code = code_name, upload, repeated, "refused: {text}");
     } else {
-        tracing::warn!(status, code = code_name, repeated, "refused: {text}");
+        tracing::warn!(status, code = code_name, upload, repeated, "refused: {text}");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tus_redb::Observer;
+use tus_redb::{Observer, Refusal};
 
 use super::metrics::Metrics;
 
@@ -23,6 +23,10 @@ impl Observer for StoreObserver {
             self.0.swept(expired);
             tracing::info!(uploads = expired, "expired");
         }
+    }
+
+    fn refused(&self, why: Refusal) {
+        self.0.refused(why);
     }
 
     fn error(&self, text: &str) {

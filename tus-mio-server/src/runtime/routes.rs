@@ -71,8 +71,9 @@ impl<S: Store> Shared<S> {
     fn metrics_answer(&self, head: &Head<'_>, date: WallTime) -> Response {
         let mut response = Response::new(200, date);
         let open = self.admission.open();
+        self.metrics.disk_free(self.store.free_space());
         let outbox = self.store.pending_events().unwrap_or_default();
-        let (media_type, text) = metrics::text::negotiated(head, self.metrics.text(open, outbox));
+        let (media_type, text) = metrics::negotiated(head, self.metrics.text(open, outbox));
         response.set_body(media_type, text);
         response
     }

@@ -81,7 +81,10 @@ impl<S: Store> EventLoop<S> {
             match connection.http.next(self.now.monotonic, &mut rest) {
                 Some(Event::Head) => {
                     self.begin_request(connection);
-                    if connection.request.is_some() {
+                    if let Some(request) = &mut connection.request {
+                        if let Some(access) = &mut request.access {
+                            access.body_at = connection.taken.saturating_sub(rest.len() as u64);
+                        }
                         return rest.len();
                     }
                 }

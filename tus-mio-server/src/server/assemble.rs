@@ -30,7 +30,7 @@ use crate::{
     page::Page,
     runtime::{
         self, Admission, EventLoop, Heads, Hooked, Limits, Loops, Mailbox, Message, Metrics, Shared, Spawner,
-        Threads, Workers,
+        Threads, UploadRate, Workers,
     },
     tls::{Acceptor, TlsError},
 };
@@ -86,7 +86,14 @@ impl Parts {
             max_waiting: settings.max_waiting_finals,
             materialize: settings.materialize,
             events,
-            small_bytes: if events.completed { 0 } else { settings.small_uploads },
+            small_bytes: if events.completed || settings.protocol.hooks().finish {
+                0
+            } else {
+                settings.small_uploads
+            },
+            space: settings.host.space,
+            file_mode: settings.host.file_mode,
+            dir_mode: settings.host.dir_mode,
             check: false,
         };
         tus_redb::Store::open(&settings.data_dir, &options).map_err(ServeError::Store)
@@ -128,6 +135,7 @@ impl Parts {
             metrics_path: settings.metrics_path,
             status_is_public: settings.admin_listen.is_empty(),
             notices: runtime::Notices::default(),
+            access_log: settings.access_log,
             metrics,
             protocol: Arc::new(settings.protocol),
             http: Arc::new(settings.http),
@@ -138,12 +146,23 @@ impl Parts {
             workers,
             threads,
             buffers: runtime::buffers_of_each(settings.buffer_memory, polls.len()),
+            upload_rate: UploadRate::new(
+                settings.host.max_uploads_per_hour,
+                settings.uncounted_addresses,
+                settings.address_prefixes,
+            ),
             admission: Admission::new(limits),
             heads: Heads::new(settings.head_memory),
             tls,
             shutdown_timeout: settings.shutdown_timeout,
             shutdowns: AtomicU8::new(0),
         });
+        if let Some(hooks) = &shared.hooks {
+            let shared = Arc::downgrade(&shared);
+            hooks.show_files(Box::new(move |id| {
+                shared.upgrade().and_then(|shared| shared.store.files(id).ok()).unwrap_or_default()
+            }));
+        }
         let mut loops: Vec<_> = polls
             .into_iter()
             .enumerate()

@@ -9,7 +9,7 @@ use tus_driver::{
 use tus_proto::Config;
 use tus_redb::Durability;
 
-use crate::{http1, listen::Address, network::Network, tls::TlsFiles};
+use crate::{host::HostLimits, http1, listen::Address, network::Network, tls::TlsFiles};
 
 /// What a server is to be. Made from the defaults, with what differs changed.
 #[derive(Clone, Debug)]
@@ -87,12 +87,16 @@ pub struct Settings {
     /// Where metrics are to be read, in the text form of Prometheus; none for nowhere. Default `/metrics`. How
     /// the server is, is told at `/healthz` always.
     pub metrics_path: Option<String>,
+    /// What is left of the host to others.
+    pub host: HostLimits,
     /// Where metrics, health and administration are to be had; none for metrics and health beside the uploads, and
     /// administration at the socket `admin.sock` in the data directory alone, where it is in any case. Default none.
     pub admin_listen: Vec<Address>,
     /// A file with a secret that administration there asks for, in its first line. Without one the addresses must be
     /// loopback ones or UNIX sockets. Default none.
     pub admin_token_file: Option<PathBuf>,
+    /// Whether each request is logged as an event at info, and given an id where its client sends none. Default no.
+    pub access_log: bool,
     /// Tells how many lines of the log were dropped so far, for the metrics. Default none: a program's log is its own.
     pub log_lines_dropped: Option<fn() -> u64>,
 }
@@ -130,8 +134,10 @@ impl Default for Settings {
             hook_longest_pause: Duration::from_secs(300),
             demo: true,
             metrics_path: Some("/metrics".into()),
+            host: HostLimits::default(),
             admin_listen: Vec::new(),
             admin_token_file: None,
+            access_log: false,
             log_lines_dropped: None,
         }
     }

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// A server of `tus-data` or another directory, and its address.
-fn serve(place: &Place, data_dir: &str, flags: &[&str]) -> (Running, String) {
+pub(crate) fn serve(place: &Place, data_dir: &str, flags: &[&str]) -> (Running, String) {
     let arguments = [&["--listen", "127.0.0.1:0", "--data-dir", data_dir], flags].concat();
     let mut server = place.start(&arguments, &[], Stdio::piped());
     let line = server.line();
@@ -26,7 +26,7 @@ fn serve(place: &Place, data_dir: &str, flags: &[&str]) -> (Running, String) {
 }
 
 /// Sends a request, and gives its connection.
-fn send(address: &str, head: &str, body: &str) -> TcpStream {
+pub(crate) fn send(address: &str, head: &str, body: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).unwrap();
     let head =
         format!("{head}\r\nHost: {address}\r\nTus-Resumable: 1.0.0\r\nConnection: close\r\n\r\n{body}");
@@ -34,14 +34,14 @@ fn send(address: &str, head: &str, body: &str) -> TcpStream {
     stream
 }
 
-fn answer(mut stream: TcpStream) -> String {
+pub(crate) fn answer(mut stream: TcpStream) -> String {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
 }
 
 /// An answer from this address, its status and its body.
-fn ask(address: &str, head: &str) -> (u16, String) {
+pub(crate) fn ask(address: &str, head: &str) -> (u16, String) {
     let answer = answer(send(address, head, ""));
     let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
     (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())

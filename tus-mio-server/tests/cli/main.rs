@@ -4,7 +4,9 @@
 mod beside;
 mod config;
 mod import;
+mod limits;
 mod listen;
+mod logs;
 mod program;
 mod serve;
 mod store;

@@ -57,6 +57,19 @@ pub(super) enum Answer {
 }
 
 impl Answer {
+    /// The same, where a hook has failed after all was done: the request has failed for its client, and what it has
+    /// created is there all the same.
+    pub(super) fn spoiled(self) -> Self {
+        let code = Code::InternalServerError;
+        match self {
+            Self::Created { location, .. } | Self::Concatenated { location, .. } => {
+                Self::CreatedButFailed { location, code }
+            }
+            Self::Written(_) => Self::Failed(code),
+            other => other,
+        }
+    }
+
     pub(super) fn response(self, config: &Config, framing: Framing, wall: WallTime) -> Response {
         let mut response = match self {
             Self::Options => options(config, wall),

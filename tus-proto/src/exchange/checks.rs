@@ -72,6 +72,8 @@ pub(super) struct Patch {
 pub(super) struct Termination {
     pub id: UploadId,
     pub if_match: IfMatch,
+    /// Its time was over when it was looked at: whoever writes to it may only be late to move that on.
+    pub late: bool,
 }
 
 /// A request that is refused by its head alone.
@@ -192,7 +194,7 @@ pub(super) fn check(
         (Place::Upload(id), Method::Head) => Ok(Request::Look(id)),
         (Place::Upload(id), Method::Patch) => patch(config, head, id).map(Request::Write),
         (Place::Upload(id), Method::Delete) if config.termination => {
-            Ok(Request::Terminate(Termination { id, if_match: IfMatch::of(head) }))
+            Ok(Request::Terminate(Termination { id, if_match: IfMatch::of(head), late: false }))
         }
         (Place::Upload(id), Method::Get) if config.downloads => Ok(download(head, id, to_head)),
         (Place::Upload(_), _) => return Err(not_allowed(answer::upload_methods(config))),
@@ -218,7 +220,7 @@ pub(super) fn download(head: &Head<'_>, id: UploadId, to_head: bool) -> Request 
         (_, true) => Part::BareHead,
         (_, false) => Part::All,
     };
-    Request::Download(Download { id, conditions: Conditions::of(head), part })
+    Request::Download(Download::new(id, Conditions::of(head), part))
 }
 
 /// What the target names; a query is ignored.
@@ -261,7 +263,7 @@ fn posted(config: &Config, head: &Head<'_>) -> Result<Request, Code> {
     }
     let concat = match UploadConcat::of(head, &config.base_path, config.max_parts)? {
         Some(UploadConcat::Final { value, parts }) => {
-            let (metadata, location) = (joined_metadata(head)?, location(config, head));
+            let (metadata, location) = (joined_metadata(head, config.max_metadata)?, location(config, head));
             let parts = Parts::new(parts);
             return Ok(Request::Concat(Assembly { value, parts, metadata, location }));
         }
@@ -279,7 +281,7 @@ fn creation(config: &Config, head: &Head<'_>, concat: Option<Concat>) -> Result<
         Ok(Some(b"1")) => return Err(Code::AmbiguousUploadLength),
         _ => return Err(Code::InvalidUploadLengthDefer),
     };
-    let metadata = joined_metadata(head)?;
+    let metadata = joined_metadata(head, config.max_metadata)?;
     let with_upload = head.framing != Framing::Length(0) && has_upload_type(head);
     let checksums =
         if with_upload { Checksums::of(head, &config.checksum_algorithms)? } else { Checksums::default() };

@@ -126,6 +126,7 @@ impl Exchange {
         };
         self.notify(Event::Created);
         if record.is_complete() {
+            self.finished(&record);
             self.notify(Event::Finished);
         }
         self.expires = record.expires;

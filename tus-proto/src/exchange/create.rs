@@ -54,9 +54,14 @@ impl Draft {
     }
 
     /// With what the hook would have instead; none where it breaks the rules of the header.
-    pub(super) fn changed(mut self, metadata: Option<String>, id: Option<UploadId>) -> Option<Self> {
+    pub(super) fn changed(
+        mut self,
+        metadata: Option<String>,
+        id: Option<UploadId>,
+        max_metadata: usize,
+    ) -> Option<Self> {
         if let Some(metadata) = metadata {
-            self.record.metadata = checked_metadata(metadata).ok()?;
+            self.record.metadata = checked_metadata(metadata, max_metadata).ok()?;
         }
         if let Some(id) = id {
             self.record.id = id;
@@ -143,6 +148,7 @@ impl Exchange {
         self.notify(Event::Created);
         self.expires = created.record.expires;
         if created.record.is_complete() {
+            self.finished(&created.record);
             self.notify_finished();
         }
         self.tell_location(now, &created.location);
@@ -155,6 +161,7 @@ impl Exchange {
 
     pub(super) fn receive_created(&mut self, now: Now, created: Created) {
         let limit = Limit::of(&self.config, 0, created.record.length);
+        self.receives(&created.record);
         let mut receiving =
             Receiving::new(&created.record, None, limit, created.checksums, Reply::Create(created.location));
         receiving.completes_when_told(&created.record);

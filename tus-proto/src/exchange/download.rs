@@ -6,9 +6,10 @@ use alloc::{format, string::String};
 use super::{
     Exchange, State,
     answer::{self, Answer},
+    look::CHECKPOINT_WAIT,
 };
 use crate::{
-    Code, Command, Completion, Now, Record, Response, UploadId, WallTime,
+    Code, Command, Completion, LockCall, Now, Output, Record, Response, UploadId, WallTime,
     header::{Conditions, IfMatch, Selection, attachment, is_media_type, is_multipart, metadata_value},
 };
 
@@ -18,6 +19,16 @@ pub(super) struct Download {
     pub id: UploadId,
     pub conditions: Conditions,
     pub part: Part,
+    /// Whoever writes was asked to commit; what came of it tells whether the upload's time is over.
+    awaited: bool,
+    /// Somebody writes to it: its time is not over.
+    written: bool,
+}
+
+impl Download {
+    pub(super) fn new(id: UploadId, conditions: Conditions, part: Part) -> Self {
+        Self { id, conditions, part, awaited: false, written: false }
+    }
 }
 
 /// How much of the answer to a GET is wanted.
@@ -36,14 +47,27 @@ impl Exchange {
         self.state = State::Opening(op, download);
     }
 
-    pub(super) fn on_opened(&mut self, now: Now, download: &Download, completion: Completion) {
-        if self.rufh.is_some() && self.is_looked_at(now, download, &completion) {
+    pub(super) fn on_opened(&mut self, now: Now, mut download: Download, completion: Completion) {
+        if self.rufh.is_some() && self.is_looked_at(now, &download, &completion) {
             return;
         }
-        let Download { conditions, part, .. } = download;
+        // Whoever writes keeps it alive, and may only be late with that.
+        if let Completion::Opened(record) = &completion
+            && record.is_expired(now.wall)
+            && !record.is_complete()
+            && !core::mem::replace(&mut download.awaited, true)
+        {
+            let op = self.op();
+            self.outputs.push_back(Output::Lock(op, LockCall::Checkpoint { key: download.id.clone() }));
+            self.state = State::Awaiting(op, now.monotonic.after(CHECKPOINT_WAIT), download);
+            return;
+        }
+        let Download { conditions, part, written, .. } = &download;
         let failed = |code| if *part == Part::All { Answer::Failed(code) } else { Answer::Untold(code) };
         let answer = match completion {
-            Completion::Opened(record) if record.is_expired(now.wall) => failed(Code::UploadExpired),
+            Completion::Opened(record) if record.is_expired(now.wall) && !*written => {
+                failed(Code::UploadExpired)
+            }
             Completion::Opened(record)
                 if !mutation!(
                     "unfinished-sent",
@@ -60,6 +84,15 @@ impl Exchange {
             other => failed(answer::to_completion(&other)),
         };
         self.end(now, Some(answer));
+    }
+
+    /// The writer of an upload whose time is over does not answer: it is looked at once more.
+    pub(super) fn stop_awaiting(&mut self, mut download: Download) {
+        download.written = true;
+        let op = self.op();
+        // The answer is not waited for: it only takes us off the list of those who asked.
+        self.outputs.push_back(Output::Lock(op, LockCall::Release { key: download.id.clone() }));
+        self.download(download);
     }
 }
 

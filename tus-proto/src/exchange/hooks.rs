@@ -13,11 +13,11 @@ use super::{
     concat::Parts,
     create::Draft,
     download,
-    reception::{Append, End, Failed, Receiving, Reply},
+    reception::{Append, End, Failed, Receiving, Reply, Report, Settling},
 };
 use crate::{
-    Cancel, Code, Command, Completion, Cut, Event, Head, HookCall, HookReply, Now, OpId, Output, Record,
-    Rejection, RequestInfo, UploadId,
+    Amendment, Cancel, Code, Command, Completion, Cut, Event, Head, HookCall, HookReply, Now, OpId, Output,
+    Record, Rejection, RequestInfo, UploadId,
 };
 
 /// A request that goes on once its hook lets it.
@@ -47,6 +47,17 @@ pub(super) enum Assent {
     Due,
     Asked(OpId),
     Refused(Box<Rejection>),
+}
+
+/// What hooks have said of the answer, and what they are to see of the upload.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// What is added to the answer if the request does well.
+    pub amendment: Option<Amendment>,
+    /// The upload that the body goes to, or that has become complete.
+    pub upload: Option<Record>,
+    /// The upload has become complete, and its hook was not asked yet.
+    pub finished: bool,
 }
 
 /// An upload that its hook has stopped, on its way out.
@@ -80,7 +91,7 @@ impl Pending {
 
     fn refused(self, mut rejection: Rejection) -> Answer {
         let (code, to_head) = match self {
-            Self::Incoming(incoming) => (Code::UploadRejected, incoming.to_head),
+            Self::Incoming(incoming) => (Code::RequestRejected, incoming.to_head),
             Self::Create(_) => (Code::UploadRejected, false),
             Self::Terminate(_) => (Code::TerminationRejected, false),
         };
@@ -108,9 +119,9 @@ impl Exchange {
         let method = address.method();
         let checked = checks::check(&self.config, head, address, &mut self.rufh);
         let later = match &checked {
-            Ok(Request::Create(_)) => hooks.create || hooks.chunk,
-            Ok(Request::Concat(_)) => hooks.create,
-            Ok(Request::Write(_)) => hooks.chunk,
+            Ok(Request::Create(_)) => hooks.create || hooks.chunk || hooks.of_bodies(),
+            Ok(Request::Concat(_)) => hooks.create || hooks.finish,
+            Ok(Request::Write(_)) => hooks.chunk || hooks.of_bodies(),
             Ok(Request::Terminate(_)) => hooks.terminate,
             Ok(Request::Look(_) | Request::Download(_)) | Err(_) => false,
         };
@@ -217,6 +228,8 @@ impl Exchange {
             State::Receiving(receiving) if matches!(receiving.assent, Assent::Asked(asked) if asked == op) => {
                 self.on_assent(now, receiving, reply);
             }
+            State::Receiving(receiving) if receiving.reports(op) => self.on_reported(now, receiving, reply),
+            State::Finishing(waited, answer) if waited == op => self.on_finish_decided(now, answer, reply),
             other => self.stale(other),
         }
     }
@@ -233,7 +246,7 @@ impl Exchange {
             HookReply::Proceed => (None, None),
             HookReply::Change { metadata, id, response } => {
                 if !matches!(pending, Pending::Incoming(_)) {
-                    self.amendment = response;
+                    self.amend(response);
                 }
                 (metadata, id)
             }
@@ -242,10 +255,13 @@ impl Exchange {
         };
         match pending {
             Pending::Incoming(Incoming { checked, entropy, .. }) => self.begin(now, checked, entropy),
-            Pending::Create(draft) => match draft.changed(mutation!("change-ignored", metadata, None), id) {
-                Some(draft) => self.make(now, draft),
-                None => self.end(now, Some(Answer::Failed(Code::InternalServerError))),
-            },
+            Pending::Create(draft) => {
+                let limit = self.config.max_metadata;
+                match draft.changed(mutation!("change-ignored", metadata, None), id, limit) {
+                    Some(draft) => self.make(now, draft),
+                    None => self.end(now, Some(Answer::Failed(Code::InternalServerError))),
+                }
+            }
             Pending::Terminate(termination) => self.delete(termination.id),
         }
     }
@@ -275,6 +291,95 @@ impl Exchange {
                 Assent::Given
             }
         };
+        self.advance(now, receiving);
+    }
+
+    fn amend(&mut self, response: Option<Box<Amendment>>) {
+        let Some(later) = response else { return };
+        match &mut self.told.get_or_insert_default().amendment {
+            Some(earlier) => earlier.merge(*later),
+            none => *none = Some(*later),
+        }
+    }
+
+    /// This upload has become complete: its hook is asked before the request ends, a part's is not.
+    pub(super) fn finished(&mut self, record: &Record) {
+        if self.config.hooks.finish && !record.is_partial() {
+            let told = self.told.get_or_insert_default();
+            (told.upload, told.finished) = (Some(record.clone()), true);
+        }
+    }
+
+    /// A body comes to this upload.
+    pub(super) fn receives(&mut self, record: &Record) {
+        let told = self.told.as_ref();
+        if self.config.hooks.of_bodies() && told.is_none_or(|told| !told.finished) {
+            self.told.get_or_insert_default().upload = Some(record.clone());
+        }
+    }
+
+    pub(super) fn ask_finish(&mut self, upload: Record, answer: Option<Answer>) {
+        let op = self.call(HookCall::Finish { request: self.info(), upload });
+        self.state = State::Finishing(op, answer);
+    }
+
+    fn on_finish_decided(&mut self, now: Now, answer: Option<Answer>, reply: HookReply) {
+        let answer = match reply {
+            HookReply::Proceed => answer,
+            HookReply::Change { response, .. } => {
+                self.amend(response);
+                answer
+            }
+            HookReply::Refuse(rejection) => {
+                let status = Some(if rejection.is_error() { rejection.status } else { 500 });
+                let Rejection { headers, body, .. } = rejection;
+                self.amend(Some(Box::new(Amendment { status, headers, body })));
+                answer
+            }
+            HookReply::Failed => answer.map(Answer::spoiled),
+        };
+        self.release(now, answer);
+    }
+
+    /// Tells the hook how far a body has come, if that is due.
+    pub(super) fn report_if_due(&mut self, now: Now, receiving: &mut Receiving) {
+        let (staged, last) = (receiving.staged, receiving.length == Some(receiving.staged));
+        let due = |report: &&mut Box<Report>| {
+            report.op.is_none() && report.next <= now.monotonic && staged > report.told && !last
+        };
+        if let Some(report) = receiving.report.as_mut().filter(due)
+            && let Some(op) = self.report(staged, receiving.length)
+        {
+            (report.told, report.op) = (staged, Some(op));
+        }
+    }
+
+    /// Tells the hook how far the upload has come now that the request ends; nobody waits for the reply.
+    pub(super) fn report_last(&mut self, receiving: &Receiving) {
+        let last = receiving.length == Some(receiving.committed);
+        if receiving.report.as_ref().is_some_and(|report| !last && receiving.committed > report.told) {
+            self.report(receiving.committed, receiving.length);
+        }
+    }
+
+    fn report(&mut self, offset: u64, length: Option<u64>) -> Option<OpId> {
+        let record = self.told.as_ref()?.upload.clone()?;
+        let upload = Record { offset, length, ..record };
+        Some(self.call(HookCall::Progress { request: self.info(), upload }))
+    }
+
+    fn on_reported(&mut self, now: Now, mut receiving: Box<Receiving>, reply: HookReply) {
+        if let Some(report) = &mut receiving.report {
+            report.op = None;
+            report.next = now.monotonic.after(report.interval);
+        }
+        // What is about to be complete is not stopped any more.
+        let finishing = matches!(receiving.settling, Some(Settling::Commit { finish: true, .. }));
+        if let HookReply::Refuse(rejection) = reply
+            && !finishing
+        {
+            receiving.assent = Assent::Refused(Box::new(rejection));
+        }
         self.advance(now, receiving);
     }
 

@@ -7,7 +7,7 @@ use super::{Exchange, State, answer::Answer};
 use crate::{Code, Command, Completion, Deadline, Instant, LockCall, Now, OpId, Output, Reason, UploadId};
 
 /// How long a HEAD waits for the writer's checkpoint before it tells the last one.
-const CHECKPOINT_WAIT: Duration = Duration::from_secs(1);
+pub(super) const CHECKPOINT_WAIT: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) enum Look {

@@ -11,7 +11,8 @@
 //! ```
 //! Where hooks are subscribed: `Showing` (the upload, to the hook) and `Consulting` stand in front of all of
 //! these but OPTIONS, and in front of `Deleting`; `Consulting` in front of `Creating` and `Concatenating`; and
-//! `Receiving`, where a hook is asked beside the commits, may end in `Stopping`.
+//! `Receiving`, where a hook is asked beside the commits, may end in `Stopping`. `Finishing` stands between what makes an
+//! upload complete and `Releasing`.
 //!
 //! Each state but `Receiving` waits for exactly one completion, which moves the exchange on. `Releasing`
 //! follows the completion of every command of the lock's holder, and the response follows the release: a
@@ -36,7 +37,7 @@ mod write;
 use alloc::{boxed::Box, collections::VecDeque, string::String, sync::Arc};
 
 use crate::{
-    Amendment, Cancel, Code, Command, Completion, Config, Deadline, Event, Framing, Head, Input, LockCall,
+    Cancel, Code, Command, Completion, Config, Deadline, Event, Framing, Head, Input, Instant, LockCall,
     LockReply, Now, OpId, Output, Protocol, Reason, Record, RequestInfo, Response, UploadId, WallTime,
     cors::Origin, header,
 };
@@ -44,7 +45,7 @@ use answer::Answer;
 use checks::{Patch, Refusal, Request, Termination};
 use concat::Gathering;
 use download::Download;
-use hooks::{Pending, Stopped};
+use hooks::{Pending, Stopped, Told};
 use lease::Lease;
 use look::Look;
 use reception::Receiving;
@@ -79,8 +80,8 @@ pub struct Exchange {
     request: Option<Arc<RequestInfo>>,
     /// What the request says in the IETF's protocol. `None` if it speaks tus 1.0.0.
     rufh: Option<Box<Rufh>>,
-    /// What a hook adds to the answer if the request does well. Boxed: it is rare.
-    amendment: Option<Box<Amendment>>,
+    /// What hooks have said and are still to see. Boxed: it is rare.
+    told: Option<Box<Told>>,
 }
 
 /// What the exchange waits for. An operation that a state names is the one whose completion moves it on.
@@ -94,8 +95,12 @@ enum State {
     Looking(Look),
     /// PATCH and DELETE: for the record, before the lock is asked for.
     Loading(OpId, Purpose),
+    /// DELETE: for the record as it is under the lock, where its time was over before.
+    Rechecking(OpId, Termination),
     /// GET: for the upload to be held.
     Opening(OpId, Download),
+    /// GET: for whoever writes to an upload whose time is over, until then.
+    Awaiting(OpId, Instant, Download),
     /// For the lock.
     Locking(OpId, Purpose),
     /// PATCH: for the record as it is under the lock.
@@ -114,6 +119,8 @@ enum State {
     Deleting(OpId),
     /// PATCH: for the deletion of an upload that got more than its length, and whether somebody is left to answer.
     Invalidating(OpId, bool),
+    /// POST and PATCH: for the hook of an upload that has just become complete; then the answer.
+    Finishing(OpId, Option<Answer>),
     /// For the lock to be free of us; then the answer, where somebody is left to get it.
     Releasing(OpId, Option<Answer>),
     /// For nothing.
@@ -148,7 +155,7 @@ impl Exchange {
             newcomer: None,
             request: None,
             rufh: None,
-            amendment: None,
+            told: None,
         };
         match address {
             Ok(address) if address.is_options() => exchange.answer(now, Answer::Options),
@@ -185,6 +192,7 @@ impl Exchange {
     pub fn deadline(&self) -> Option<Deadline> {
         let own = match &self.state {
             State::Looking(look) => look.deadline(),
+            State::Awaiting(_, until, _) => Some((*until, Reason::CheckpointWait)),
             State::Receiving(receiving) => receiving.deadline(&self.config),
             _ => None,
         };
@@ -234,6 +242,7 @@ impl Exchange {
             State::Locking(waited, purpose) if waited == op => self.on_acquired(now, purpose, reply),
             State::Releasing(waited, answer) if waited == op => self.conclude(now, answer),
             State::Looking(look) => self.on_asked(op, look),
+            State::Awaiting(waited, _, download) if waited == op => self.download(download),
             other => self.stale(other),
         }
     }
@@ -251,6 +260,10 @@ impl Exchange {
                 self.state = State::Reloading(op, patch);
             }
             Purpose::Receive(created) => self.receive_created(now, created),
+            Purpose::Terminate(termination) if termination.late => {
+                let op = self.store(Command::Load { id: termination.id.clone() });
+                self.state = State::Rechecking(op, termination);
+            }
             Purpose::Terminate(termination) => self.terminate(termination),
         }
     }
@@ -260,13 +273,17 @@ impl Exchange {
             State::Looking(look) => self.on_looked(now, op, look, completion),
             State::Loading(waited, purpose) if waited == op => self.on_loaded(now, purpose, completion),
             State::Reloading(waited, patch) if waited == op => self.on_reloaded(now, patch, completion),
+            State::Rechecking(waited, termination) if waited == op => match self.lives(now, completion) {
+                Ok(_) => self.terminate(termination),
+                Err(code) => self.end(now, Some(Answer::Failed(code))),
+            },
             State::Creating(waited, created) if waited == op => self.on_created(now, created, completion),
             State::Concatenating(waited, location) if waited == op => {
                 self.on_concatenated(now, location, completion)
             }
             State::Showing(waited, pending) if waited == op => self.on_shown(now, *pending, completion),
             State::Stopping(waited, stopped) if waited == op => self.on_stopped(now, *stopped, completion),
-            State::Opening(waited, download) if waited == op => self.on_opened(now, &download, completion),
+            State::Opening(waited, download) if waited == op => self.on_opened(now, download, completion),
             State::Gathering(waited, gathering) if waited == op => {
                 self.on_gathered(now, gathering, &completion)
             }
@@ -298,13 +315,16 @@ impl Exchange {
         self.state = State::Loading(op, purpose);
     }
 
-    fn on_loaded(&mut self, now: Now, purpose: Purpose, completion: Completion) {
+    fn on_loaded(&mut self, now: Now, mut purpose: Purpose, completion: Completion) {
         // Whoever writes keeps it alive, and may only be late with that: its time is over if it still is under the lock.
-        if let (Purpose::Write(patch), Completion::Loaded(record)) = (&purpose, &completion)
+        if let Completion::Loaded(record) = &completion
             && record.is_expired(now.wall)
             && !record.is_final()
         {
-            let offset = Some(patch.offset);
+            let offset = purpose.offset();
+            if let Purpose::Terminate(termination) = &mut purpose {
+                termination.late = true;
+            }
             return self.lock(now, offset, purpose);
         }
         let record = match self.lives(now, completion) {
@@ -324,11 +344,10 @@ impl Exchange {
                     Some(Answer::Mismatch(mutation!("wrong-offset-told", record.offset, patch.offset))),
                 );
             }
-            Purpose::Write(patch) => {
-                let offset = Some(patch.offset);
+            _ => {
+                let offset = purpose.offset();
                 self.lock(now, offset, purpose);
             }
-            Purpose::Receive(_) | Purpose::Terminate(_) => self.lock(now, None, purpose),
         }
     }
 
@@ -363,12 +382,22 @@ impl Exchange {
         match core::mem::replace(&mut self.state, State::Over) {
             State::Looking(look) => self.on_look_timeout(now, look),
             State::Receiving(receiving) => self.advance(now, receiving),
+            State::Awaiting(_, until, download) if until <= now.monotonic => self.stop_awaiting(download),
             other => self.state = other,
         }
     }
 
-    /// Ends the request: the lock first, then the answer, where there is somebody to get it.
+    /// Ends the request: the hook of an upload that is complete now, the lock, then the answer, where there is somebody
+    /// to get it.
     fn end(&mut self, now: Now, answer: Option<Answer>) {
+        let told = self.told.as_mut().filter(|told| told.finished);
+        match told.and_then(|told| told.upload.take()) {
+            Some(upload) => self.ask_finish(upload, answer),
+            None => self.release(now, answer),
+        }
+    }
+
+    fn release(&mut self, now: Now, answer: Option<Answer>) {
         match self.lease.give_up() {
             Some(key) => {
                 let op = self.op();
@@ -396,9 +425,9 @@ impl Exchange {
             false => answer.response(&self.config, self.framing, now.date),
         };
         if response.status() < 300
-            && let Some(amendment) = self.amendment.take()
+            && let Some(amendment) = self.told.as_mut().and_then(|told| told.amendment.take())
         {
-            response.amend(*amendment);
+            response.amend(amendment);
         }
         if let Some(expires) = self.expires.filter(|_| !ietf) {
             response.push("Upload-Expires", now.dated(expires).imf_fixdate());
@@ -456,6 +485,14 @@ impl Exchange {
 }
 
 impl Purpose {
+    /// Where it would write; `None` if it would not.
+    fn offset(&self) -> Option<u64> {
+        match self {
+            Self::Write(patch) => Some(patch.offset),
+            Self::Receive(_) | Self::Terminate(_) => None,
+        }
+    }
+
     fn id(&self) -> &UploadId {
         match self {
             Self::Write(patch) => &patch.id,

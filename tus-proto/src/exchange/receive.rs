@@ -8,7 +8,7 @@ use super::{
     Exchange, State,
     answer::{self, Answer},
     hooks::Assent,
-    reception::{Append, End, Failed, Fate, Receiving, Reply, Settling, failed},
+    reception::{Append, End, Failed, Fate, Receiving, Reply, Report, Settling, failed},
 };
 use crate::{
     AppendEnd, Cancel, Code, Command, Completion, Event, Framing, LockCall, Now, OpId, Output, Trailers,
@@ -22,6 +22,10 @@ impl Exchange {
         receiving.plan_renewal(&self.config, now);
         if self.config.hooks.chunk {
             receiving.assent = Assent::Due;
+        }
+        if let Some(interval) = self.config.hooks.progress {
+            let (next, told) = (now.monotonic.after(interval), receiving.at);
+            receiving.report = Some(Box::new(Report { interval, next, told, op: None }));
         }
         receiving.cancelled = self.cancelled;
         if self.framing == Framing::Length(0) {
@@ -53,7 +57,8 @@ impl Exchange {
     pub(super) fn advance(&mut self, now: Now, mut receiving: Box<Receiving>) {
         if receiving.settling.is_none() {
             if let Append::Open { .. } = receiving.append {
-                let ending = receiving.failed.is_some() || receiving.newcomer.is_some();
+                let stopped = matches!(receiving.assent, Assent::Refused(_));
+                let ending = stopped || receiving.failed.is_some() || receiving.newcomer.is_some();
                 // Once it is cut short, what may still be committed is decided behind the Append.
                 if ending || receiving.cancelled.is_some() {
                     self.stop(&mut receiving);
@@ -114,6 +119,7 @@ impl Exchange {
                     self.state = State::Receiving(receiving);
                     return;
                 }
+                self.report_last(&receiving);
                 let answer = match receiving.reply {
                     Reply::Write => Answer::Written(receiving.committed),
                     Reply::Create(location) => {
@@ -268,6 +274,7 @@ impl Exchange {
         }
         if finish {
             self.notify_finished();
+            self.body_finished(receiving, offset);
         }
         receiving.committed = offset;
         if matches!(receiving.append, Append::Open { .. }) {
@@ -276,11 +283,19 @@ impl Exchange {
         receiving.dirty_since = (receiving.staged > offset).then_some(now.monotonic);
     }
 
+    fn body_finished(&mut self, receiving: &Receiving, offset: u64) {
+        if let Some(mut upload) = self.told.as_mut().and_then(|told| told.upload.take()) {
+            (upload.offset, upload.length, upload.expires) = (offset, receiving.length, receiving.expires);
+            self.finished(&upload);
+        }
+    }
+
     pub(super) fn on_staged(&mut self, now: Now, op: OpId, total: u64) {
         match core::mem::replace(&mut self.state, State::Over) {
             State::Receiving(mut receiving) if matches!(receiving.append, Append::Open { op: open, .. } if open == op) =>
             {
                 receiving.progress(now.monotonic, total);
+                self.report_if_due(now, &mut receiving);
                 self.advance(now, receiving);
             }
             other => self.stale(other),

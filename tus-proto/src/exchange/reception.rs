@@ -106,6 +106,20 @@ pub(super) struct Receiving {
     pub newcomer: Option<Option<u64>>,
     pub failed: Option<Failed>,
     pub assent: Assent,
+    /// For the hook that is told of progress. Boxed: most have none.
+    pub report: Option<Box<Report>>,
+}
+
+/// What a hook was told of a body's progress.
+#[derive(Debug)]
+pub(super) struct Report {
+    pub interval: Duration,
+    /// Nothing is told before.
+    pub next: Instant,
+    /// How far the upload had come when it was told last.
+    pub told: u64,
+    /// The call that was not replied to yet.
+    pub op: Option<OpId>,
 }
 
 #[derive(Debug)]
@@ -208,6 +222,7 @@ impl Receiving {
             newcomer: None,
             failed: None,
             assent: Assent::Given,
+            report: None,
         }
     }
 
@@ -269,6 +284,11 @@ impl Receiving {
     /// Whether the hook is to be asked now that the body has come to its end: bytes came.
     pub(super) fn needs_assent(&self) -> bool {
         matches!(self.assent, Assent::Due) && self.staged > self.at
+    }
+
+    /// Whether this is the call that tells of its progress.
+    pub(super) fn reports(&self, op: OpId) -> bool {
+        self.report.as_ref().is_some_and(|report| report.op == Some(op))
     }
 
     /// How many bytes may be staged before the commit under way should be waited for.

@@ -7,7 +7,7 @@ use crate::{Fence, UploadId};
 fn at(seconds: u64) -> Now {
     let micros = seconds * 1_000_000;
     Now {
-        monotonic: crate::Instant::from_micros(micros),
+        monotonic: Instant::from_micros(micros),
         wall: WallTime::from_micros(micros),
         date: WallTime::from_micros(micros),
     }

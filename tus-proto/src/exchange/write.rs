@@ -29,7 +29,10 @@ impl Exchange {
             );
         }
         match self.ready(patch, &record) {
-            Ok(receiving) => self.receive(now, receiving),
+            Ok(receiving) => {
+                self.receives(&record);
+                self.receive(now, receiving);
+            }
             Err(code) => self.end(now, Some(Answer::Failed(code))),
         }
     }

@@ -10,9 +10,6 @@ use base64::{
 
 use crate::{Code, Head};
 
-/// The largest `Upload-Metadata`, in bytes, repeated lines joined.
-const MAX_LEN: usize = 4096;
-
 /// What clients' encoders leave in the last character's unused bits is not ours to judge.
 const BASE64: GeneralPurpose =
     GeneralPurpose::new(&STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
@@ -36,15 +33,15 @@ impl From<MetadataError> for Code {
 }
 
 /// All lines of `Upload-Metadata`, joined by `, `, if they are well-formed; empty where there is none.
-pub(crate) fn joined_metadata(head: &Head<'_>) -> Result<String, MetadataError> {
+pub(crate) fn joined_metadata(head: &Head<'_>, limit: usize) -> Result<String, MetadataError> {
     let lines: Vec<&[u8]> = head.values("Upload-Metadata").filter(|line| !line.is_empty()).collect();
     let joined = lines.join(&b", "[..]);
-    checked_metadata(String::from_utf8(joined).map_err(|_| MetadataError::Malformed)?)
+    checked_metadata(String::from_utf8(joined).map_err(|_| MetadataError::Malformed)?, limit)
 }
 
-/// An `Upload-Metadata` that is well-formed, whoever wrote it.
-pub(crate) fn checked_metadata(text: String) -> Result<String, MetadataError> {
-    if text.len() > MAX_LEN {
+/// An `Upload-Metadata` that is well-formed and has at most `limit` bytes, whoever wrote it.
+pub(crate) fn checked_metadata(text: String, limit: usize) -> Result<String, MetadataError> {
+    if text.len() > limit {
         return Err(MetadataError::TooLarge);
     }
     if !text.is_empty() {
@@ -84,14 +81,9 @@ mod tests {
     fn parse(lines: &[&str]) -> Result<String, MetadataError> {
         let fields: Vec<_> = lines.iter().map(|line| ("upload-metadata", line.as_bytes())).collect();
         let framing = Framing::Length(0);
-        joined_metadata(&Head {
-            method: "POST",
-            target: "/",
-            fields: &fields,
-            framing,
-            secure: false,
-            direct: false,
-        })
+        let head =
+            Head { method: "POST", target: "/", fields: &fields, framing, secure: false, direct: false };
+        joined_metadata(&head, 4096)
     }
 
     #[test]

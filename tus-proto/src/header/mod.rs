@@ -17,7 +17,7 @@ pub(crate) use disposition::attachment;
 pub(crate) use media_type::{is_media_type, is_multipart, is_offset_octet_stream};
 pub(crate) use metadata::{checked_metadata, joined_metadata, metadata_value};
 pub(crate) use number::number;
-pub(crate) use origin::{authority, direct_origin, external_origin, shows_proxy};
+pub(crate) use origin::{authority, direct_origin, external_origin, forwarded_for, shows_proxy};
 use range::ByteRange;
 
 use alloc::string::String;

@@ -1,6 +1,7 @@
 //! Where a client behind a proxy believes it is: scheme and host for an absolute `Location`.
 
 use alloc::{format, string::String};
+use core::net::IpAddr;
 
 use crate::{Head, ProxyHeaders, Target};
 
@@ -20,6 +21,21 @@ pub(crate) fn external_origin(head: &Head<'_>, headers: ProxyHeaders) -> Option<
     };
     let scheme = told_scheme.and_then(scheme).unwrap_or_else(|| own_scheme(head));
     Some(written(scheme, told.or_else(|| host(head))?))
+}
+
+/// The address of the client, as the proxy tells it in the headers that the operator has named: the last member of a
+/// list is what the proxy has added. `None` if there is none, or it is no address.
+pub(crate) fn forwarded_for(head: &Head<'_>, headers: ProxyHeaders) -> Option<IpAddr> {
+    let told = match headers {
+        ProxyHeaders::XForwarded => last_member(head, "X-Forwarded-For")?,
+        ProxyHeaders::Forwarded => parameter(last_element(last_value(head, "Forwarded")?), "for")?,
+    };
+    if let Ok(address) = told.parse() {
+        return Some(address);
+    }
+    // With a port, IPv6 in brackets (RFC 7239 section 6).
+    let bracketed = told.strip_prefix('[').and_then(|rest| rest.split(']').next());
+    bracketed.or_else(|| told.rsplit_once(':').map(|(host, _)| host))?.parse().ok()
 }
 
 /// `scheme://host[:port]` by the connection and the request alone; none where that names no host.
@@ -179,6 +195,26 @@ mod tests {
             (RFC, &[], None),
         ] {
             assert_eq!(origin(headers, fields).as_deref(), want, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn the_proxy_tells_the_clients_address() {
+        for (headers, field, value, want) in [
+            (X, "X-Forwarded-For", "10.0.0.1, 192.0.2.7", Some("192.0.2.7")),
+            (X, "x-forwarded-for", "2001:db8::1", Some("2001:db8::1")),
+            (X, "X-Forwarded-For", "192.0.2.7:4711", Some("192.0.2.7")),
+            (X, "X-Forwarded-For", "[2001:db8::1]:4711", Some("2001:db8::1")),
+            (X, "X-Forwarded-For", "unknown", None),
+            (X, "X-Forwarded-For", "", None),
+            (X, "Forwarded", "for=192.0.2.7", None),
+            (RFC, "Forwarded", "for=10.0.0.1, for=192.0.2.7;proto=https", Some("192.0.2.7")),
+            (RFC, "Forwarded", "for=\"[2001:db8::1]:80\"", Some("2001:db8::1")),
+            (RFC, "Forwarded", "for=_hidden", None),
+            (RFC, "X-Forwarded-For", "192.0.2.7", None),
+        ] {
+            let told = with("/", &[(field, value)], |head| forwarded_for(head, headers));
+            assert_eq!(told, want.and_then(|text| text.parse().ok()), "{field}: {value}");
         }
     }
 

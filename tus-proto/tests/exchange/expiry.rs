@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tus_proto::{
-    AppendEnd, Command, Completion, Config, Framing, LockReply, Reason, Record, Trailers, WallTime,
+    AppendEnd, Command, Completion, Config, Framing, LockCall, LockReply, Reason, Record, Trailers, WallTime,
 };
 
 use super::script::{Script, Sent, record};
@@ -66,11 +66,11 @@ fn errors_after_the_look_up_tell_it_too() {
 #[test]
 fn past_its_time_an_upload_is_gone_whether_or_not_it_was_swept() {
     for gone in [Completion::Loaded(expiring(0)), Completion::Gone] {
-        for (sent, writes) in [(Sent::patch(3, Framing::Length(4)), true), (Sent::delete(), false)] {
+        for sent in [Sent::patch(3, Framing::Length(4)), Sent::delete()] {
             let mut script = Script::start_with(config(), &sent);
             let (op, _) = script.store();
             script.stored(op, gone.clone());
-            if writes && gone != Completion::Gone {
+            if gone != Completion::Gone {
                 // Nobody writes to it: so it is over.
                 script.acquire();
                 let (op, _) = script.store();
@@ -109,6 +109,51 @@ fn while_somebody_writes_to_it_it_is_not_over() {
     assert_eq!(script.acquire(), Some(3));
     script.load(&expiring(60));
     script.append();
+
+    let mut script = Script::start_with(config(), &Sent::delete());
+    script.pass(Duration::from_secs(1));
+    script.load(&expiring(1));
+    assert_eq!(script.acquire(), None);
+    script.load(&expiring(60));
+    let (op, command) = script.store();
+    assert!(matches!(command, Command::Delete { .. }), "{command:?}");
+    script.stored(op, Completion::Deleted);
+    script.release();
+    assert_eq!(script.responds().status(), 204);
+}
+
+#[test]
+fn a_download_asks_the_writer_of_what_is_over_once() {
+    let downloads = || Config::builder().upload_expiry(Some(HOUR)).downloads(true).build().unwrap();
+    for (then, status, code) in [
+        (expiring(60), 404, "ERR_UPLOAD_NOT_FINISHED"),
+        (Record { expires: None, ..record(10, 10) }, 200, ""),
+        (expiring(1), 410, "ERR_UPLOAD_EXPIRED"),
+    ] {
+        let mut script = Script::start_with(downloads(), &Sent::bare("GET", "/files/upload"));
+        script.pass(Duration::from_secs(1));
+        let (op, _) = script.store();
+        script.stored(op, Completion::Opened(expiring(1)));
+        let (op, call) = script.lock();
+        assert!(matches!(call, LockCall::Checkpoint { .. }), "{call:?}");
+        script.replied(op, LockReply::Checkpointed);
+        let (op, _) = script.store();
+        script.stored(op, Completion::Opened(then));
+        let response = script.responds();
+        assert_eq!(response.status(), status);
+        assert!(response.body().starts_with(code), "{}", response.body());
+    }
+    // The writer's disk hangs.
+    let mut script = Script::start_with(downloads(), &Sent::bare("GET", "/files/upload"));
+    script.pass(Duration::from_secs(1));
+    let (op, _) = script.store();
+    script.stored(op, Completion::Opened(expiring(1)));
+    script.lock();
+    assert_eq!(script.wait(), Reason::CheckpointWait);
+    script.lock();
+    let (op, _) = script.store();
+    script.stored(op, Completion::Opened(expiring(1)));
+    assert_eq!(script.responds().status(), 404);
 }
 
 #[test]

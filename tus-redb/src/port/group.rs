@@ -3,52 +3,62 @@
 
 use std::collections::VecDeque;
 
-/// The most that one group may cost, in changes of one record: what a transaction takes in a few milliseconds.
+/// The most that the small changes of one group may cost, in changes of one record: what a transaction takes in a few
+/// milliseconds.
 const GROUP: usize = 256;
+
+/// Changes above this cost are large: a group has one of them at most, and small ones do not wait behind them.
+const LARGE: usize = 64;
 
 /// What waits to be committed, and whether somebody is at it.
 #[derive(Debug)]
 pub(super) struct Group<T> {
-    /// Each with its cost.
+    /// Small changes, each with its cost.
     waiting: VecDeque<(T, usize)>,
+    large: VecDeque<T>,
     /// A job is queued or running that takes what waits.
     scheduled: bool,
 }
 
 impl<T> Default for Group<T> {
     fn default() -> Self {
-        Self { waiting: VecDeque::new(), scheduled: false }
+        Self { waiting: VecDeque::new(), large: VecDeque::new(), scheduled: false }
     }
 }
 
 impl<T> Group<T> {
     /// Adds a change that touches so many records. Returns whether a job must be queued for it.
     pub(super) fn push(&mut self, change: T, cost: usize) -> bool {
-        self.waiting.push_back((change, cost));
+        if cost > LARGE {
+            self.large.push_back(change);
+        } else {
+            self.waiting.push_back((change, cost));
+        }
         !std::mem::replace(&mut self.scheduled, true)
     }
 
-    /// Takes what shares the next transaction.
+    /// Takes what shares the next transaction: small changes, and the large one that has waited longest. Requests whose
+    /// changes wait at the same time are in no order.
     pub(super) fn take(&mut self) -> Vec<T> {
         let mut cost = 0;
         let mut fits = |(_, next): &&(T, usize)| {
             cost += next;
             cost <= GROUP
         };
-        // One that is too large by itself has a group of its own.
-        let count = self.waiting.iter().take_while(|next| fits(next)).count().max(1).min(self.waiting.len());
-        self.waiting.drain(..count).map(|(change, _)| change).collect()
+        let count = self.waiting.iter().take_while(|next| fits(next)).count();
+        let small = self.waiting.drain(..count).map(|(change, _)| change);
+        small.chain(self.large.pop_front()).collect()
     }
 
     /// The group is committed. Returns whether a job must be queued for what came meanwhile.
     pub(super) fn done(&mut self) -> bool {
-        self.scheduled = !self.waiting.is_empty();
+        self.scheduled = !(self.waiting.is_empty() && self.large.is_empty());
         self.scheduled
     }
 
     /// Whether nothing waits, and nobody is at work.
     pub(super) fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && !self.scheduled
+        self.waiting.is_empty() && self.large.is_empty() && !self.scheduled
     }
 }
 
@@ -82,14 +92,16 @@ mod tests {
     }
 
     #[test]
-    fn what_touches_many_records_shares_its_group_with_few() {
+    fn small_changes_wait_for_one_large_one_at_most() {
         let mut group = Group::default();
         for (change, cost) in [('a', 1), ('b', 200), ('c', 100), ('d', 1000), ('e', 1)] {
             group.push(change, cost);
         }
-        assert_eq!(group.take(), ['a', 'b']);
-        assert_eq!(group.take(), ['c']);
+        assert_eq!(group.take(), ['a', 'e', 'b']);
+        assert!(group.done());
+        group.push('f', 1);
+        assert_eq!(group.take(), ['f', 'c']);
         assert_eq!(group.take(), ['d'], "too large for any group, and not to wait for ever");
-        assert_eq!(group.take(), ['e']);
+        assert!(!group.done() && group.is_idle());
     }
 }

@@ -4,6 +4,7 @@
 
 mod chores;
 mod group;
+mod quota;
 
 use std::{
     fmt,
@@ -24,9 +25,11 @@ use tus_driver::{
 };
 use tus_proto::{Algorithm, Completion, Digest, Failure, Fence, Hasher, Instant, Record, UploadId};
 
+pub use self::quota::{Refusal, SpaceLimits};
 use self::{
     chores::{Chore, Chores, Signals},
     group::Group,
+    quota::Quota,
 };
 use crate::{Change, Refused, Sink, Source, Store, Syncer, commit::Done, error::WriteError, store::lock};
 
@@ -72,6 +75,11 @@ pub trait Observer: Send + Sync {
         let _ = expired;
     }
 
+    /// An upload was not created, because of a limit of space.
+    fn refused(&self, why: Refusal) {
+        let _ = why;
+    }
+
     /// Something went wrong, for the operator's log.
     fn error(&self, text: &str) {
         let _ = text;
@@ -94,6 +102,7 @@ struct Shared {
     observer: Box<dyn Observer>,
     group: Mutex<Group<Entry>>,
     chores: Mutex<Chores>,
+    quota: Quota,
     /// The disk failed the last commit.
     failing: AtomicBool,
     closing: AtomicBool,
@@ -133,7 +142,9 @@ impl RedbStore {
         observer: Box<dyn Observer>,
         sweep_interval: Duration,
     ) -> Self {
+        let quota = Quota::new(engine.space_limits());
         let shared = Arc::new(Shared {
+            quota,
             engine,
             executor,
             observer,
@@ -143,6 +154,7 @@ impl RedbStore {
             closing: AtomicBool::new(false),
             wake: Mutex::default(),
         });
+        shared.measure_all();
         shared.clone().tick();
         Self(shared)
     }
@@ -186,7 +198,11 @@ impl Shared {
         let (changes, replies): (Vec<_>, Vec<_>) =
             entries.into_iter().map(|Entry { change, reply }| (change, reply)).unzip();
         self.engine.tell_time(self.executor.now().wall);
+        let before: Vec<_> = changes.iter().map(|change| self.quota.before(&self.engine, change)).collect();
         let done = self.engine.commit_with_events(&changes);
+        for ((change, done), before) in changes.iter().zip(&done).zip(&before) {
+            self.quota.changed(&self.engine, change, &done.completion, before.as_ref());
+        }
         self.observer.committed(done.len(), self.executor.now().monotonic.since(begun));
         let finals = self.engine.finals_finished() - finals;
         if finals > 0 {
@@ -240,6 +256,9 @@ impl Shared {
             self.engine.rest();
         }
         self.look_for_chores();
+        if self.quota.is_due(self.executor.now().monotonic) {
+            self.clone().measure_on();
+        }
         let at = self.executor.now().monotonic.after(TICK);
         let weak = Arc::downgrade(&self);
         let again = move || {
@@ -269,6 +288,26 @@ impl Shared {
         if let Some(text) = self.engine.trouble() {
             self.observer.error(&text);
         }
+    }
+
+    /// Measures what uploads take, if that is limited: before the first is created.
+    fn measure_all(&self) {
+        let now = || self.executor.now().monotonic;
+        if self.quota.is_due(now()) {
+            while self.quota.measure(&self.engine, now()).unwrap_or(false) {}
+        }
+    }
+
+    /// The same, a step a job.
+    fn measure_on(self: Arc<Self>) {
+        let executor = self.executor.clone();
+        let step = move || {
+            let more = self.quota.measure(&self.engine, self.executor.now().monotonic);
+            if more == Ok(true) && !self.closing.load(Ordering::Acquire) {
+                self.measure_on();
+            }
+        };
+        executor.run(Class::Background, Box::new(step));
     }
 
     fn next_chore(&self, now: Instant, signals: Signals) -> Option<Chore> {
@@ -421,6 +460,34 @@ impl Shared {
         let next = move || self.hash_on(source, (until, to), hasher, ticket);
         executor.run(Class::Compute, Box::new(next));
     }
+
+    /// Looks into the records: at once, for that takes microseconds; but while they are compacted, which takes seconds,
+    /// on a thread that may wait.
+    fn look<T: Send + 'static>(
+        self: &Arc<Self>,
+        id: &UploadId,
+        later: impl FnOnce() -> Ticket<T>,
+        look: impl FnOnce(&Self, &UploadId) -> T + Send + 'static,
+    ) -> Answer<T> {
+        if !self.engine.is_compacting() {
+            return Answer::Now(look(self, id));
+        }
+        let (shared, id, ticket) = (self.clone(), id.clone(), later());
+        self.executor.run(Class::Blocking, Box::new(move || ticket.answer(look(&shared, &id))));
+        Answer::Later
+    }
+
+    fn load(&self, id: &UploadId) -> Loaded {
+        match self.engine.load(id) {
+            Ok(Some(record)) => Ok(record),
+            Ok(None) => Err(match self.engine.remembers(id) {
+                Ok(true) => LookupError::Gone,
+                Ok(false) => LookupError::Missing,
+                Err(failure) => LookupError::Failed(failure),
+            }),
+            Err(failure) => Err(LookupError::Failed(failure)),
+        }
+    }
 }
 
 impl tus_driver::Store for RedbStore {
@@ -432,17 +499,8 @@ impl tus_driver::Store for RedbStore {
         self.0.engine.first_fence()
     }
 
-    fn load(&self, id: &UploadId, _: impl FnOnce() -> Ticket<Loaded>) -> Answer<Loaded> {
-        let engine = &self.0.engine;
-        Answer::Now(match engine.load(id) {
-            Ok(Some(record)) => Ok(record),
-            Ok(None) => Err(match engine.remembers(id) {
-                Ok(true) => LookupError::Gone,
-                Ok(false) => LookupError::Missing,
-                Err(failure) => LookupError::Failed(failure),
-            }),
-            Err(failure) => Err(LookupError::Failed(failure)),
-        })
+    fn load(&self, id: &UploadId, later: impl FnOnce() -> Ticket<Loaded>) -> Answer<Loaded> {
+        self.0.look(id, later, Shared::load)
     }
 
     fn append(
@@ -452,7 +510,9 @@ impl tus_driver::Store for RedbStore {
     ) -> Answer<Opened<Sink>> {
         let AppendGrant { id, fence, at, rotate, .. } = grant;
         if !rotate {
-            return Answer::Now(self.0.engine.append(&id, fence, at).map_err(LookupError::from));
+            return self.0.look(&id, later, move |shared, id| {
+                shared.engine.append(id, fence, at).map_err(LookupError::from)
+            });
         }
         // It waits in the store's own group: a strong reference would keep a store that is dropped meanwhile for ever.
         let (weak, ticket) = (Arc::downgrade(&self.0), later());
@@ -490,7 +550,14 @@ impl tus_driver::Store for RedbStore {
             }
             PortChange::Postpone { id, number, until } => Change::Postpone { id, number, until },
             PortChange::Acknowledge { id, number } => Change::Acknowledge { id, number },
-            PortChange::Create { record } => Change::Create(record),
+            PortChange::Create { record } => {
+                if let Some(why) = self.0.quota.refuses(&record, self.0.engine.free_space()) {
+                    self.0.observer.refused(why);
+                    ticket.answer(Completion::Failed(Failure::NoSpace).into());
+                    return Answer::Later;
+                }
+                Change::Create(record)
+            }
             PortChange::Concat { record, parts, max, delete_parts } => {
                 Change::Concat { record, parts, max, delete_parts }
             }
@@ -531,8 +598,8 @@ impl tus_driver::Store for RedbStore {
         Answer::Later
     }
 
-    fn open(&self, id: &UploadId, _: impl FnOnce() -> Ticket<Opened<Source>>) -> Answer<Opened<Source>> {
-        Answer::Now(self.0.engine.open_source(id).map_err(LookupError::from))
+    fn open(&self, id: &UploadId, later: impl FnOnce() -> Ticket<Opened<Source>>) -> Answer<Opened<Source>> {
+        self.0.look(id, later, |shared, id| shared.engine.open_source(id).map_err(LookupError::from))
     }
 
     fn due_events(
@@ -582,6 +649,10 @@ impl tus_driver::Store for RedbStore {
         let shared = self.0.clone();
         let job = move || ticket.answer(shared.engine.flush());
         self.0.executor.run(Class::Commit, Box::new(job));
+    }
+
+    fn free_space(&self) -> Option<u64> {
+        self.0.engine.free_space()
     }
 
     fn health(&self) -> Result<(), Failure> {
@@ -667,3 +738,6 @@ impl fmt::Debug for RedbStore {
         f.debug_tuple("RedbStore").field(&self.0.engine).finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -393,6 +393,10 @@ impl DiskFile for SimFile {
         Ok(self.disk.state().content(self.file).bytes.len() as u64)
     }
 
+    fn occupied(&self) -> io::Result<u64> {
+        Ok(self.disk.state().content(self.file).blocks.len() as u64 * BLOCK)
+    }
+
     fn preallocate(&self, len: u64) -> io::Result<()> {
         let mut state = self.call(true)?;
         if state.allocate(self.file, 0, len) < len {

@@ -51,7 +51,7 @@ fn uploads_are_taken_over_as_they_are_and_go_on() {
         Adoption { data: file(from, "grown", b"longer"), ..adoption(from, "g", Some(9), b"long") },
     ];
     file(from, "finished", b"hello");
-    let events = Events { completed: true, terminated: true };
+    let events = Events { created: false, completed: true, terminated: true };
     let store = Store::open(place.path(), &Options { events, ..options(Durability::Strict) }).unwrap();
     let adopted = store.adopt(&group).unwrap();
     use Adopted::{Copied, Differs, Exists, Failed, Linked};

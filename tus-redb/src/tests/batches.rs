@@ -69,7 +69,7 @@ fn a_batch_is_committed_when_it_has_become_large() {
 #[test]
 fn what_is_no_row_is_told_as_well() {
     let store = open(&SimDisk::new(), Durability::Eventual);
-    store.keep_events(Events { completed: true, terminated: false });
+    store.keep_events(Events { created: false, completed: true, terminated: false });
     for name in ["a", "b"] {
         let expires = Some(WallTime::from_micros(7));
         create(&store, Record { expires, ..record(name, Some(10)) });

@@ -355,7 +355,7 @@ fn events(store: &Store) -> Vec<(EventKind, String)> {
 
 #[test]
 fn finals_tell_of_their_completion_and_parts_do_not() {
-    let all = Events { completed: true, terminated: true };
+    let all = Events { created: false, completed: true, terminated: true };
     let options = Options { events: all, ..options(Durability::Strict) };
     let store = Store::open_on(Arc::new(SimDisk::new()), &options).unwrap();
     part(&store, "a", Some(1));
@@ -521,7 +521,7 @@ fn parts_and_finals_may_meet_in_one_group() {
 fn what_the_disk_lost_of_a_part_is_lost_for_its_finals() {
     for gone in [false, true] {
         let disk = SimDisk::new();
-        let events_kept = Events { completed: true, terminated: false };
+        let events_kept = Events { created: false, completed: true, terminated: false };
         let options = Options { events: events_kept, ..options(Durability::Eventual) };
         let store = Store::open_on(Arc::new(disk.clone()), &options).unwrap();
         part_until(&store, "a", Some(4), at(50));

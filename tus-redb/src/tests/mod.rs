@@ -12,6 +12,7 @@ mod directory;
 mod expiry;
 mod explicit;
 mod faults;
+mod format;
 mod harness;
 mod inventory;
 mod late;

@@ -14,7 +14,7 @@ use crate::{
 };
 
 const BOTH: [Durability; 2] = [Durability::Strict, Durability::Eventual];
-const ALL: Events = Events { completed: true, terminated: true };
+const ALL: Events = Events { created: false, completed: true, terminated: true };
 
 /// What is due at this time, and when the next is.
 fn due(store: &Store, now: u64) -> (Vec<OutboxEvent>, Option<u64>) {
@@ -122,7 +122,9 @@ fn what_comes_true_is_kept_until_it_is_acknowledged() {
 #[test]
 fn only_what_the_store_was_opened_for_is_kept() {
     for (completed, terminated) in [(false, false), (true, false), (false, true)] {
-        let store = try_open(&SimDisk::new(), Durability::Strict, Events { completed, terminated }).unwrap();
+        let store =
+            try_open(&SimDisk::new(), Durability::Strict, Events { created: false, completed, terminated })
+                .unwrap();
         create(&store, "a", 0);
         delete(&store, "a");
         let kinds: Vec<_> = store.outbox(0, 9).unwrap().iter().map(|entry| entry.kind).collect();
@@ -248,7 +250,7 @@ fn the_journal_brings_an_event_back_as_it_was_kept() {
         disk.crash(Crash::Process);
         drop(store);
         // Opened for others than it was written for.
-        let other = Events { completed: !events.completed, terminated: true };
+        let other = Events { created: false, completed: !events.completed, terminated: true };
         let store = try_open(&disk, Durability::Eventual, other).unwrap();
         assert_eq!(store.outbox_len(), before);
         let shown = store.outbox(0, 9).unwrap().len() as u64;

@@ -41,7 +41,7 @@ pub(super) fn fill(store: &Store) {
 }
 
 pub(super) fn open(dir: &Path, durability: Durability) -> Result<Store, OpenError> {
-    let events = Events { completed: true, terminated: true };
+    let events = Events { created: false, completed: true, terminated: true };
     Store::open(dir, &Options { events, ..options(durability) })
 }
 

@@ -295,7 +295,7 @@ fn who_is_told_of_files_gets_one() {
         create(&store, record("plain", None));
         put(&store, "plain", 600);
         drop(store);
-        let events = Events { completed: true, terminated: false };
+        let events = Events { created: false, completed: true, terminated: false };
         let options = Options { events, ..options(durability) };
         let store = Store::open_on(Arc::new(disk.clone()), &options).unwrap();
         let record =

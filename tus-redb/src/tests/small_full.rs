@@ -162,6 +162,55 @@ fn a_disk_that_small_bodies_filled_is_of_use_again_when_they_are_gone() {
     }
 }
 
+/// Nothing is moved for it, and nobody waits: what deletions free is there for the next uploads.
+#[test]
+fn what_is_free_in_the_records_stands_for_the_reserve() {
+    let disk = SimDisk::new();
+    let store = open(&disk, Durability::Strict);
+    disk.set_free(Some(8 << 20));
+    let delete = |name: &str| {
+        let delete = Change::Delete { id: id(name), fence: Fence(u64::MAX) };
+        assert_eq!(store.commit(&[delete]), [Completion::Deleted], "{:?}", store.trouble());
+        while store.needs_reclaim() && store.reclaim(64).unwrap() > 0 {}
+    };
+    let mut number = 0;
+    let mut fill = || {
+        let before = number;
+        let mut names = Vec::new();
+        loop {
+            let name = format!("{number:05}");
+            number += 1;
+            if upload(&store, &name, 16_000).is_none() {
+                break;
+            }
+            names.push(name);
+            assert!(number < before + 9_000);
+        }
+        assert!(store.is_full());
+        names
+    };
+    let mut names = fill();
+    for round in 0..6 {
+        // Of those that were made first and of those that were made last.
+        let mut deleted = 0;
+        while store.is_full() {
+            let at = if deleted % 2 == 0 { 0 } else { names.len() - 1 };
+            delete(&names.remove(at));
+            deleted += 1;
+            assert!(deleted < 100, "in round {round}");
+        }
+        let more = fill();
+        assert!(!more.is_empty(), "in round {round}");
+        names.extend(more);
+    }
+    assert_eq!(store.compactions(), 0);
+    for name in &names {
+        assert_eq!(body(&store, name), bytes(0..16_000));
+    }
+    names.iter().for_each(|name| delete(name));
+    assert_eq!(store.verify().unwrap(), []);
+}
+
 /// Reading waits for a compaction: it is made only where it can give the reserve back.
 #[test]
 fn the_records_are_compacted_only_where_that_pays() {

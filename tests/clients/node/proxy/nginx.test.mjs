@@ -63,3 +63,46 @@ test('the server says what is too large, not nginx', limits, async (t) => {
   const { finished } = startUpload(fileSource(file), { endpoint, retryDelays: null })
   await assert.rejects(finished, (error) => /^ERR_MAX_SIZE_EXCEEDED: /.test(error.originalResponse.getBody()))
 })
+
+/** One request of the protocol, and the answer's status and headers. */
+async function ask(method, url, headers) {
+  const sent = request(url, {
+    method,
+    headers: { 'Tus-Resumable': '1.0.0', 'Content-Length': '0', ...headers },
+    maxHeaderSize: 256 * 1024,
+  })
+  const [response] = await once(sent.end(), 'response')
+  response.resume()
+  await once(response, 'end')
+  return { status: response.statusCode, headers: response.headers }
+}
+
+test('the most metadata that an upload can have goes through nginx, and comes back', limits, async (t) => {
+  const server = await startServer(t, '--behind-proxy')
+  const endpoint = await startNginx(t, server)
+  const metadata = `a ${'QUJD'.repeat(1023)}`
+  assert.equal(metadata.length, 4094)
+  const created = await ask('POST', endpoint, { 'Upload-Length': '5', 'Upload-Metadata': metadata })
+  assert.equal(created.status, 201)
+  const told = await ask('HEAD', created.headers.location, {})
+  assert.equal(told.status, 200)
+  assert.equal(told.headers['upload-metadata'], metadata)
+})
+
+test('a final of the most parts goes through nginx, and tells all of them', limits, async (t) => {
+  const server = await startServer(t, '--behind-proxy')
+  const endpoint = await startNginx(t, server)
+  const parts = []
+  for (let part = 0; part < 1000; part++) {
+    const created = await ask('POST', endpoint, { 'Upload-Length': '0', 'Upload-Concat': 'partial' })
+    assert.equal(created.status, 201)
+    parts.push(created.headers.location)
+  }
+  const concat = `final;${parts.join(' ')}`
+  assert.ok(concat.length > 56_000, `${concat.length}`)
+  const created = await ask('POST', endpoint, { 'Upload-Concat': concat })
+  assert.equal(created.status, 201)
+  const told = await ask('HEAD', created.headers.location, {})
+  assert.equal(told.status, 200)
+  assert.equal(told.headers['upload-concat'], concat)
+})

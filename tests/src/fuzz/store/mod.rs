@@ -50,7 +50,7 @@ impl World {
     fn new(mut choice: Choice) -> Self {
         let eventual = choice.one_in(2);
         let durability = if eventual { Durability::Eventual } else { Durability::Strict };
-        let events = Events { completed: true, terminated: true };
+        let events = Events { created: false, completed: true, terminated: true };
         let (cache_bytes, reserve_bytes) = (1 << 20, 256 << 10);
         let small_bytes = choice.pick(&[0, 100, 2_000]);
         let options =

@@ -37,6 +37,7 @@ pub(super) struct Model {
 
 pub(super) fn name(kind: EventKind) -> &'static str {
     match kind {
+        EventKind::Created => "created",
         EventKind::Completed => "completed",
         EventKind::Terminated => "terminated",
     }

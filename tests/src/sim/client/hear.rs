@@ -78,6 +78,12 @@ impl Client {
         if whole && matches!(asked.kind, Kind::Look) {
             shelf.finished = true;
             self.done = !self.role.terminates;
+            if self.done && self.role.makes.is_some() && self.more_finals > 0 && !env.over {
+                self.more_finals -= 1;
+                (self.done, self.offset) = (false, None);
+                shelf.url = None;
+                return;
+            }
             let alone = !self.role.partial && self.role.makes.is_none();
             if self.done && alone && !env.over && env.choice.percent(80) {
                 // Once more, as long as things go wrong.

@@ -61,6 +61,8 @@ pub(super) struct Client {
     asked: Option<Asked>,
     /// The offset as it was told last; none where it must be asked for.
     offset: Option<u64>,
+    /// How many finals it still makes when one is complete.
+    more_finals: u32,
     /// The server does not know yet how long the upload is to be.
     undeclared: bool,
     /// The largest body it sends: it learns what the server takes.
@@ -110,7 +112,7 @@ enum Kind {
 }
 
 impl Client {
-    pub(super) fn new(index: usize, role: Role) -> Self {
+    pub(super) fn new(index: usize, role: Role, more_finals: u32) -> Self {
         Self {
             index,
             role,
@@ -123,6 +125,7 @@ impl Client {
             received: Vec::new(),
             asked: None,
             offset: None,
+            more_finals,
             undeclared: false,
             most: u64::MAX,
             wake: Instant::from_micros(0),

@@ -25,6 +25,7 @@ impl Oracle {
                     states.retain(|state| state.is_none() || *state == whole);
                 }
             }
+            EventKind::Created => panic!("{id}: nobody keeps creations"),
             EventKind::Terminated => {
                 assert!(upload.now.contains(&None), "{id} was not removed, and is told to be");
                 let completed = upload.completed && !upload.partial;

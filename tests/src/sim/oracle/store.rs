@@ -2,10 +2,22 @@
 
 use std::io::Read as _;
 
-use tus_redb::{Store, sim::SimDisk};
+use tus_redb::{Disk as _, Mode, Store, sim::SimDisk};
 
-use super::Oracle;
+use super::{Oracle, Upload};
 use crate::sim::content::stretch;
+
+/// How many bytes lie in data files.
+fn data_bytes(disk: &SimDisk) -> u64 {
+    let mut bytes = 0;
+    for dir in disk.list("data").unwrap_or_default() {
+        for name in disk.list(&format!("data/{dir}")).unwrap_or_default() {
+            let file = disk.open(&format!("data/{dir}/{name}"), Mode::Existing);
+            bytes += file.and_then(|file| file.len()).unwrap_or_default();
+        }
+    }
+    bytes
+}
 
 impl Oracle {
     /// All that was committed is durable, so says the store.
@@ -55,6 +67,19 @@ impl Oracle {
             upload.told = upload.told.min(lowest);
             upload.completed = false;
         }
+    }
+
+    /// The disk grows by what was uploaded: finals, however many, cost one copy at most, and that while it is made.
+    pub(in crate::sim) fn check_growth(&self, disk: &SimDisk) {
+        let length = |upload: &Upload| upload.files.iter().map(|file| self.files[*file]).sum::<u64>();
+        let (finals, others): (Vec<_>, Vec<_>) =
+            self.uploads.values().partition(|upload| !upload.parts.is_empty());
+        let uploaded: u64 = others.into_iter().map(length).sum();
+        let copied = finals.into_iter().map(length).max().unwrap_or_default();
+        let taken = disk.aside(|| data_bytes(disk));
+        // A writer that was displaced may leave as much again past what is committed.
+        let most = 2 * uploaded + copied;
+        assert!(taken <= most, "{taken} bytes lie in data files, and {uploaded} were uploaded");
     }
 
     /// Holds what the store has against what it must have. `whole` says that everything must be readable.

@@ -23,6 +23,9 @@ impl World {
         let (crash, die, restart) = (happens(crash), happens(faults.die), happens(faults.restart));
         let (io, full, space) = (happens(faults.io), happens(faults.full), happens(faults.space));
         let (pause, stall) = (happens(faults.pause), happens(faults.stall));
+        if happens(faults.calendar) {
+            self.env.set_calendar();
+        }
         let quiet = self.is_quiet();
         let Some(server) = &mut self.server else { return };
         let Env { disk, choice, plan, .. } = &mut self.env;

@@ -55,7 +55,12 @@ enum Action {
 impl World {
     pub(super) fn new(mut choice: Choice, traced: bool) -> Self {
         let plan = Plan::draw(&mut choice);
-        let clients = plan.clients.iter().enumerate().map(|(i, role)| Client::new(i, *role)).collect();
+        let clients = plan
+            .clients
+            .iter()
+            .enumerate()
+            .map(|(i, role)| Client::new(i, *role, plan.more_finals))
+            .collect();
         let shelves = plan.files.iter().map(|_| Shelf::default()).collect();
         let disk = SimDisk::new();
         disk.write_short(plan.faults.short_writes);
@@ -192,7 +197,12 @@ impl World {
             }
             (Action::Up(id), _) => deliver(env, id, true),
             (Action::Down(id), _) => deliver(env, id, false),
-            (Action::Time, _) => self.pass_time(nothing_else),
+            (Action::Time, _) => {
+                if env.plan.more_finals > 0 && !env.plan.faults.feud {
+                    env.oracle.check_growth(&env.disk);
+                }
+                self.pass_time(nothing_else);
+            }
             (_, None) => {}
             (Action::Accept(id), Some(server)) => server.accept(env, id),
             (Action::Turn(id), Some(server)) => server.with(env, id, |_, env, connection| {

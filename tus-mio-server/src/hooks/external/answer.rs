@@ -1,6 +1,8 @@
 //! What a hook answers: one JSON document, every member optional, members in any case of letters, as Go's decoder
 //! takes it.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value};
 use tus_driver::hooks::Metadata;
 use tus_proto::{Amendment, HookReply, Rejection, UploadId};
@@ -16,6 +18,7 @@ pub(super) struct Answer {
     stop_upload: bool,
     id: Option<UploadId>,
     metadata: Option<Metadata>,
+    max_age: Option<Duration>,
 }
 
 /// The answer that the client is to get.
@@ -57,7 +60,7 @@ impl Answer {
             match name.to_ascii_lowercase().as_str() {
                 "id" => self.id = id(&string("ChangeFileInfo.ID", value)?)?,
                 "metadata" => self.metadata = metadata(value)?,
-                "storage" => no_storage(value)?,
+                "storage" => warn_of_storage(value)?,
                 _ => {}
             }
         }
@@ -69,23 +72,55 @@ impl Answer {
     /// # Errors
     /// What it says that can't be done.
     pub(super) fn reply(self, kind: HookType) -> Result<HookReply, String> {
-        let Self { response, reject_upload, reject_termination, id, metadata, .. } = self;
-        match kind {
-            HookType::PreCreate if reject_upload => Ok(HookReply::Refuse(response.rejection(400))),
-            HookType::PreTerminate if reject_termination => Ok(HookReply::Refuse(response.rejection(400))),
-            HookType::PreRequest if reject_upload || response.rejects() => {
-                Ok(HookReply::Refuse(response.rejection(403)))
-            }
+        let Self { response, reject_upload, reject_termination, stop_upload, id, metadata, .. } = self;
+        let rejects = match kind {
+            HookType::PreCreate => reject_upload,
+            HookType::PreTerminate => reject_termination,
+            HookType::PreRequest => reject_upload || response.rejects(),
+            HookType::PostReceive => stop_upload,
+            _ => false,
+        };
+        if rejects {
+            let status = if kind == HookType::PreRequest { 403 } else { 400 };
+            return Ok(HookReply::Refuse(response.rejection(status)));
+        }
+        Ok(match kind {
             HookType::PreCreate => {
                 let metadata = metadata.map(|metadata| metadata.to_string());
-                Ok(HookReply::Change { metadata, id, response: response.amendment() })
+                HookReply::Change { metadata, id, response: response.amendment() }
             }
-            HookType::PreTerminate => {
-                Ok(HookReply::Change { metadata: None, id: None, response: response.amendment() })
+            HookType::PreTerminate | HookType::PreFinish => {
+                HookReply::Change { metadata: None, id: None, response: response.amendment() }
             }
-            HookType::PreRequest | HookType::PostFinish | HookType::PostTerminate => Ok(HookReply::Proceed),
+            _ => HookReply::Proceed,
+        })
+    }
+
+    /// How long a decision may be used again for requests that are the same.
+    pub(super) fn max_age(&self) -> Option<Duration> {
+        self.max_age
+    }
+
+    #[cfg(any(test, feature = "hooks-http"))]
+    /// The same answer, as it came with this `Cache-Control`.
+    pub(super) fn cached(mut self, cache_control: Option<&str>) -> Self {
+        self.max_age = cache_control.and_then(max_age);
+        self
+    }
+}
+
+#[cfg(any(test, feature = "hooks-http"))]
+/// The seconds of `max-age`, unless another directive forbids to use the answer again.
+fn max_age(cache_control: &str) -> Option<Duration> {
+    let mut seconds = None;
+    for directive in cache_control.split(',').map(|directive| directive.trim().to_ascii_lowercase()) {
+        match directive.split_once('=') {
+            Some(("max-age", value)) => seconds = value.trim_matches('"').parse().ok(),
+            None if directive == "no-store" || directive == "no-cache" => return None,
+            _ => {}
         }
     }
+    seconds.filter(|seconds| *seconds > 0).map(Duration::from_secs)
 }
 
 impl HttpResponse {
@@ -183,11 +218,14 @@ fn metadata(value: Value) -> Result<Option<Metadata>, String> {
     Ok(Some(metadata))
 }
 
-fn no_storage(value: Value) -> Result<(), String> {
+/// The store names its files by itself. A handler that would choose a name works all the same, as far as it looks for the
+/// file at the path that it is told later.
+fn warn_of_storage(value: Value) -> Result<(), String> {
     let mut storage = members("ChangeFileInfo.Storage", value)?.into_iter();
-    if storage.any(|(_, value)| !value.is_null() && value != "") {
-        let text = "ChangeFileInfo.Storage chooses a file, which this server does not allow: leave it out";
-        return Err(text.into());
+    if let Some((name, value)) = storage.find(|(_, value)| !value.is_null() && value != "") {
+        tracing::warn!(
+            "a hook chooses a file by ChangeFileInfo.Storage.{name} = {value}: this server ignores it"
+        );
     }
     Ok(())
 }

@@ -25,17 +25,29 @@ struct Upload<'a> {
 }
 
 impl Document {
-    /// That of a call that a request waits for.
-    pub(super) fn of_call(kind: HookType, call: &HookCall) -> Self {
+    /// That of an exchange's call; `files` hold the upload, where it is to be shown with them.
+    pub(super) fn of_call(kind: HookType, call: &HookCall, files: &[(PathBuf, u64)]) -> Self {
         let request = Some(&**call.request());
         match call {
             HookCall::Create { upload, parts, .. } => {
                 // It has no id yet: the hook may choose it.
+                let length = parts
+                    .iter()
+                    .map(|part| part.length)
+                    .try_fold(0, |sum: u64, length| length.and_then(|length| sum.checked_add(length)));
+                let upload = &match upload.is_final() {
+                    true => Record { length, ..upload.clone() },
+                    false => upload.clone(),
+                };
                 let parts = parts.iter().map(|part| part.id.to_string()).collect();
                 let parts = upload.is_final().then_some(parts);
                 Self::new(kind, Upload { id: "", record: upload, parts, files: &[] }, request)
             }
-            HookCall::Terminate { upload, .. } => Self::new(kind, Upload::of(upload), request),
+            HookCall::Finish { upload, .. }
+            | HookCall::Progress { upload, .. }
+            | HookCall::Terminate { upload, .. } => {
+                Self::new(kind, Upload { files, ..Upload::of(upload) }, request)
+            }
             HookCall::Incoming { id, upload, parts, .. } => {
                 let mut document = match upload {
                     Some(upload) => Self::new(kind, Upload::of(upload), request),

@@ -2,6 +2,8 @@
 
 use std::{
     fmt, fs,
+    net::IpAddr,
+    path::Path,
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -23,53 +25,33 @@ pub(super) struct Service {
 
 impl Service {
     pub(super) fn new(settings: HttpSettings) -> Result<Self, ExternalError> {
-        let url: Result<Uri, _> = settings.url.parse();
-        let known = |uri: &Uri| {
-            matches!(uri.scheme_str(), Some("http" | "https"))
-                && uri.host().is_some_and(|host| !host.is_empty())
-        };
-        if !url.as_ref().is_ok_and(known) {
+        let url = settings.url.parse::<Uri>().ok().filter(|url| {
+            matches!(url.scheme_str(), Some("http" | "https"))
+                && url.host().is_some_and(|host| !host.is_empty())
+        });
+        let Some(url) = url else {
             let text =
                 format!("{:?} is no URL of hooks: give one as http://127.0.0.1:5000/hooks", settings.url);
             return Err(ExternalError(text));
-        }
-        let roots = match &settings.ca {
-            None => RootCerts::PlatformVerifier,
-            Some(file) => {
-                let wrong = |error: String| {
-                    ExternalError(format!(
-                        "the certificates of hooks in {} can't be used: {error}",
-                        file.display()
-                    ))
-                };
-                let text = fs::read(file).map_err(|error| wrong(error.to_string()))?;
-                let items = parse_pem(&text).filter_map(|item| match item {
-                    Ok(PemItem::Certificate(certificate)) => Some(Ok(certificate)),
-                    Ok(_) => None,
-                    Err(error) => Some(Err(error)),
-                });
-                let certificates: Vec<Certificate<'static>> =
-                    items.collect::<Result<_, _>>().map_err(|error| wrong(error.to_string()))?;
-                if certificates.is_empty() {
-                    return Err(wrong("there is none".into()));
-                }
-                RootCerts::Specific(Arc::new(certificates))
-            }
         };
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let roots = settings.ca.as_deref().map_or(Ok(RootCerts::PlatformVerifier), certificates)?;
         let tls = TlsConfig::builder()
             .provider(TlsProvider::Rustls)
             .root_certs(roots)
-            .unversioned_rustls_crypto_provider(provider)
+            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .build();
-        let config = Agent::config_builder()
+        let mut config = Agent::config_builder()
             .tls_config(tls)
             .http_status_as_error(false)
             .user_agent(concat!("tus-mio-server/", env!("CARGO_PKG_VERSION")))
             .max_idle_connections(settings.connections)
-            .max_idle_connections_per_host(settings.connections)
-            .build();
-        Ok(Self { settings, agent: config.new_agent() })
+            .max_idle_connections_per_host(settings.connections);
+        if is_local(&url) {
+            // The proxy that the environment names is for others, as Go has it.
+            config = config.proxy(None);
+        }
+        let agent = config.build().new_agent();
+        Ok(Self { settings, agent })
     }
 
     /// One try, in the time that is left.
@@ -113,8 +95,34 @@ impl Service {
         if media_type != "application/json" {
             return Err(format!("its answer is of the type {media_type:?}, and must be application/json"));
         }
-        Answer::parse(&body)
+        let cache_control = response.headers().get("Cache-Control").and_then(|value| value.to_str().ok());
+        Answer::parse(&body).map(|answer| answer.cached(cache_control))
     }
+}
+
+/// The certificates in a file, as the only ones that are trusted.
+fn certificates(file: &Path) -> Result<RootCerts, ExternalError> {
+    let wrong = |error: String| {
+        ExternalError(format!("the certificates of hooks in {} can't be used: {error}", file.display()))
+    };
+    let text = fs::read(file).map_err(|error| wrong(error.to_string()))?;
+    let items = parse_pem(&text).filter_map(|item| match item {
+        Ok(PemItem::Certificate(certificate)) => Some(Ok(certificate)),
+        Ok(_) => None,
+        Err(error) => Some(Err(error)),
+    });
+    let certificates: Vec<Certificate<'static>> =
+        items.collect::<Result<_, _>>().map_err(|error| wrong(error.to_string()))?;
+    if certificates.is_empty() {
+        return Err(wrong("there is none".into()));
+    }
+    Ok(RootCerts::Specific(Arc::new(certificates)))
+}
+
+/// Whether a URL names this machine.
+fn is_local(url: &Uri) -> bool {
+    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 impl Invoke for Service {

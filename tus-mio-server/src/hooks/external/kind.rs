@@ -13,29 +13,47 @@ pub enum HookType {
     PreRequest,
     /// Before an upload is created.
     PreCreate,
-    /// Before an upload is deleted for its client.
-    PreTerminate,
+    /// An upload was created.
+    PostCreate,
+    /// Bytes of an upload have come.
+    PostReceive,
+    /// Before the request is answered that has made an upload complete.
+    PreFinish,
     /// An upload is complete.
     PostFinish,
+    /// Before an upload is deleted for its client.
+    PreTerminate,
     /// An upload was deleted.
     PostTerminate,
 }
 
 impl HookType {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::PreRequest, Self::PreCreate, Self::PreTerminate, Self::PostFinish, Self::PostTerminate];
+    pub const ALL: [Self; 8] = [
+        Self::PreRequest,
+        Self::PreCreate,
+        Self::PostCreate,
+        Self::PostReceive,
+        Self::PreFinish,
+        Self::PostFinish,
+        Self::PreTerminate,
+        Self::PostTerminate,
+    ];
 
-    /// Those that are called by default.
-    pub const DEFAULT: [Self; 3] = [Self::PreCreate, Self::PostFinish, Self::PostTerminate];
+    /// Those that are called by default, as tusd calls them.
+    pub const DEFAULT: [Self; 5] =
+        [Self::PreCreate, Self::PostCreate, Self::PostReceive, Self::PostTerminate, Self::PostFinish];
 
     /// Its name.
     pub const fn name(self) -> &'static str {
         match self {
             Self::PreRequest => "pre-request",
             Self::PreCreate => "pre-create",
-            Self::PreTerminate => "pre-terminate",
+            Self::PostCreate => "post-create",
+            Self::PostReceive => "post-receive",
+            Self::PreFinish => "pre-finish",
             Self::PostFinish => "post-finish",
+            Self::PreTerminate => "pre-terminate",
             Self::PostTerminate => "post-terminate",
         }
     }
@@ -47,12 +65,15 @@ impl HookType {
             HookCall::Create { .. } => Some(Self::PreCreate),
             HookCall::Chunk { .. } => None,
             HookCall::Terminate { .. } => Some(Self::PreTerminate),
+            HookCall::Finish { .. } => Some(Self::PreFinish),
+            HookCall::Progress { .. } => Some(Self::PostReceive),
         }
     }
 
     /// For which one an event is.
     pub(super) fn of_event(kind: EventKind) -> Self {
         match kind {
+            EventKind::Created => Self::PostCreate,
             EventKind::Completed => Self::PostFinish,
             EventKind::Terminated => Self::PostTerminate,
         }

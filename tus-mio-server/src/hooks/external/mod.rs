@@ -10,16 +10,24 @@ mod document;
 #[cfg(feature = "hooks-http")]
 mod http;
 mod kind;
+mod permissions;
+mod progress;
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, sync::OnceLock, time::Duration};
 
 use tus_driver::{
-    EventKinds, Ticket,
-    hooks::{HookEvent, HookRunner},
+    EventKind, EventKinds, Ticket,
+    hooks::{FindFiles, HookEvent, HookRunner},
 };
 use tus_proto::{HookCall, HookReply, RequestInfo, Subscriptions};
 
-use self::{answer::Answer, command::Programs, document::Document};
+use self::{
+    answer::Answer,
+    command::Programs,
+    document::Document,
+    permissions::{Key, Permissions},
+    progress::Progress,
+};
 pub use kind::HookType;
 
 /// Which hooks are called, and where they are.
@@ -29,6 +37,15 @@ pub struct ExternalSettings {
     pub target: Target,
     /// Which are called. Default: [`HookType::DEFAULT`].
     pub enabled: Vec<HookType>,
+    /// How often `post-receive` is called for an upload at the most. Default 1 s.
+    pub progress_interval: Duration,
+}
+
+impl ExternalSettings {
+    /// Hooks at this target, by tusd's defaults.
+    pub fn new(target: Target) -> Self {
+        Self { target, enabled: HookType::DEFAULT.into(), progress_interval: Duration::from_secs(1) }
+    }
 }
 
 /// Where hooks are.
@@ -91,10 +108,13 @@ impl fmt::Display for ExternalError {
 impl std::error::Error for ExternalError {}
 
 /// Hooks that are programs or an HTTP service, as a [`HookRunner`].
-#[derive(Debug)]
 pub struct External {
     target: Box<dyn Invoke>,
     enabled: Vec<HookType>,
+    interval: Duration,
+    progress: Progress,
+    permissions: Permissions,
+    files: OnceLock<Box<FindFiles>>,
 }
 
 /// A way to call a hook.
@@ -110,6 +130,7 @@ trait Invoke: fmt::Debug + Send + Sync {
 struct Call<'a> {
     kind: HookType,
     document: &'a Document,
+    #[cfg_attr(not(feature = "hooks-http"), expect(dead_code, reason = "programs get no header fields"))]
     request: Option<&'a RequestInfo>,
     /// The event's name, the same whenever it is delivered. Calls that a request waits for have none.
     event_id: Option<String>,
@@ -132,7 +153,10 @@ impl External {
                 return Err(ExternalError(text.into()));
             }
         };
-        Ok(Self { target, enabled: settings.enabled })
+        let interval = settings.progress_interval;
+        let (enabled, progress) = (settings.enabled, Progress::new(interval));
+        let (permissions, files) = (Permissions::default(), OnceLock::new());
+        Ok(Self { target, enabled, interval, progress, permissions, files })
     }
 
     fn calls(&self, kind: HookType) -> bool {
@@ -141,10 +165,28 @@ impl External {
 
     fn ask(&self, call: &HookCall) -> Result<HookReply, String> {
         let Some(kind) = HookType::of_call(call) else { return Ok(HookReply::Proceed) };
-        let document = Document::of_call(kind, call);
+        let _running = match call {
+            HookCall::Progress { upload, .. } => match self.progress.begin(&upload.id) {
+                Some(running) => Some(running),
+                None => return Ok(HookReply::Proceed),
+            },
+            _ => None,
+        };
+        let files = match (call, self.files.get()) {
+            (HookCall::Finish { upload, .. }, Some(find)) => find(&upload.id),
+            _ => Vec::new(),
+        };
+        let document = Document::of_call(kind, call, &files);
         let request = Some(&**call.request());
         let answer = self.target.invoke(&Call { kind, document: &document, request, event_id: None })?;
-        answer.reply(kind)
+        let max_age = answer.max_age();
+        let reply = answer.reply(kind)?;
+        if reply == HookReply::Proceed
+            && let (Some(max_age), Some(key)) = (max_age, Key::of(call))
+        {
+            self.permissions.keep(key, max_age);
+        }
+        Ok(reply)
     }
 
     fn send(&self, event: &HookEvent) -> Result<(), String> {
@@ -152,6 +194,9 @@ impl External {
         if !self.calls(kind) {
             // It was kept for hooks of an earlier run.
             return Ok(());
+        }
+        if event.kind != EventKind::Created {
+            self.progress.end(&event.record.id);
         }
         let document = Document::of_event(kind, event);
         let event_id = Some(format!("{}-{}", event.record.id, event.number));
@@ -166,6 +211,8 @@ impl HookRunner for External {
             incoming: self.calls(HookType::PreRequest),
             create: self.calls(HookType::PreCreate),
             terminate: self.calls(HookType::PreTerminate),
+            finish: self.calls(HookType::PreFinish),
+            progress: self.calls(HookType::PostReceive).then_some(self.interval),
             requests: true,
             ..Subscriptions::NONE
         }
@@ -173,9 +220,20 @@ impl HookRunner for External {
 
     fn events(&self) -> EventKinds {
         EventKinds {
+            created: self.calls(HookType::PostCreate),
             completed: self.calls(HookType::PostFinish),
             terminated: self.calls(HookType::PostTerminate),
         }
+    }
+
+    fn set_files(&self, files: Box<FindFiles>) {
+        // Called once; a second way leads to the same files.
+        let _ = self.files.set(files);
+    }
+
+    fn recall(&self, call: &HookCall) -> Option<HookReply> {
+        let key = Key::of(call)?;
+        self.permissions.holds(key).then_some(HookReply::Proceed)
     }
 
     fn decide(&self, call: HookCall, ticket: Ticket<HookReply>) {
@@ -194,6 +252,15 @@ impl HookRunner for External {
             tracing::error!(hook, %id, %error, "a hook failed; it is called again later");
         }
         ticket.answer(sent.is_ok());
+    }
+}
+
+impl fmt::Debug for External {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("External")
+            .field("target", &self.target)
+            .field("enabled", &self.enabled)
+            .finish_non_exhaustive()
     }
 }
 

@@ -44,7 +44,7 @@ fn request() -> RequestInfo {
 #[test]
 fn a_document_has_the_members_of_tusds() {
     let create = HookCall::Create { request: Arc::new(request()), upload: record(), parts: Vec::new() };
-    let document = Document::of_call(HookType::PreCreate, &create);
+    let document = Document::of_call(HookType::PreCreate, &create, &[]);
     let expected = json!({
         "Type": "pre-create",
         "Event": {
@@ -90,7 +90,7 @@ fn a_request_is_shown_with_its_upload_and_parts_and_the_method_that_counts() {
         upload: None,
         parts: vec![part("abc", Some(record())), part("none", None)],
     };
-    let json = Document::of_call(HookType::PreRequest, &call).json;
+    let json = Document::of_call(HookType::PreRequest, &call, &[]).json;
     let event = &json["Event"];
     assert_eq!((&event["Upload"]["ID"], &event["Upload"]["MetaData"]), (&json!("gone"), &json!({})));
     assert_eq!(event["HTTPRequest"]["Method"], "PATCH");
@@ -127,7 +127,10 @@ fn a_creation_is_changed_and_its_answer_amended() {
     let changed = HookReply::Change { metadata, id: UploadId::new("mine"), response };
     assert_eq!(reply(HookType::PreCreate, answer), Ok(changed));
     let none = HookReply::Change { metadata: None, id: None, response: None };
-    for nothing in [json!(null), json!({}), json!({ "ChangeFileInfo": { "ID": "", "MetaData": null } })] {
+    let elsewhere = json!({ "ChangeFileInfo": { "Storage": { "Path": "x" } } });
+    for nothing in
+        [json!(null), json!({}), json!({ "ChangeFileInfo": { "ID": "", "MetaData": null } }), elsewhere]
+    {
         assert_eq!(reply(HookType::PreCreate, nothing), Ok(none.clone()));
     }
     let empty = HookReply::Change { metadata: Some(String::new()), id: None, response: None };
@@ -147,6 +150,54 @@ fn a_request_is_rejected_by_a_status_too() {
 }
 
 #[test]
+fn an_upload_is_stopped_and_a_last_answer_chosen() {
+    let stop = json!({ "StopUpload": true, "HTTPResponse": { "Body": "enough" } });
+    let rejection = Rejection { status: 400, headers: vec![], body: "enough".into() };
+    assert_eq!(reply(HookType::PostReceive, stop.clone()), Ok(HookReply::Refuse(rejection)));
+    let response = Some(Box::new(Amendment { status: None, headers: vec![], body: "enough".into() }));
+    let amended = HookReply::Change { metadata: None, id: None, response };
+    assert_eq!(reply(HookType::PreFinish, stop), Ok(amended));
+}
+
+#[test]
+fn a_permission_is_kept_as_long_as_the_handler_says() {
+    let age = |text: &str| Answer::default().cached(Some(text)).max_age().map(|age| age.as_secs());
+    assert_eq!(age("private, Max-Age=60"), Some(60));
+    for none in ["", "max-age=0", "max-age=x", "max-age=60, no-store", "no-cache, max-age=60"] {
+        assert_eq!(age(none), None, "{none}");
+    }
+    assert_eq!(Answer::default().cached(None).max_age(), None);
+}
+
+#[test]
+fn permissions_are_of_requests_that_are_the_same() {
+    let call = |change: &dyn Fn(&mut RequestInfo, &mut Record)| {
+        let (mut request, mut record) = (request(), record());
+        change(&mut request, &mut record);
+        let (id, upload) = (Some(record.id.clone()), Some(record));
+        HookCall::Incoming { request: Arc::new(request), id, upload, parts: Vec::new() }
+    };
+    let key = |change: &dyn Fn(&mut RequestInfo, &mut Record)| Key::of(&call(change));
+    let first = key(&|_, _| {});
+    assert_eq!(key(&|_, record| record.offset = 9), first, "a piece further on");
+    for name in ["Upload-Offset", "content-length", "Upload-Checksum", "X-Request-ID"] {
+        assert_eq!(key(&|request, _| request.fields.push((name.into(), b"7".into()))), first, "{name}");
+    }
+    assert_ne!(key(&|request, _| request.fields.push(("Cookie".into(), b"7".into()))), first);
+    assert_ne!(key(&|request, _| request.method = "DELETE".into()), first);
+    assert_ne!(key(&|request, _| request.target.push('x')), first);
+    assert_ne!(key(&|_, record| record.metadata = "a".into()), first);
+    let HookCall::Incoming { request, id, parts, .. } = call(&|_, _| {}) else { unreachable!() };
+    assert_ne!(Key::of(&HookCall::Incoming { request, id, upload: None, parts }), first, "it was deleted");
+
+    let (permissions, key) = (Permissions::default(), first.unwrap());
+    permissions.keep(key, Duration::ZERO);
+    assert!(!permissions.holds(key));
+    permissions.keep(key, Duration::from_secs(60));
+    assert!(permissions.holds(key));
+}
+
+#[test]
 fn what_can_not_be_done_is_said() {
     for (answer, text) in [
         (json!([]), "must be an object"),
@@ -155,7 +206,7 @@ fn what_can_not_be_done_is_said() {
         (json!({ "HTTPResponse": { "StatusCode": 99 } }), "and is 99"),
         (json!({ "ChangeFileInfo": { "ID": "a/b" } }), "\"a/b\""),
         (json!({ "ChangeFileInfo": { "MetaData": { "a b": "c" } } }), "\"a b\""),
-        (json!({ "ChangeFileInfo": { "Storage": { "Path": "x" } } }), "leave it out"),
+        (json!({ "ChangeFileInfo": { "Storage": "x" } }), "must be an object"),
     ] {
         let error = reply(HookType::PreCreate, answer).unwrap_err();
         assert!(error.contains(text), "{error}");
@@ -166,7 +217,7 @@ fn what_can_not_be_done_is_said() {
 
 #[test]
 fn what_can_not_be_called_is_an_error_at_the_start() {
-    let set = |target| External::new(ExternalSettings { target, enabled: HookType::DEFAULT.into() });
+    let set = |target| External::new(ExternalSettings::new(target));
     let error = set(Target::Directory("/no/such/directory".into())).unwrap_err().to_string();
     assert!(error.contains("/no/such/directory"), "{error}");
     #[cfg(feature = "hooks-http")]

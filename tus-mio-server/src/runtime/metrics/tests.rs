@@ -1,5 +1,10 @@
 //! The text of a scrape: names, labels, values.
 
+use std::time::Duration;
+
+use tus_driver::metrics::{METHODS, REASONS};
+use tus_proto::{Code, Event, Failure};
+
 use super::*;
 
 /// The lines that are neither comments nor 0.
@@ -146,8 +151,10 @@ fn a_group_is_one_observation_of_its_time_and_its_size() {
 #[test]
 fn requests_durations_are_a_histogram_beside_what_the_process_is() {
     let metrics = Metrics::new();
-    metrics.took(Protocol::Tus, Duration::from_millis(3));
-    metrics.took(Protocol::Ietf, Duration::from_secs(7200));
+    metrics.answered_in(Protocol::Tus);
+    metrics.took(Duration::from_millis(3));
+    metrics.answered_in(Protocol::Ietf);
+    metrics.took(Duration::from_secs(7200));
     let text = metrics.text(0, 0);
     for line in [
         "tus_request_duration_seconds_count 2",

@@ -20,9 +20,9 @@ pub(super) fn is_partial_upload(value: &[u8]) -> bool {
 }
 
 /// `Upload-Metadata` as it was sent, and after it what `Content-Type`, `Content-Disposition` and `Content-Encoding` say,
-/// as `filetype`, `filename` and `contentencoding`, unless it has these.
-pub(super) fn of(head: &Head<'_>) -> Result<String, Code> {
-    let mut metadata = joined_metadata(head)?;
+/// as `filetype`, `filename` and `contentencoding`, unless it has these. No more than `max` bytes.
+pub(super) fn of(head: &Head<'_>, max: usize) -> Result<String, Code> {
+    let mut metadata = joined_metadata(head, max)?;
     let field = |name| single(head, name).ok().flatten();
     let content_type = field("Content-Type").filter(|value| !is_partial_upload(value)).map(<[u8]>::to_vec);
     let values = [
@@ -42,7 +42,7 @@ pub(super) fn of(head: &Head<'_>) -> Result<String, Code> {
         metadata.push(' ');
         STANDARD.encode_string(value, &mut metadata);
     }
-    Ok(checked_metadata(metadata)?)
+    Ok(checked_metadata(metadata, max)?)
 }
 
 /// The file name in a `Content-Disposition` (RFC 6266): `filename*` counts before `filename`.
@@ -124,7 +124,10 @@ mod tests {
     fn read(fields: &[(&str, &str)]) -> Result<String, Code> {
         let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
         let framing = Framing::Length(0);
-        of(&Head { method: "POST", target: "/", fields: &fields, framing, secure: false, direct: false })
+        of(
+            &Head { method: "POST", target: "/", fields: &fields, framing, secure: false, direct: false },
+            4096,
+        )
     }
 
     #[test]

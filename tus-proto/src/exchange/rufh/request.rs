@@ -93,7 +93,7 @@ fn undecided(
             Request::Look(id)
         }
         Method::Delete if config.termination => {
-            Request::Terminate(Termination { id, if_match: IfMatch::of(head) })
+            Request::Terminate(Termination { id, if_match: IfMatch::of(head), late: false })
         }
         Method::Patch if has(head, "Upload-Offset") => {
             // It lacks the content type, and the word whether the upload is complete with it.
@@ -124,8 +124,9 @@ fn read(
             is_bare(head, rufh).map(|()| Request::Look(id.clone()))
         }
         (Place::Upload(id), Method::Patch) => append(config, head, id, rufh, completes),
-        (Place::Upload(id), Method::Delete) if config.termination => is_bare(head, rufh)
-            .map(|()| Request::Terminate(Termination { id: id.clone(), if_match: IfMatch::of(head) })),
+        (Place::Upload(id), Method::Delete) if config.termination => is_bare(head, rufh).map(|()| {
+            Request::Terminate(Termination { id: id.clone(), if_match: IfMatch::of(head), late: false })
+        }),
         (Place::Upload(_), _) if config.termination => {
             return not_allowed("OPTIONS, HEAD, GET, PATCH, DELETE");
         }
@@ -155,7 +156,7 @@ fn create(
 ) -> Result<Request, Code> {
     rufh.completes = completes.ok_or(Code::InvalidUploadComplete)?;
     rufh.length = claimed(head, rufh.completes, 0)?;
-    let metadata = metadata::of(head)?;
+    let metadata = metadata::of(head, config.max_metadata)?;
     let with_upload = head.framing != Framing::Length(0);
     let checksums = content_digest(config, head)?;
     read_whole_digests(config, head, rufh);

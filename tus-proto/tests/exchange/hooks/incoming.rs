@@ -151,7 +151,7 @@ fn a_refusal_is_answered_as_it_is_given() {
 fn a_refusal_without_words_says_what_it_is() {
     let (mut script, op) = asked(&Sent::delete());
     script.decided(op, refuse(403, ""));
-    let response = script.refuses(403, "ERR_UPLOAD_REJECTED");
+    let response = script.refuses(403, "ERR_REQUEST_REJECTED");
     assert_eq!(response.connection, Connection::KeepAlive);
 }
 

@@ -3,7 +3,9 @@
 
 mod chunk;
 mod create;
+mod finish;
 mod incoming;
+mod progress;
 mod terminate;
 
 use tus_proto::{Config, ConfigBuilder, HookReply, Rejection, Subscriptions};

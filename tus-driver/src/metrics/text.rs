@@ -6,7 +6,7 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The media type that goes with this request, and the text in its form.
-pub(in crate::runtime) fn negotiated(head: &Head<'_>, openmetrics: String) -> (&'static str, String) {
+pub fn negotiated(head: &Head<'_>, openmetrics: String) -> (&'static str, String) {
     let asks = head.values("Accept").any(|value| {
         let value = String::from_utf8_lossy(value).to_ascii_lowercase();
         value.split(',').any(|range| range.trim_start().starts_with("application/openmetrics-text"))
@@ -16,7 +16,7 @@ pub(in crate::runtime) fn negotiated(head: &Head<'_>, openmetrics: String) -> (&
 
 /// What OpenMetrics says, in the text that was there before it: a counter's comments bear its sample's name, there are
 /// no units and no end.
-fn classic(openmetrics: &str) -> String {
+pub fn classic(openmetrics: &str) -> String {
     let mut text = String::with_capacity(openmetrics.len());
     let mut help = None;
     for line in openmetrics.lines() {

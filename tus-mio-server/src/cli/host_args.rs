@@ -1,0 +1,80 @@
+//! The flags for what a server leaves of its host to others.
+
+use clap::Args;
+use tus_mio_server::HostLimits;
+
+use super::{Failure, value};
+
+/// More is not for metadata, and fits into no head.
+const MOST_METADATA: u64 = 64 << 10;
+
+/// The flags.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct HostArgs {
+    /// Create no upload while less of the disk is free; 0 for no limit
+    #[arg(long, env = "TUS_MIN_FREE_SPACE", value_name = "SIZE", default_value = "0", value_parser = value::size)]
+    #[arg(help_heading = "Uploads")]
+    pub(crate) min_free_space: u64,
+
+    /// Create no upload while all have as many bytes as this; 0 for no limit. The server reads all records when it starts
+    #[arg(long, env = "TUS_MAX_STORE_SIZE", value_name = "SIZE", default_value = "0", value_parser = value::size)]
+    #[arg(help_heading = "Uploads")]
+    pub(crate) max_store_size: u64,
+
+    /// Count there what unfinished uploads have announced and not sent yet, the new one too, and keep as much of the disk
+    /// free [default: off]
+    #[arg(long, env = "TUS_RESERVE_ANNOUNCED", value_parser = value::switch, help_heading = "Uploads")]
+    pub(crate) reserve_announced: bool,
+
+    /// Uploads that one address may create in an hour, but for those of --uncounted-addresses; 0 for no limit. The
+    /// client's by the proxy's headers with --behind-proxy
+    #[arg(long, env = "TUS_MAX_UPLOADS_PER_HOUR", value_name = "NUMBER", default_value = "0")]
+    #[arg(value_parser = value::count_or_none(1_000_000), help_heading = "Uploads")]
+    pub(crate) max_uploads_per_hour: usize,
+
+    /// Largest Upload-Metadata; at most 64KiB, and a head must have room for it
+    #[arg(long, env = "TUS_MAX_METADATA_SIZE", value_name = "SIZE", default_value = "4KiB", value_parser = value::size)]
+    #[arg(help_heading = "Uploads")]
+    pub(crate) max_metadata_size: u64,
+
+    /// Permissions of data files, whatever the umask: 0640 lets the group read them, too. Those that are there stay
+    #[arg(long, env = "TUS_FILE_MODE", value_name = "OCTAL", default_value = "0600", value_parser = mode::<0o600>)]
+    #[arg(help_heading = "Storage")]
+    pub(crate) file_mode: u32,
+
+    /// Permissions of directories that are made for them, the data directory too: 0750 lets the group in
+    #[arg(long, env = "TUS_DIR_MODE", value_name = "OCTAL", default_value = "0700", value_parser = mode::<0o700>)]
+    #[arg(help_heading = "Storage")]
+    pub(crate) dir_mode: u32,
+}
+
+impl HostArgs {
+    /// What they say of the host.
+    pub(crate) fn limits(&self) -> Result<HostLimits, Failure> {
+        let mut limits = HostLimits::default();
+        limits.space.min_free = self.min_free_space;
+        limits.space.max_bytes = self.max_store_size;
+        limits.space.reserve_announced = self.reserve_announced;
+        // The parser lets no larger number pass.
+        limits.max_uploads_per_hour = u32::try_from(self.max_uploads_per_hour).unwrap_or(u32::MAX);
+        (limits.file_mode, limits.dir_mode) = (self.file_mode, self.dir_mode);
+        Ok(limits)
+    }
+
+    /// The largest metadata, in bytes.
+    pub(crate) fn max_metadata(&self) -> Result<usize, Failure> {
+        usize::try_from(self.max_metadata_size)
+            .ok()
+            .filter(|_| self.max_metadata_size <= MOST_METADATA)
+            .ok_or_else(|| Failure::Usage("--max-metadata-size must be at most 64KiB".into()))
+    }
+}
+
+/// Permissions in octal digits, which leave the owner what is `NEEDED`.
+fn mode<const NEEDED: u32>(text: &str) -> Result<u32, String> {
+    let mode =
+        u32::from_str_radix(text.trim(), 8).ok().filter(|mode| *mode <= 0o777 && mode & NEEDED == NEEDED);
+    mode.ok_or_else(|| {
+        format!("write octal digits from {NEEDED:04o} to 0777 that leave the owner {NEEDED:04o}")
+    })
+}

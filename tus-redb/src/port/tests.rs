@@ -1,0 +1,158 @@
+//! The port on a disk that fails and recovers, one that is full, and records that are compacted.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::mpsc;
+
+use tus_driver::{JobQueue, Store as _};
+use tus_proto::{Now, WallTime};
+
+use super::*;
+use crate::{
+    NoObserver, Options,
+    sim::{Fault, SimDisk},
+};
+
+/// A store behind the port on a simulated disk, whose jobs and timers run when the test says so.
+struct Rig {
+    disk: SimDisk,
+    clock: Arc<Mutex<Now>>,
+    jobs: Arc<JobQueue>,
+    store: RedbStore,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let (disk, clock) = (SimDisk::new(), Arc::new(Mutex::new(Now::default())));
+        let options = Options { reserve_bytes: 256 << 10, ..Options::default() };
+        let engine = Store::open_on(Arc::new(disk.clone()), &options).unwrap();
+        let shown = clock.clone();
+        let jobs = Arc::new(JobQueue::new(move || *shown.lock().unwrap(), |_| false));
+        let store = RedbStore::start(engine, jobs.clone(), Box::new(NoObserver), Duration::from_secs(60));
+        let rig = Self { disk, clock, jobs, store };
+        rig.work();
+        rig
+    }
+
+    /// Runs all jobs that there are.
+    fn work(&self) {
+        while self.jobs.run_one(Class::Idle) {}
+    }
+
+    /// Lets a second pass: the one in which housekeeping is looked for.
+    fn pass_second(&self) {
+        let mut clock = self.clock.lock().unwrap();
+        clock.monotonic = clock.monotonic.after(TICK);
+        drop(clock);
+        self.work();
+    }
+
+    fn create(&self, id: &str) -> Completion {
+        let record = Record {
+            id: UploadId::new(id).unwrap(),
+            created: WallTime::default(),
+            expires: None,
+            concat: None,
+            explicit: None,
+            offset: 0,
+            length: None,
+            metadata: String::new(),
+        };
+        let (tell, told) = mpsc::channel();
+        let ticket = || Ticket::new(move |changed: Changed| tell.send(changed).unwrap());
+        assert!(matches!(self.store.change(PortChange::Create { record }, ticket), Answer::Later));
+        self.work();
+        told.try_recv().unwrap().completion
+    }
+
+    fn is_failing(&self) -> bool {
+        self.store.0.failing.load(Ordering::Relaxed)
+    }
+
+    fn learn(&self, completions: &[Completion]) {
+        self.store.0.learn(completions.iter());
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        // Jobs hold on to the store.
+        self.jobs.clear();
+    }
+}
+
+#[test]
+fn a_failing_disk_shows_and_so_does_its_recovery() {
+    let rig = Rig::new();
+    assert_eq!(rig.create("a"), Completion::Created);
+    assert!(!rig.is_failing() && rig.store.health().is_ok());
+    rig.disk.fail(0..u64::MAX, Fault::Io);
+    assert!(matches!(rig.create("b"), Completion::Failed(_)));
+    assert!(rig.is_failing() && rig.store.health().is_err());
+    rig.pass_second();
+    assert!(rig.is_failing(), "the disk still fails");
+    rig.disk.heal();
+    // It is tried without any change that would show it.
+    rig.pass_second();
+    assert!(!rig.is_failing() && rig.store.health().is_ok());
+    assert_eq!(rig.create("c"), Completion::Created);
+}
+
+#[test]
+fn a_disk_that_has_recovered_shows_without_any_change() {
+    let rig = Rig::new();
+    rig.learn(&[Completion::Failed(Failure::Io)]);
+    assert!(rig.is_failing());
+    rig.pass_second();
+    assert!(!rig.is_failing());
+}
+
+#[test]
+fn a_rejected_change_shows_nothing_and_one_that_is_done_shows_that_the_disk_works() {
+    let rig = Rig::new();
+    assert_eq!(rig.create("a"), Completion::Created);
+    rig.learn(&[Completion::Failed(Failure::Io), Completion::Missing]);
+    assert!(rig.is_failing());
+    rig.learn(&[Completion::Exists]);
+    assert!(rig.is_failing(), "nothing was committed");
+    assert_eq!(rig.create("b"), Completion::Created);
+    assert!(!rig.is_failing());
+    rig.learn(&[Completion::Deleted, Completion::Failed(Failure::Io)]);
+    assert!(!rig.is_failing(), "the group was committed, whatever one of its changes lacked");
+}
+
+#[test]
+fn a_full_disk_is_no_failing_one_and_new_space_is_found_without_any_change() {
+    let rig = Rig::new();
+    rig.disk.set_free(Some(0));
+    let mut number = 0;
+    while !rig.store.engine().is_full() && number < 2000 {
+        number += 1;
+        rig.create(&number.to_string());
+        assert!(!rig.is_failing());
+    }
+    assert!(rig.store.engine().is_full());
+    assert_eq!(rig.create("more"), Completion::Failed(Failure::NoSpace));
+    rig.pass_second();
+    assert!(rig.store.engine().is_full() && !rig.is_failing());
+    rig.disk.set_free(None);
+    rig.pass_second();
+    rig.pass_second();
+    assert!(!rig.store.engine().is_full() && !rig.is_failing());
+    assert_eq!(rig.create("more"), Completion::Created);
+}
+
+#[test]
+fn a_look_at_records_that_are_compacted_is_left_to_a_thread_that_may_wait() {
+    let rig = Rig::new();
+    let id = UploadId::new("a").unwrap();
+    let (tell, told) = mpsc::channel();
+    let ticket = || Ticket::new(move |loaded: Loaded| tell.send(loaded).unwrap());
+    rig.store.engine().compacting.store(true, Ordering::Release);
+    assert!(matches!(rig.store.load(&id, ticket), Answer::Later));
+    assert!(told.try_recv().is_err());
+    rig.store.engine().compacting.store(false, Ordering::Release);
+    rig.work();
+    assert!(matches!(told.try_recv(), Ok(Err(LookupError::Missing))));
+    let never = || -> Ticket<Loaded> { panic!("it answers at once") };
+    assert!(matches!(rig.store.load(&id, never), Answer::Now(Err(LookupError::Missing))));
+}
