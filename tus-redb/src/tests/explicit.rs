@@ -12,7 +12,7 @@ use crate::{
 
 fn open(disk: &SimDisk, durability: Durability) -> Store {
     let store = Store::open_on(Arc::new(disk.clone()), &options(durability)).unwrap();
-    store.keep_events(Events { completed: true, terminated: true });
+    store.keep_events(Events { created: false, completed: true, terminated: true });
     store
 }
 
