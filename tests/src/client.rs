@@ -68,6 +68,8 @@ pub struct Client {
     received: Vec<u8>,
     /// How many `100 Continue` came before the last answer.
     pub continues: u32,
+    /// The answers of other statuses below 200 that came before it.
+    pub interims: Vec<Answer>,
 }
 
 impl Client {
@@ -77,7 +79,7 @@ impl Client {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
-        Self { stream: Stream::Plain(stream), received: Vec::new(), continues: 0 }
+        Self { stream: Stream::Plain(stream), received: Vec::new(), continues: 0, interims: Vec::new() }
     }
 
     /// Connects and speaks TLS; the handshake comes with the first bytes.
@@ -133,13 +135,15 @@ impl Client {
     /// The head of that answer alone: what follows it is left to [`take`](Self::take).
     pub fn answer_head(&mut self) -> Result<Answer, String> {
         self.continues = 0;
+        self.interims.clear();
         loop {
             let head = self.head()?;
             let answer = parse_head(&head)?;
-            if answer.status != 100 {
-                return Ok(answer);
+            match answer.status {
+                100 => self.continues += 1,
+                101..200 => self.interims.push(answer),
+                _ => return Ok(answer),
             }
-            self.continues += 1;
         }
     }
 
@@ -157,6 +161,12 @@ impl Client {
             100 => Ok(()),
             other => Err(format!("a 100 should come, not {other}")),
         }
+    }
+
+    /// Waits for an answer before the final one.
+    pub fn wait_for_interim(&mut self) -> Result<Answer, String> {
+        let answer = parse_head(&self.head()?)?;
+        if (101..200).contains(&answer.status) { Ok(answer) } else { Err(format!("{answer:?} came")) }
     }
 
     /// Waits until the server has closed its side, and nothing more came before that.
@@ -273,8 +283,8 @@ pub(crate) fn broken_answer(received: &[u8]) -> Option<Answer> {
 fn body_length(head: &Answer, to_head: bool) -> Result<usize, String> {
     let length = head.value("Content-Length").map(|length| length.parse());
     match (head.status, length) {
-        (100 | 204 | 304, None) => Ok(0),
-        (status @ (100 | 204), _) => Err(format!("a {status} must have no Content-Length")),
+        (100..200 | 204 | 304, None) => Ok(0),
+        (status @ (100..200 | 204), _) => Err(format!("a {status} must have no Content-Length")),
         (_, None | Some(Ok(_))) if to_head => Ok(0),
         (_, Some(Ok(length))) => Ok(length),
         (status, _) => Err(format!("a {status} must have a Content-Length")),

@@ -207,6 +207,11 @@ pub fn refused(status: u16, code: &'static str) -> Expect {
     Expect { code: Some(code), ..self::status(status) }
 }
 
+/// An error of this status and code, as the IETF's protocol has it.
+pub fn problem(status: u16, code: &'static str) -> Expect {
+    Expect { code: Some(code), ..self::status(status) }.without("Tus-Resumable")
+}
+
 /// A 201 whose `Location` is absolute, where the request shows of what.
 pub fn created() -> Expect {
     status(201).creates("{origin}/files/")
@@ -379,7 +384,7 @@ fn check(
         return Err(format!("the status must be {}, and is {} {body}", expect.status, answer.status));
     }
     rules::check(request, answer)?;
-    let code = str::from_utf8(&answer.body).ok().and_then(|body| body.split_once(": ")).map(|(code, _)| code);
+    let code = rules::code(answer);
     if code != expect.code {
         return Err(format!("the code must be {:?}, and is {code:?}", expect.code));
     }

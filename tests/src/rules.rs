@@ -8,7 +8,9 @@ pub fn check(request: &Request, answer: &Answer) -> Result<(), String> {
         [told] if told == value => Ok(()),
         ref told => Err(format!("{name} must be {value:?} once, and is {told:?}")),
     };
-    exactly("Tus-Resumable", "1.0.0")?;
+    if !is_ietf(request, answer) {
+        exactly("Tus-Resumable", "1.0.0")?;
+    }
     exactly("X-Content-Type-Options", "nosniff")?;
     // What was asked for may be kept by whoever asked; everything else is true only now.
     if !is_download(request, answer) {
@@ -28,10 +30,28 @@ pub fn check(request: &Request, answer: &Answer) -> Result<(), String> {
     if status == 405 && answer.value("Allow").is_none() {
         return Err("a 405 must tell what is allowed".into());
     }
-    if status == 201 && answer.value("Location").is_none() {
+    // An append of some versions of the IETF's protocol is answered 201 as well, and has created nothing.
+    let appends = is_ietf(request, answer) && request.method == "PATCH" && request.target != "/files";
+    if status == 201 && !appends && answer.value("Location").is_none() {
         return Err("a 201 must tell the Location".into());
     }
     body(request, answer)
+}
+
+/// Whether the answer is one of the IETF's protocol. A request that says nothing of tus may get one: its upload decides.
+fn is_ietf(request: &Request, answer: &Answer) -> bool {
+    let tus = request.fields.iter().any(|(name, _)| name.eq_ignore_ascii_case("Tus-Resumable"));
+    let always = request.method == "OPTIONS" || answer.status == 412;
+    !tus && !always && answer.value("Tus-Resumable").is_none()
+}
+
+/// The code in the body of an error.
+pub fn code(answer: &Answer) -> Option<&str> {
+    let body = str::from_utf8(&answer.body).ok()?;
+    if answer.value("Content-Type") == Some("application/problem+json") {
+        return body.split_once("\"code\":\"")?.1.split('"').next();
+    }
+    body.split_once(": ").map(|(code, _)| code)
 }
 
 fn is_download(request: &Request, answer: &Answer) -> bool {
@@ -65,6 +85,9 @@ fn body(request: &Request, answer: &Answer) -> Result<(), String> {
     if answer.status < 400 || request.is_head() {
         return if answer.body.is_empty() { Ok(()) } else { Err("there must be no body".into()) };
     }
+    if is_ietf(request, answer) {
+        return problem(answer);
+    }
     if answer.value("Content-Type") != Some("text/plain; charset=utf-8") {
         return Err("an error must be text/plain; charset=utf-8".into());
     }
@@ -76,6 +99,22 @@ fn body(request: &Request, answer: &Answer) -> Result<(), String> {
         return Err(format!("an error must be `CODE: text`, and is {text:?}"));
     }
     Ok(())
+}
+
+/// An error of the IETF's protocol is an object with its status and code (RFC 9457).
+fn problem(answer: &Answer) -> Result<(), String> {
+    if answer.value("Content-Type") != Some("application/problem+json") {
+        return Err("an error must be application/problem+json".into());
+    }
+    let text = str::from_utf8(&answer.body).map_err(|error| error.to_string())?;
+    let object = text.starts_with('{') && text.ends_with("}\n");
+    let status = text.contains(&format!("\"status\":{},", answer.status));
+    let named = code(answer).is_some_and(|code| code.starts_with("ERR_"));
+    if object && status && named {
+        Ok(())
+    } else {
+        Err(format!("an error must be a problem, and is {text:?}"))
+    }
 }
 
 #[cfg(test)]

@@ -52,7 +52,19 @@ fn the_tests_that_cases_name_are_there() {
 /// none.
 #[test]
 fn every_rule_of_the_specification_has_its_test_or_a_reason() {
-    let page = read("../docs/conformance.md");
+    let rules = rules_of("../docs/conformance.md");
+    assert!(rules > 90, "{rules} rules");
+}
+
+#[test]
+fn every_rule_of_the_ietfs_protocol_has_its_test_or_a_reason() {
+    let rules = rules_of("../docs/rufh.md");
+    assert!(rules > 40, "{rules} rules");
+}
+
+/// How many rules a page lists, each with its cases.
+fn rules_of(page: &str) -> usize {
+    let page = read(page);
     let cases: BTreeSet<_> = documented().into_iter().collect();
     let mut rules = 0;
     for line in page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| rule |")) {
@@ -64,7 +76,7 @@ fn every_rule_of_the_specification_has_its_test_or_a_reason() {
         assert!(excused || names().all(|name| cases.contains(name)), "{line}");
         rules += 1;
     }
-    assert!(rules > 90, "{rules} rules");
+    rules
 }
 
 /// The ten lines of the README are those that `tus-tower`'s README has, which are compiled there.

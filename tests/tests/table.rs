@@ -117,6 +117,8 @@ fn every_code_of_the_protocol_in_use_is_in_a_row() {
         "ERR_EXPECTATION_FAILED",
         "ERR_UNKNOWN_CODING",
         "ERR_HTTP_VERSION",
+        "ERR_INCONSISTENT_UPLOAD_LENGTH",
+        "ERR_INVALID_UPLOAD_COMPLETE",
     ] {
         assert!(told.remove(code), "no row tells {code}");
     }

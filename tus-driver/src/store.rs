@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Buf;
-use tus_proto::{Algorithm, Completion, Digest, Failure, Fence, Record, UploadId, WallTime};
+use tus_proto::{Algorithm, Completion, Digest, Failure, Fence, Hasher, Record, UploadId, WallTime};
 
 use crate::{Answer, Ticket};
 
@@ -57,6 +57,25 @@ pub trait Store: fmt::Debug + Send + Sync + Sized + 'static {
         algorithm: Algorithm,
         later: impl FnOnce() -> Ticket<Result<Digest, Failure>>,
     ) -> Answer<Result<Digest, Failure>>;
+
+    /// Hashes an upload's committed bytes, from the first one up to `to`. As it is given here it reads them on the spot,
+    /// and needs sources that are opened and read at once: a store that waits for its disk has its own.
+    fn hash(
+        &self,
+        id: &UploadId,
+        to: u64,
+        algorithm: Algorithm,
+        later: impl FnOnce() -> Ticket<Result<Digest, Failure>>,
+    ) -> Answer<Result<Digest, Failure>> {
+        let _ = later;
+        let unavailable = || Ticket::new(|_| ());
+        Answer::Now(match self.open(id, unavailable) {
+            Answer::Now(Ok(source)) => hash_source(source, to, algorithm),
+            Answer::Now(Err(LookupError::Failed(failure))) => Err(failure),
+            Answer::Now(Err(_)) => Err(Failure::Io),
+            Answer::Later => Err(Failure::Unavailable),
+        })
+    }
 
     /// Holds an upload's committed bytes for reading: a deletion in between does not take them away.
     fn open(
@@ -109,6 +128,27 @@ pub trait Store: fmt::Debug + Send + Sync + Sized + 'static {
     fn health(&self) -> Result<(), Failure> {
         Ok(())
     }
+}
+
+/// Hashes the first `to` bytes of a source that is read at once.
+fn hash_source(mut source: impl Source, to: u64, algorithm: Algorithm) -> Result<Digest, Failure> {
+    const PIECE: usize = 64 << 10;
+    let mut hasher = Hasher::new(algorithm);
+    let mut buffer = vec![0; PIECE];
+    let mut at = 0;
+    while at < to {
+        let wanted = usize::try_from(to - at).unwrap_or(PIECE).min(PIECE);
+        let piece = buffer.get_mut(..wanted).unwrap_or_default();
+        let count = match source.poll_read(at, piece, &|| Waker::noop().clone()) {
+            Poll::Ready(Ok(count @ 1..)) => count,
+            Poll::Ready(Ok(0)) => return Err(Failure::Io),
+            Poll::Ready(Err(failure)) => return Err(failure),
+            Poll::Pending => return Err(Failure::Unavailable),
+        };
+        hasher.update(piece.get(..count).unwrap_or_default());
+        at += count as u64;
+    }
+    Ok(hasher.finish())
 }
 
 /// What is committed about an upload.
@@ -257,7 +297,8 @@ pub struct Commit<T> {
     pub length: Option<u64>,
     /// When the upload expires from now on; `None` if it does not.
     pub expires: Option<WallTime>,
-    /// Whether this completes the upload. The answer is then exactly `to`, or no commit.
+    /// Whether this completes the upload. The answer is then exactly `to`, or no commit. If the record says by itself
+    /// whether it is complete ([`tus_proto::Explicit`]), it says so from then on, and not before.
     pub finish: bool,
     /// What the request's sink has staged; `None` if it had none.
     pub staged: Option<T>,

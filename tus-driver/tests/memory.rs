@@ -13,7 +13,9 @@ use std::{
 use tus_driver::{
     Answer, AppendGrant, Change, Commit, EventKind, EventKinds, EventQuery, LookupError, MemoryStore, Sink,
     Source, Store,
-    tus_proto::{Algorithm, Completion, Concat, Fence, Hasher, Record, Unfit, UploadId, WallTime},
+    tus_proto::{
+        Algorithm, Completion, Concat, Explicit, Failure, Fence, Hasher, Record, Unfit, UploadId, WallTime,
+    },
 };
 
 type Staged = <MemoryStore as Store>::Staged;
@@ -35,7 +37,7 @@ fn now<T>(answer: Answer<T>) -> T {
 
 fn record(name: &str, length: Option<u64>, concat: Option<Concat>) -> Record {
     let (created, metadata) = (at(0), String::new());
-    Record { id: id(name), created, offset: 0, length, metadata, expires: None, concat }
+    Record { id: id(name), created, offset: 0, length, metadata, expires: None, concat, explicit: None }
 }
 
 /// The store and short names for what is asked of it.
@@ -314,4 +316,34 @@ fn events_come_in_their_order_and_one_put_off_keeps_back_its_uploads_others() {
     assert_eq!(kept.change(Change::Acknowledge { id: id("a"), number }), Completion::Missing);
     let events = names(at(1), 9);
     assert_eq!(events, [(id("b"), EventKind::Completed, 0), (id("a"), EventKind::Terminated, 0)]);
+}
+
+#[test]
+fn an_upload_that_says_when_it_is_complete_is_not_by_its_length() {
+    let kept = Kept::default();
+    let explicit = Some(Explicit::new(false));
+    let record = Record { explicit, ..record("a", Some(3), None) };
+    assert_eq!(kept.change(Change::Create { record }), Completion::Created);
+    kept.fill("a", 0, b"abc");
+    assert!(!kept.load("a").unwrap().is_complete());
+    let hash = |to| now(kept.0.hash(&id("a"), to, Algorithm::Sha1, || unreachable!()));
+    let digest = |bytes: &[u8]| {
+        let mut hasher = Hasher::new(Algorithm::Sha1);
+        hasher.update(bytes);
+        hasher.finish()
+    };
+    assert_eq!((hash(3), hash(2)), (Ok(digest(b"abc")), Ok(digest(b"ab"))));
+    assert_eq!(hash(4), Err(Failure::Io), "there are not so many bytes");
+    let commit = Commit {
+        id: id("a"),
+        fence: Fence(1),
+        from: 3,
+        to: 3,
+        length: Some(3),
+        expires: None,
+        finish: true,
+        staged: None,
+    };
+    assert_eq!(kept.change(Change::Commit(commit)), Completion::Committed { offset: 3 });
+    assert!(kept.load("a").unwrap().is_complete());
 }

@@ -29,6 +29,7 @@ fn create(dir: &Path, ids: impl Iterator<Item = String>) {
                 metadata: String::new(),
                 expires: None,
                 concat: None,
+                explicit: None,
             })
         })
         .collect();

@@ -5,7 +5,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tus_driver::EventKind;
-use tus_proto::{Concat, Failure, Record, UploadId, WallTime};
+use tus_proto::{Algorithm, Concat, Digest, Explicit, Failure, Record, UploadId, WallTime};
 
 use crate::{Key, keys};
 
@@ -38,6 +38,8 @@ pub(crate) struct Document {
     pub expires: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concat: Option<Kind>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explicit: Option<Said>,
     pub extents: Vec<Extent>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tail: Option<Tail>,
@@ -88,6 +90,33 @@ pub(crate) enum State {
 pub(crate) enum Kind {
     Partial,
     Final(String),
+}
+
+/// What is said of an upload that its length alone does not complete ([`Explicit`]).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Said {
+    pub complete: bool,
+    /// What it must hash to: the algorithm's name, and the digest in Base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<(String, String)>,
+}
+
+impl Said {
+    fn of(explicit: &Explicit) -> Self {
+        let digest = explicit.digest.as_deref();
+        let digest = digest
+            .map(|(algorithm, digest)| (algorithm.name().to_owned(), STANDARD.encode(digest.as_bytes())));
+        Self { complete: explicit.complete, digest }
+    }
+
+    fn explicit(&self) -> Explicit {
+        let mut explicit = Explicit::new(self.complete);
+        explicit.digest = self.digest.as_ref().and_then(|(name, digest)| {
+            let digest = Digest::new(&STANDARD.decode(digest).ok()?)?;
+            Some(Box::new((Algorithm::named(name)?, digest)))
+        });
+        explicit
+    }
 }
 
 /// Committed bytes that lie one after another.
@@ -181,6 +210,7 @@ impl Document {
                 Concat::Partial => Kind::Partial,
                 Concat::Final(value) => Kind::Final(value.clone()),
             }),
+            explicit: record.explicit.as_ref().map(Said::of),
             extents: Vec::new(),
             tail: None,
             events: Vec::new(),
@@ -221,6 +251,7 @@ impl Document {
                 Kind::Partial => Concat::Partial,
                 Kind::Final(value) => Concat::Final(value.clone()),
             }),
+            explicit: self.explicit.as_ref().map(Said::explicit),
         }
     }
 
@@ -237,7 +268,7 @@ impl Document {
     }
 
     pub(crate) fn is_complete(&self) -> bool {
-        self.length == Some(self.offset)
+        self.length == Some(self.offset) && self.explicit.as_ref().is_none_or(|said| said.complete)
     }
 
     pub(crate) fn is_pending(&self) -> bool {

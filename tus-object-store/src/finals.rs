@@ -248,8 +248,16 @@ impl Shared {
                 Err(Trouble::Missing) => {
                     let metadata = String::new();
                     let (created, offset, length) = (now, 0, None);
-                    let record =
-                        Record { id, created, offset, length, metadata, expires: None, concat: None };
+                    let record = Record {
+                        id,
+                        created,
+                        offset,
+                        length,
+                        metadata,
+                        expires: None,
+                        concat: None,
+                        explicit: None,
+                    };
                     let mut grave = Document::new(&record);
                     grave.bury(State::Deleted { until: now.after(self.options.remembered).as_micros() });
                     self.file_expiry(record.id.as_str(), now.as_micros()).await?;

@@ -181,6 +181,9 @@ impl Shared {
                 document.fence = document.fence.max(commit.fence.0);
                 document.offset = offset;
                 document.length = document.length.or(commit.length);
+                if let Some(said) = &mut document.explicit {
+                    said.complete |= commit.finish;
+                }
                 document.expires = commit.expires.map(|expires| expires.as_micros());
                 if let Some((extents, tail)) = &bytes {
                     (document.extents, document.tail) = (extents.clone(), tail.clone());

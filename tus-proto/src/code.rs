@@ -20,6 +20,10 @@ pub enum Code {
     UploadNotFound,
     /// The upload was there, and its time ran out.
     UploadExpired,
+    /// `Upload-Complete` is missing or malformed.
+    InvalidUploadComplete,
+    /// The length that a request tells is not that of the upload, or it tells several.
+    InconsistentUploadLength,
     /// Another request holds the upload, or its state can't be told right now.
     UploadLocked,
     /// `Upload-Offset` is not the committed offset.
@@ -133,6 +137,16 @@ impl Code {
                 "Upload-Length is missing, malformed, or contradicts what is stored",
             ),
             Self::InvalidOffset => (400, "ERR_INVALID_OFFSET", "Upload-Offset is missing or malformed"),
+            Self::InvalidUploadComplete => (
+                400,
+                "ERR_INVALID_UPLOAD_COMPLETE",
+                "Upload-Complete is missing or malformed: it must be ?0 or ?1",
+            ),
+            Self::InconsistentUploadLength => (
+                400,
+                "ERR_INCONSISTENT_UPLOAD_LENGTH",
+                "Upload-Length, the content and the upload do not agree on the upload's length",
+            ),
             Self::UploadNotFound => (404, "ERR_UPLOAD_NOT_FOUND", "there is no such upload"),
             Self::UploadExpired => (410, "ERR_UPLOAD_EXPIRED", "the upload has expired"),
             Self::UploadLocked => {

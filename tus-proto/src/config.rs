@@ -30,6 +30,7 @@ pub struct Config {
     pub(crate) max_parts: usize,
     pub(crate) max_metadata: usize,
     pub(crate) downloads: bool,
+    pub(crate) rufh: bool,
     pub(crate) hooks: Subscriptions,
 }
 
@@ -119,6 +120,7 @@ impl Config {
                 max_parts: 1000,
                 max_metadata: 4096,
                 downloads: false,
+                rufh: true,
                 hooks: Subscriptions::default(),
             },
             locations: Locations::Auto,
@@ -329,6 +331,12 @@ impl ConfigBuilder {
     /// Whether finished uploads can be downloaded with GET. Default no.
     pub fn downloads(mut self, enabled: bool) -> Self {
         self.config.downloads = enabled;
+        self
+    }
+
+    /// Whether the IETF's resumable uploads (draft-ietf-httpbis-resumable-upload) are spoken as well. Default yes.
+    pub fn rufh(mut self, enabled: bool) -> Self {
+        self.config.rufh = enabled;
         self
     }
 

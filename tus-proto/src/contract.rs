@@ -1,6 +1,9 @@
 //! What goes into an [`Exchange`](crate::Exchange) and what comes out of it: the whole contract with a
 //! runtime. Control goes through the exchange; body bytes go beside it.
 
+use alloc::string::String;
+use core::fmt::{self, Write as _};
+
 use crate::{Command, Completion, HookCall, HookReply, Instant, LockCall, LockReply, Response};
 
 /// Names one call of an exchange, so that its completion can be told from a late or foreign one.
@@ -18,12 +21,59 @@ pub enum Output {
     Hook(OpId, HookCall),
     /// Nothing but the body can still fail: send `100 Continue` if the client waits for it.
     Continue,
+    /// Send this before the response, at once. Clients do without it: a runtime that can't send it leaves it out.
+    Interim(Interim),
     /// Send this. At most once.
     Respond(Response),
     /// For metrics only.
     Notify(Event),
     /// The exchange is over: it holds nothing and wants nothing. Last, and exactly once.
     Done,
+}
+
+/// An answer before the final one: `104 Upload Resumption Supported`. Never to an HTTP/1.0 client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interim {
+    pub(crate) headers: String,
+}
+
+impl Interim {
+    /// The status code: 104.
+    pub const fn status(&self) -> u16 {
+        104
+    }
+
+    /// The header section as it goes over the wire: `Name: value` lines, each ended by CR LF, without the empty line
+    /// after them.
+    pub fn header_section(&self) -> &str {
+        &self.headers
+    }
+
+    /// Names and values, in their order.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.headers.split_terminator("\r\n").filter_map(|line| line.split_once(": "))
+    }
+
+    /// The first value of this name, compared without case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers().find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// Adds a header. `value` is a number, or text that was checked when it came in.
+    pub(crate) fn push(&mut self, name: &'static str, value: impl fmt::Display) {
+        // Writing to a string can't fail.
+        let _ = write!(self.headers, "{name}: {value}\r\n");
+    }
+}
+
+/// Which protocol a request speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Protocol {
+    /// tus 1.0.0.
+    Tus,
+    /// The IETF's resumable uploads.
+    Ietf,
 }
 
 /// What an exchange is told.

@@ -14,14 +14,16 @@ use crate::{
 };
 
 /// The request headers that clients of this protocol send. An operator may add to them.
-const REQUEST_HEADERS: &str = "Authorization, Content-Type, If-Match, If-None-Match, If-Range, Range, Tus-Resumable, Upload-Checksum, \
-     Upload-Concat, Upload-Defer-Length, Upload-Length, Upload-Metadata, Upload-Offset, X-HTTP-Method-Override, \
-     X-Request-ID, X-Requested-With";
+const REQUEST_HEADERS: &str = "Authorization, Content-Digest, Content-Disposition, Content-Encoding, Content-Type, If-Match, \
+     If-None-Match, If-Range, Range, Repr-Digest, Tus-Resumable, Upload-Checksum, Upload-Complete, Upload-Concat, \
+     Upload-Defer-Length, Upload-Draft-Interop-Version, Upload-Incomplete, Upload-Length, Upload-Metadata, Upload-Offset, \
+     Want-Repr-Digest, X-HTTP-Method-Override, X-Request-ID, X-Requested-With";
 
 /// The response headers that a page may read.
 const EXPOSED_HEADERS: &str = "Accept-Ranges, Allow, Content-Disposition, Content-Length, Content-Range, Date, ETag, Location, \
-     Tus-Checksum-Algorithm, Tus-Extension, Tus-Max-Size, Tus-Resumable, Tus-Version, Upload-Concat, \
-     Upload-Defer-Length, Upload-Expires, Upload-Length, Upload-Metadata, Upload-Offset, X-Request-ID";
+     Repr-Digest, Tus-Checksum-Algorithm, Tus-Extension, Tus-Max-Size, Tus-Resumable, Tus-Version, Upload-Complete, \
+     Upload-Concat, Upload-Defer-Length, Upload-Draft-Interop-Version, Upload-Expires, Upload-Incomplete, Upload-Length, \
+     Upload-Limit, Upload-Metadata, Upload-Offset, X-Request-ID";
 
 /// The origins that may use the server from a browser, and how. By default none: then no header of this kind is
 /// ever sent.

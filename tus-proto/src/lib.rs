@@ -1,4 +1,4 @@
-//! The tus 1.0.0 resumable upload protocol as a pure state machine.
+//! The tus 1.0.0 resumable upload protocol as a pure state machine, and the IETF's resumable uploads on the same uploads.
 //!
 //! One [`Exchange`] is one request, from its head to its response. It reads no clock, opens no file, owns no
 //! thread: [`Input`]s go in, [`Output`]s come out. Control goes through the exchange, body bytes go beside
@@ -31,7 +31,7 @@ mod time;
 pub use checksum::{Algorithm, Digest, Hasher};
 pub use code::Code;
 pub use config::{Config, ConfigBuilder, ConfigError, Locations, MethodOverride, ProxyHeaders};
-pub use contract::{Cancel, Deadline, Event, Input, OpId, Output, Reason};
+pub use contract::{Cancel, Deadline, Event, Input, Interim, OpId, Output, Protocol, Reason};
 pub use exchange::Exchange;
 pub use hook::{Amendment, HookCall, HookReply, Part, Rejection, RequestInfo, Subscriptions};
 pub use id::UploadId;
@@ -39,6 +39,6 @@ pub use lock::{Fence, LockCall, LockReply};
 pub use lock_table::{LockEvent, LockTable, Owner};
 pub use request::{Framing, Head, Trailers};
 pub use response::{Body, Connection, Response};
-pub use store::{AppendEnd, Command, Completion, Concat, Cut, Failure, Record, Unfit};
+pub use store::{AppendEnd, Command, Completion, Concat, Cut, Explicit, Failure, Record, Unfit};
 pub use target::{Target, TargetForm};
 pub use time::{Instant, Now, WallTime};

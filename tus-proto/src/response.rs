@@ -130,6 +130,15 @@ impl Response {
         response
     }
 
+    /// An error in the form of RFC 9457.
+    pub(crate) fn problem(code: Code, status: u16, body: String, wall: WallTime) -> Self {
+        let mut response = Self::new(status, wall).not_tus();
+        response.code = Some(code);
+        response.set_body("application/problem+json", body);
+        response.connection = Connection::Close;
+        response
+    }
+
     /// The answer with which a hook refuses. `code` gives the body where the hook has none.
     pub(crate) fn rejection(rejection: Rejection, code: Code, wall: WallTime) -> Self {
         let status = if rejection.is_error() { rejection.status } else { 500 };

@@ -5,7 +5,7 @@
 //! offset, and all past that offset is garbage.* Only a [`Command::Commit`] moves an offset, and the data
 //! reaches the disk before the record does.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{boxed::Box, string::String, vec::Vec};
 
 use crate::{Algorithm, Digest, Fence, Trailers, UploadId, WallTime};
 
@@ -26,6 +26,27 @@ pub struct Record {
     pub expires: Option<WallTime>,
     /// Its part in a concatenation; none for a plain upload.
     pub concat: Option<Concat>,
+    /// For an upload that is complete when a request says so, as those of the IETF's protocol are. `None` for one that is
+    /// complete when its offset reaches its length, as in tus 1.0.0.
+    pub explicit: Option<Explicit>,
+}
+
+/// What is known of the completion of an upload that does not end by its length.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Explicit {
+    /// A request has said that it is complete. A store sets this with the commit that [finishes](Command::Commit) the
+    /// upload, and never takes it back but where it has lost bytes.
+    pub complete: bool,
+    /// What all its bytes must hash to, as the creation said.
+    pub digest: Option<Box<(Algorithm, Digest)>>,
+}
+
+impl Explicit {
+    /// Without a digest.
+    pub fn new(complete: bool) -> Self {
+        Self { complete, digest: None }
+    }
 }
 
 /// What `Upload-Concat` said when an upload was created.
@@ -54,9 +75,14 @@ impl Record {
         matches!(self.concat, Some(Concat::Final(_)))
     }
 
-    /// Whether all bytes are there.
+    /// Whether all bytes are there, and known to be all.
     pub fn is_complete(&self) -> bool {
-        self.length == Some(self.offset)
+        self.length == Some(self.offset) && self.explicit.as_ref().is_none_or(|explicit| explicit.complete)
+    }
+
+    /// Whether all bytes are there that were announced, and no request has said that the upload is complete.
+    pub(crate) fn awaits_completion(&self) -> bool {
+        self.length == Some(self.offset) && !self.is_complete()
     }
 }
 
@@ -135,7 +161,8 @@ pub enum Command {
         length: Option<u64>,
         /// When the upload expires from now on.
         expires: Option<WallTime>,
-        /// Whether this completes the upload. A store must then answer exactly `to`.
+        /// Whether this completes the upload. A store must then answer exactly `to`, and set
+        /// [`Explicit::complete`] if the record has it.
         finish: bool,
     },
     /// Reads staged bytes back and hashes them, for a checksum whose algorithm only the trailer has named.
@@ -146,6 +173,15 @@ pub enum Command {
         /// From this offset of the upload,
         from: u64,
         /// to this one, at most what is staged.
+        to: u64,
+        /// With which hash function.
+        algorithm: Algorithm,
+    },
+    /// Hashes committed bytes, from the first one on. Completes as `Digested`.
+    Hash {
+        /// Whose.
+        id: UploadId,
+        /// Up to this offset, at most the committed one.
         to: u64,
         /// With which hash function.
         algorithm: Algorithm,
@@ -177,6 +213,7 @@ impl Command {
             | Self::Append { id, .. }
             | Self::Commit { id, .. }
             | Self::Digest { id, .. }
+            | Self::Hash { id, .. }
             | Self::Discard { id, .. }
             | Self::Delete { id, .. } => Some(id),
             Self::Stop => None,

@@ -75,6 +75,7 @@ fn create(store: &Store, first: u64, count: u64) {
         metadata: "filename d29ybGQ=".into(),
         expires: Some(WallTime::from_micros(n + 1)),
         concat: None,
+        explicit: None,
     };
     let changes: Vec<_> = (first..first + count).map(|n| Change::Create(record(n))).collect();
     assert!(store.commit(&changes).iter().all(|completion| *completion == Completion::Created));

@@ -194,6 +194,7 @@ fn take_over(tables: &mut Tables<'_>, record: &Record, file: Option<FileId>) -> 
             Some(Concat::Partial) => Kind::Partial,
             Some(Concat::Final(header)) => Kind::Final { header: header.clone(), pending: None },
         },
+        explicit: record.explicit.clone(),
     };
     if row.is_complete() && row.kind != Kind::Partial {
         tables.put_complete(&record.id, None, &row)?;

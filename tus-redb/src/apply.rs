@@ -1,7 +1,7 @@
 //! What changes do to the tables: the same code for a group that is committed and for one that is replayed.
 
 use redb::{ReadableTable, Table, WriteTransaction};
-use tus_proto::{Completion, Fence, UploadId, WallTime};
+use tus_proto::{Completion, Explicit, Fence, UploadId, WallTime};
 
 use crate::{
     concat::{Concatenation, Then},
@@ -25,6 +25,7 @@ pub(crate) enum Step {
         expires: Option<WallTime>,
         partial: bool,
         file: Option<FileId>,
+        explicit: Option<Explicit>,
     },
     Concat(Concatenation),
     Commit {
@@ -34,6 +35,8 @@ pub(crate) enum Step {
         to: u64,
         length: Option<u64>,
         expires: Option<WallTime>,
+        /// Whether it completes an upload that its length alone does not complete.
+        finish: bool,
         /// All bytes of the last extent as it is then, where they are to lie in the records.
         small: Option<Vec<u8>>,
     },
@@ -87,7 +90,8 @@ impl Step {
             Self::Create { metadata, .. } => ROW + metadata.len(),
             Self::Concat(wanted) => ROW + wanted.metadata.len() + wanted.header.len(),
             Self::Commit { small, .. } => ROW + small.as_ref().map_or(0, Vec::len),
-            Self::Fresh { .. } | Self::Gather { .. } | Self::Postpone { .. } => ROW,
+            Self::Annotate { note, .. } => ROW + note.len(),
+            Self::Fresh { .. } | Self::Gather { .. } | Self::Postpone { .. } | Self::Consume { .. } => ROW,
             Self::Delete { .. } | Self::Expire { .. } | Self::Forget { .. } | Self::Acknowledge { .. } => 0,
         };
         bytes as u64
@@ -213,7 +217,7 @@ impl<'txn> Tables<'txn> {
     /// Carries out a step. One that meets a damaged record fails, and has changed nothing.
     pub(crate) fn apply(&mut self, step: &Step) -> Result<Outcome, Trouble> {
         match step {
-            Step::Create { id, created, length, metadata, expires, partial, file } => {
+            Step::Create { id, created, length, metadata, expires, partial, file, explicit } => {
                 let row = Row {
                     created: *created,
                     length: *length,
@@ -222,12 +226,13 @@ impl<'txn> Tables<'txn> {
                     metadata: metadata.clone(),
                     expires: *expires,
                     kind: if *partial { Kind::Partial } else { Kind::Plain },
+                    explicit: explicit.clone(),
                 };
                 self.create(id, &row)
             }
             Step::Concat(wanted) => self.concat(wanted),
-            Step::Commit { id, fence, from, to, length, expires, small } => {
-                self.advance(id, *fence, (*from, *to), *length, *expires, small.as_deref())
+            Step::Commit { id, fence, from, to, length, expires, finish, small } => {
+                self.advance(id, *fence, (*from, *to), (*length, *finish), *expires, small.as_deref())
             }
             Step::Fresh { id, fence, at, file } => self.start_extent(id, *fence, *at, *file),
             Step::Delete { id, fence } => self.delete(id, *fence),
@@ -269,7 +274,7 @@ impl<'txn> Tables<'txn> {
         id: &UploadId,
         fence: Fence,
         (from, to): (u64, u64),
-        length: Option<u64>,
+        (length, finish): (Option<u64>, bool),
         expires: Option<WallTime>,
         small: Option<&[u8]>,
     ) -> Result<Outcome, Trouble> {
@@ -290,6 +295,9 @@ impl<'txn> Tables<'txn> {
         row.length = row.length.or(length);
         row.fence = fence;
         row.expires = expires;
+        if let Some(explicit) = &mut row.explicit {
+            explicit.complete |= finish;
+        }
         if row.length.is_some_and(|length| to > length) {
             return conflict;
         }

@@ -222,11 +222,13 @@ impl Store {
                     return conflict;
                 }
                 let (from, to, length, expires) = (*from, *to, *length, *expires);
+                // It means nothing for an upload that its length completes.
+                let finish = *finish && row.explicit.is_some();
                 let small = match to > from {
                     true => check_staged(tables, &row, to, syncer.as_ref(), named)?,
                     false => Ok(None),
                 };
-                small.map(|small| Step::Commit { id, fence, from, to, length, expires, small })
+                small.map(|small| Step::Commit { id, fence, from, to, length, expires, finish, small })
             }
             // Nothing expires while it is written to.
             Change::Expire { .. } if self.is_written(&id, &row) => return conflict,
@@ -240,10 +242,10 @@ impl Store {
 
     fn admit_create(&self, record: &Record) -> Result<Step, Completion> {
         let partial = record.is_partial();
-        let Record { id, created, length, metadata, expires, .. } = record.clone();
+        let Record { id, created, length, metadata, expires, explicit, .. } = record.clone();
         let file = self.new_file()?;
         let file = (length != Some(0)).then_some(file);
-        Ok(Step::Create { id, created, length, metadata, expires, partial, file })
+        Ok(Step::Create { id, created, length, metadata, expires, partial, file, explicit })
     }
 
     fn admit_concat(

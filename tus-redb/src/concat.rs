@@ -67,6 +67,7 @@ impl Tables<'_> {
             metadata: wanted.metadata.clone(),
             expires: wanted.expires,
             kind: Kind::Final { header: wanted.header.clone(), pending: Some(pending) },
+            explicit: None,
         };
         self.post(EventKind::Created, &wanted.id, &row)?;
         let row = if ready {

@@ -17,6 +17,7 @@ use crate::{
     files::FileId,
     materialize::{Progress, Stage},
     outbox::Events,
+    record::{decode_explicit, encode_explicit},
     reserve::Reserve,
 };
 
@@ -209,15 +210,25 @@ fn group(payload: &[u8], timed: bool) -> Option<Group> {
 /// The one kind of step that names no upload, of format 3.
 const ACKNOWLEDGE: u8 = 0;
 
+/// A creation with [`Explicit`](tus_proto::Explicit), and a commit that completes such an upload: kinds of their own, so
+/// that a journal from before there were any is read as it was written.
+const CREATE_EXPLICIT: u8 = 32;
+const COMMIT_FINISH: u8 = 33;
+
 fn encode(step: &Step, out: &mut Encoder) {
     match step {
-        Step::Create { id, created, length, metadata, expires, partial, file } => {
-            out.byte(1).text(id.as_str()).number(created.as_micros()).optional(*length).text(metadata);
+        Step::Create { id, created, length, metadata, expires, partial, file, explicit } => {
+            let kind = if explicit.is_some() { CREATE_EXPLICIT } else { 1 };
+            out.byte(kind).text(id.as_str()).number(created.as_micros()).optional(*length).text(metadata);
             out.optional(expires.map(WallTime::as_micros));
             out.byte((*partial).into()).optional(file.map(|file| file.0));
+            if let Some(explicit) = explicit {
+                encode_explicit(explicit, out);
+            }
         }
-        Step::Commit { id, fence, from, to, length, expires, small } => {
-            out.byte(2).text(id.as_str()).number(fence.0).number(*from).number(*to).optional(*length);
+        Step::Commit { id, fence, from, to, length, expires, finish, small } => {
+            let kind = if *finish { COMMIT_FINISH } else { 2 };
+            out.byte(kind).text(id.as_str()).number(fence.0).number(*from).number(*to).optional(*length);
             let small = mutation!("small-not-in-journal", small.as_ref(), None);
             out.optional(expires.map(WallTime::as_micros)).byte(small.is_some().into());
             if let Some(bytes) = small {
@@ -279,7 +290,7 @@ fn decode(bytes: &mut Decoder<'_>) -> Option<Step> {
     }
     let id = UploadId::new(bytes.text()?)?;
     Some(match kind {
-        1 => Step::Create {
+        1 | CREATE_EXPLICIT => Step::Create {
             id,
             created: WallTime::from_micros(bytes.number()?),
             length: bytes.optional()?,
@@ -287,14 +298,16 @@ fn decode(bytes: &mut Decoder<'_>) -> Option<Step> {
             expires: bytes.optional()?.map(WallTime::from_micros),
             partial: bytes.flag()?,
             file: bytes.optional()?.map(FileId),
+            explicit: if kind == CREATE_EXPLICIT { Some(decode_explicit(bytes)?) } else { None },
         },
-        2 => Step::Commit {
+        2 | COMMIT_FINISH => Step::Commit {
             id,
             fence: Fence(bytes.number()?),
             from: bytes.number()?,
             to: bytes.number()?,
             length: bytes.optional()?,
             expires: bytes.optional()?.map(WallTime::from_micros),
+            finish: kind == COMMIT_FINISH,
             small: if bytes.flag()? { Some(bytes.bytes()?.to_owned()) } else { None },
         },
         3 => Step::Fresh {
@@ -379,6 +392,17 @@ mod tests {
                 expires: Some(WallTime::from_micros(5)),
                 partial: true,
                 file: Some(FileId(8)),
+                explicit: None,
+            },
+            Step::Create {
+                id: id.clone(),
+                created: WallTime::from_micros(3),
+                length: Some(4),
+                metadata: String::new(),
+                expires: None,
+                partial: false,
+                file: None,
+                explicit: Some(tus_proto::Explicit::new(false)),
             },
             Step::Concat(Concatenation {
                 id: id.clone(),
@@ -392,6 +416,16 @@ mod tests {
                 max_waiting: 8,
             }),
             commit(&id, None),
+            Step::Commit {
+                id: id.clone(),
+                fence: Fence(2),
+                from: 9,
+                to: 9,
+                length: Some(9),
+                expires: None,
+                finish: true,
+                small: None,
+            },
             commit(&id, Some(b"123456789".to_vec())),
             Step::Fresh { id: id.clone(), fence: Fence(3), at: 9, file: FileId(10) },
             Step::Delete { id: id.clone(), fence: Fence(4) },
@@ -415,7 +449,16 @@ mod tests {
 
     fn commit(id: &UploadId, small: Option<Vec<u8>>) -> Step {
         let (from, to, length) = (0, 9, Some(9));
-        Step::Commit { id: id.clone(), fence: Fence(2), from, to, length, expires: None, small }
+        Step::Commit {
+            id: id.clone(),
+            fence: Fence(2),
+            from,
+            to,
+            length,
+            expires: None,
+            finish: false,
+            small,
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@
 //! let id = UploadId::new("greeting").ok_or("not an id")?;
 //! let created = WallTime::from_micros(0);
 //! let (metadata, expires) = (String::new(), None);
-//! let record = Record { id: id.clone(), created, offset: 0, length: Some(5), metadata, expires, concat: None };
+//! let record = Record { id: id.clone(), created, offset: 0, length: Some(5), metadata, expires, concat: None, explicit: None };
 //! assert_eq!(store.commit(&[Change::Create(record)]), [Completion::Created]);
 //!
 //! let fence = store.first_fence();

@@ -73,6 +73,9 @@ impl Tables<'_> {
             self.effects.fallen.push(id.clone());
             self.abandon(id, &row)?;
         }
+        if let Some(explicit) = &mut row.explicit {
+            explicit.complete = false;
+        }
         for piece in row.extents.drain(index + 1..).collect::<Vec<_>>() {
             self.release(piece.file)?;
         }

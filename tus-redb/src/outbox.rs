@@ -21,7 +21,7 @@ use crate::{
     database::{self, DUE_EVENTS, EVENTS, SCATTERED},
     error::Trouble,
     finding::Finding,
-    record::Row,
+    record::{Row, decode_explicit, encode_explicit},
     store::{Durability, Store, lock},
 };
 
@@ -395,15 +395,22 @@ pub(crate) fn damaged(number: u64) -> Trouble {
     Trouble::damaged(&format!("event {number}"))
 }
 
+/// In an event's kind: its record has [`Explicit`](tus_proto::Explicit).
+const EXPLICIT: u8 = 0x80;
+
 /// Before what an event is: from when on it is due, and how often it was put off.
 fn encode(due: u64, OutboxEvent { kind, record, attempts, .. }: &OutboxEvent) -> Vec<u8> {
     let mut bytes = Encoder::default();
     bytes.number(due).number((*attempts).into());
-    bytes.byte(match kind {
-        EventKind::Completed => 0,
-        EventKind::Terminated => 1,
-        EventKind::Created => 2,
-    });
+    let explicit = if record.explicit.is_some() { EXPLICIT } else { 0 };
+    bytes.byte(
+        explicit
+            | match kind {
+                EventKind::Completed => 0,
+                EventKind::Terminated => 1,
+                EventKind::Created => 2,
+            },
+    );
     bytes.text(record.id.as_str()).number(record.created.as_micros()).number(record.offset);
     bytes.optional(record.length).text(&record.metadata).optional(record.expires.map(WallTime::as_micros));
     match &record.concat {
@@ -414,6 +421,9 @@ fn encode(due: u64, OutboxEvent { kind, record, attempts, .. }: &OutboxEvent) ->
             &mut bytes
         }
     };
+    if let Some(explicit) = &record.explicit {
+        encode_explicit(explicit, &mut bytes);
+    }
     bytes.0
 }
 
@@ -452,13 +462,15 @@ pub(crate) fn decode(number: u64, bytes: &[u8]) -> Option<OutboxEvent> {
 /// What an event is, and the note after it, if it has one.
 fn split(number: u64, bytes: &[u8]) -> Option<(OutboxEvent, Option<&[u8]>)> {
     let mut bytes = Decoder(bytes);
-    let kind = match bytes.byte()? {
+    let tag = bytes.byte()?;
+    let explicit = tag & EXPLICIT != 0;
+    let kind = match tag & !EXPLICIT {
         0 => EventKind::Completed,
         1 => EventKind::Terminated,
         2 => EventKind::Created,
         _ => return None,
     };
-    let record = Record {
+    let mut record = Record {
         id: UploadId::new(bytes.text()?)?,
         created: WallTime::from_micros(bytes.number()?),
         offset: bytes.number()?,
@@ -471,7 +483,11 @@ fn split(number: u64, bytes: &[u8]) -> Option<(OutboxEvent, Option<&[u8]>)> {
             2 => Some(Concat::Final(bytes.text()?.to_owned())),
             _ => return None,
         },
+        explicit: None,
     };
+    if explicit {
+        record.explicit = Some(decode_explicit(&mut bytes)?);
+    }
     let note = if bytes.is_empty() { None } else { Some(bytes.bytes()?) };
     bytes.is_empty().then_some((OutboxEvent { number, kind, record, attempts: 0 }, note))
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use tus_proto::{Concat, Fence, Record, UploadId, WallTime};
+use tus_proto::{Algorithm, Concat, Digest, Explicit, Fence, Record, UploadId, WallTime};
 
 use crate::{
     codec::{Decoder, Encoder},
@@ -22,6 +22,8 @@ pub(crate) struct Row {
     /// When it expires. The expiry index has an entry for exactly that time.
     pub(crate) expires: Option<WallTime>,
     pub(crate) kind: Kind,
+    /// Whether it is complete, for an upload that its length alone does not complete.
+    pub(crate) explicit: Option<Explicit>,
 }
 
 /// What an upload is in a concatenation.
@@ -72,6 +74,9 @@ pub(crate) struct Piece {
 /// The layout of a row's bytes, in their first byte: rows of several layouts may lie side by side.
 const LAYOUT: u8 = 2;
 
+/// The layout of a row that has [`Row::explicit`]: the same, and that behind it.
+const LAYOUT_EXPLICIT: u8 = 3;
+
 /// The longest upload the protocol can speak of, in bytes.
 const MAX_LENGTH: u64 = i64::MAX as u64;
 
@@ -81,7 +86,7 @@ impl Row {
     }
 
     pub(crate) fn is_complete(&self) -> bool {
-        self.length == Some(self.offset())
+        self.length == Some(self.offset()) && self.explicit.as_ref().is_none_or(|explicit| explicit.complete)
     }
 
     pub(crate) fn record(&self, id: &UploadId) -> Record {
@@ -97,6 +102,7 @@ impl Row {
                 Kind::Partial => Some(Concat::Partial),
                 Kind::Final { header, .. } => Some(Concat::Final(header.clone())),
             },
+            explicit: self.explicit.clone(),
         }
     }
 
@@ -132,17 +138,22 @@ impl Row {
 
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = Encoder::default();
-        bytes.byte(LAYOUT).number(self.created.as_micros()).optional(self.length).number(self.fence.0);
+        let layout = if self.explicit.is_some() { LAYOUT_EXPLICIT } else { LAYOUT };
+        bytes.byte(layout).number(self.created.as_micros()).optional(self.length).number(self.fence.0);
         encode_pieces(&self.extents, &mut bytes);
         bytes.text(&self.metadata).optional(self.expires.map(WallTime::as_micros));
         self.kind.encode(&mut bytes);
+        if let Some(explicit) = &self.explicit {
+            encode_explicit(explicit, &mut bytes);
+        }
         bytes.0
     }
 
     /// None where the bytes are damaged.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let mut bytes = Decoder(bytes);
-        if bytes.byte()? != LAYOUT {
+        let layout = bytes.byte()?;
+        if !matches!(layout, LAYOUT | LAYOUT_EXPLICIT) {
             return None;
         }
         let created = WallTime::from_micros(bytes.number()?);
@@ -152,7 +163,17 @@ impl Row {
         let metadata = bytes.text()?.to_owned();
         let expires = bytes.optional()?.map(WallTime::from_micros);
         let kind = Kind::decode(&mut bytes)?;
-        bytes.is_empty().then_some(Self { created, length, fence, extents, metadata, expires, kind })
+        let explicit = if layout == LAYOUT_EXPLICIT { Some(decode_explicit(&mut bytes)?) } else { None };
+        bytes.is_empty().then_some(Self {
+            created,
+            length,
+            fence,
+            extents,
+            metadata,
+            expires,
+            kind,
+            explicit,
+        })
     }
 }
 
@@ -253,6 +274,27 @@ impl Part {
     }
 }
 
+pub(crate) fn encode_explicit(explicit: &Explicit, out: &mut Encoder) {
+    out.byte(explicit.complete.into());
+    match explicit.digest.as_deref() {
+        None => {
+            out.byte(0);
+        }
+        Some((algorithm, digest)) => {
+            out.byte(1).text(algorithm.name()).bytes(digest.as_bytes());
+        }
+    }
+}
+
+pub(crate) fn decode_explicit(bytes: &mut Decoder<'_>) -> Option<Explicit> {
+    let mut explicit = Explicit::new(bytes.flag()?);
+    if bytes.flag()? {
+        let (algorithm, digest) = (Algorithm::named(bytes.text()?)?, Digest::new(bytes.bytes()?)?);
+        explicit.digest = Some(Box::new((algorithm, digest)));
+    }
+    Some(explicit)
+}
+
 fn encode_pieces(pieces: &[Piece], out: &mut Encoder) {
     out.number(pieces.len() as u64);
     for piece in pieces {
@@ -280,7 +322,10 @@ mod tests {
             metadata: "filename d29ybGQ=".to_owned(),
             expires: Some(WallTime::from_micros(11)),
             kind: Kind::Plain,
+            explicit: None,
         };
+        let mut hashed = Explicit::new(true);
+        hashed.digest = Digest::new(&[7; 20]).map(|digest| Box::new((Algorithm::Sha1, digest)));
         assert_eq!(row.offset(), 2);
         let deferred = Row { length: None, extents: vec![], expires: None, ..row.clone() };
         let pending = Pending { parts: parts(), delete_parts: true };
@@ -288,6 +333,8 @@ mod tests {
         for row in [
             Row { kind: Kind::Partial, ..row.clone() },
             Row { kind: made_of(None), ..row.clone() },
+            Row { explicit: Some(Explicit::new(false)), ..row.clone() },
+            Row { explicit: Some(hashed), ..row.clone() },
             Row { kind: made_of(Some(pending)), ..deferred.clone() },
             row,
             deferred,

@@ -213,7 +213,7 @@ impl<S: Store> Request<S> {
                 }
                 Effect::Hook(op, call) => self.ask_hook(now, op, call),
                 // Whoever serves the connection does it when the body is first polled.
-                Effect::Continue => {}
+                Effect::Continue | Effect::Interim(_) => {}
                 Effect::Respond(response) => self.respond(now, &response),
                 Effect::Notify(event) => self.core.counters.event(event),
                 Effect::Failed(failure) => self.core.counters.store_failed(failure),

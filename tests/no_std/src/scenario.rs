@@ -53,13 +53,14 @@ pub(crate) fn run() -> Result<(), u8> {
                     metadata,
                     expires: None,
                     concat: None,
+                    explicit: None,
                 };
                 exchange.handle(now, Input::Store(op, Completion::Loaded(record)));
             }
             Output::Store(op, Command::Commit { from: 3, to: 7, finish: true, .. }) => {
                 exchange.handle(now, Input::Store(op, Completion::Committed { offset: 7 }));
             }
-            Output::Continue | Output::Notify(_) => {}
+            Output::Continue | Output::Interim(_) | Output::Notify(_) => {}
             Output::Respond(response) => answers.push(response),
             Output::Done => {
                 let [answer] = &answers[..] else { return Err(3) };

@@ -370,7 +370,7 @@ impl Drive {
             }
             Effect::Lock(op, call) => self.locks.call(now.monotonic, owner, op, call),
             Effect::Hook(op, _) => running.session.handle(now, Arrival::Hook(op, HookReply::Proceed)),
-            Effect::Continue | Effect::Notify(_) | Effect::Failed(_) => {}
+            Effect::Continue | Effect::Interim(_) | Effect::Notify(_) | Effect::Failed(_) => {}
             Effect::Respond(response) => {
                 running.source = running.session.take_source();
                 assert!(running.response.replace(response).is_none(), "two responses");

@@ -57,4 +57,13 @@ pub const ELSEWHERE: &[(&str, &str, &str)] = &[
         "tests/tests/external_hooks.rs",
         "requests_are_authorised_and_permissions_used_again_as_the_handler_says",
     ),
+    ("I3", "tests/tests/rufh.rs", "a_104_comes_before_100_and_the_final_answer_and_tells_the_same_location"),
+    ("I3", "tests/tests/rufh.rs", "urlsession_goes_on_after_a_cut"),
+    (
+        "I3",
+        "tus-mio-server/src/http1/tests/answers.rs",
+        "an_interim_answer_is_sent_to_nobody_who_cannot_read_it",
+    ),
+    ("I8", "tus-proto/tests/exchange/rufh/append.rs", "progress_is_told_while_the_body_comes"),
+    ("I30", "tests/tests/rufh.rs", "requests_are_counted_by_protocol"),
 ];

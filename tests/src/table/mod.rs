@@ -14,6 +14,8 @@ mod options;
 mod order;
 mod patch;
 mod requests;
+mod rufh;
+mod rufh_mixed;
 mod writers;
 
 pub mod framing;
@@ -26,7 +28,7 @@ use crate::row::Row;
 pub type Section = (&'static str, fn() -> Vec<Row>);
 
 /// All sections.
-pub const SECTIONS: [Section; 14] = [
+pub const SECTIONS: [Section; 15] = [
     ("requests", requests::rows),
     ("order", order::rows),
     ("options", options::rows),
@@ -41,6 +43,7 @@ pub const SECTIONS: [Section; 14] = [
     ("expiration", expiration::rows),
     ("download", download::rows),
     ("cors", cors::rows),
+    ("rufh", rufh::rows),
 ];
 
 /// What is no length and no offset.
@@ -61,7 +64,7 @@ macro_rules! section_tests {
     ($section:path) => {
         $crate::section_tests! {
             $section: requests order options creation head patch writers cut deletion checksum
-                concatenation expiration download cors
+                concatenation expiration download cors rufh
         }
     };
     ($section:path: $($name:ident)*) => {

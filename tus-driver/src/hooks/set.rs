@@ -192,6 +192,7 @@ mod tests {
             metadata: "name YQ==".into(),
             expires: None,
             concat: None,
+            explicit: None,
         }
     }
 

@@ -143,6 +143,9 @@ impl State {
         }
         let was_complete = upload.record.is_complete();
         (upload.record.offset, upload.record.length, upload.record.expires) = (to, length, expires);
+        if let Some(explicit) = &mut upload.record.explicit {
+            explicit.complete |= finish;
+        }
         if upload.record.is_complete() && !was_complete {
             let record = upload.record.clone();
             self.outbox.post(EventKind::Completed, &record);

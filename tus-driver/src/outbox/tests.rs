@@ -26,6 +26,7 @@ fn event(name: &str, number: u64, attempts: u32) -> OutboxEvent {
         metadata: String::new(),
         expires: None,
         concat: None,
+        explicit: None,
     };
     OutboxEvent { number, kind: EventKind::Completed, record, attempts }
 }

@@ -21,8 +21,8 @@ use std::{
 use bytes::Buf;
 use tus_proto::{
     AppendEnd, Cancel, Command, Completion, Config, Cut, Deadline, Digest, Event, Exchange, Failure, Head,
-    HookCall, HookReply, Input, LockCall, LockEvent, Now, OpId, Output, RequestInfo, Response, Trailers,
-    UploadId,
+    HookCall, HookReply, Input, Interim, LockCall, LockEvent, Now, OpId, Output, Protocol, RequestInfo,
+    Response, Trailers, UploadId,
 };
 
 use self::body::Body;
@@ -41,6 +41,8 @@ pub enum Effect {
     Hook(OpId, HookCall),
     /// Send `100 Continue` if the client waits for it: nothing but the body can still fail.
     Continue,
+    /// Send this before the response, at once. A runtime whose framework can't send it leaves it out.
+    Interim(Interim),
     /// Send this, at most once. If its body is an upload's, [`Session::take_source`] has it.
     Respond(Response),
     /// For metrics: something worth counting.
@@ -145,6 +147,7 @@ impl<S: Store> Session<S> {
                 Output::Lock(op, call) => Effect::Lock(op, call),
                 Output::Hook(op, call) => Effect::Hook(op, call),
                 Output::Continue => Effect::Continue,
+                Output::Interim(interim) => Effect::Interim(interim),
                 Output::Respond(response) => Effect::Respond(response),
                 Output::Notify(event) => Effect::Notify(event),
                 Output::Done => Effect::Done,
@@ -184,6 +187,11 @@ impl<S: Store> Session<S> {
     /// The upload whose bytes the response is to carry.
     pub fn take_source(&mut self) -> Option<S::Source> {
         self.source.take().map(|source| *source)
+    }
+
+    /// Which protocol the request speaks, as far as that is known by now.
+    pub fn protocol(&self) -> Protocol {
+        self.exchange.protocol()
     }
 
     /// The upload that the request is about, as far as it is known: for logs.
@@ -366,6 +374,12 @@ impl<S: Store> Session<S> {
                 };
                 let later = || ticket(inlet, move |digest| Arrival::Digested(op, digest));
                 if let Answer::Now(digest) = store.digest(staged, (from, to), algorithm, later) {
+                    self.complete(now, op, on_digest(digest));
+                }
+            }
+            Command::Hash { id, to, algorithm } => {
+                let later = || ticket(inlet, move |digest| Arrival::Digested(op, digest));
+                if let Answer::Now(digest) = store.hash(&id, to, algorithm, later) {
                     self.complete(now, op, on_digest(digest));
                 }
             }

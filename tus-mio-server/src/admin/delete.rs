@@ -154,7 +154,7 @@ impl<S: Store> Deleter<'_, S> {
                     Effect::Hook(op, _) => session.handle(now, Arrival::Hook(op, HookReply::Proceed)),
                     Effect::Respond(response) => status = Some(response.status()),
                     Effect::Notify(event) => (self.notify)(event),
-                    Effect::Continue | Effect::Failed(_) => {}
+                    Effect::Continue | Effect::Interim(_) | Effect::Failed(_) => {}
                     Effect::Done => return status,
                 }
             } else if session.deadline().is_some_and(|(at, _)| at <= now.monotonic) {

@@ -76,8 +76,8 @@ impl<'a, S: Store> Request<'a, S> {
                     Effect::Respond(answer) => response = Some(answer),
                     Effect::Notify(event) => tracing::trace!(?event),
                     Effect::Failed(failure) => tracing::trace!(?failure),
-                    // The framework's business.
-                    Effect::Continue => {}
+                    // The framework's business: few can send an answer before the last one.
+                    Effect::Continue | Effect::Interim(_) => {}
                     Effect::Done => {
                         self.shared.tell_events(self.session.events());
                         let source = self.session.take_source();

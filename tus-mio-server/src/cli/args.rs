@@ -313,6 +313,10 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "TUS_DISABLE_TERMINATION", value_parser = value::switch, help_heading = "Uploads")]
     pub(crate) disable_termination: bool,
 
+    /// Speak tus 1.0.0 alone, and not the IETF's resumable uploads [default: off]
+    #[arg(long, env = "TUS_DISABLE_RUFH", value_parser = value::switch, help_heading = "Uploads")]
+    pub(crate) disable_rufh: bool,
+
     /// Refuse to put uploads together from parts [default: off]
     #[arg(long, env = "TUS_DISABLE_CONCATENATION", value_parser = value::switch, help_heading = "Uploads")]
     pub(crate) disable_concatenation: bool,

@@ -197,6 +197,7 @@ mod tests {
             metadata: metadata.into(),
             expires: None,
             concat: None,
+            explicit: None,
         }
     }
 

@@ -86,6 +86,7 @@ pub(crate) fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
         .max_size(args.max_size)
         .max_chunk_size(args.max_chunk_size)
         .termination(!args.disable_termination)
+        .rufh(!args.disable_rufh)
         .downloads(args.enable_downloads)
         .lock_wait(args.lock_wait)
         .lock_ttl(lock_ttl(args))
@@ -314,6 +315,7 @@ mod tests {
             "--max-size=10GB",
             "--max-chunk-size=64KiB",
             "--disable-termination",
+            "--disable-rufh",
             "--no-materialize",
             "--record-cache=1MiB",
             "--disk-reserve=0",

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use smallvec::SmallVec;
-use tus_proto::{Code, Connection, Framing, Head, Instant, Response, Trailers};
+use tus_proto::{Code, Connection, Framing, Head, Instant, Interim, Response, Trailers};
 
 use super::Settings;
 use super::body::{Body, Piece};
@@ -15,6 +15,9 @@ use super::section::{Fault, Limits, Section, Until};
 
 /// How many empty lines may precede a request line: old clients send one behind a body (RFC 9112 section 2.2).
 const LEADING_EMPTY_LINES: u8 = 2;
+
+/// How many bytes may wait to be sent, that an interim answer joins them.
+const INTERIM_BACKLOG: usize = 4 << 10;
 
 /// The server side of one HTTP/1.1 connection. See the [module](super) for the loop that drives it.
 #[derive(Debug)]
@@ -397,6 +400,15 @@ impl Conn {
             self.current.continued = true;
             self.output.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
             self.start_body_timer(now);
+        }
+    }
+
+    /// Sends an answer before the final one. Does nothing for a client of HTTP/1.0, which could not read it (RFC 9110 section
+    /// 15.2), and for one that does not read what it was sent before: no request needs it.
+    pub fn send_interim(&mut self, interim: &Interim) {
+        let http11 = self.current.request.version == Version::Http11;
+        if self.phase == Phase::Request && http11 && self.output().len() <= INTERIM_BACKLOG {
+            response::write_interim(&mut self.output, interim);
         }
     }
 

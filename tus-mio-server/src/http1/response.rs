@@ -3,7 +3,7 @@
 
 use std::io::Write as _;
 
-use tus_proto::{Body, Response};
+use tus_proto::{Body, Interim, Response};
 
 /// What the `Connection` field of an answer says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,9 +48,19 @@ pub(super) fn write(out: &mut Vec<u8>, response: &Response, to_head: bool, persi
     0
 }
 
+/// Appends an answer before the final one to `out`. It has no body, and says nothing of the connection.
+pub(super) fn write_interim(out: &mut Vec<u8>, interim: &Interim) {
+    let status = interim.status();
+    // Writing to a vector can't fail.
+    let _ = write!(out, "HTTP/1.1 {status} {}\r\n", reason(status));
+    out.extend_from_slice(interim.header_section().as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
 /// RFC 9110 section 15, RFC 6585, and 460 of tus; empty for what a hook may have made up.
 fn reason(status: u16) -> &'static str {
     match status {
+        104 => "Upload Resumption Supported",
         200 => "OK",
         201 => "Created",
         202 => "Accepted",

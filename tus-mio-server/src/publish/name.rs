@@ -226,6 +226,7 @@ mod tests {
             metadata: Metadata::from_pairs(pairs.iter().copied()).unwrap().to_string(),
             expires: None,
             concat: None,
+            explicit: None,
         }
     }
 

@@ -25,7 +25,11 @@ fn id(name: &str) -> UploadId {
 }
 
 fn options(small_bytes: usize) -> Options {
-    Options { small_bytes, events: Events { completed: true, terminated: true }, ..Options::default() }
+    Options {
+        small_bytes,
+        events: Events { created: false, completed: true, terminated: true },
+        ..Options::default()
+    }
 }
 
 /// Makes a finished upload of these bytes.
@@ -34,7 +38,16 @@ fn finish(store: &Arc<Store>, name: &str, filename: &str, bytes: &[u8]) -> Optio
     let metadata = Metadata::from_pairs([("filename", filename)]).unwrap().to_string();
     let created = WallTime::from_micros(1);
     let (expires, concat) = (None, None);
-    let record = Record { id: id(name), created, offset: 0, length: Some(length), metadata, expires, concat };
+    let record = Record {
+        id: id(name),
+        created,
+        offset: 0,
+        length: Some(length),
+        metadata,
+        expires,
+        concat,
+        explicit: None,
+    };
     let created = store.commit(&[Change::Create(record)]).remove(0);
     if created != Completion::Created {
         return None;

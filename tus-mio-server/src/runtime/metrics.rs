@@ -10,6 +10,7 @@ use prometheus_client::{
 };
 use tus_driver::metrics::RequestMetrics;
 pub(super) use tus_driver::metrics::negotiated;
+use tus_proto::Protocol;
 use tus_redb::Refusal;
 
 use self::process::Process;
@@ -21,6 +22,7 @@ use crate::http1;
 pub(crate) struct Metrics {
     registry: Registry,
     requests: RequestMetrics,
+    protocols: [Counter; 2],
     pub(super) accepted: Counter,
     pub(super) refused_by_address: Counter,
     pub(super) refused_by_rate: Counter,
@@ -74,8 +76,11 @@ impl Metrics {
         );
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         tus.register("build", "The version of this server", build);
+        let help = "Requests answered, by the protocol they speak";
+        let protocols = labelled(tus, "requests_answered", help, "protocol", ["tus", "ietf"]);
         Self {
             requests,
+            protocols,
             accepted: counter(tus, "connections_accepted", "Connections accepted"),
             refused_by_address: counter(
                 tus,
@@ -111,6 +116,11 @@ impl Metrics {
     pub(crate) fn counting_log_drops(mut self, dropped: Option<fn() -> u64>) -> Self {
         self.log_lines_dropped = dropped;
         self
+    }
+
+    /// A request of this protocol was answered.
+    pub(super) fn answered_in(&self, protocol: Protocol) {
+        self.protocols[usize::from(protocol == Protocol::Ietf)].inc();
     }
 
     /// A deadline passed.

@@ -176,6 +176,7 @@ impl Shared<tus_redb::RedbStore> {
             offset: 0,
             length: None,
             metadata: String::new(),
+            explicit: None,
         };
         let (tell, told) = std::sync::mpsc::channel();
         let ticket =

@@ -135,6 +135,7 @@ impl<S: Store> EventLoop<S> {
                         self.shared.metrics.receiving.inc();
                     }
                 }
+                Effect::Interim(interim) => connection.http.send_interim(&interim),
                 Effect::Respond(response) => self.respond(connection, response),
                 Effect::Notify(event) => self.shared.metrics.event(event),
                 Effect::Failed(failure) => self.shared.metrics.store_failed(failure),
@@ -190,6 +191,7 @@ impl<S: Store> EventLoop<S> {
         self.shared.metrics.answered(response.status(), response.code());
         self.shared.notices.answered(&response, upload);
         if let Some(request) = &connection.request {
+            self.shared.metrics.answered_in(request.session.protocol());
             self.shared.metrics.took(self.now.monotonic.since(request.begun));
             if let Some(access) = &request.access {
                 tell_id(&mut response, access);

@@ -183,6 +183,7 @@ mod tests {
             offset: 0,
             length,
             metadata: String::new(),
+            explicit: None,
         };
         let to = bytes.len() as u64;
         assert_eq!(store.commit(&[Change::Create(record)]), [Completion::Created]);

@@ -39,6 +39,7 @@ fn upload(store: &Store, id: &str, length: Option<u64>, metadata: &str, body: &[
         metadata: metadata.into(),
         expires: None,
         concat: None,
+        explicit: None,
     };
     assert_eq!(store.commit(&[Change::Create(record)]), [Completion::Created]);
     if body.is_empty() {
@@ -140,6 +141,7 @@ fn list_goes_through_all_pages() {
                 metadata: String::new(),
                 expires: None,
                 concat: None,
+                explicit: None,
             })
         })
         .collect();

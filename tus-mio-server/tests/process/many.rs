@@ -23,6 +23,7 @@ fn fill(dir: &Path) {
         metadata: "filename d29ybGQ=".into(),
         expires: None,
         concat: None,
+        explicit: None,
     };
     let _open = FORKING.read().unwrap_or_else(PoisonError::into_inner);
     let store = Store::open(dir, &Options::default()).unwrap();

@@ -5,6 +5,7 @@ use alloc::{boxed::Box, format, string::String, vec::Vec};
 use super::{
     checks::Refusal,
     download::{self, Part},
+    rufh,
 };
 use crate::{
     Cancel, Code, Completion, Concat, Config, Connection, Cut, Failure, Framing, Record, Rejection, Response,
@@ -174,6 +175,10 @@ fn options(config: &Config, wall: WallTime) -> Response {
     if let Some(bytes) = config.max_size() {
         response.push("Tus-Max-Size", bytes);
     }
+    if config.rufh {
+        let limits = rufh::limits(config, None, None, wall);
+        response.push("Upload-Limit", limits.as_deref().unwrap_or("min-size=0"));
+    }
     response
 }
 
@@ -184,8 +189,9 @@ fn state(record: &Record, wall: WallTime) -> Response {
         response.push("Upload-Offset", record.offset);
     }
     match record.length {
-        Some(length) => response.push("Upload-Length", length),
-        None => response.push("Upload-Defer-Length", 1),
+        // Who reads the offset at the length takes the upload for complete.
+        Some(length) if !record.awaits_completion() => response.push("Upload-Length", length),
+        _ => response.push("Upload-Defer-Length", 1),
     }
     if !record.metadata.is_empty() {
         response.push("Upload-Metadata", &record.metadata);

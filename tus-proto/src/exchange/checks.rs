@@ -2,12 +2,13 @@
 //! `on_incoming_request` has its turn ([`Address`]), then version, method, header syntax, expectation. What
 //! passes is a [`Request`] of typed values.
 
-use alloc::{format, string::String};
+use alloc::{boxed::Box, format, string::String};
 
 use super::{
     answer,
     concat::Parts,
     download::{Download, Part},
+    rufh::{self, Rufh},
 };
 use crate::{
     Code, Concat, Config, Framing, Head, Locations, MethodOverride, Target, TargetForm, UploadId,
@@ -86,7 +87,7 @@ pub(super) struct Refusal {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Method {
+pub(super) enum Method {
     Options,
     Head,
     Get,
@@ -112,7 +113,7 @@ impl Method {
 }
 
 /// What a request target names.
-enum Place {
+pub(super) enum Place {
     /// `*`: the server as a whole.
     Server,
     Collection,
@@ -121,8 +122,8 @@ enum Place {
 
 /// What a request wants of what: all that must be known before hooks may see it.
 pub(super) struct Address<'a> {
-    place: Place,
-    method: Method,
+    pub(super) place: Place,
+    pub(super) method: Method,
     /// The method's name.
     name: &'a str,
 }
@@ -163,15 +164,28 @@ pub(super) fn address<'a>(config: &Config, head: &Head<'a>) -> Result<Address<'a
     Ok(Address { place, method, name })
 }
 
-/// Checks the rest of the head.
-pub(super) fn check(config: &Config, head: &Head<'_>, address: Address<'_>) -> Result<Request, Refusal> {
+/// Checks the rest of the head. `rufh` is what it says in the IETF's protocol, if it speaks that.
+pub(super) fn check(
+    config: &Config,
+    head: &Head<'_>,
+    address: Address<'_>,
+    rufh: &mut Option<Box<Rufh>>,
+) -> Result<Request, Refusal> {
+    let tus = matches!(single(head, "Tus-Resumable"), Ok(Some(b"1.0.0")));
+    if !tus
+        && config.rufh
+        && let Some((spoken, checked)) = rufh::check(config, head, &address)
+    {
+        *rufh = Some(spoken);
+        return checked;
+    }
     let Address { place, method, .. } = address;
     let to_head = method == Method::Head;
     // Where uploads can be downloaded, a HEAD that says nothing of tus asks what a GET would be answered (RFC 9110
     // section 9.3.2).
     let of_get = to_head && config.downloads && head.values("Tus-Resumable").next().is_none();
     let method = if of_get { Method::Get } else { method };
-    if method != Method::Get && !matches!(single(head, "Tus-Resumable"), Ok(Some(b"1.0.0"))) {
+    if method != Method::Get && !tus {
         return Err(refuse(Code::UnsupportedVersion, to_head));
     }
     let not_allowed = |allow| Refusal { allow, ..refuse(Code::MethodNotAllowed, to_head) };
@@ -182,23 +196,31 @@ pub(super) fn check(config: &Config, head: &Head<'_>, address: Address<'_>) -> R
         (Place::Upload(id), Method::Delete) if config.termination => {
             Ok(Request::Terminate(Termination { id, if_match: IfMatch::of(head), late: false }))
         }
-        (Place::Upload(id), Method::Get) if config.downloads => {
-            let part = match (head.method, to_head) {
-                ("HEAD", _) => Part::Head,
-                // The framing knows of no HEAD here.
-                (_, true) => Part::BareHead,
-                (_, false) => Part::All,
-            };
-            Ok(Request::Download(Download::new(id, Conditions::of(head), part)))
-        }
+        (Place::Upload(id), Method::Get) if config.downloads => Ok(download(head, id, to_head)),
         (Place::Upload(_), _) => return Err(not_allowed(answer::upload_methods(config))),
         (Place::Collection, _) => return Err(not_allowed("OPTIONS, POST")),
         (Place::Server, _) => return Err(not_allowed("OPTIONS")),
     };
     // RFC 9110 section 10.1.1: what can't be met is said before anything is done.
-    let expected = members(head, "Expect").all(|value| value.eq_ignore_ascii_case(b"100-continue"));
+    let expected = expects_what_is_known(head);
     let typed = if expected { typed } else { typed.and(Err(Code::ExpectationFailed)) };
     typed.map_err(|code| refuse(code, to_head))
+}
+
+/// Whether the request expects nothing but `100-continue`.
+pub(super) fn expects_what_is_known(head: &Head<'_>) -> bool {
+    members(head, "Expect").all(|value| value.eq_ignore_ascii_case(b"100-continue"))
+}
+
+/// A GET of an upload, or, with `to_head`, what a HEAD wants of it.
+pub(super) fn download(head: &Head<'_>, id: UploadId, to_head: bool) -> Request {
+    let part = match (head.method, to_head) {
+        ("HEAD", _) => Part::Head,
+        // The framing knows of no HEAD here.
+        (_, true) => Part::BareHead,
+        (_, false) => Part::All,
+    };
+    Request::Download(Download::new(id, Conditions::of(head), part))
 }
 
 /// What the target names; a query is ignored.
@@ -282,12 +304,12 @@ fn upload_length(head: &Head<'_>) -> Result<Option<u64>, Code> {
     value.map(|value| number(value).ok_or(Code::InvalidUploadLength)).transpose()
 }
 
-fn has_upload_type(head: &Head<'_>) -> bool {
+pub(super) fn has_upload_type(head: &Head<'_>) -> bool {
     matches!(single(head, "Content-Type"), Ok(Some(value)) if is_offset_octet_stream(value))
 }
 
 /// What `Location` has before the id.
-fn location(config: &Config, head: &Head<'_>) -> String {
+pub(super) fn location(config: &Config, head: &Head<'_>) -> String {
     let origin = match &config.location {
         Location::Under(url) => return format!("{url}/"),
         Location::BehindProxy(headers) => external_origin(head, *headers),

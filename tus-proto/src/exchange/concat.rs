@@ -106,6 +106,7 @@ impl Exchange {
             length: None,
             metadata,
             expires: self.config.expires(now.wall, None),
+            explicit: None,
             concat: Some(Concat::Final(value)),
         };
         self.draft(now, Draft::new(record, location, Making::Final { parts }));

@@ -98,7 +98,8 @@ impl Exchange {
             return self.end(now, Some(Answer::Failed(code)));
         }
         let id = UploadId::generate(now.date, entropy);
-        let mut record = Record { id, created: now.date, offset: 0, length, metadata, expires: None, concat };
+        let (created, explicit) = (now.date, self.explicit());
+        let mut record = Record { id, created, offset: 0, length, metadata, expires: None, concat, explicit };
         // A finished upload does not expire, and one of no bytes is finished; a part does all the same.
         if !record.is_complete() || record.is_partial() {
             record.expires = self.config.expires(now.wall, None);
@@ -148,8 +149,9 @@ impl Exchange {
         self.expires = created.record.expires;
         if created.record.is_complete() {
             self.finished(&created.record);
-            self.notify(Event::Finished);
+            self.notify_finished();
         }
+        self.tell_location(now, &created.location);
         if created.with_upload {
             return self.lock(now, Some(0), Purpose::Receive(created));
         }
@@ -160,8 +162,9 @@ impl Exchange {
     pub(super) fn receive_created(&mut self, now: Now, created: Created) {
         let limit = Limit::of(&self.config, 0, created.record.length);
         self.receives(&created.record);
-        let receiving =
+        let mut receiving =
             Receiving::new(&created.record, None, limit, created.checksums, Reply::Create(created.location));
+        receiving.completes_when_told(&created.record);
         self.receive(now, receiving);
     }
 }

@@ -48,6 +48,9 @@ impl Exchange {
     }
 
     pub(super) fn on_opened(&mut self, now: Now, mut download: Download, completion: Completion) {
+        if self.rufh.is_some() && self.is_looked_at(now, &download, &completion) {
+            return;
+        }
         // Whoever writes keeps it alive, and may only be late with that.
         if let Completion::Opened(record) = &completion
             && record.is_expired(now.wall)

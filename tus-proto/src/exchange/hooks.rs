@@ -117,7 +117,7 @@ impl Exchange {
         let hooks = self.config.hooks;
         let incoming = hooks.incoming.then(|| (address.id().cloned(), address.is_head()));
         let method = address.method();
-        let checked = checks::check(&self.config, head, address);
+        let checked = checks::check(&self.config, head, address, &mut self.rufh);
         let later = match &checked {
             Ok(Request::Create(_)) => hooks.create || hooks.chunk || hooks.of_bodies(),
             Ok(Request::Concat(_)) => hooks.create || hooks.finish,

@@ -72,7 +72,7 @@ impl Exchange {
                             true => self.config.expires(now.wall, record.expires),
                             false => record.expires,
                         };
-                        Answer::State(record)
+                        if self.rufh.is_some() { self.seen(record) } else { Answer::State(record) }
                     }
                     Completion::Missing => Answer::Untold(Code::UploadNotFound),
                     Completion::Gone => Answer::Untold(Code::UploadExpired),

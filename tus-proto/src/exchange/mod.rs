@@ -28,6 +28,7 @@ mod lease;
 mod look;
 mod receive;
 mod reception;
+mod rufh;
 mod terminate;
 #[cfg(test)]
 mod tests;
@@ -37,8 +38,8 @@ use alloc::{boxed::Box, collections::VecDeque, string::String, sync::Arc};
 
 use crate::{
     Cancel, Code, Command, Completion, Config, Deadline, Event, Framing, Head, Input, Instant, LockCall,
-    LockReply, Now, OpId, Output, Reason, Record, RequestInfo, Response, UploadId, WallTime, cors::Origin,
-    header,
+    LockReply, Now, OpId, Output, Protocol, Reason, Record, RequestInfo, Response, UploadId, WallTime,
+    cors::Origin, header,
 };
 use answer::Answer;
 use checks::{Patch, Refusal, Request, Termination};
@@ -48,6 +49,7 @@ use hooks::{Pending, Stopped, Told};
 use lease::Lease;
 use look::Look;
 use reception::Receiving;
+use rufh::Rufh;
 
 /// The state machine of one request.
 ///
@@ -76,6 +78,8 @@ pub struct Exchange {
     newcomer: Option<Option<u64>>,
     /// The request as hooks see it; none where none of those that would is subscribed.
     request: Option<Arc<RequestInfo>>,
+    /// What the request says in the IETF's protocol. `None` if it speaks tus 1.0.0.
+    rufh: Option<Box<Rufh>>,
     /// What hooks have said and are still to see. Boxed: it is rare.
     told: Option<Box<Told>>,
 }
@@ -113,6 +117,8 @@ enum State {
     Stopping(OpId, Box<Stopped>),
     /// DELETE: for the store.
     Deleting(OpId),
+    /// PATCH: for the deletion of an upload that got more than its length, and whether somebody is left to answer.
+    Invalidating(OpId, bool),
     /// POST and PATCH: for the hook of an upload that has just become complete; then the answer.
     Finishing(OpId, Option<Answer>),
     /// For the lock to be free of us; then the answer, where somebody is left to get it.
@@ -148,6 +154,7 @@ impl Exchange {
             cancelled: None,
             newcomer: None,
             request: None,
+            rufh: None,
             told: None,
         };
         match address {
@@ -201,6 +208,11 @@ impl Exchange {
             State::Receiving(receiving) => receiving.headroom(&self.config),
             _ => u64::MAX,
         }
+    }
+
+    /// Which protocol the request speaks, as far as that is known by now.
+    pub fn protocol(&self) -> Protocol {
+        if self.rufh.is_some() { Protocol::Ietf } else { Protocol::Tus }
     }
 
     /// The request as hooks see it; `None` if no hook that would see it is subscribed.
@@ -276,6 +288,9 @@ impl Exchange {
                 self.on_gathered(now, gathering, &completion)
             }
             State::Deleting(waited) if waited == op => self.on_deleted(now, completion),
+            State::Invalidating(waited, heard) if waited == op => {
+                self.on_invalidated(now, heard, &completion)
+            }
             State::Receiving(receiving) => self.on_received(now, receiving, op, completion),
             other => self.stale(other),
         }
@@ -316,6 +331,11 @@ impl Exchange {
             Ok(record) => record,
             Err(code) => return self.end(now, Some(Answer::Failed(code))),
         };
+        if self.rufh.is_some()
+            && let Some(answer) = self.foresee(&purpose, &record)
+        {
+            return self.end(now, Some(answer));
+        }
         match &purpose {
             Purpose::Write(_) if record.is_final() => self.end(now, Some(Answer::Failed(Code::ModifyFinal))),
             Purpose::Write(patch) if patch.offset < record.offset => {
@@ -399,13 +419,17 @@ impl Exchange {
     fn answer(&mut self, now: Now, answer: Answer) {
         let download = matches!(answer, Answer::Download(..));
         let methods = matches!(answer, Answer::Options).then(|| answer::methods(&self.config));
-        let mut response: Response = answer.response(&self.config, self.framing, now.date);
+        let ietf = self.rufh.is_some();
+        let mut response: Response = match ietf {
+            true => self.in_rufh(now, answer),
+            false => answer.response(&self.config, self.framing, now.date),
+        };
         if response.status() < 300
             && let Some(amendment) = self.told.as_mut().and_then(|told| told.amendment.take())
         {
             response.amend(amendment);
         }
-        if let Some(expires) = self.expires {
+        if let Some(expires) = self.expires.filter(|_| !ietf) {
             response.push("Upload-Expires", now.dated(expires).imf_fixdate());
         }
         if download {
@@ -446,6 +470,13 @@ impl Exchange {
         let op = self.op();
         self.outputs.push_back(Output::Store(op, command));
         op
+    }
+
+    fn notify_finished(&mut self) {
+        if let Some(rufh) = &mut self.rufh {
+            rufh.finish();
+        }
+        self.notify(Event::Finished);
     }
 
     fn notify(&mut self, event: Event) {

@@ -31,6 +31,7 @@ impl Exchange {
         if self.framing == Framing::Length(0) {
             // A body of no bytes needs no Append to be verified.
             receiving.verify(&Trailers::default(), &self.config.checksum_algorithms);
+            self.conclude_upload(&mut receiving);
         } else {
             receiving.newcomer = self.newcomer;
             receiving.append = if self.cancelled.is_some() || self.newcomer.is_some() {
@@ -89,6 +90,9 @@ impl Exchange {
 
     /// The body's fate is known: bring what is staged to rest, then end.
     fn settle(&mut self, now: Now, mut receiving: Box<Receiving>, fate: Fate) {
+        if matches!(fate, Fate::Overflow) && self.invalidates(&receiving) {
+            return self.invalidate(receiving.id, true);
+        }
         // Nothing that is staged is committed or forgotten then: it is not ours any more, or soon nobody's.
         let lost = matches!(fate, Fate::Cancelled(Cancel::LockLost) | Fate::Stopped(_));
         if receiving.forgets(&fate) && !lost {
@@ -111,6 +115,10 @@ impl Exchange {
         let code = match fate {
             Fate::Stopped(rejection) => return self.stop_upload(*receiving, rejection),
             Fate::Complete => {
+                if self.hash_upload(&mut receiving) {
+                    self.state = State::Receiving(receiving);
+                    return;
+                }
                 self.report_last(&receiving);
                 let answer = match receiving.reply {
                     Reply::Write => Answer::Written(receiving.committed),
@@ -194,6 +202,7 @@ impl Exchange {
                     }
                 };
                 receiving.progress(now.monotonic, total);
+                let whole = matches!(end, AppendEnd::Complete(_));
                 let end = match end {
                     AppendEnd::Complete(trailers) => {
                         receiving.unverified = receiving.verify(&trailers, &self.config.checksum_algorithms);
@@ -205,6 +214,9 @@ impl Exchange {
                     AppendEnd::Failed(failure) => End::Failed(failure),
                 };
                 receiving.append = Append::Ended(end);
+                if whole {
+                    self.conclude_upload(&mut receiving);
+                }
             }
             (_, Some(Settling::Commit { op: commit, to, length, expires, finish, asked, last }))
                 if *commit == op =>
@@ -242,6 +254,10 @@ impl Exchange {
                     other => receiving.failed = Some(failed(&other)),
                 }
             }
+            (_, Some(Settling::Hash { op: hash })) if *hash == op => {
+                receiving.settling = None;
+                self.on_hashed(&mut receiving, completion);
+            }
             (_, Some(Settling::Discard { op: discard })) if *discard == op => {
                 receiving.settling = None;
                 receiving.staged = receiving.committed;
@@ -257,10 +273,13 @@ impl Exchange {
             self.notify(Event::Received(received));
         }
         if finish {
-            self.notify(Event::Finished);
+            self.notify_finished();
             self.body_finished(receiving, offset);
         }
         receiving.committed = offset;
+        if matches!(receiving.append, Append::Open { .. }) {
+            self.tell_progress(offset);
+        }
         receiving.dirty_since = (receiving.staged > offset).then_some(now.monotonic);
     }
 

@@ -69,6 +69,8 @@ pub(super) struct Receiving {
     pub length: Option<u64>,
     /// It is a part of a concatenation: it expires even when it is finished.
     pub partial: bool,
+    /// It is complete when a request says so, and this request is of the protocol that can.
+    pub explicit: bool,
     /// The length that the first commit makes known.
     pub declare: Option<u64>,
     pub limit: Limit,
@@ -156,6 +158,10 @@ pub(super) enum Settling {
         op: OpId,
         checksum: Box<Checksum>,
     },
+    /// Of the whole upload.
+    Hash {
+        op: OpId,
+    },
 }
 
 /// A commit that did not happen. Nothing more is committed after it.
@@ -194,6 +200,7 @@ impl Receiving {
             id: record.id.clone(),
             length: declare.or(record.length),
             partial: record.is_partial(),
+            explicit: false,
             declare,
             limit,
             checksums,

@@ -19,6 +19,9 @@ impl Exchange {
         if record.is_final() {
             return self.end(now, Some(Answer::Failed(Code::ModifyFinal)));
         }
+        if self.rufh.is_some() {
+            return self.append_explicitly(now, patch, record);
+        }
         if patch.offset != record.offset {
             return self.end(
                 now,
@@ -59,6 +62,12 @@ impl Exchange {
     /// The length this request makes known, where it was deferred. `body` is what the head says of the body.
     fn declared(&self, patch: &Patch, record: &Record, body: u64) -> Result<Option<u64>, Code> {
         match (record.length, patch.length) {
+            // By tus 1.0.0 the upload is complete then: the commit says it again.
+            (Some(known), length)
+                if record.awaits_completion() && length.is_none_or(|length| length == known) =>
+            {
+                Ok(Some(known))
+            }
             (_, None) => Ok(None),
             (Some(known), Some(length)) if known == length => Ok(None),
             (Some(_), Some(_)) => Err(Code::InvalidUploadLength),

@@ -3,7 +3,7 @@
 
 use tus_proto::{Algorithm, Config, Connection, Framing, MethodOverride, Output};
 
-use super::script::{Script, Sent, record};
+use super::script::{Script, Sent, record, tus_alone};
 
 #[track_caller]
 fn refused(sent: &Sent, status: u16, code: &str) {
@@ -76,7 +76,8 @@ fn then_the_method_with_a_true_allow() {
 
 #[test]
 fn a_get_needs_no_version_to_be_told_that_it_is_not_allowed() {
-    refused(&Sent::bare("GET", "/files/upload"), 405, "ERR_METHOD_NOT_ALLOWED");
+    Script::start_with(tus_alone(), &Sent::bare("GET", "/files/upload"))
+        .refuses(405, "ERR_METHOD_NOT_ALLOWED");
 }
 
 #[test]
@@ -161,7 +162,7 @@ fn an_override_makes_the_request_that_method_where_it_is_heeded() {
 
 #[track_caller]
 fn refused_without_body(sent: &Sent, status: u16) {
-    let response = Script::start(sent).responds();
+    let response = Script::start_with(tus_alone(), sent).responds();
     assert_eq!((response.status(), response.body()), (status, ""));
 }
 

@@ -17,6 +17,7 @@ mod hooks;
 mod limits;
 mod lock;
 mod patch;
+mod rufh;
 mod script;
 mod termination;
 mod yielding;

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use tus_proto::{
     AppendEnd, Cancel, Command, Completion, Config, Cut, Event, Exchange, Fence, Framing, Head, HookCall,
-    HookReply, Input, Instant, LockCall, LockReply, Now, OpId, Output, Reason, Record, Response, Trailers,
-    UploadId, WallTime,
+    HookReply, Input, Instant, Interim, LockCall, LockReply, Now, OpId, Output, Reason, Record, Response,
+    Trailers, UploadId, WallTime,
 };
 
 /// The fence of the grants that [`Script::acquire`] makes.
@@ -26,7 +26,13 @@ pub(crate) fn record(offset: u64, length: impl Into<Option<u64>>) -> Record {
         metadata: String::new(),
         expires: None,
         concat: None,
+        explicit: None,
     }
+}
+
+/// Without the IETF's protocol, a request that says nothing of a protocol is one of tus 1.0.0 that lacks its version.
+pub(crate) fn tus_alone() -> Config {
+    Config::builder().rufh(false).build().unwrap()
 }
 
 /// A request that a client sends.
@@ -267,6 +273,15 @@ impl Script {
         match self.next() {
             Some(Output::Store(op, command)) => (op, command),
             other => panic!("a store command should come, not {other:?}"),
+        }
+    }
+
+    /// An answer before the final one.
+    #[track_caller]
+    pub(crate) fn interim(&mut self) -> Interim {
+        match self.next() {
+            Some(Output::Interim(interim)) => interim,
+            other => panic!("an interim answer should come, not {other:?}"),
         }
     }
 

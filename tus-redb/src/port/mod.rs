@@ -429,6 +429,38 @@ impl Shared {
         }
     }
 
+    /// Hashes a source from one offset to another, a piece a job.
+    fn hash_on(
+        self: Arc<Self>,
+        mut source: Source,
+        (from, to): (u64, u64),
+        mut hasher: Box<Hasher>,
+        ticket: Ticket<Result<Digest, Failure>>,
+    ) {
+        const PIECE: usize = 256 << 10;
+        let until = to.min(from.saturating_add(DIGEST));
+        let mut buffer = vec![0; PIECE];
+        let mut at = from;
+        while at < until {
+            let wanted = usize::try_from(until - at).unwrap_or(PIECE).min(PIECE);
+            let piece = buffer.get_mut(..wanted).unwrap_or_default();
+            match source.read_at(at, piece) {
+                Ok(0) => return ticket.answer(Err(Failure::Io)),
+                Ok(count) => {
+                    hasher.update(piece.get(..count).unwrap_or_default());
+                    at += count as u64;
+                }
+                Err(failure) => return ticket.answer(Err(failure)),
+            }
+        }
+        if until == to {
+            return ticket.answer(Ok(hasher.finish()));
+        }
+        let executor = self.executor.clone();
+        let next = move || self.hash_on(source, (until, to), hasher, ticket);
+        executor.run(Class::Compute, Box::new(next));
+    }
+
     /// Looks into the records: at once, for that takes microseconds; but while they are compacted, which takes seconds,
     /// on a thread that may wait.
     fn look<T: Send + 'static>(
@@ -544,6 +576,24 @@ impl tus_driver::Store for RedbStore {
     ) -> Answer<Result<Digest, Failure>> {
         let (shared, syncer, ticket) = (self.0.clone(), staged.clone(), later());
         let job = move || shared.digest_on(syncer, range, Box::new(Hasher::new(algorithm)), ticket);
+        self.0.executor.run(Class::Compute, Box::new(job));
+        Answer::Later
+    }
+
+    fn hash(
+        &self,
+        id: &UploadId,
+        to: u64,
+        algorithm: Algorithm,
+        later: impl FnOnce() -> Ticket<Result<Digest, Failure>>,
+    ) -> Answer<Result<Digest, Failure>> {
+        let source = match self.0.engine.open_source(id) {
+            Ok(source) => source,
+            Err(Refused::Failed(failure)) => return Answer::Now(Err(failure)),
+            Err(_) => return Answer::Now(Err(Failure::Io)),
+        };
+        let (shared, ticket) = (self.0.clone(), later());
+        let job = move || shared.hash_on(source, (0, to), Box::new(Hasher::new(algorithm)), ticket);
         self.0.executor.run(Class::Compute, Box::new(job));
         Answer::Later
     }

@@ -52,6 +52,7 @@ impl Rig {
             created: WallTime::default(),
             expires: None,
             concat: None,
+            explicit: None,
             offset: 0,
             length: None,
             metadata: String::new(),

@@ -112,6 +112,7 @@ fn fill(store: &Store, count: u32, is_over: impl Fn(u32) -> bool) {
                     metadata: String::new(),
                     expires: Some(expires),
                     kind: Kind::Plain,
+                    explicit: None,
                 };
                 uploads.insert(id.as_str(), row.encode().as_slice()).unwrap();
                 files.insert(file.0, 1).unwrap();

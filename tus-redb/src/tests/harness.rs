@@ -23,6 +23,7 @@ pub(super) fn record(name: &str, length: Option<u64>) -> Record {
         metadata,
         expires: None,
         concat: None,
+        explicit: None,
     }
 }
 

@@ -10,6 +10,7 @@ mod costs;
 mod crashes;
 mod directory;
 mod expiry;
+mod explicit;
 mod faults;
 mod format;
 mod harness;

@@ -44,6 +44,7 @@ impl Surroundings {
             metadata: METADATA.to_owned(),
             expires: None,
             concat: None,
+            explicit: None,
         });
         Self { config: Arc::default(), locks: LockTable::new(tus_proto::Fence(1)), record }
     }
@@ -70,7 +71,11 @@ impl Surroundings {
                     exchange.handle(NOW, Input::Store(op, completion));
                 }
                 Output::Respond(response) => answer(&response),
-                Output::Hook(..) | Output::Continue | Output::Notify(_) | Output::Done => {}
+                Output::Hook(..)
+                | Output::Continue
+                | Output::Interim(_)
+                | Output::Notify(_)
+                | Output::Done => {}
             }
         }
         None

@@ -1,8 +1,8 @@
 //! What an exchange is told by those it calls: as it should be, or as it must not be.
 
 use tus_proto::{
-    AppendEnd, Command, Completion, Concat, Digest, Failure, Fence, HookReply, LockCall, LockReply, Record,
-    Rejection, Trailers, Unfit, UploadId, WallTime,
+    AppendEnd, Command, Completion, Concat, Digest, Explicit, Failure, Fence, HookReply, LockCall, LockReply,
+    Record, Rejection, Trailers, Unfit, UploadId, WallTime,
 };
 
 use super::{Run, request::DIGEST};
@@ -25,6 +25,7 @@ fn record(offset: u64, length: impl Into<Option<u64>>) -> Record {
         metadata: String::new(),
         expires: None,
         concat: None,
+        explicit: None,
     }
 }
 
@@ -47,7 +48,9 @@ impl Run {
                 let length = self.choice.pick(&[None, None, Some(offset), Some(offset + 30), Some(100)]);
                 let concat = self.concat();
                 let expires = self.choice.pick(&[None, None, None, Some(WallTime::from_micros(5_000_000))]);
-                let record = Record { concat, expires, ..record(offset, length) };
+                let explicit = (self.seen.ietf && concat.is_none() && self.choice.percent(70))
+                    .then(|| Explicit::new(self.choice.percent(20)));
+                let record = Record { concat, expires, explicit, ..record(offset, length) };
                 let open = matches!(command, Command::Open { .. });
                 if open { Completion::Opened(record) } else { Completion::Loaded(record) }
             }
@@ -71,7 +74,7 @@ impl Run {
                 self.appended(command, end)
             }
             Command::Commit { to, .. } => Completion::Committed { offset: *to },
-            Command::Digest { .. } => Completion::Digested(self.digest()),
+            Command::Digest { .. } | Command::Hash { .. } => Completion::Digested(self.digest()),
             Command::Discard { .. } => Completion::Discarded,
             Command::Delete { .. } => Completion::Deleted,
             Command::Stop => unreachable!("Stop has no completion"),

@@ -60,7 +60,8 @@ impl Run {
         let now =
             Now { monotonic: Instant::from_micros(1), wall: WallTime::default(), date: WallTime::default() };
         let exchange = sent.exchange(config, now);
-        let seen = Seen::new(hooks, sent.checksum, sent.announced);
+        let mut seen = Seen::new(hooks, sent.checksum, sent.announced);
+        seen.ietf = sent.ietf;
         Self { choice, exchange, now, offset: sent.offset, honest, seen }
     }
 

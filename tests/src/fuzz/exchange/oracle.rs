@@ -56,6 +56,8 @@ pub(super) struct Seen {
     /// A checksum is missing, malformed or not that of the body.
     refuted: bool,
     hooks: Subscriptions,
+    /// The request is not one of tus 1.0.0.
+    pub(super) ietf: bool,
     /// The hooks that were asked, in order.
     pub(super) asked: Vec<&'static str>,
     /// The last one let the request go on; none while it has not decided.
@@ -94,6 +96,11 @@ impl Seen {
         match output {
             Output::Lock(op, call) => self.on_lock_call(op, call),
             Output::Store(op, command) => self.on_command(op, command),
+            Output::Interim(interim) => {
+                assert!(self.ietf && self.responses == 0 && !self.release_due, "{interim:?}");
+                let told = interim.header("Upload-Offset");
+                assert!(told.is_none_or(|offset| offset == self.committed.to_string()), "{interim:?}");
+            }
             Output::Continue => assert_eq!(self.appends, 0, "100 after the grant"),
             Output::Respond(response) => {
                 self.responses += 1;
@@ -125,7 +132,10 @@ impl Seen {
     fn check_headers(&self, response: &Response) {
         let count =
             |wanted: &str| response.headers().filter(|(name, _)| name.eq_ignore_ascii_case(wanted)).count();
-        let once = ["Tus-Resumable", "Date", "Cache-Control"];
+        let once = ["Date", "Cache-Control"];
+        // Who says nothing of a protocol may turn out to speak tus.
+        let tus = if self.ietf { 0..=1 } else { 1..=1 };
+        assert!(tus.contains(&count("Tus-Resumable")), "{response:?}");
         assert!(once.iter().all(|name| count(name) == 1), "{response:?}");
         let none = ["Content-Length", "Transfer-Encoding", "Connection", "Set-Cookie", "a b"];
         assert!(none.iter().all(|name| count(name) == 0), "{response:?}");
@@ -177,7 +187,7 @@ impl Seen {
                     _ => self.refuted = true,
                 }
             }
-            (Command::Discard { .. }, _) => self.settling = false,
+            (Command::Discard { .. } | Command::Hash { .. }, _) => self.settling = false,
             (Command::Load { .. }, Completion::Loaded(record)) => self.is_final = record.is_final(),
             (Command::Open { .. }, Completion::Opened(record)) => {
                 self.opened = record.length.filter(|_| record.is_complete());
@@ -220,7 +230,8 @@ impl Seen {
             HookCall::Finish { .. } | HookCall::Progress { .. } => panic!("nobody subscribes to {call:?}"),
         };
         assert!(subscribed && !self.asked.contains(&name), "{call:?}");
-        assert_eq!(call.request().field("tus-resumable"), Some(&b"1.0.0"[..]), "a hook sees the request");
+        let version = (!self.ietf).then_some(&b"1.0.0"[..]);
+        assert_eq!(call.request().field("tus-resumable"), version, "a hook sees the request");
         assert_eq!(self.acquired && self.released == 0, locked, "{call:?}");
         assert!(self.asked.is_empty() || self.let_on == Some(true), "{call:?} after a refusal");
         self.asked.push(name);
@@ -304,12 +315,24 @@ impl Seen {
                 assert!(*from == self.at && *to <= self.staged, "{command:?}");
                 self.settling = true;
             }
+            Command::Hash { to, .. } => {
+                assert!(self.ietf && self.acquired && self.append.is_none() && !self.settling);
+                assert!(!self.lock_lost && !self.commit_failed && !self.is_final);
+                assert!(self.appends == 0 || *to == self.committed, "{command:?}");
+                self.settling = true;
+            }
             Command::Discard { .. } => {
                 assert!(self.acquired && !self.settling && self.append.is_none());
                 self.settling = true;
             }
             Command::Delete { .. } if self.asked.last() == Some(&"chunk") => {
                 assert!(self.acquired && self.refusal.is_some() && !self.settling && !self.lock_lost);
+            }
+            // More bytes than the upload was to have.
+            Command::Delete { .. }
+                if self.ietf && (self.appends == 0 || self.end == Some(AppendEnd::Overflow)) =>
+            {
+                assert!(self.acquired && !self.settling && !self.lock_lost);
             }
             Command::Delete { .. } => {
                 assert!(self.acquired && self.agreed(self.hooks.terminate, "terminate"));

@@ -9,6 +9,9 @@ use crate::choice::Choice;
 /// The checksum of a body, in a header or a trailer: a digest of nothing but zeros.
 pub(super) const DIGEST: &str = "sha1 AAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 
+/// The digest of content in the IETF's protocol: twenty zeros, which is never what sha-256 makes of anything.
+const WHOLE: &str = "sha-256=:AAAAAAAAAAAAAAAAAAAAAAAAAAA=:";
+
 const TYPE: &str = "application/offset+octet-stream";
 const TYPES: [&str; 5] = [TYPE, TYPE, TYPE, TYPE, "x/y"];
 
@@ -23,6 +26,8 @@ pub(super) struct Sent {
     pub(super) checksum: bool,
     /// It announces one as a trailer.
     pub(super) announced: bool,
+    /// It speaks the IETF's protocol, or none.
+    pub(super) ietf: bool,
 }
 
 impl Sent {
@@ -56,7 +61,40 @@ impl Sent {
         if announced {
             fields.push(("Trailer", "Upload-Checksum".to_owned()));
         }
-        Self { method, framing, fields, offset, checksum, announced }
+        if choice.percent(35) {
+            return Self::by_ietf(choice, method, framing, offset);
+        }
+        Self { method, framing, fields, offset, checksum, announced, ietf: false }
+    }
+
+    /// The same in the IETF's protocol; a few say nothing of any.
+    fn by_ietf(choice: &mut Choice, method: &'static str, framing: Framing, offset: u64) -> Self {
+        let mut fields = Vec::new();
+        if method == "PATCH" {
+            fields.push(("Upload-Offset", offset.to_string()));
+        }
+        if choice.percent(90) {
+            let version = choice.pick(&[3, 4, 5, 6, 7, 8, 9, 9, 10]);
+            fields.push(("Upload-Draft-Interop-Version", version.to_string()));
+            if matches!(method, "POST" | "PATCH") {
+                let field = if version == 3 { "Upload-Incomplete" } else { "Upload-Complete" };
+                fields.push((field, choice.pick(&["?0", "?1", "?1", "1"]).to_owned()));
+            }
+            if method == "PATCH" && choice.percent(90) {
+                fields.push(("Content-Type", "application/partial-upload".to_owned()));
+            }
+            if choice.percent(20) {
+                fields.push(("Upload-Length", choice.below(30).to_string()));
+            }
+            if choice.percent(15) {
+                fields.push((choice.pick(&["Repr-Digest", "Content-Digest"]), WHOLE.to_owned()));
+            }
+            if choice.percent(10) {
+                fields.push(("Want-Repr-Digest", "sha-256=1".to_owned()));
+            }
+        }
+        let checksum = fields.iter().any(|(name, _)| *name == "Content-Digest");
+        Self { method, framing, fields, offset, checksum, announced: false, ietf: true }
     }
 
     pub(super) fn exchange(&self, config: Config, now: Now) -> Exchange {

@@ -297,7 +297,7 @@ impl Case {
 
 fn record(id: &UploadId, offset: u64, length: Option<u64>, metadata: String) -> Record {
     let created = WallTime::default();
-    Record { id: id.clone(), created, offset, length, metadata, expires: None, concat: None }
+    Record { id: id.clone(), created, offset, length, metadata, expires: None, concat: None, explicit: None }
 }
 
 #[cfg(test)]

@@ -55,7 +55,9 @@ impl Rules {
 
     pub(super) fn config(&self) -> Config {
         let algorithms = if self.checksums { Algorithm::ALL.to_vec() } else { Vec::new() };
+        // The reference knows tus 1.0.0 alone.
         let mut builder = Config::builder()
+            .rufh(false)
             .max_size(self.max_size.unwrap_or(0))
             .max_chunk_size(self.max_chunk_size.unwrap_or(0))
             .max_parts(self.max_parts)

@@ -60,6 +60,7 @@ fn download(length: u64) -> Response {
         metadata: String::new(),
         expires: None,
         concat: None,
+        explicit: None,
     };
     loop {
         match exchange.poll() {

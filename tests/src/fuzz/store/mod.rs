@@ -202,7 +202,16 @@ impl World {
     fn record(&self, id: &UploadId, length: Option<u64>, concat: Option<Concat>) -> Record {
         let metadata = format!("name {id}");
         let expires = self.model.uploads.last().and_then(|upload| upload.expires);
-        Record { id: id.clone(), created: self.now, offset: 0, length, metadata, expires, concat }
+        Record {
+            id: id.clone(),
+            created: self.now,
+            offset: 0,
+            length,
+            metadata,
+            expires,
+            concat,
+            explicit: None,
+        }
     }
 
     fn create(&mut self) {

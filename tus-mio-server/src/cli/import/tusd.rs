@@ -145,7 +145,7 @@ impl Directory {
         let (metadata, left_out) = encode(&info.metadata);
         let note = (!left_out.is_empty())
             .then(|| format!("left out of its metadata, as no header can say them: {}", left_out.join(", ")));
-        let record = Record { id: valid, created, offset, length, metadata, expires, concat };
+        let record = Record { id: valid, created, offset, length, metadata, expires, concat, explicit: None };
         Ok(Upload { record, data, note })
     }
 

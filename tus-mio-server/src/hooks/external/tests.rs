@@ -18,6 +18,7 @@ fn record() -> Record {
         metadata: "filename d29ybGQ=,bytes /w==,private".into(),
         expires: None,
         concat: None,
+        explicit: None,
     }
 }
 

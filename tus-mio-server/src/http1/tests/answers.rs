@@ -145,6 +145,61 @@ fn continue_is_sent_to_those_who_wait_for_it() {
     assert!(peer.conn.is_idle());
 }
 
+/// An exchange's answer before its last one.
+fn interim() -> tus_proto::Interim {
+    let fields: &[(&str, &[u8])] = &[("Upload-Complete", b"?0"), ("Upload-Draft-Interop-Version", b"8")];
+    let framing = Framing::Length(0);
+    let head =
+        tus_proto::Head { method: "POST", target: "/files", fields, framing, secure: false, direct: false };
+    let now = tus_proto::Now { monotonic: at(0), wall: WallTime::default(), date: WallTime::default() };
+    let mut exchange = tus_proto::Exchange::new(Arc::default(), &head, [0; 10], now);
+    while let Some(output) = exchange.poll() {
+        match output {
+            tus_proto::Output::Store(op, _) => {
+                exchange.handle(now, tus_proto::Input::Store(op, tus_proto::Completion::Created));
+            }
+            tus_proto::Output::Interim(interim) => return interim,
+            _ => {}
+        }
+    }
+    panic!("no answer before the last one")
+}
+
+#[test]
+fn an_interim_answer_comes_before_the_body_and_the_last_one() {
+    let mut peer = Peer::by_hand();
+    peer.feed(post("Content-Length: 5\r\nExpect: 100-continue\r\n", ""));
+    peer.conn.send_interim(&interim());
+    let wire = peer.flush().wire();
+    assert!(
+        wire.starts_with("HTTP/1.1 104 Upload Resumption Supported\r\nUpload-Draft-Interop-Version: 8\r\n")
+    );
+    assert!(wire.contains("\r\nLocation: /files/") && wire.ends_with("\r\n\r\n"), "{wire}");
+    assert!(!wire.contains("Content-Length"));
+    assert!(peer.conn.expects_continue(), "it stands for no 100");
+    peer.conn.send_continue(at(0));
+    peer.flush().feed("hello").answer(200, Connection::KeepAlive);
+    assert!(peer.conn.is_idle());
+}
+
+#[test]
+fn an_interim_answer_is_sent_to_nobody_who_cannot_read_it() {
+    for text in ["POST / HTTP/1.0\r\nContent-Length: 5\r\n\r\n".to_owned(), String::new()] {
+        let mut peer = Peer::by_hand();
+        peer.feed(&text);
+        peer.conn.send_interim(&interim());
+        assert_eq!(peer.flush().wire(), "", "{text:?}");
+    }
+    // A peer that takes nothing is not sent more and more.
+    let mut conn = Conn::new(Arc::new(Settings::default()), at(0));
+    let sent = post("Content-Length: 5\r\n", "");
+    conn.next(at(0), &mut sent.as_bytes());
+    for _ in 0..1000 {
+        conn.send_interim(&interim());
+    }
+    assert!((4 << 10..5 << 10).contains(&conn.output().len()), "{}", conn.output().len());
+}
+
 #[test]
 fn continue_is_sent_to_nobody_else() {
     for text in [

@@ -151,11 +151,15 @@ fn a_group_is_one_observation_of_its_time_and_its_size() {
 #[test]
 fn requests_durations_are_a_histogram_beside_what_the_process_is() {
     let metrics = Metrics::new();
+    metrics.answered_in(Protocol::Tus);
     metrics.took(Duration::from_millis(3));
+    metrics.answered_in(Protocol::Ietf);
     metrics.took(Duration::from_secs(7200));
     let text = metrics.text(0, 0);
     for line in [
         "tus_request_duration_seconds_count 2",
+        "tus_requests_answered_total{protocol=\"tus\"} 1",
+        "tus_requests_answered_total{protocol=\"ietf\"} 1",
         "tus_request_duration_seconds_bucket{le=\"0.0025\"} 0",
         "tus_request_duration_seconds_bucket{le=\"0.005\"} 1",
         "tus_request_duration_seconds_bucket{le=\"+Inf\"} 2",

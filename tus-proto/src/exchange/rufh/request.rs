@@ -1,0 +1,217 @@
+//! Which protocol a request speaks, and what it says in this one.
+
+use alloc::boxed::Box;
+
+use super::{Rufh, digest, metadata, structured, version::Version};
+use crate::{
+    Code, Config, Framing, Head, UploadId,
+    exchange::checks::{self, Address, Creation, Method, Patch, Place, Refusal, Request, Termination},
+    header::{Checksums, IfMatch, single},
+};
+
+/// Fields that only tus 1.0.0 has.
+const OF_TUS: [&str; 4] = ["Upload-Metadata", "Upload-Concat", "Upload-Defer-Length", "Upload-Checksum"];
+
+/// The methods that create uploads.
+const CREATING: &str = "OPTIONS, POST, PUT, PATCH";
+
+/// Reads a request that does not say `Tus-Resumable: 1.0.0`. `None` if it is one of tus 1.0.0 all the same.
+pub(in super::super) fn check(
+    config: &Config,
+    head: &Head<'_>,
+    address: &Address<'_>,
+) -> Option<(Box<Rufh>, Result<Request, Refusal>)> {
+    if has(head, "Tus-Resumable") {
+        return None;
+    }
+    let Some((mut rufh, completes)) = spoken(head) else { return undecided(config, head, address) };
+    let request = read(config, head, address, &mut rufh, completes);
+    Some((rufh, request))
+}
+
+fn has(head: &Head<'_>, name: &str) -> bool {
+    head.values(name).next().is_some()
+}
+
+fn content_type<'a>(head: &Head<'a>) -> Option<&'a [u8]> {
+    single(head, "Content-Type").ok().flatten()
+}
+
+/// What a request says that shows itself to be of this protocol, and whether it completes the upload.
+fn spoken(head: &Head<'_>) -> Option<(Box<Rufh>, Option<bool>)> {
+    const VERSION: &str = "Upload-Draft-Interop-Version";
+    let (complete, incomplete) = (has(head, "Upload-Complete"), has(head, "Upload-Incomplete"));
+    let partial = content_type(head).is_some_and(metadata::is_partial_upload);
+    if !(complete || incomplete || partial || has(head, VERSION)) {
+        return None;
+    }
+    let named = structured::integer(head, VERSION).and_then(Version::numbered);
+    let unnamed = if incomplete && !complete { Version::oldest() } else { Version::newest() };
+    let rufh = new(named.unwrap_or(unnamed), named.is_some());
+    let field = rufh.version.completion;
+    let completes = structured::boolean(head, field.field()).map(|value| field.translate(value));
+    Some((rufh, completes))
+}
+
+fn new(version: &'static Version, named: bool) -> Box<Rufh> {
+    Box::new(Rufh {
+        version,
+        named,
+        undecided: false,
+        by_get: false,
+        rejected: None,
+        completes: false,
+        length: None,
+        offset: 0,
+        expected: None,
+        wanted: None,
+        digest: None,
+        finished: false,
+    })
+}
+
+/// A request about an upload that says nothing of either protocol.
+fn undecided(
+    config: &Config,
+    head: &Head<'_>,
+    address: &Address<'_>,
+) -> Option<(Box<Rufh>, Result<Request, Refusal>)> {
+    let Place::Upload(id) = &address.place else { return None };
+    let of_tus = OF_TUS.iter().any(|name| has(head, name)) || checks::has_upload_type(head);
+    if of_tus || !checks::expects_what_is_known(head) {
+        return None;
+    }
+    let mut rufh = new(Version::newest(), false);
+    rufh.undecided = true;
+    let id = id.clone();
+    let request = match address.method {
+        Method::Head | Method::Get if config.downloads => {
+            checks::download(head, id, address.method == Method::Head)
+        }
+        Method::Head | Method::Get => {
+            rufh.by_get = address.method == Method::Get;
+            Request::Look(id)
+        }
+        Method::Delete if config.termination => {
+            Request::Terminate(Termination { id, if_match: IfMatch::of(head), late: false })
+        }
+        Method::Patch if has(head, "Upload-Offset") => {
+            // It lacks the content type, and the word whether the upload is complete with it.
+            rufh.rejected = append(config, head, &id, &mut rufh, None).err();
+            let (offset, length, checksums) = (rufh.offset, None, Checksums::default());
+            Request::Write(Patch { id, offset, length, checksums, if_match: IfMatch::of(head) })
+        }
+        _ => return None,
+    };
+    Some((rufh, Ok(request)))
+}
+
+fn read(
+    config: &Config,
+    head: &Head<'_>,
+    address: &Address<'_>,
+    rufh: &mut Rufh,
+    completes: Option<bool>,
+) -> Result<Request, Refusal> {
+    let (place, method) = (&address.place, address.method);
+    let to_head = method == Method::Head;
+    let refuse = |code| Refusal { code, allow: "", to_head };
+    let not_allowed = |allow| Err(Refusal { allow, ..refuse(Code::MethodNotAllowed) });
+    let typed = match (place, method) {
+        (Place::Collection, Method::Post | Method::Patch) => create(config, head, rufh, completes),
+        (Place::Collection, _) if address.method() == "PUT" => create(config, head, rufh, completes),
+        (Place::Upload(id), Method::Head | Method::Get) => {
+            is_bare(head, rufh).map(|()| Request::Look(id.clone()))
+        }
+        (Place::Upload(id), Method::Patch) => append(config, head, id, rufh, completes),
+        (Place::Upload(id), Method::Delete) if config.termination => is_bare(head, rufh).map(|()| {
+            Request::Terminate(Termination { id: id.clone(), if_match: IfMatch::of(head), late: false })
+        }),
+        (Place::Upload(_), _) if config.termination => {
+            return not_allowed("OPTIONS, HEAD, GET, PATCH, DELETE");
+        }
+        (Place::Upload(_), _) => return not_allowed("OPTIONS, HEAD, GET, PATCH"),
+        (Place::Collection, _) => return not_allowed(CREATING),
+        (Place::Server, _) => return not_allowed("OPTIONS"),
+    };
+    let expected = checks::expects_what_is_known(head);
+    let typed = if expected { typed } else { typed.and(Err(Code::ExpectationFailed)) };
+    typed.map_err(refuse)
+}
+
+/// Versions whose HEAD and DELETE have no field of an upload.
+fn is_bare(head: &Head<'_>, rufh: &Rufh) -> Result<(), Code> {
+    let fields = ["Upload-Offset", rufh.version.completion.field()];
+    match rufh.version.bare_requests && fields.iter().any(|name| has(head, name)) {
+        true => Err(Code::BadRequest),
+        false => Ok(()),
+    }
+}
+
+fn create(
+    config: &Config,
+    head: &Head<'_>,
+    rufh: &mut Rufh,
+    completes: Option<bool>,
+) -> Result<Request, Code> {
+    rufh.completes = completes.ok_or(Code::InvalidUploadComplete)?;
+    rufh.length = claimed(head, rufh.completes, 0)?;
+    let metadata = metadata::of(head, config.max_metadata)?;
+    let with_upload = head.framing != Framing::Length(0);
+    let checksums = content_digest(config, head)?;
+    read_whole_digests(config, head, rufh);
+    if rufh.completes && !with_upload && rufh.expected.as_ref().is_some_and(|whole| !whole.matches_nothing())
+    {
+        return Err(Code::ChecksumMismatch);
+    }
+    let location = checks::location(config, head);
+    let length = rufh.length;
+    Ok(Request::Create(Creation { length, metadata, checksums, with_upload, location, concat: None }))
+}
+
+fn append(
+    config: &Config,
+    head: &Head<'_>,
+    id: &UploadId,
+    rufh: &mut Rufh,
+    completes: Option<bool>,
+) -> Result<Request, Code> {
+    if rufh.version.typed_append && !content_type(head).is_some_and(metadata::is_partial_upload) {
+        return Err(Code::InvalidContentType);
+    }
+    rufh.offset = structured::integer(head, "Upload-Offset").ok_or(Code::InvalidOffset)?;
+    rufh.completes = completes.ok_or(Code::InvalidUploadComplete)?;
+    rufh.length = claimed(head, rufh.completes, rufh.offset)?;
+    let checksums = content_digest(config, head)?;
+    read_whole_digests(config, head, rufh);
+    let (id, offset, length) = (id.clone(), rufh.offset, None);
+    Ok(Request::Write(Patch { id, offset, length, checksums, if_match: IfMatch::of(head) }))
+}
+
+/// The upload's length, as far as a request tells it: by `Upload-Length`, and by where its body ends if that completes the
+/// upload.
+fn claimed(head: &Head<'_>, completes: bool, offset: u64) -> Result<Option<u64>, Code> {
+    let length = structured::integer(head, "Upload-Length");
+    let end = match head.framing {
+        Framing::Length(body) if completes => Some(offset.saturating_add(body)),
+        _ => None,
+    };
+    match (length, end) {
+        (Some(length), Some(end)) if length != end => Err(Code::InconsistentUploadLength),
+        (length, end) => Ok(length.or(end)),
+    }
+}
+
+fn content_digest(config: &Config, head: &Head<'_>) -> Result<Checksums, Code> {
+    let header = digest::of(head, "Content-Digest", &config.checksum_algorithms);
+    let empty = head.framing == Framing::Length(0);
+    if empty && header.as_ref().is_some_and(|digest| !digest.matches_nothing()) {
+        return Err(Code::ChecksumMismatch);
+    }
+    Ok(Checksums { header, announced: false })
+}
+
+fn read_whole_digests(config: &Config, head: &Head<'_>, rufh: &mut Rufh) {
+    rufh.expected = digest::of(head, "Repr-Digest", &config.checksum_algorithms);
+    rufh.wanted = digest::wanted(head, &config.checksum_algorithms);
+}

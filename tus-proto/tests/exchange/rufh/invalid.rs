@@ -1,0 +1,58 @@
+//! More bytes than an upload was to have: it is invalid for good.
+
+use tus_proto::{AppendEnd, Command, Completion, Event, Framing};
+
+use super::{append, begun, locked, problem};
+use crate::script::{FENCE, Script, id, record};
+
+#[track_caller]
+fn deletes(script: &mut Script) {
+    let (op, command) = script.store();
+    assert_eq!(command, Command::Delete { id: id(), fence: FENCE });
+    script.stored(op, Completion::Deleted);
+    script.release();
+}
+
+#[test]
+fn a_body_past_the_length_removes_the_upload() {
+    let mut script = locked(&append(3, "?0", Framing::Chunked), &begun(3, 10));
+    let grant = script.append();
+    assert_eq!(grant.max, 7);
+    script.appended(grant, 7, AppendEnd::Overflow);
+    deletes(&mut script);
+    problem(&mut script, 400, "ERR_UPLOAD_SIZE_EXCEEDED");
+    assert_eq!(script.events, [Event::Terminated]);
+    // By its head already.
+    let mut script = locked(&append(3, "?0", Framing::Length(8)), &begun(3, 10));
+    deletes(&mut script);
+    problem(&mut script, 400, "ERR_UPLOAD_SIZE_EXCEEDED");
+}
+
+#[test]
+fn versions_before_that_stop_at_the_length() {
+    for version in [6, 7] {
+        let sent = append(3, "?0", Framing::Chunked).with("Upload-Draft-Interop-Version", version);
+        let mut script = locked(&sent, &begun(3, 10));
+        let grant = script.append();
+        script.appended(grant, 7, AppendEnd::Overflow);
+        assert!(!script.commits(3, 10).finish);
+        script.release();
+        problem(&mut script, 400, "ERR_UPLOAD_SIZE_EXCEEDED");
+    }
+}
+
+#[test]
+fn an_upload_of_tus_stays_what_it_is() {
+    let mut script = locked(&append(3, "?0", Framing::Length(8)), &record(3, 10));
+    script.release();
+    problem(&mut script, 400, "ERR_UPLOAD_SIZE_EXCEEDED");
+}
+
+#[test]
+fn who_lost_the_lock_removes_nothing() {
+    let mut script = locked(&append(3, "?0", Framing::Length(8)), &begun(3, 10));
+    let (op, _) = script.store();
+    script.stored(op, Completion::Conflict { offset: 3 });
+    script.release();
+    problem(&mut script, 400, "ERR_UPLOAD_INTERRUPTED");
+}
