@@ -16,6 +16,7 @@ mod listen;
 mod network;
 pub mod page;
 mod paths;
+pub mod publish;
 mod runtime;
 mod server;
 mod tls;

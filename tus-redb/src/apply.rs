@@ -60,6 +60,14 @@ pub(crate) enum Step {
         id: Option<UploadId>,
         number: u64,
     },
+    Annotate {
+        id: UploadId,
+        number: u64,
+        note: Vec<u8>,
+    },
+    Consume {
+        id: UploadId,
+    },
     Postpone {
         id: UploadId,
         number: u64,
@@ -126,7 +134,7 @@ pub(crate) enum Cause {
     Request,
     /// Its time was over. It is remembered as long.
     Expiry { remember: WallTime },
-    /// It was a part, and its final is complete.
+    /// It was a part, and its final is complete; or the server has made something else of it.
     Consumed,
     /// It was a final, and the disk has lost bytes of it.
     Lost,
@@ -227,6 +235,8 @@ impl<'txn> Tables<'txn> {
             Step::Forget { id } => self.forget_expired(id),
             Step::Acknowledge { id: Some(id), number } => self.acknowledge(id, *number),
             Step::Acknowledge { id: None, number } => self.acknowledge_number(*number),
+            Step::Annotate { id, number, note } => self.annotate(id, *number, note),
+            Step::Consume { id } => self.consume(id),
             Step::Postpone { id, number, until } => self.postpone(id, *number, *until),
             Step::Gather { id, stage } => self.gather(id, *stage),
         }
@@ -343,6 +353,16 @@ impl<'txn> Tables<'txn> {
             return Ok(unchanged(Completion::Conflict { offset: row.offset() }));
         }
         self.remove(id, &row, Cause::Request)?;
+        Ok(changed(Completion::Deleted))
+    }
+
+    /// Removes a complete upload, and tells nobody.
+    fn consume(&mut self, id: &UploadId) -> Result<Outcome, Trouble> {
+        let Some(row) = self.row(id)? else { return Ok(unchanged(Completion::Missing)) };
+        if !row.is_complete() {
+            return Ok(unchanged(Completion::Conflict { offset: row.offset() }));
+        }
+        self.remove(id, &row, Cause::Consumed)?;
         Ok(changed(Completion::Deleted))
     }
 

@@ -75,6 +75,21 @@ pub enum Change {
     },
     /// What [`Store::materialize`](crate::Store::materialize) does.
     Gather(Gather),
+    /// An event gets a note, in place of the one it may have, which goes with it. Completes as `Exists` or `Missing`.
+    Annotate {
+        /// Of which upload.
+        id: UploadId,
+        /// Its [number](crate::OutboxEvent::number).
+        number: u64,
+        /// What is noted.
+        note: Vec<u8>,
+    },
+    /// A complete upload goes because the server has made something of it: no event tells of that. Completes as
+    /// `Deleted`, `Missing`, or `Conflict` where it is not complete.
+    Consume {
+        /// Whose.
+        id: UploadId,
+    },
     /// An event was delivered. Completes as `Deleted` or `Missing`.
     Acknowledge {
         /// Of which upload.

@@ -188,6 +188,10 @@ impl Store {
             }
             Change::Forget { id } => return Ok(Ok(Step::Forget { id: id.clone() })),
             Change::Gather(gather) => return Ok(self.admit_gather(gather)),
+            Change::Annotate { id, number, note } => {
+                return Ok(Ok(Step::Annotate { id: id.clone(), number: *number, note: note.clone() }));
+            }
+            Change::Consume { id } => return Ok(Ok(Step::Consume { id: id.clone() })),
             Change::Acknowledge { id, number } => {
                 return Ok(Ok(Step::Acknowledge { id: Some(id.clone()), number: *number }));
             }

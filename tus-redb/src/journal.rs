@@ -260,6 +260,12 @@ fn encode(step: &Step, out: &mut Encoder) {
         Step::Acknowledge { id: Some(id), number } => {
             out.byte(9).text(id.as_str()).number(*number);
         }
+        Step::Annotate { id, number, note } => {
+            out.byte(11).text(id.as_str()).number(*number).bytes(note);
+        }
+        Step::Consume { id } => {
+            out.byte(12).text(id.as_str());
+        }
         Step::Postpone { id, number, until } => {
             out.byte(10).text(id.as_str()).number(*number).number(until.as_micros());
         }
@@ -306,6 +312,8 @@ fn decode(bytes: &mut Decoder<'_>) -> Option<Step> {
         6 => Step::Forget { id },
         7 => Step::Concat(decode_concat(id, bytes)?),
         8 => Step::Gather { id, stage: decode_stage(bytes)? },
+        11 => Step::Annotate { id, number: bytes.number()?, note: bytes.bytes()?.to_owned() },
+        12 => Step::Consume { id },
         9 => Step::Acknowledge { id: Some(id), number: bytes.number()? },
         10 => {
             let (number, until) = (bytes.number()?, WallTime::from_micros(bytes.number()?));
@@ -395,6 +403,8 @@ mod tests {
             Step::Forget { id: id.clone() },
             Step::Acknowledge { id: None, number: 9 },
             Step::Acknowledge { id: Some(id.clone()), number: 9 },
+            Step::Annotate { id: id.clone(), number: 9, note: b"a note".to_vec() },
+            Step::Consume { id: id.clone() },
             Step::Postpone { id: id.clone(), number: 9, until: WallTime::from_micros(10) },
             Step::Gather { id: id.clone(), stage: Stage::Begun(FileId(1)) },
             Step::Gather { id: id.clone(), stage: Stage::Copied(Progress { file: FileId(1), copied: 2 }) },

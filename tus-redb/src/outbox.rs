@@ -16,6 +16,7 @@ use tus_proto::{Completion, Concat, Failure, Record, UploadId, WallTime};
 
 use crate::{
     apply::{Outcome, Tables, changed, unchanged},
+    change::Change,
     codec::{Decoder, Encoder},
     database::{self, DUE_EVENTS, EVENTS, SCATTERED},
     error::Trouble,
@@ -24,11 +25,12 @@ use crate::{
     store::{Durability, Store, lock},
 };
 
-/// An event in its table: from when on it is due, how often it was put off, and what it is.
+/// An event in its table: from when on it is due, how often it was put off, what it is, and its note.
 struct Stored {
     due: u64,
     attempts: u32,
     event: OutboxEvent,
+    note: Option<Vec<u8>>,
 }
 
 impl Store {
@@ -176,6 +178,41 @@ impl Store {
         self.options.durability == Durability::Strict
     }
 
+    /// Gives an event a note, in place of the one it may have, that is kept as long as the event is. Once this returns,
+    /// the note survives a power cut, in either durability. Returns whether there is such an event.
+    pub fn annotate(&self, id: &UploadId, number: u64, note: &[u8]) -> Result<bool, Failure> {
+        let change = Change::Annotate { id: id.clone(), number, note: note.to_owned() };
+        match self.commit(&[change]).pop() {
+            Some(Completion::Exists) => {
+                if self.options.durability == Durability::Eventual {
+                    self.flush()?;
+                }
+                Ok(true)
+            }
+            Some(Completion::Failed(failure)) => Err(failure),
+            _ => Ok(false),
+        }
+    }
+
+    /// The note of an event; `None` if there is no such event, or it has none.
+    pub fn note(&self, id: &UploadId, number: u64) -> Result<Option<Vec<u8>>, Failure> {
+        self.read_outbox(|_, txn| {
+            let events = txn.open_table(EVENTS)?;
+            let bytes = events.get((id.as_str(), number))?;
+            Ok(bytes.and_then(|bytes| stored(number, bytes.value())?.note))
+        })
+    }
+
+    /// Removes a complete upload that the server has made something of, and keeps no event of that. Returns whether there
+    /// was one.
+    pub fn consume(&self, id: &UploadId) -> Result<bool, Failure> {
+        match self.commit(&[Change::Consume { id: id.clone() }]).pop() {
+            Some(Completion::Deleted) => Ok(true),
+            Some(Completion::Failed(failure)) => Err(failure),
+            _ => Ok(false),
+        }
+    }
+
     /// How many events are kept, shown or not. As cheap as [`Self::load`].
     pub fn outbox_len(&self) -> Result<u64, Failure> {
         let counted = lock(&self.live).events();
@@ -247,6 +284,18 @@ impl Tables<'_> {
         id.map_or(Ok(unchanged(Completion::Missing)), |id| self.acknowledge(&id, number))
     }
 
+    pub(crate) fn annotate(&mut self, id: &UploadId, number: u64, note: &[u8]) -> Result<Outcome, Trouble> {
+        let mut events = self.txn.open_table(EVENTS)?;
+        let before = events.get((id.as_str(), number))?.map(|bytes| stored(number, bytes.value()));
+        let Some(before) = before else { return Ok(unchanged(Completion::Missing)) };
+        let Stored { due, attempts, event, .. } = before.ok_or_else(|| damaged(number))?;
+        let bytes = noted(encode(due, &OutboxEvent { attempts, ..event }), Some(note));
+        events.insert((id.as_str(), number), bytes.as_slice())?;
+        drop(events);
+        self.note_more();
+        Ok(changed(Completion::Exists))
+    }
+
     /// Lets an upload's first event rest.
     pub(crate) fn postpone(
         &mut self,
@@ -255,13 +304,14 @@ impl Tables<'_> {
         until: WallTime,
     ) -> Result<Outcome, Trouble> {
         let first = self.first_event(id)?.filter(|(first, _)| *first == number);
-        let Some(Stored { due, attempts, event }) = first.and_then(|(_, bytes)| stored(number, &bytes))
+        let Some(Stored { due, attempts, event, note }) = first.and_then(|(_, bytes)| stored(number, &bytes))
         else {
             return Ok(unchanged(Completion::Missing));
         };
         let event = OutboxEvent { attempts: attempts.saturating_add(1), ..event };
         let until = until.as_micros();
-        self.txn.open_table(EVENTS)?.insert((id.as_str(), number), encode(until, &event).as_slice())?;
+        let bytes = noted(encode(until, &event), note.as_deref());
+        self.txn.open_table(EVENTS)?.insert((id.as_str(), number), bytes.as_slice())?;
         let mut by_time = self.txn.open_table(DUE_EVENTS)?;
         by_time.remove((due, number))?;
         by_time.insert((until, number), id.as_str())?;
@@ -376,7 +426,17 @@ fn due_of(bytes: &[u8]) -> Option<u64> {
 fn stored(number: u64, bytes: &[u8]) -> Option<Stored> {
     let mut bytes = Decoder(bytes);
     let (due, attempts) = (bytes.number()?, u32::try_from(bytes.number()?).ok()?);
-    Some(Stored { due, attempts, event: decode(number, bytes.0)? })
+    let (event, note) = split(number, bytes.0)?;
+    Some(Stored { due, attempts, event, note: note.map(<[u8]>::to_vec) })
+}
+
+/// An event's bytes with a note after them.
+fn noted(event: Vec<u8>, note: Option<&[u8]>) -> Vec<u8> {
+    let mut bytes = Encoder(event);
+    if let Some(note) = note {
+        bytes.bytes(note);
+    }
+    bytes.0
 }
 
 /// Whether the bytes are an event's, and from when on it is due.
@@ -386,6 +446,11 @@ pub(crate) fn check(number: u64, bytes: &[u8]) -> Option<u64> {
 
 /// What an event is. `None` if the bytes are damaged.
 pub(crate) fn decode(number: u64, bytes: &[u8]) -> Option<OutboxEvent> {
+    split(number, bytes).map(|(event, _)| event)
+}
+
+/// What an event is, and the note after it, if it has one.
+fn split(number: u64, bytes: &[u8]) -> Option<(OutboxEvent, Option<&[u8]>)> {
     let mut bytes = Decoder(bytes);
     let kind = match bytes.byte()? {
         0 => EventKind::Completed,
@@ -407,5 +472,6 @@ pub(crate) fn decode(number: u64, bytes: &[u8]) -> Option<OutboxEvent> {
             _ => return None,
         },
     };
-    bytes.is_empty().then_some(OutboxEvent { number, kind, record, attempts: 0 })
+    let note = if bytes.is_empty() { None } else { Some(bytes.bytes()?) };
+    bytes.is_empty().then_some((OutboxEvent { number, kind, record, attempts: 0 }, note))
 }

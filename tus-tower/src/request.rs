@@ -249,7 +249,10 @@ impl<S: Store> Request<S> {
         let ticket = Ticket::new(move |reply| mailbox.post(Arrival::Hook(op, reply)));
         match &self.core.hooks {
             Some(hooks) => {
-                self.asked = Some((op, now.monotonic.after(self.core.limits.hook_timeout), Hook::of(&call)));
+                if call.is_awaited() {
+                    let until = now.monotonic.after(self.core.limits.hook_timeout);
+                    self.asked = Some((op, until, Hook::of(&call)));
+                }
                 self.core.counters.hook_called(Hook::of(&call));
                 hooks.decide(call, ticket);
             }

@@ -18,6 +18,7 @@ use super::{
     limits::LimitArgs,
     listing_args::{ExportArgs, ListArgs},
     log::LogArgs,
+    publish::PublishArgs,
     storage::StorageArgs,
     tusd_flags::TusdFlags,
     value,
@@ -283,6 +284,10 @@ pub(crate) struct ServeArgs {
     /// Uploads on an object store.
     #[command(flatten)]
     pub(crate) bucket: BucketArgs,
+
+    /// Where finished uploads go.
+    #[command(flatten)]
+    pub(crate) publishing: PublishArgs,
 
     /// Largest upload; 0 for no limit
     #[arg(long, env = "TUS_MAX_SIZE", value_name = "SIZE", default_value = "0", value_parser = value::size)]

@@ -17,6 +17,7 @@ mod log;
 mod logging;
 mod manual;
 mod notify;
+mod publish;
 mod report;
 mod serve;
 mod storage;

@@ -139,6 +139,7 @@ pub(crate) fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
         demo: !args.no_demo,
         access_log: args.log.access_log,
         host: args.host.limits()?,
+        publish: args.publishing.settings()?,
         admin_listen: args.admin.admin_listen.clone(),
         admin_token_file: args.admin.admin_token_file.clone(),
         metrics_path: (args.metrics_path != "none").then(|| args.metrics_path.clone()),
@@ -355,6 +356,12 @@ mod tests {
             "--uncounted-addresses=10.0.0.0/8,2001:db8::7",
             "--address-prefixes=24,48",
             "--access-log",
+            "--publish=/p",
+            "--publish-name={id}",
+            "--publish-link",
+            "--publish-mode=640",
+            "--publish-group=12",
+            "--delete-published",
         ]);
         let protocol = tus_proto::Config::builder()
             .base_path("/up")
@@ -420,6 +427,14 @@ mod tests {
             materialize: false,
             max_waiting_finals: 9,
             demo: false,
+            publish: Some(tus_mio_server::publish::Publish {
+                directory: "/p".into(),
+                name: "{id}".parse().unwrap(),
+                link: true,
+                mode: 0o640,
+                group: Some(12),
+                delete: true,
+            }),
             metrics_path: Some("/m/e".into()),
             host: {
                 let mut host = HostLimits::default();

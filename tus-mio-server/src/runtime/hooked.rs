@@ -89,13 +89,14 @@ impl<S: Store> EventLoop<S> {
             return request.session.handle(self.now, Arrival::Hook(op, reply));
         }
         let (hook, is_awaited) = (Hook::of(&call), call.is_awaited());
-        let (owner, shared) = (request.owner, self.shared.clone());
-        let loop_index = self.index;
+        let (owner, loop_index) = (request.owner, self.index);
+        // No more than that: a hook that never returns would keep the store open.
+        let (mailboxes, metrics) = (self.shared.mailboxes.clone(), self.shared.metrics.clone());
         let reply = Ticket::new(move |reply| {
             if !is_awaited && reply == HookReply::Failed {
-                shared.metrics.hook_failed(hook);
+                metrics.hook_failed(hook);
             }
-            post(&shared.mailboxes, loop_index, Message::Hooked(owner, op, reply));
+            post(&mailboxes, loop_index, Message::Hooked(owner, op, reply));
         });
         self.shared.metrics.hook_called(hook);
         let until = self.now.monotonic.after(hooks.map_or(Duration::ZERO, |hooks| hooks.timeout));

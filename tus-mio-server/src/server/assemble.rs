@@ -28,6 +28,7 @@ use crate::{
     admin::{AdminServer, Administration, Desk, Endpoint, Waiters},
     listen::{Inherited, Listener},
     page::Page,
+    publish::{Publish, Publisher},
     runtime::{
         self, Admission, EventLoop, Heads, Hooked, Limits, Loops, Mailbox, Message, Metrics, Shared, Spawner,
         Threads, UploadRate, Workers,
@@ -47,6 +48,8 @@ pub(super) struct Parts {
     /// Where administration is to be had.
     pub(super) endpoints: Vec<Endpoint>,
     hooks: Option<Arc<dyn HookRunner>>,
+    /// The hook runner, where it is one that publishes.
+    pub(super) publisher: Option<Arc<Publisher>>,
     limits: Limits,
     max_unflushed_files: usize,
 }
@@ -59,6 +62,8 @@ impl Parts {
         spawner: Option<Spawner>,
     ) -> Result<Self, ServeError> {
         settings.check().map_err(ServeError::Settings)?;
+        let publishes = settings.publish.as_ref().map_or(Ok(()), Publish::check);
+        publishes.map_err(|(path, error)| ServeError::Publish(path, error))?;
         let tls = settings.tls.as_ref().map(Acceptor::load).transpose().map_err(ServeError::Tls)?;
         let mut listeners = inherited.into_listeners();
         for address in &settings.listen {
@@ -69,9 +74,22 @@ impl Parts {
         let hooks = HookSet::new(std::mem::take(&mut settings.hooks));
         let hooks = hooks.map(|hooks| Arc::new(hooks) as Arc<dyn HookRunner>);
         let hooks = settings.hook_runner.take().or(hooks);
+        let publisher =
+            settings.publish.as_ref().map(|publish| Arc::new(Publisher::new(publish, hooks.clone())));
+        let hooks = publisher.clone().map(|publisher| publisher as Arc<dyn HookRunner>).or(hooks);
         settings.protocol.set_hooks(hooks.as_ref().map(|hooks| hooks.subscriptions()).unwrap_or_default());
         let (limits, max_unflushed_files) = limits(&settings);
-        Ok(Self { settings, spawner, tls, listeners, endpoints, hooks, limits, max_unflushed_files })
+        Ok(Self {
+            settings,
+            spawner,
+            tls,
+            listeners,
+            endpoints,
+            hooks,
+            publisher,
+            limits,
+            max_unflushed_files,
+        })
     }
 
     /// Opens the store in the data directory.

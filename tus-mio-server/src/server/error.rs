@@ -1,6 +1,6 @@
 //! Why a server can't start, or can't go on.
 
-use std::{fmt, io};
+use std::{fmt, io, path::PathBuf};
 
 use tus_redb::OpenError;
 
@@ -24,6 +24,8 @@ pub enum ServeError {
     Store(OpenError),
     /// The store that was given can't be opened: see [`ServerBuilder::store`](crate::ServerBuilder::store).
     OwnStore(Box<dyn std::error::Error + Send + Sync>),
+    /// The directory to publish in can't be used.
+    Publish(PathBuf, io::Error),
     /// The system gives no threads, no sockets or no events.
     System(io::Error),
 }
@@ -44,6 +46,11 @@ impl fmt::Display for ServeError {
             Self::AdminToken(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
             Self::OwnStore(error) => write!(f, "the store can't be opened: {error}"),
+            Self::Publish(path, error) => write!(
+                f,
+                "can't publish in {}: {error}: make it a directory that this user may write to",
+                path.display()
+            ),
             Self::System(error) => write!(f, "the system can't run the server: {error}"),
         }
     }
@@ -52,7 +59,10 @@ impl fmt::Display for ServeError {
 impl std::error::Error for ServeError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Listen(_, error) | Self::Inherited(error) | Self::System(error) => Some(error),
+            Self::Listen(_, error)
+            | Self::Inherited(error)
+            | Self::Publish(_, error)
+            | Self::System(error) => Some(error),
             Self::Settings(error) => Some(error),
             Self::Tls(error) => Some(error),
             Self::AdminToken(error) => Some(error),

@@ -141,6 +141,10 @@ impl ServerBuilder {
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         self.assemble = Box::new(|parts| {
+            if parts.publisher.is_some() {
+                let error = "uploads can be published from a store of the server's own kind alone";
+                return Err(ServeError::OwnStore(error.into()));
+            }
             let open = |executor, _| open(executor).map_err(|error| ServeError::OwnStore(error.into()));
             parts.assemble(None, open, |_, _, _| Arc::new(Closed))
         });
@@ -181,8 +185,13 @@ fn with_redb(mut parts: Parts) -> Result<Server, ServeError> {
     parts.endpoints.extend(admin_socket(&parts.settings));
     let interval = parts.settings.cleanup_interval;
     let time = engine.time();
+    let publisher = parts.publisher.clone();
     let open = move |executor, metrics| {
-        Ok(RedbStore::start(engine, executor, Box::new(StoreObserver(metrics)), interval))
+        let store = RedbStore::start(engine, executor, Box::new(StoreObserver(metrics)), interval);
+        if let Some(publisher) = publisher {
+            publisher.set_origin(Arc::new(store.clone()));
+        }
+        Ok(store)
     };
     parts.assemble(time, open, |shared, inbox, waiters| Arc::new(Running { shared, inbox, waiters }))
 }

@@ -9,7 +9,7 @@ use tus_driver::{
 use tus_proto::Config;
 use tus_redb::Durability;
 
-use crate::{host::HostLimits, http1, listen::Address, network::Network, tls::TlsFiles};
+use crate::{host::HostLimits, http1, listen::Address, network::Network, publish::Publish, tls::TlsFiles};
 
 /// What a server is to be. Made from the defaults, with what differs changed.
 #[derive(Clone, Debug)]
@@ -97,6 +97,9 @@ pub struct Settings {
     pub admin_token_file: Option<PathBuf>,
     /// Whether each request is logged as an event at info, and given an id where its client sends none. Default no.
     pub access_log: bool,
+    /// Where finished uploads are put under names of their own, and how. Only with a store of this server's own kind.
+    /// Default none: they stay in the store alone.
+    pub publish: Option<Publish>,
     /// Tells how many lines of the log were dropped so far, for the metrics. Default none: a program's log is its own.
     pub log_lines_dropped: Option<fn() -> u64>,
 }
@@ -138,6 +141,7 @@ impl Default for Settings {
             admin_listen: Vec::new(),
             admin_token_file: None,
             access_log: false,
+            publish: None,
             log_lines_dropped: None,
         }
     }

@@ -10,5 +10,6 @@ mod killed;
 mod line;
 mod many;
 mod memory;
+mod publish;
 mod storm;
 mod support;

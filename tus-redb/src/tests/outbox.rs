@@ -512,3 +512,75 @@ fn a_store_of_format_3_is_migrated_at_opening_whatever_cuts_it() {
         }
     }
 }
+
+#[test]
+fn a_note_stays_with_its_event_and_survives_a_power_cut() {
+    for durability in BOTH {
+        let disk = SimDisk::new();
+        let store = open(&disk, durability);
+        assert_eq!(create(&store, "a", 5), Completion::Created);
+        finish(&store, "a", 5);
+        store.flush().unwrap();
+        let event = store.outbox(0, 9).unwrap().remove(0);
+        let (of, number) = (id("a"), event.number);
+        assert_eq!(store.note(&of, number), Ok(None));
+        assert_eq!(store.annotate(&of, number, b"first"), Ok(true));
+        assert_eq!(store.annotate(&of, number, b"second"), Ok(true));
+        assert_eq!(store.annotate(&of, number + 1, b"of none"), Ok(false));
+        disk.crash(Crash::Machine(7));
+        drop(store);
+        let store = open(&disk, durability);
+        assert_eq!(store.note(&of, number), Ok(Some(b"second".to_vec())), "{durability:?}");
+        postpone(&store, &event, 200);
+        assert_eq!(store.note(&of, number), Ok(Some(b"second".to_vec())), "{durability:?}, put off");
+        assert_eq!(store.outbox(0, 9).unwrap()[0].record, whole("a", 5));
+        assert_eq!(acknowledge(&store, &event), Completion::Deleted);
+        assert_eq!((store.note(&of, number), store.annotate(&of, number, b"late")), (Ok(None), Ok(false)));
+        assert_eq!(store.verify().unwrap(), []);
+    }
+}
+
+#[test]
+fn a_note_is_whole_or_the_one_before_whatever_fails() {
+    for durability in BOTH {
+        let prepared = || {
+            let disk = SimDisk::new();
+            let store = open(&disk, durability);
+            create(&store, "a", 5);
+            finish(&store, "a", 5);
+            store.flush().unwrap();
+            let number = store.outbox(0, 9).unwrap()[0].number;
+            assert_eq!(store.annotate(&id("a"), number, b"before"), Ok(true));
+            (disk, store, number)
+        };
+        let (disk, store, number) = prepared();
+        let begin = disk.calls();
+        store.annotate(&id("a"), number, b"after").unwrap();
+        for at in begin..disk.calls() {
+            let (disk, store, number) = prepared();
+            disk.die_at(at);
+            let told = store.annotate(&id("a"), number, b"after");
+            disk.crash(Crash::Machine(at));
+            drop(store);
+            let note = open(&disk, durability).note(&id("a"), number).unwrap().unwrap();
+            let context = format!("{durability:?} at {at}: {note:?}");
+            assert!(note == b"after" || (note == b"before" && told.is_err()), "{context}");
+        }
+    }
+}
+
+#[test]
+fn what_is_consumed_goes_without_an_event() {
+    let disk = SimDisk::new();
+    let store = open(&disk, Durability::Eventual);
+    for name in ["a", "b"] {
+        create(&store, name, 5);
+    }
+    finish(&store, "a", 5);
+    assert_eq!((store.consume(&id("a")), store.consume(&id("a"))), (Ok(true), Ok(false)));
+    assert_eq!(store.consume(&id("b")), Ok(false), "it is not complete");
+    store.flush().unwrap();
+    let told: Vec<_> = store.outbox(0, 9).unwrap().iter().map(|event| event.kind).collect();
+    assert_eq!(told, [EventKind::Completed]);
+    assert_eq!(store.load(&id("a")).unwrap(), None);
+}

@@ -232,6 +232,9 @@ impl HookRunner for External {
     }
 
     fn recall(&self, call: &HookCall) -> Option<HookReply> {
+        if let HookCall::Progress { upload, .. } = call {
+            return (!self.progress.is_due(&upload.id)).then_some(HookReply::Proceed);
+        }
         let key = Key::of(call)?;
         self.permissions.holds(key).then_some(HookReply::Proceed)
     }

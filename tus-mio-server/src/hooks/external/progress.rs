@@ -42,6 +42,12 @@ impl Progress {
         Self { interval, uploads: Mutex::default(), returned: Condvar::new() }
     }
 
+    /// Whether a call is due.
+    pub(super) fn is_due(&self, id: &UploadId) -> bool {
+        let uploads = self.lock();
+        uploads.get(id).is_none_or(|upload| !upload.ended && upload.last.elapsed() >= self.interval)
+    }
+
     /// Begins a call. `None` if none is due.
     pub(super) fn begin(&self, id: &UploadId) -> Option<Running<'_>> {
         let now = Instant::now();
@@ -103,6 +109,7 @@ mod tests {
         let progress = Progress::new(Duration::from_secs(3600));
         let call = progress.begin(&id("a")).unwrap();
         assert!(progress.begin(&id("a")).is_none());
+        assert!(!progress.is_due(&id("a")) && progress.is_due(&id("b")));
         assert!(progress.begin(&id("b")).is_some(), "another upload");
         let ended = std::thread::scope(|scope| {
             let ending = scope.spawn(|| progress.end(&id("a")));
