@@ -187,7 +187,8 @@ impl Run {
                 self.cluster.kill(self.servers[index]);
                 // What it was asked has no answer now.
                 let quiet = self.cluster.model.lock().unwrap().faults;
-                self.cluster.faults(Faults { delay: quiet.delay, ..Faults::default() });
+                // A bucket that answers too late lets nobody start.
+                self.cluster.faults(Faults { delay: 1_000, ..Faults::default() });
                 self.servers[index] = self.cluster.start(self.rng.below(300_000_000));
                 self.cluster.faults(quiet);
             }
