@@ -87,8 +87,13 @@ impl Step {
             Self::Create { metadata, .. } => ROW + metadata.len(),
             Self::Concat(wanted) => ROW + wanted.metadata.len() + wanted.header.len(),
             Self::Commit { small, .. } => ROW + small.as_ref().map_or(0, Vec::len),
+            Self::Annotate { note, .. } => ROW + note.len(),
             Self::Fresh { .. } | Self::Gather { .. } | Self::Postpone { .. } => ROW,
-            Self::Delete { .. } | Self::Expire { .. } | Self::Forget { .. } | Self::Acknowledge { .. } => 0,
+            Self::Delete { .. }
+            | Self::Expire { .. }
+            | Self::Forget { .. }
+            | Self::Consume { .. }
+            | Self::Acknowledge { .. } => 0,
         };
         bytes as u64
     }
