@@ -25,7 +25,11 @@ fn id(name: &str) -> UploadId {
 }
 
 fn options(small_bytes: usize) -> Options {
-    Options { small_bytes, events: Events { completed: true, terminated: true }, ..Options::default() }
+    Options {
+        small_bytes,
+        events: Events { created: false, completed: true, terminated: true },
+        ..Options::default()
+    }
 }
 
 /// Makes a finished upload of these bytes.
