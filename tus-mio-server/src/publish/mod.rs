@@ -25,7 +25,7 @@ use std::{
 
 use tus_driver::{
     EventKind, EventKinds, Ticket,
-    hooks::{HookEvent, HookRunner},
+    hooks::{FindFiles, HookEvent, HookRunner},
 };
 use tus_proto::{Failure, HookCall, HookReply, Record, Subscriptions, UploadId};
 use tus_redb::{RedbStore, Store};
@@ -184,6 +184,16 @@ impl HookRunner for Publisher {
     fn events(&self) -> EventKinds {
         let wanted = self.hooks.as_ref().map(|hooks| hooks.events()).unwrap_or_default();
         EventKinds { completed: true, ..wanted }
+    }
+
+    fn set_files(&self, files: Box<FindFiles>) {
+        if let Some(hooks) = &self.hooks {
+            hooks.set_files(files);
+        }
+    }
+
+    fn recall(&self, call: &HookCall) -> Option<HookReply> {
+        self.hooks.as_ref().and_then(|hooks| hooks.recall(call))
     }
 
     fn decide(&self, call: HookCall, ticket: Ticket<HookReply>) {
