@@ -16,6 +16,8 @@ pub(crate) struct Counters(#[cfg(feature = "metrics")] pub(crate) Option<Arc<Req
 macro_rules! counters {
     ($($name:ident($($argument:ident: $kind:ty),*);)*) => {
         impl Counters {$(
+            // Those of the store are for one that a feature brings.
+            #[allow(dead_code)]
             pub(crate) fn $name(&self, $($argument: $kind),*) {
                 #[cfg(feature = "metrics")]
                 if let Some(metrics) = &self.0 {
