@@ -85,7 +85,8 @@ fn body(request: &Request, answer: &Answer) -> Result<(), String> {
     if answer.status < 400 || request.is_head() {
         return if answer.body.is_empty() { Ok(()) } else { Err("there must be no body".into()) };
     }
-    if is_ietf(request, answer) {
+    // What a hook refuses is told as text in either protocol.
+    if is_ietf(request, answer) && answer.value("Content-Type") != Some("text/plain; charset=utf-8") {
         return problem(answer);
     }
     if answer.value("Content-Type") != Some("text/plain; charset=utf-8") {

@@ -67,7 +67,13 @@ fn rules_of(page: &str) -> usize {
     let page = read(page);
     let cases: BTreeSet<_> = documented().into_iter().collect();
     let mut rules = 0;
-    for line in page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| rule |")) {
+    let mut listed = false;
+    for line in page.lines() {
+        // A page may have other tables beside those of rules.
+        listed = line.starts_with("| rule |") || (listed && line.starts_with('|'));
+        if !listed || line.starts_with("| rule |") || line.starts_with("|---") {
+            continue;
+        }
         let cells: Vec<_> = line.trim_matches('|').split(" | ").map(str::trim).collect();
         let [_, level, shown] = cells[..] else { panic!("not three cells: {line}") };
         assert!(["MUST", "MUST NOT", "SHOULD", "SHOULD NOT", "MAY"].contains(&level), "{line}");

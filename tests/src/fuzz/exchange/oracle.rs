@@ -347,7 +347,7 @@ impl Seen {
                 self.make();
             }
             Command::Open { .. } => {
-                assert!(!self.acquired && !self.asked_checkpoint);
+                assert!(!self.acquired);
                 assert!(self.agreed(self.hooks.incoming, "incoming"));
             }
         }
