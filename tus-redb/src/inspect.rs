@@ -350,9 +350,9 @@ fn check_index(txn: &ReadTransaction, place: &Place, findings: &mut Vec<Finding>
                         if by_time.get((due, number))?.is_some() != (last != id) {
                             findings.push(Finding::WrongDueEvent { id: named(id)? });
                         }
+                        last = id.to_owned();
                     }
                 }
-                last = id.to_owned();
                 (count, next) = (count + 1, Some(Place::Events(id.to_owned(), number)));
             }
             next.filter(|_| count == STEP).unwrap_or(Place::Files(String::new()))

@@ -17,7 +17,7 @@ pub(crate) struct BucketArgs {
     pub(crate) store: Option<String>,
 
     /// An option of the object store's client, as endpoint=https://…, region=… or allow_http=true; may be given several
-    /// times. Credentials come from the environment, as for that cloud's own tools
+    /// times. Credentials come from the environment, as for that cloud's own tools [default: none]
     #[arg(long, env = "TUS_STORE_OPTION", value_name = "KEY=VALUE", value_delimiter = ',')]
     #[arg(help_heading = "Object store")]
     pub(crate) store_option: Vec<String>,

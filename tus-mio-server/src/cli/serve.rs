@@ -368,6 +368,7 @@ mod tests {
         let protocol = tus_proto::Config::builder()
             .base_path("/up")
             .location_base_url("https://example.org/up")
+            .rufh(false)
             .checksum_algorithms(vec![Algorithm::Sha256, Algorithm::Sha1])
             .cors_allow_origins(vec!["https://a.example".into(), "https://b.example".into()])
             .cors_allow_headers(vec!["X-One".into()])

@@ -254,6 +254,6 @@ mod tests {
     #[test]
     fn thousands_of_connections_may_wait() {
         assert!(size_of::<Connection<RedbStore>>() <= 320, "{}", size_of::<Connection<RedbStore>>());
-        assert!(size_of::<Request<RedbStore>>() <= 608, "{}", size_of::<Request<RedbStore>>());
+        assert!(size_of::<Request<RedbStore>>() <= 648, "{}", size_of::<Request<RedbStore>>());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::Write,
+    io::{Read, Write},
     path::Path,
     time::{Duration, Instant},
 };
@@ -22,6 +22,22 @@ fn wait_for(shelf: &Path, count: usize) {
     let begin = Instant::now();
     while published(shelf).len() < count {
         assert!(begin.elapsed() < Duration::from_secs(60), "{} of {count}", published(shelf).len());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Waits until nothing is to be published any more: what was there before a kill is seen to once more.
+fn wait_for_outbox(server: &Server) {
+    let begin = Instant::now();
+    loop {
+        let mut connection = server.connect();
+        connection.stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+        let mut text = String::new();
+        connection.stream.read_to_string(&mut text).unwrap();
+        if text.contains("tus_outbox_entries 0\n") {
+            return;
+        }
+        assert!(begin.elapsed() < Duration::from_secs(60), "the outbox does not empty:\n{text}");
         std::thread::sleep(Duration::from_millis(1));
     }
 }
@@ -62,6 +78,7 @@ fn killed_and_killed_again(rounds: usize, flags: &[&str], each_is_deleted: bool)
     }
     let server = Server::start(dir.path(), &flags);
     wait_for(shelf.path(), made);
+    wait_for_outbox(&server);
     // What is told to end finishes what it has begun, and removes what it must.
     assert_eq!(server.terminate(), Some(0));
     let mut found: Vec<_> =
