@@ -1,5 +1,7 @@
 //! Committing groups of changes.
 
+#![allow(clippy::result_large_err, reason = "a step, which is the other variant, is as large")]
+
 use std::sync::atomic::Ordering;
 
 use redb::{Database, WriteTransaction};

@@ -49,6 +49,7 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let builder = match args.bucket.url() {
         None => Server::builder(settings),
         Some(_) => {
+            #[cfg_attr(not(feature = "object-store"), allow(clippy::let_unit_value))]
             let locks = bucket::locks(&mut settings);
             args.bucket.open(Server::builder(settings), &usage, locks)?
         }

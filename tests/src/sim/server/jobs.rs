@@ -28,6 +28,7 @@ impl Job {
 }
 
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "a run has few of them")]
 pub(super) enum Work {
     /// Moves at most `limit` body bytes from the network to the store.
     Move { sink: HashingSink<Sink>, limit: u64 },
