@@ -51,6 +51,7 @@ enum Place {
     Lapses(u64, String),
     Waiting(String, String),
     Events(String, u64),
+    DueEvents(u64, u64),
     Files(String),
 }
 
@@ -70,6 +71,7 @@ impl fmt::Display for CheckPlace {
             Place::Lapses(at, id) => write!(f, "lapses:{at}:{id}"),
             Place::Waiting(part, id) => write!(f, "waiting:{part}:{id}"),
             Place::Events(id, number) => write!(f, "events:{number}:{id}"),
+            Place::DueEvents(from, number) => write!(f, "due:{from}:{number}"),
             Place::Files(dir) => write!(f, "files:{dir}"),
         }
     }
@@ -89,6 +91,7 @@ impl FromStr for CheckPlace {
             "tombstones" => Place::Tombstones(rest.to_owned()),
             "lapses" => Place::Lapses(number(pair()?.0)?, pair()?.1.to_owned()),
             "waiting" => Place::Waiting(pair()?.0.to_owned(), pair()?.1.to_owned()),
+            "due" => Place::DueEvents(number(pair()?.0)?, number(pair()?.1)?),
             "events" => Place::Events(pair()?.1.to_owned(), number(pair()?.0)?),
             "files" => Place::Files(rest.to_owned()),
             _ => return Err(error),
@@ -354,6 +357,19 @@ fn check_index(txn: &ReadTransaction, place: &Place, findings: &mut Vec<Finding>
                     }
                 }
                 (count, next) = (count + 1, Some(Place::Events(id.to_owned(), number)));
+            }
+            next.filter(|_| count == STEP).unwrap_or(Place::DueEvents(0, 0))
+        }
+        Place::DueEvents(from, number) => {
+            let (mut next, events) = (None, txn.open_table(EVENTS)?);
+            let after = (Bound::Excluded((*from, *number)), Bound::Unbounded);
+            for entry in txn.open_table(DUE_EVENTS)?.range::<(u64, u64)>(after)?.take(STEP) {
+                let (key, id) = entry?;
+                let (from, number) = key.value();
+                if events.get((id.value(), number))?.is_none() {
+                    findings.push(Finding::WrongDueEvent { id: named(id.value())? });
+                }
+                (count, next) = (count + 1, Some(Place::DueEvents(from, number)));
             }
             next.filter(|_| count == STEP).unwrap_or(Place::Files(String::new()))
         }
