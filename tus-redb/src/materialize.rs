@@ -89,7 +89,13 @@ impl Store {
     /// Whether an upload is to be put into one file, and is not yet; not where that was tried and failed, though it
     /// is tried again. As cheap as [`Self::load`].
     pub fn awaits_materialize(&self, id: &UploadId) -> Result<bool, Failure> {
-        Ok(self.options.materialize && self.is_scattered(id)? && !lock(&self.put_off).contains_key(id))
+        self.awaits_one_file(id).map_err(|trouble| self.staging.note(trouble))
+    }
+
+    /// The same for who looks within a call of the store's.
+    pub(crate) fn awaits_one_file(&self, id: &UploadId) -> Result<bool, Trouble> {
+        let may_be = self.options.materialize && !lock(&self.put_off).contains_key(id);
+        Ok(may_be && lock(&self.live).scattered(id)?.is_some())
     }
 
     fn is_scattered(&self, id: &UploadId) -> Result<bool, Failure> {

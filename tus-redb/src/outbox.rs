@@ -18,7 +18,7 @@ use crate::{
     apply::{Outcome, Tables, changed, unchanged},
     change::Change,
     codec::{Decoder, Encoder},
-    database::{self, DUE_EVENTS, EVENTS, SCATTERED},
+    database::{self, DUE_EVENTS, EVENTS},
     error::Trouble,
     finding::Finding,
     record::{Row, decode_explicit, encode_explicit},
@@ -61,7 +61,6 @@ impl Store {
             }
             let bytes = events.get((id.value(), number))?;
             due.events.extend(self.offered(
-                txn,
                 number,
                 bytes.map(|bytes| stored(number, bytes.value())),
                 full,
@@ -90,14 +89,13 @@ impl Store {
         {
             return Ok(DueEvents { events: Vec::new(), next: Some(WallTime::from_micros(*due)) });
         }
-        let events = self.offered(txn, number, Some(stored), full)?.into_iter().collect();
+        let events = self.offered(number, Some(stored), full)?.into_iter().collect();
         Ok(DueEvents { events, next: None })
     }
 
     /// An event that is due, if it may be shown already.
     fn offered(
         &self,
-        txn: &ReadTransaction,
         number: u64,
         stored: Option<Option<Stored>>,
         full: bool,
@@ -110,11 +108,8 @@ impl Store {
             self.staging.note(damaged(number));
             return Ok(None);
         };
-        let id = event.record.id.as_str();
-        let awaits_one_file = event.kind == EventKind::Completed
-            && !full
-            && self.options.materialize
-            && txn.open_table(SCATTERED)?.get(id)?.is_some();
+        let awaits_one_file =
+            event.kind == EventKind::Completed && !full && self.awaits_one_file(&event.record.id)?;
         Ok((!awaits_one_file).then_some(OutboxEvent { attempts, ..event }))
     }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use tus_driver::{DueEvents, EventQuery};
-use tus_proto::{Completion, Concat, Fence, Record, WallTime};
+use tus_proto::{Completion, Concat, Failure, Fence, Record, WallTime};
 
 use super::harness::{id, options, record};
 use crate::{
@@ -462,6 +462,25 @@ fn an_upload_that_is_about_to_be_put_into_one_file_is_told_of_after_that() {
     while store.needs_materialize() {
         store.materialize(1 << 20).unwrap();
     }
+    assert_eq!(names(&due(&store, 0).0), [("final", EventKind::Completed, 0)]);
+}
+
+#[test]
+fn an_upload_that_could_not_be_put_into_one_file_is_told_of_all_the_same() {
+    let disk = SimDisk::new();
+    let store = open(&disk, Durability::Strict);
+    for name in ["p", "q"] {
+        let part = Record { concat: Some(Concat::Partial), ..record(name, Some(4)) };
+        store.commit(&[Change::Create(part)]);
+        finish(&store, name, 4);
+    }
+    let of = Record { concat: Some(Concat::Final("final; /p /q".to_owned())), ..record("final", None) };
+    let parts = vec![id("p"), id("q")];
+    store.commit(&[Change::Concat { record: of, parts, max: None, delete_parts: true }]);
+    assert_eq!(due(&store, 0).0, []);
+    disk.set_free(Some(4));
+    assert_eq!(store.materialize(1 << 20), Err(Failure::NoSpace));
+    assert!(!store.is_full());
     assert_eq!(names(&due(&store, 0).0), [("final", EventKind::Completed, 0)]);
 }
 
