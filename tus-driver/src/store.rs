@@ -321,6 +321,17 @@ impl From<Completion> for Changed {
 }
 
 impl Changed {
+    /// Whether the store could do what it was asked for.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn outcome(&self) -> Result<(), Failure> {
+        match self.completion {
+            Completion::Failed(failure) => Err(failure),
+            _ => Ok(()),
+        }
+    }
+
     /// A completion, and the uploads that events were made of.
     pub fn new(completion: Completion, events: Vec<UploadId>) -> Self {
         Self { completion, events }

@@ -11,7 +11,7 @@ use tus_driver::{
     hooks::{Hook, HookEvent},
     outbox::{Action, Pauses, Schedule, Settlement},
 };
-use tus_proto::{Completion, Failure, Instant, UploadId};
+use tus_proto::{Failure, Instant, UploadId};
 
 use crate::{core::Core, hooks::HookCalls};
 
@@ -117,11 +117,7 @@ impl<S: Store> Outbox<S> {
 fn settle<S: Store>(core: &Core<S>, settlement: Settlement) {
     let (id, news) = (settlement.id.clone(), core.news.clone());
     let told = move |changed: Changed| {
-        let settled = match changed.completion {
-            Completion::Failed(failure) => Err(failure),
-            _ => Ok(()),
-        };
-        post(&news, News::Settled(id, settled));
+        post(&news, News::Settled(id, changed.outcome()));
     };
     let later = || Ticket::new(told.clone());
     if let Answer::Now(changed) = core.store.change(settlement.change(), later) {

@@ -269,15 +269,15 @@ impl Errors {
     }
 }
 
-/// A counter; its name gets `_total` behind it.
-fn counter(registry: &mut Registry, name: &str, help: &str) -> Counter {
+/// Registers a counter; its name gets `_total` appended.
+pub fn counter(registry: &mut Registry, name: &str, help: &str) -> Counter {
     let counter = Counter::default();
     registry.register(name, help, counter.clone());
     counter
 }
 
-/// One counter for each value of a label.
-fn labelled<const N: usize>(
+/// Registers one counter for each value of a label.
+pub fn labelled<const N: usize>(
     registry: &mut Registry,
     name: &str,
     help: &str,

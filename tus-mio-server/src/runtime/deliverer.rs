@@ -11,7 +11,7 @@ use tus_driver::{
     hooks::{Hook, HookEvent, HookRunner},
     outbox::{Action, Pauses, Schedule, Settlement},
 };
-use tus_proto::{Completion, Failure, Instant, UploadId};
+use tus_proto::{Failure, Instant, UploadId};
 
 use super::{Shared, hook_pool::HookPool, mailbox::lock};
 
@@ -146,11 +146,7 @@ impl Deliverer {
     fn settle<S: Store>(self: &Arc<Self>, shared: &Shared<S>, settlement: Settlement) {
         let (this, id) = (self.clone(), settlement.id.clone());
         let told = move |changed: Changed| {
-            let settled = match changed.completion {
-                Completion::Failed(failure) => Err(failure),
-                _ => Ok(()),
-            };
-            this.post(News::Settled(id, settled));
+            this.post(News::Settled(id, changed.outcome()));
         };
         let later = || Ticket::new(told.clone());
         if let Answer::Now(changed) = shared.store.change(settlement.change(), later) {

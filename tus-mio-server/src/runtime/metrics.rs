@@ -8,8 +8,8 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, info::Info},
     registry::{Registry, Unit},
 };
-use tus_driver::metrics::RequestMetrics;
 pub(super) use tus_driver::metrics::negotiated;
+use tus_driver::metrics::{RequestMetrics, counter, labelled};
 use tus_proto::Protocol;
 use tus_redb::Refusal;
 
@@ -170,31 +170,11 @@ impl Metrics {
     }
 }
 
-/// A counter; its name gets `_total` behind it.
-fn counter(registry: &mut Registry, name: &str, help: &str) -> Counter {
-    let counter = Counter::default();
-    registry.register(name, help, counter.clone());
-    counter
-}
-
 /// A gauge.
 fn gauge(registry: &mut Registry, name: &str, help: &str) -> Gauge {
     let gauge = Gauge::default();
     registry.register(name, help, gauge.clone());
     gauge
-}
-
-/// One counter for each value of a label.
-fn labelled<const N: usize>(
-    registry: &mut Registry,
-    name: &str,
-    help: &str,
-    label: &'static str,
-    values: [&'static str; N],
-) -> [Counter; N] {
-    let family = Family::<[(&str, &str); 1], Counter>::default();
-    registry.register(name, help, family.clone());
-    values.map(|value| family.get_or_create_owned(&[(label, value)]))
 }
 
 fn connections(registry: &mut Registry) -> [Gauge; 2] {

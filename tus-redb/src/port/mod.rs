@@ -193,17 +193,17 @@ impl Shared {
     }
 
     fn commit(&self, entries: Vec<Entry>) {
-        let begun = self.executor.now().monotonic;
+        let begun = self.executor.now();
         let finals = self.engine.finals_finished();
         let (changes, replies): (Vec<_>, Vec<_>) =
             entries.into_iter().map(|Entry { change, reply }| (change, reply)).unzip();
-        self.engine.tell_time(self.executor.now().wall);
+        self.engine.tell_time(begun.wall);
         let before: Vec<_> = changes.iter().map(|change| self.quota.before(&self.engine, change)).collect();
         let done = self.engine.commit_with_events(&changes);
         for ((change, done), before) in changes.iter().zip(&done).zip(&before) {
             self.quota.changed(&self.engine, change, &done.completion, before.as_ref());
         }
-        self.observer.committed(done.len(), self.executor.now().monotonic.since(begun));
+        self.observer.committed(done.len(), self.executor.now().monotonic.since(begun.monotonic));
         let finals = self.engine.finals_finished() - finals;
         if finals > 0 {
             self.observer.finals_finished(finals);
