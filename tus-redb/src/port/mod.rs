@@ -198,9 +198,11 @@ impl Shared {
         let (changes, replies): (Vec<_>, Vec<_>) =
             entries.into_iter().map(|Entry { change, reply }| (change, reply)).unzip();
         self.engine.tell_time(begun.wall);
-        let before: Vec<_> = changes.iter().map(|change| self.quota.before(&self.engine, change)).collect();
+        let before = self.quota.measures().then(|| {
+            changes.iter().map(|change| self.quota.before(&self.engine, change)).collect::<Vec<_>>()
+        });
         let done = self.engine.commit_with_events(&changes);
-        for ((change, done), before) in changes.iter().zip(&done).zip(&before) {
+        for ((change, done), before) in changes.iter().zip(&done).zip(before.iter().flatten()) {
             self.quota.changed(&self.engine, change, &done.completion, before.as_ref());
         }
         self.observer.committed(done.len(), self.executor.now().monotonic.since(begun.monotonic));

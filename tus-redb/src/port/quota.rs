@@ -111,10 +111,15 @@ impl Quota {
         }
     }
 
+    /// Whether it must be told what groups change: without a limit that counts bytes nothing is looked up for it.
+    pub(super) fn measures(&self) -> bool {
+        self.limits.measures()
+    }
+
     /// What a deletion will give back, as far as its record tells: bytes that are shared are left to the measurement.
     pub(super) fn before(&self, engine: &Store, change: &Change) -> Option<Record> {
         match change {
-            Change::Delete { id, .. } if self.limits.measures() => {
+            Change::Delete { id, .. } => {
                 engine.load(id).ok().flatten().filter(|record| record.concat.is_none())
             }
             _ => None,
@@ -129,9 +134,6 @@ impl Quota {
         completion: &Completion,
         before: Option<&Record>,
     ) {
-        if !self.limits.measures() {
-            return;
-        }
         let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
         let growth = match (change, completion) {
             (Change::Create(record), Completion::Created) => {
