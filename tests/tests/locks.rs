@@ -155,9 +155,9 @@ impl Machine {
         if lock.holder.is_none()
             && let Some((caller, op)) = lock.waiting.pop_front()
         {
-            let (fence, fresh) = (self.next, !lock.lost.is_empty());
+            let (fence, rotate) = (self.next, !lock.lost.is_empty());
             self.next.0 += 1;
-            caller.tell(LockEvent::Reply(op, LockReply::Granted { fence, fresh }));
+            caller.tell(LockEvent::Reply(op, LockReply::Granted { fence, rotate }));
             lock.holder = Some(caller);
         }
     }

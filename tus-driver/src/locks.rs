@@ -25,7 +25,7 @@ use tus_proto::{Fence, Instant, LockCall, LockEvent, LockTable, OpId, Owner};
 /// - Of two grants for the same upload the later has the higher number, across restarts of everybody too, and none
 ///   is below the number that [`start`](Self::start) tells: the store refuses lower ones, as those of a writer
 ///   that has lost its lock. It is that number that keeps a writer harmless that does not know yet.
-/// - A grant says `fresh` unless the holder before it is known to have released: it may then still be writing.
+/// - A grant says `rotate` unless the holder before it is known to have released: it may then still be writing.
 /// - A holder whose lock goes to somebody else is told [`LockEvent::Lost`], or
 ///   [`LockReply::Lost`](tus_proto::LockReply::Lost) when it renews. Its body ends there with 400
 ///   `ERR_UPLOAD_INTERRUPTED`, and no more of it is committed. A grant that can't be renewed in its time counts

@@ -14,7 +14,8 @@ use tus_driver::{
     Answer, AppendGrant, Change, Commit, EventKind, EventKinds, EventQuery, LookupError, MemoryStore, Sink,
     Source, Store,
     tus_proto::{
-        Algorithm, Completion, Concat, Explicit, Failure, Fence, Hasher, Record, Unfit, UploadId, WallTime,
+        Algorithm, Completion, Concat, ConcatRejection, Explicit, Failure, Fence, Hasher, Record, UploadId,
+        WallTime,
     },
 };
 
@@ -244,23 +245,23 @@ fn parts_go_once_their_final_is_complete_if_that_is_asked() {
 #[test]
 fn parts_may_be_unfit() {
     let kept = Kept::default();
-    let refused = |unfit| Completion::Refused(unfit);
+    let refused = |rejection| Completion::Rejected(rejection);
     kept.create("plain", 1);
     kept.part("p", Some(3), None);
     kept.part("u", None, None);
     kept.part("old", Some(3), Some(at(0)));
     kept.part("huge", Some(u64::MAX), None);
-    assert_eq!(kept.concat("f", &["p", "none"], None, false), refused(Unfit::Missing));
-    assert_eq!(kept.concat("f", &["old"], None, false), refused(Unfit::Missing));
-    assert_eq!(kept.concat("f", &["plain"], None, false), refused(Unfit::NotPartial));
-    assert_eq!(kept.concat("f", &["p", "u"], Some(9), false), refused(Unfit::UnknownLength));
-    assert_eq!(kept.concat("f", &["p", "p"], Some(5), false), refused(Unfit::TooLarge));
-    assert_eq!(kept.concat("f", &["huge", "p"], None, false), refused(Unfit::TooLarge));
+    assert_eq!(kept.concat("f", &["p", "none"], None, false), refused(ConcatRejection::Missing));
+    assert_eq!(kept.concat("f", &["old"], None, false), refused(ConcatRejection::Missing));
+    assert_eq!(kept.concat("f", &["plain"], None, false), refused(ConcatRejection::NotPartial));
+    assert_eq!(kept.concat("f", &["p", "u"], Some(9), false), refused(ConcatRejection::UnknownLength));
+    assert_eq!(kept.concat("f", &["p", "p"], Some(5), false), refused(ConcatRejection::TooLarge));
+    assert_eq!(kept.concat("f", &["huge", "p"], None, false), refused(ConcatRejection::TooLarge));
     assert_eq!(kept.load("f"), Err(LookupError::Missing));
     for name in ["f1", "f2", "f3", "f4"] {
         assert!(matches!(kept.concat(name, &["p"], Some(6), false), Completion::Concatenated(_)));
     }
-    assert_eq!(kept.concat("f5", &["p"], None, false), refused(Unfit::TooManyWaiting));
+    assert_eq!(kept.concat("f5", &["p"], None, false), refused(ConcatRejection::TooManyWaiting));
     assert_eq!(kept.concat("f1", &["p"], None, false), Completion::Exists);
 }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use futures_util::future::join_all;
 use tus_driver::{Changed, EventKind};
-use tus_proto::{Completion, Failure, Record, Unfit, UploadId, WallTime};
+use tus_proto::{Completion, ConcatRejection, Failure, Record, UploadId, WallTime};
 
 use crate::{
     document::{Document, Extent, Parts, Place, State, Tail},
@@ -28,13 +28,13 @@ impl Shared {
         let found = self.find_parts(&parts, record.created).await?;
         let found = match found.and_then(|found| check_length(&parts, &found, max).map(|()| found)) {
             Ok(found) => found,
-            Err(unfit) => return Ok(Completion::Refused(unfit).into()),
+            Err(rejection) => return Ok(Completion::Rejected(rejection).into()),
         };
         let pending = !found.iter().all(Document::is_complete);
         // Marked before the final is made: else a part could go, with its bytes, in between.
         let found = match self.mark_parts(&record, &parts, pending).await? {
             Ok(found) => found,
-            Err(unfit) => return Ok(Completion::Refused(unfit).into()),
+            Err(rejection) => return Ok(Completion::Rejected(rejection).into()),
         };
         let ids = parts.iter().map(|id| id.as_str().into()).collect();
         let mut document = Document::new(&record);
@@ -64,20 +64,20 @@ impl Shared {
         &self,
         parts: &[UploadId],
         now: WallTime,
-    ) -> Result<Result<Vec<Document>, Unfit>, Failure> {
+    ) -> Result<Result<Vec<Document>, ConcatRejection>, Failure> {
         let mut found = Vec::new();
         for read in join_all(parts.iter().map(|id| self.read(id))).await {
             let document = match read {
                 Ok(document) => document,
-                Err(Trouble::Missing) => return Ok(Err(Unfit::Missing)),
+                Err(Trouble::Missing) => return Ok(Err(ConcatRejection::Missing)),
                 Err(Trouble::Failed(failure)) => return Err(failure),
             };
             let expired = document.expires.is_some_and(|expires| expires <= now.as_micros());
             if !document.is_live() || expired {
-                return Ok(Err(Unfit::Missing));
+                return Ok(Err(ConcatRejection::Missing));
             }
             if !document.is_partial() {
-                return Ok(Err(Unfit::NotPartial));
+                return Ok(Err(ConcatRejection::NotPartial));
             }
             found.push(document);
         }
@@ -90,15 +90,15 @@ impl Shared {
         record: &Record,
         parts: &[UploadId],
         pending: bool,
-    ) -> Result<Result<Vec<Document>, Unfit>, Failure> {
+    ) -> Result<Result<Vec<Document>, ConcatRejection>, Failure> {
         let distinct: BTreeSet<&UploadId> = parts.iter().collect();
         let name = record.id.as_str();
         let mark = |document: &mut Document| {
             if !document.is_live() {
-                return Step::Leave(Err(Unfit::Missing));
+                return Step::Leave(Err(ConcatRejection::Missing));
             }
             if pending && !document.is_complete() && document.finals.len() >= MAX_WAITING {
-                return Step::Leave(Err(Unfit::TooManyWaiting));
+                return Step::Leave(Err(ConcatRejection::TooManyWaiting));
             }
             if document.finals.iter().any(|of| of == name) {
                 return Step::Leave(Ok(()));
@@ -112,9 +112,9 @@ impl Shared {
             match done {
                 Ok(done) => match done.value {
                     Ok(()) => found.push(done.document),
-                    Err(unfit) => return Ok(Err(unfit)),
+                    Err(rejection) => return Ok(Err(rejection)),
                 },
-                Err(Trouble::Missing) => return Ok(Err(Unfit::Missing)),
+                Err(Trouble::Missing) => return Ok(Err(ConcatRejection::Missing)),
                 Err(Trouble::Failed(failure)) => return Err(failure),
             }
         }
@@ -354,13 +354,13 @@ impl Document {
     }
 }
 
-fn check_length(parts: &[UploadId], found: &[Document], max: Option<u64>) -> Result<(), Unfit> {
+fn check_length(parts: &[UploadId], found: &[Document], max: Option<u64>) -> Result<(), ConcatRejection> {
     let lengths = || found.iter().map(|part| part.length);
     if max.is_some() && lengths().any(|length| length.is_none()) {
-        return Err(Unfit::UnknownLength);
+        return Err(ConcatRejection::UnknownLength);
     }
     // What is not known yet can only make it longer.
     let known = lengths().try_fold(0u64, |sum, length| sum.checked_add(length.unwrap_or(0)));
     let fits = known.is_some_and(|known| max.is_none_or(|max| known <= max)) && found.len() == parts.len();
-    if fits { Ok(()) } else { Err(Unfit::TooLarge) }
+    if fits { Ok(()) } else { Err(ConcatRejection::TooLarge) }
 }

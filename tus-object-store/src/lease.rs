@@ -74,7 +74,7 @@ enum Turn {
 enum Taken {
     Yes {
         fence: u64,
-        fresh: bool,
+        rotate: bool,
     },
     /// Another server has it.
     Wait,
@@ -104,11 +104,11 @@ impl LeaseLocks {
         while let Some((owner, event)) = turns.table.poll() {
             let Some(caller) = turns.callers.get(&owner.0).cloned() else { continue };
             match event {
-                LockEvent::Reply(op, LockReply::Granted { fresh, .. }) => {
+                LockEvent::Reply(op, LockReply::Granted { rotate, .. }) => {
                     let Some(wish) = turns.wishes.get_mut(&owner.0) else { continue };
                     wish.turn = Turn::Asks;
                     let (locks, wish) = (self.clone(), wish.clone());
-                    self.shared.spawn(async move { locks.acquire(caller, owner, op, wish, fresh).await });
+                    self.shared.spawn(async move { locks.acquire(caller, owner, op, wish, rotate).await });
                 }
                 LockEvent::Checkpoint => {
                     if let Some(wish) = turns.wishes.get(&owner.0)
@@ -158,16 +158,16 @@ impl LeaseLocks {
     }
 
     /// Takes the lease, or waits for it.
-    async fn acquire(self, caller: Caller, owner: Owner, op: OpId, wish: Wish, fresh: bool) {
+    async fn acquire(self, caller: Caller, owner: Owner, op: OpId, wish: Wish, rotate: bool) {
         let reply = loop {
             if wish.given_up.load(Ordering::Acquire) {
                 break LockReply::TimedOut;
             }
-            match self.take(&wish, fresh, &caller).await {
-                Ok(Taken::Yes { fence, fresh }) => break LockReply::Granted { fence: Fence(fence), fresh },
+            match self.take(&wish, rotate, &caller).await {
+                Ok(Taken::Yes { fence, rotate }) => break LockReply::Granted { fence: Fence(fence), rotate },
                 // The look-up that follows tells it.
                 Ok(Taken::Gone) | Err(Trouble::Missing) => {
-                    break LockReply::Granted { fence: Fence(0), fresh: false };
+                    break LockReply::Granted { fence: Fence(0), rotate: false };
                 }
                 Ok(Taken::Wait) if wish.preempt && self.now().after(POLL) < wish.until => {
                     self.shared.requests.sleep(POLL).await;
@@ -210,7 +210,7 @@ impl LeaseLocks {
     }
 
     /// Tries to take the lease.
-    async fn take(&self, wish: &Wish, fresh: bool, caller: &Caller) -> Result<Taken, Trouble> {
+    async fn take(&self, wish: &Wish, rotate: bool, caller: &Caller) -> Result<Taken, Trouble> {
         let shared = &self.shared;
         let done = shared
             .update(&wish.key, |document| {
@@ -228,8 +228,8 @@ impl LeaseLocks {
                     };
                 }
                 // One that was not given back may still be written under, from here too.
-                let fresh = fresh || document.lease.is_some();
-                if fresh {
+                let rotate = rotate || document.lease.is_some();
+                if rotate {
                     document.seal();
                 }
                 let fence = document.fence.max(shared.first_fence) + 1;
@@ -237,7 +237,7 @@ impl LeaseLocks {
                 document.fence = fence;
                 document.lease = Some(Lease { owner: shared.owner, fence, beat: 0, ttl_ms });
                 document.wanted = None;
-                Step::Write(Taken::Yes { fence, fresh })
+                Step::Write(Taken::Yes { fence, rotate })
             })
             .await?;
         if let Taken::Yes { fence, .. } = done.value {

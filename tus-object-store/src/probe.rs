@@ -27,7 +27,7 @@ pub enum OpenError {
     /// The bucket can't be reached, or rejects us.
     Bucket(Fault),
     /// The bucket does not keep a promise that uploads depend on: this one.
-    Unfit(&'static str),
+    ConcatRejection(&'static str),
 }
 
 impl fmt::Display for OpenError {
@@ -37,7 +37,7 @@ impl fmt::Display for OpenError {
                 "the executor runs no asynchronous tasks, which an object store needs: wrap it with WithRuntime",
             ),
             Self::Bucket(fault) => write!(f, "the bucket can't be used: {fault}"),
-            Self::Unfit(why) => write!(f, "the bucket can't be used, because uploads would be lost: {why}"),
+            Self::ConcatRejection(why) => write!(f, "the bucket can't be used, because uploads would be lost: {why}"),
         }
     }
 }
@@ -94,17 +94,20 @@ impl Requests {
 
     async fn probe_at(&self, key: &Key, until: Instant) -> Result<(), OpenError> {
         let first = self.try_put(key, "1", Condition::Absent).await?;
-        let first = first.ok_or(OpenError::Unfit("an object could not be created that is not there"))?;
+        let first =
+            first.ok_or(OpenError::ConcatRejection("an object could not be created that is not there"))?;
         if self.try_put(key, "2", Condition::Absent).await?.is_some() {
-            return Err(OpenError::Unfit(
+            return Err(OpenError::ConcatRejection(
                 "an object that is there was created again (If-None-Match is ignored)",
             ));
         }
         let second = self.try_put(key, "3", Condition::Is(first.clone())).await?;
-        let second =
-            second.ok_or(OpenError::Unfit("an object could not be replaced by its ETag (If-Match)"))?;
+        let second = second
+            .ok_or(OpenError::ConcatRejection("an object could not be replaced by its ETag (If-Match)"))?;
         if self.try_put(key, "4", Condition::Is(first)).await?.is_some() {
-            return Err(OpenError::Unfit("an object was replaced by an outdated ETag (If-Match is ignored)"));
+            return Err(OpenError::ConcatRejection(
+                "an object was replaced by an outdated ETag (If-Match is ignored)",
+            ));
         }
         self.expect(key, until, &["3"]).await?;
         let texts: Vec<String> = (0..WRITERS).map(|writer| format!("writer {writer}")).collect();
@@ -123,7 +126,9 @@ impl Requests {
             [] => Ok(()),
             [_] if unclear => Ok(()),
             [_] => self.expect(key, until, &winners).await,
-            _ => Err(OpenError::Unfit("of writers that met, more than one replaced the same object")),
+            _ => {
+                Err(OpenError::ConcatRejection("of writers that met, more than one replaced the same object"))
+            }
         }
     }
 
@@ -136,7 +141,7 @@ impl Requests {
         let payload = Bytes::copy_from_slice(text.as_bytes()).into();
         match self.once(Duration::ZERO, self.bucket.put(key.clone(), payload, condition)).await {
             Ok(version) if version == Version::default() => {
-                Err(OpenError::Unfit("it names no version (ETag) of what was written"))
+                Err(OpenError::ConcatRejection("it names no version (ETag) of what was written"))
             }
             Ok(version) => Ok(Some(version)),
             Err(Fault::Condition) => Ok(None),
@@ -149,7 +154,7 @@ impl Requests {
         match read {
             Ok(object) if texts.iter().any(|text| object.bytes == text.as_bytes()) => Ok(()),
             Ok(_) | Err(Fault::Missing) => {
-                Err(OpenError::Unfit("what was written last was not what was read"))
+                Err(OpenError::ConcatRejection("what was written last was not what was read"))
             }
             Err(fault) => Err(OpenError::Bucket(fault)),
         }

@@ -4,7 +4,9 @@
 use alloc::{format, string::String, vec::Vec};
 use core::{fmt, time::Duration};
 
-use crate::{Algorithm, Code, Head, Response, Subscriptions, WallTime, cors::Cors, header::forwarded_for};
+use crate::{
+    Algorithm, ErrorCode, Head, Response, Subscriptions, WallTime, cors::Cors, header::forwarded_for,
+};
 
 /// The rules the exchanges of a server share. Made by [`Config::builder`].
 #[derive(Clone, Debug)]
@@ -132,8 +134,8 @@ impl Config {
 
     /// The answer to a request whose head can't be read, or that fails before an exchange begins. `origin` is the
     /// value of its `Origin`, as far as that was read: without it no page of another origin may see the answer.
-    pub fn refusal(&self, code: Code, origin: Option<&[u8]>, wall: WallTime) -> Response {
-        let mut response = Response::refusal(code, wall);
+    pub fn refusal(&self, code: ErrorCode, origin: Option<&[u8]>, wall: WallTime) -> Response {
+        let mut response = Response::error(code, wall);
         self.cors.extend(&mut response, &self.cors.origin(origin), None);
         response
     }

@@ -91,7 +91,7 @@ pub enum Input {
     Checkpoint,
     /// A newcomer wants the lock: it would write at this offset, or not at all (DELETE).
     Yield(Option<u64>),
-    /// The request must end. An open Append completes first, after [`Command::Stop`].
+    /// The request must end. An open Append completes first, after [`Command::StopAppend`].
     Cancel(Cancel),
     /// The deadline that [`Exchange::deadline`](crate::Exchange::deadline) told has passed.
     Timeout,

@@ -201,7 +201,7 @@ pub enum HookReply {
         response: Option<Box<Amendment>>,
     },
     /// Do not go on, and answer this.
-    Refuse(Rejection),
+    Reject(Rejection),
     /// The hook did not come to a decision: it failed, or took too long. Whose fault that is only the server's
     /// people can know, so the client is told of an internal error.
     Failed,

@@ -82,7 +82,7 @@ pub enum LockReply {
         /// The grant's number.
         fence: Fence,
         /// The last holder never released: it may still be writing.
-        fresh: bool,
+        rotate: bool,
     },
     /// The holder did not let go in time.
     TimedOut,

@@ -108,12 +108,12 @@ impl Waiter {
     fn granted(
         self,
         now: Instant,
-        fresh: bool,
+        rotate: bool,
         next_fence: &mut Fence,
         events: &mut VecDeque<(Owner, LockEvent)>,
     ) -> Holder {
         let fence = core::mem::replace(next_fence, Fence(next_fence.0 + 1));
-        events.push_back((self.owner, LockEvent::Reply(self.op, LockReply::Granted { fence, fresh })));
+        events.push_back((self.owner, LockEvent::Reply(self.op, LockReply::Granted { fence, rotate })));
         Holder { owner: self.owner, expires: now.after(self.ttl) }
     }
 }
@@ -246,9 +246,9 @@ impl LockTable {
                 if let Some(next) =
                     mutation!("jumped-line", others.waiters.pop_front(), others.waiters.pop_back())
                 {
-                    let fresh = mutation!("late-writer-not-told", !others.lost.is_empty(), false);
+                    let rotate = mutation!("late-writer-not-told", !others.lost.is_empty(), false);
                     let owner = next.owner;
-                    entry.holder = Some(next.granted(now, fresh, &mut self.next_fence, &mut self.events));
+                    entry.holder = Some(next.granted(now, rotate, &mut self.next_fence, &mut self.events));
                     if let Some(waiter) = others.waiters.front() {
                         self.events.push_back((owner, LockEvent::Yield(waiter.offset)));
                     }
@@ -332,8 +332,8 @@ mod tests {
         core::iter::from_fn(|| table.poll()).map(|(owner, event)| (owner.0, event)).collect()
     }
 
-    fn granted(fence: u64, fresh: bool) -> LockEvent {
-        LockEvent::Reply(OP, LockReply::Granted { fence: Fence(fence), fresh })
+    fn granted(fence: u64, rotate: bool) -> LockEvent {
+        LockEvent::Reply(OP, LockReply::Granted { fence: Fence(fence), rotate })
     }
 
     const fn reply(reply: LockReply) -> LockEvent {

@@ -4,7 +4,7 @@
 use alloc::{borrow::Cow, string::String};
 use core::fmt::{self, Write as _};
 
-use crate::{Amendment, Code, Rejection, WallTime, header::is_token};
+use crate::{Amendment, ErrorCode, Rejection, WallTime, header::is_token};
 
 /// The media type of what the server says by itself.
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -85,7 +85,7 @@ pub struct Response {
     status: u16,
     headers: String,
     body: Body,
-    code: Option<Code>,
+    code: Option<ErrorCode>,
     /// What becomes of the connection.
     pub connection: Connection,
 }
@@ -116,10 +116,10 @@ impl Response {
 
     /// The response that tells `code`. It closes the connection: whoever knows that the request was read to
     /// its end says so afterwards.
-    pub fn refusal(code: Code, wall: WallTime) -> Self {
+    pub fn error(code: ErrorCode, wall: WallTime) -> Self {
         let mut response = Self::new(code.status(), wall);
         response.code = Some(code);
-        if code == Code::UnsupportedVersion {
+        if code == ErrorCode::UnsupportedVersion {
             response.push("Tus-Version", "1.0.0");
         }
         let mut body = String::new();
@@ -131,7 +131,7 @@ impl Response {
     }
 
     /// An error in the form of RFC 9457.
-    pub(crate) fn problem(code: Code, status: u16, body: String, wall: WallTime) -> Self {
+    pub(crate) fn problem(code: ErrorCode, status: u16, body: String, wall: WallTime) -> Self {
         let mut response = Self::new(status, wall).not_tus();
         response.code = Some(code);
         response.set_body("application/problem+json", body);
@@ -140,10 +140,10 @@ impl Response {
     }
 
     /// The answer with which a hook refuses. `code` gives the body where the hook has none.
-    pub(crate) fn rejection(rejection: Rejection, code: Code, wall: WallTime) -> Self {
+    pub(crate) fn rejection(rejection: Rejection, code: ErrorCode, wall: WallTime) -> Self {
         let status = if rejection.is_error() { rejection.status } else { 500 };
         let Rejection { headers, body, .. } = rejection;
-        let mut response = if body.is_empty() { Self::refusal(code, wall) } else { Self::new(500, wall) };
+        let mut response = if body.is_empty() { Self::error(code, wall) } else { Self::new(500, wall) };
         response.status = status;
         response.code = Some(code);
         response.connection = Connection::Close;
@@ -232,7 +232,7 @@ impl Response {
     }
 
     /// What a refusal is about, a hook's included; none in every other answer.
-    pub fn code(&self) -> Option<Code> {
+    pub fn code(&self) -> Option<ErrorCode> {
         self.code
     }
 
@@ -308,7 +308,7 @@ mod tests {
     fn rejection(status: u16, headers: &[(&str, &str)], body: &str) -> Response {
         let headers = headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
         let rejection = Rejection { status, headers, body: body.into() };
-        Response::rejection(rejection, Code::UploadRejected, WallTime::default())
+        Response::rejection(rejection, ErrorCode::UploadRejected, WallTime::default())
     }
 
     #[test]
@@ -377,7 +377,7 @@ mod tests {
 
     #[test]
     fn a_refusal_says_its_code_and_bears_the_common_headers() {
-        let response = Response::refusal(Code::UnsupportedVersion, WallTime::default());
+        let response = Response::error(ErrorCode::UnsupportedVersion, WallTime::default());
         assert_eq!(response.status(), 412);
         assert_eq!(response.header("tus-version"), Some("1.0.0"));
         assert_eq!(response.header("Tus-Resumable"), Some("1.0.0"));

@@ -87,7 +87,7 @@ impl Record {
 }
 
 /// What an exchange asks of the store. Each completes exactly once, as the [`Completion`] named with it or
-/// as [`Completion::Failed`]; [`Command::Stop`] alone has no completion of its own.
+/// as [`Completion::Failed`]; [`Command::StopAppend`] alone has no completion of its own.
 ///
 /// What concerns a writer carries the fencing number of its lock ([`Fence`]): a store refuses one that is
 /// below the highest it has seen for that upload as a conflict, because that writer lost the lock.
@@ -112,7 +112,7 @@ pub enum Command {
     /// Makes a final upload, in one transaction that also checks its parts. Nothing is copied: the final refers
     /// to its parts' bytes, so that a part may be deleted once it is finished. While a part is not, the final
     /// is pending, and the part's finishing commit completes it. Completes as `Concatenated`, durable then, as
-    /// `Refused`, or `Exists`.
+    /// `Rejected`, or `Exists`.
     Concat {
         /// The new record: offset 0, no length. It expires as given while it is pending, and not when it is
         /// complete; parts whose time was over at its creation are missing.
@@ -139,12 +139,12 @@ pub enum Command {
         max: u64,
         /// The lock's last holder never released it and may still be writing: start a new extent in a new
         /// file at `at`, where those writes can't reach.
-        fresh: bool,
+        rotate: bool,
         /// Hash the bytes on their way with this, and tell the digest when the Append completes.
         digest: Option<Algorithm>,
     },
     /// Take no more bytes: the open Append completes. Harmless if it has completed already.
-    Stop,
+    StopAppend,
     /// Moves the offset, as a compare-and-set: from `from` to `to`, at most what is staged. May run beside an
     /// open Append. Completes as `Committed`, durable then; as `Conflict` where the offset is another or the
     /// fence too low; as `Missing` where the upload is gone.
@@ -216,7 +216,7 @@ impl Command {
             | Self::Hash { id, .. }
             | Self::Discard { id, .. }
             | Self::Delete { id, .. } => Some(id),
-            Self::Stop => None,
+            Self::StopAppend => None,
         }
     }
 }
@@ -239,7 +239,7 @@ pub enum Completion {
     /// The final is made, and this is its record: complete, or pending.
     Concatenated(Record),
     /// Nothing was made: the parts are not fit for it.
-    Refused(Unfit),
+    Rejected(ConcatRejection),
     /// The Append is over.
     Appended {
         /// How many bytes it staged.
@@ -272,7 +272,7 @@ pub enum Completion {
 
 /// Why parts can't become a final. The client's fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unfit {
+pub enum ConcatRejection {
     /// A part is not there, or not any more.
     Missing,
     /// One is no part: it was not created as partial.
@@ -294,7 +294,7 @@ pub enum AppendEnd {
     Cut(Cut),
     /// A byte beyond `max` arrived.
     Overflow,
-    /// [`Command::Stop`] did.
+    /// [`Command::StopAppend`] did.
     Stopped,
     /// The store could not take another byte. What was staged before can be committed.
     Failed(Failure),

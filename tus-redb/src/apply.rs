@@ -40,7 +40,7 @@ pub(crate) enum Step {
         /// All bytes of the last extent as it is then, where they are to lie in the records.
         small: Option<Vec<u8>>,
     },
-    Fresh {
+    NewExtent {
         id: UploadId,
         fence: Fence,
         at: u64,
@@ -91,7 +91,9 @@ impl Step {
             Self::Concat(wanted) => ROW + wanted.metadata.len() + wanted.header.len(),
             Self::Commit { small, .. } => ROW + small.as_ref().map_or(0, Vec::len),
             Self::Annotate { note, .. } => ROW + note.len(),
-            Self::Fresh { .. } | Self::Gather { .. } | Self::Postpone { .. } | Self::Consume { .. } => ROW,
+            Self::NewExtent { .. } | Self::Gather { .. } | Self::Postpone { .. } | Self::Consume { .. } => {
+                ROW
+            }
             Self::Delete { .. } | Self::Expire { .. } | Self::Forget { .. } | Self::Acknowledge { .. } => 0,
         };
         bytes as u64
@@ -234,7 +236,7 @@ impl<'txn> Tables<'txn> {
             Step::Commit { id, fence, from, to, length, expires, finish, small } => {
                 self.advance(id, *fence, (*from, *to), (*length, *finish), *expires, small.as_deref())
             }
-            Step::Fresh { id, fence, at, file } => self.start_extent(id, *fence, *at, *file),
+            Step::NewExtent { id, fence, at, file } => self.start_extent(id, *fence, *at, *file),
             Step::Delete { id, fence } => self.delete(id, *fence),
             Step::Expire { id, before, remember } => self.expire(id, *before, *remember),
             Step::Forget { id } => self.forget_expired(id),

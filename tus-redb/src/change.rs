@@ -10,7 +10,7 @@ pub enum Change {
     /// A new record, its offset 0. Completes as `Created` or `Exists`.
     Create(Record),
     /// A final is made of parts, in time that grows with their number alone. Completes as `Concatenated`,
-    /// `Refused` or `Exists`.
+    /// `Rejected` or `Exists`.
     Concat {
         /// The new record, its offset 0. It expires as given while it is pending.
         record: Record,
@@ -42,7 +42,7 @@ pub enum Change {
     },
     /// The last holder of the lock may still be writing: further bytes go to a new file, where those writes
     /// can't reach. Completes as `Committed` with the offset as it is, `Conflict` or `Missing`.
-    Fresh {
+    NewExtent {
         /// Whose.
         id: UploadId,
         /// The new holder's fencing number.

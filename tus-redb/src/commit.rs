@@ -203,7 +203,7 @@ impl Store {
             // Its fence is above any: it is the time that decides.
             Change::Expire { id, .. } => (id.clone(), Fence(u64::MAX)),
             Change::Commit { id, fence, .. }
-            | Change::Fresh { id, fence, .. }
+            | Change::NewExtent { id, fence, .. }
             | Change::Delete { id, fence } => (id.clone(), *fence),
         };
         let row = match tables.row(&id) {
@@ -237,7 +237,9 @@ impl Store {
             Change::Expire { before, remember, .. } => {
                 Ok(Step::Expire { id, before: *before, remember: *remember })
             }
-            Change::Fresh { at, .. } => self.new_file().map(|file| Step::Fresh { id, fence, at: *at, file }),
+            Change::NewExtent { at, .. } => {
+                self.new_file().map(|file| Step::NewExtent { id, fence, at: *at, file })
+            }
             _ => Ok(Step::Delete { id, fence }),
         })
     }

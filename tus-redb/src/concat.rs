@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use redb::ReadableTable;
-use tus_proto::{Completion, Fence, Unfit, UploadId, WallTime};
+use tus_proto::{Completion, ConcatRejection, Fence, UploadId, WallTime};
 
 use crate::{
     apply::{Cause, Outcome, Tables, changed, unchanged},
@@ -48,13 +48,13 @@ impl Tables<'_> {
         }
         let rows = match self.parts(wanted)? {
             Ok(rows) => rows,
-            Err(unfit) => return Ok(unchanged(Completion::Refused(unfit))),
+            Err(rejection) => return Ok(unchanged(Completion::Rejected(rejection))),
         };
         let parts = wanted.parts.iter().filter_map(|id| rows.get(id).map(|row| part(id, row)));
         let pending = Pending { parts: parts.collect(), delete_parts: wanted.delete_parts };
         let ready = pending.extents().is_some();
         if !ready && self.is_crowded(&rows, wanted.max_waiting)? {
-            return Ok(unchanged(Completion::Refused(Unfit::TooManyWaiting)));
+            return Ok(unchanged(Completion::Rejected(ConcatRejection::TooManyWaiting)));
         }
         for piece in pending.parts.iter().flat_map(Part::pieces) {
             self.share(piece.file, &wanted.id)?;
@@ -82,27 +82,27 @@ impl Tables<'_> {
     fn parts<'a>(
         &self,
         wanted: &'a Concatenation,
-    ) -> Result<Result<BTreeMap<&'a UploadId, Row>, Unfit>, Trouble> {
+    ) -> Result<Result<BTreeMap<&'a UploadId, Row>, ConcatRejection>, Trouble> {
         let mut rows = BTreeMap::new();
         for id in &wanted.parts {
             if rows.contains_key(id) {
                 continue;
             }
             let is_there = |row: &Row| row.expires.is_none_or(|expires| expires > wanted.created);
-            let Some(row) = self.row(id)?.filter(is_there) else { return Ok(Err(Unfit::Missing)) };
+            let Some(row) = self.row(id)?.filter(is_there) else { return Ok(Err(ConcatRejection::Missing)) };
             if row.kind != Kind::Partial {
-                return Ok(Err(Unfit::NotPartial));
+                return Ok(Err(ConcatRejection::NotPartial));
             }
             rows.insert(id, row);
         }
         let lengths = || wanted.parts.iter().filter_map(|id| rows.get(id)).map(|row| row.length);
         if wanted.max.is_some() && lengths().any(|length| length.is_none()) {
-            return Ok(Err(Unfit::UnknownLength));
+            return Ok(Err(ConcatRejection::UnknownLength));
         }
         // What is not known yet can only make it longer.
         let fits = sum(lengths().filter(Option::is_some))
             .is_some_and(|known| wanted.max.is_none_or(|max| known <= max));
-        Ok(if fits { Ok(rows) } else { Err(Unfit::TooLarge) })
+        Ok(if fits { Ok(rows) } else { Err(ConcatRejection::TooLarge) })
     }
 
     /// Whether one of the parts has as many finals waiting as may.

@@ -153,7 +153,7 @@ fn describe(failure: Failure) -> &'static str {
 
 /// Why an upload can't be appended to, or opened for reading. Nothing was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
+pub enum Rejected {
     /// There is no such upload.
     Missing,
     /// It has expired lately, which is said to readers; to writers it is missing. Or a data file with bytes of it is not
@@ -168,18 +168,18 @@ pub enum Refused {
     Failed(Failure),
 }
 
-impl From<Refused> for Completion {
-    fn from(refused: Refused) -> Self {
+impl From<Rejected> for Completion {
+    fn from(refused: Rejected) -> Self {
         match refused {
-            Refused::Missing => Self::Missing,
-            Refused::Gone => Self::Gone,
-            Refused::Conflict { offset } => Self::Conflict { offset },
-            Refused::Failed(failure) => Self::Failed(failure),
+            Rejected::Missing => Self::Missing,
+            Rejected::Gone => Self::Gone,
+            Rejected::Conflict { offset } => Self::Conflict { offset },
+            Rejected::Failed(failure) => Self::Failed(failure),
         }
     }
 }
 
-impl fmt::Display for Refused {
+impl fmt::Display for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing => f.write_str("there is no such upload"),
@@ -192,7 +192,7 @@ impl fmt::Display for Refused {
     }
 }
 
-impl std::error::Error for Refused {}
+impl std::error::Error for Rejected {}
 
 /// A write that did not take all bytes. Those it took are staged, and can be committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -235,7 +235,7 @@ fn encode(step: &Step, out: &mut Encoder) {
                 out.bytes(bytes);
             }
         }
-        Step::Fresh { id, fence, at, file } => {
+        Step::NewExtent { id, fence, at, file } => {
             out.byte(3).text(id.as_str()).number(fence.0).number(*at).number(file.0);
         }
         Step::Delete { id, fence } => {
@@ -310,7 +310,7 @@ fn decode(bytes: &mut Decoder<'_>) -> Option<Step> {
             finish: kind == COMMIT_FINISH,
             small: if bytes.flag()? { Some(bytes.bytes()?.to_owned()) } else { None },
         },
-        3 => Step::Fresh {
+        3 => Step::NewExtent {
             id,
             fence: Fence(bytes.number()?),
             at: bytes.number()?,
@@ -427,7 +427,7 @@ mod tests {
                 small: None,
             },
             commit(&id, Some(b"123456789".to_vec())),
-            Step::Fresh { id: id.clone(), fence: Fence(3), at: 9, file: FileId(10) },
+            Step::NewExtent { id: id.clone(), fence: Fence(3), at: 9, file: FileId(10) },
             Step::Delete { id: id.clone(), fence: Fence(4) },
             Step::Expire {
                 id: id.clone(),

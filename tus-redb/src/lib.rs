@@ -99,7 +99,7 @@ pub use adopt::{Adopted, Adoption};
 pub use change::Change;
 pub use database::FORMAT;
 pub use disk::{Disk, DiskFile, Mode};
-pub use error::{OpenError, Refused, StoreError, WriteError};
+pub use error::{OpenError, Rejected, StoreError, WriteError};
 pub use finding::Finding;
 pub use inspect::{CheckPlace, CheckStep};
 pub use inventory::{Cursor, CursorError, ListPage, ListQuery, Sort, Totals, UploadState};

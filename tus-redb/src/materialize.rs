@@ -20,7 +20,7 @@ use crate::{
     change::Change,
     database::{SCATTERED, SHARING, UPLOADS},
     disk::write_all,
-    error::{Refused, Trouble},
+    error::{Rejected, Trouble},
     files::FileId,
     record::{Piece, Row},
     source::{Held, Source, Stretch},
@@ -200,8 +200,8 @@ impl Store {
         let _held = Held::new(&self.staging, vec![progress.file]);
         let mut source = match self.open_source(&id) {
             Ok(source) => source,
-            Err(Refused::Failed(failure)) => return Err(failure),
-            Err(Refused::Gone) if self.staging.was_gone(&id) => {
+            Err(Rejected::Failed(failure)) => return Err(failure),
+            Err(Rejected::Gone) if self.staging.was_gone(&id) => {
                 self.put_off(id, None);
                 return Err(Failure::Io);
             }

@@ -8,7 +8,7 @@ use tus_proto::{Completion, Failure, Fence, Record, UploadId};
 use crate::{
     change::Change,
     database::UPLOADS,
-    error::{Refused, Trouble},
+    error::{Rejected, Trouble},
     record::{Piece, Row},
     source::Body,
     store::{Store, lock},
@@ -57,8 +57,8 @@ impl Store {
     pub fn read(&self, id: &UploadId) -> Result<Option<Body>, Failure> {
         match self.open_source(id) {
             Ok(source) => Ok(Some(Body::new(source))),
-            Err(Refused::Failed(failure)) => Err(failure),
-            Err(Refused::Gone) if self.staging.was_gone(id) => Err(Failure::Io),
+            Err(Rejected::Failed(failure)) => Err(failure),
+            Err(Rejected::Gone) if self.staging.was_gone(id) => Err(Failure::Io),
             Err(_) => Ok(None),
         }
     }

@@ -11,7 +11,7 @@ use tus_proto::{Completion, Failure, Record, UploadId};
 
 use crate::{
     disk::DiskFile,
-    error::{Refused, StoreError, Trouble},
+    error::{Rejected, StoreError, Trouble},
     files::FileId,
     live::Live,
     record::{Piece, Row},
@@ -62,22 +62,22 @@ impl Store {
     /// cheap as [`Self::load`] but for what it costs to take note of each extent.
     ///
     /// # Errors
-    /// [`Refused::Missing`]; [`Refused::Gone`], also where one of its data files was moved away; or the disk's.
-    pub fn open_source(&self, id: &UploadId) -> Result<Source, Refused> {
+    /// [`Rejected::Missing`]; [`Rejected::Gone`], also where one of its data files was moved away; or the disk's.
+    pub fn open_source(&self, id: &UploadId) -> Result<Source, Rejected> {
         loop {
-            let Some(row) = self.row(id).map_err(Refused::Failed)? else {
+            let Some(row) = self.row(id).map_err(Rejected::Failed)? else {
                 return Err(match self.look_up(id) {
-                    Completion::Gone => Refused::Gone,
-                    Completion::Failed(failure) => Refused::Failed(failure),
-                    _ => Refused::Missing,
+                    Completion::Gone => Rejected::Gone,
+                    Completion::Failed(failure) => Rejected::Failed(failure),
+                    _ => Rejected::Missing,
                 });
             };
             let held = Held::new(&self.staging, files(&row).collect());
             // From here on the files can't be reclaimed. If the upload still has them now, they were not before.
-            let again = self.row(id).map_err(Refused::Failed)?;
+            let again = self.row(id).map_err(Rejected::Failed)?;
             if let Some(row) = again.filter(|row| files(row).eq(held.files.iter().copied())) {
-                if self.is_gone(id, &row.extents).map_err(Refused::Failed)? {
-                    return Err(Refused::Gone);
+                if self.is_gone(id, &row.extents).map_err(Rejected::Failed)? {
+                    return Err(Rejected::Gone);
                 }
                 return Ok(Source::new(row.record(id), &row, self.live.clone(), held));
             }

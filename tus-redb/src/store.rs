@@ -18,7 +18,7 @@ use crate::{
     damaged::Damaged,
     database,
     disk::Disk,
-    error::{Refused, Trouble},
+    error::{Rejected, Trouble},
     files::FileId,
     grants::Grant,
     journal::Journal,
@@ -246,31 +246,31 @@ impl Store {
 
     /// A sink for bytes behind the committed ones, for the writer whose lock has the number `fence`. Writes
     /// nothing: the data file is made with the first byte. Where the lock's last holder never released it,
-    /// [`Change::Fresh`](crate::Change::Fresh) comes first.
+    /// [`Change::NewExtent`](crate::Change::NewExtent) comes first.
     ///
     /// # Errors
-    /// [`Refused`]; [`Refused::Gone`] where the file that it would append to was moved away.
-    pub fn append(&self, id: &UploadId, fence: Fence, at: u64) -> Result<Sink, Refused> {
-        let row = self.row(id).map_err(Refused::Failed)?.ok_or(Refused::Missing)?;
+    /// [`Rejected`]; [`Rejected::Gone`] where the file that it would append to was moved away.
+    pub fn append(&self, id: &UploadId, fence: Fence, at: u64) -> Result<Sink, Rejected> {
+        let row = self.row(id).map_err(Rejected::Failed)?.ok_or(Rejected::Missing)?;
         check_append(&row, fence, at)?;
         if fence < mutation!("fence-ignored", self.staging.highest_fence(id), Fence(0)) {
-            return Err(Refused::Conflict { offset: row.offset() });
+            return Err(Rejected::Conflict { offset: row.offset() });
         }
         if !self.staging.reserve.remake() {
-            return Err(Refused::Failed(Failure::NoSpace));
+            return Err(Rejected::Failed(Failure::NoSpace));
         }
         let last = row.extents.last().copied();
-        let small = self.small_of(last).map_err(Refused::Failed)?;
-        let earlier = self.small_before_last(&row).map_err(Refused::Failed)?;
+        let small = self.small_of(last).map_err(Rejected::Failed)?;
+        let earlier = self.small_before_last(&row).map_err(Rejected::Failed)?;
         let grant = Grant::new(&self.staging, id, fence, at, last, small, earlier);
         // From here on the grant keeps the file from being reclaimed. Had it been before, the record is gone.
-        let row = self.row(id).map_err(Refused::Failed)?.ok_or(Refused::Missing)?;
+        let row = self.row(id).map_err(Rejected::Failed)?.ok_or(Rejected::Missing)?;
         check_append(&row, fence, at)?;
         if row.extents.last().copied() != last {
-            return Err(Refused::Conflict { offset: row.offset() });
+            return Err(Rejected::Conflict { offset: row.offset() });
         }
-        if self.is_gone(id, last.as_slice()).map_err(Refused::Failed)? {
-            return Err(Refused::Gone);
+        if self.is_gone(id, last.as_slice()).map_err(Rejected::Failed)? {
+            return Err(Rejected::Gone);
         }
         Ok(Sink::new(Arc::new(grant)))
     }
@@ -433,11 +433,11 @@ impl Store {
     }
 }
 
-fn check_append(row: &Row, fence: Fence, at: u64) -> Result<(), Refused> {
+fn check_append(row: &Row, fence: Fence, at: u64) -> Result<(), Rejected> {
     let offset = row.offset();
     let fenced = fence < mutation!("fence-ignored", row.fence, Fence(0));
     let welcome = !fenced && mutation!("offset-not-compared", at == offset, true) && !row.is_final();
-    if welcome { Ok(()) } else { Err(Refused::Conflict { offset }) }
+    if welcome { Ok(()) } else { Err(Rejected::Conflict { offset }) }
 }
 
 impl Drop for Store {

@@ -17,7 +17,7 @@ use tokio::{
     task::JoinHandle,
 };
 use tus_driver::{BodyTimer, Executor as _, Requests, Session, Store, Ticket};
-use tus_proto::{Cancel, Code, Config, Failure, Framing};
+use tus_proto::{Cancel, Config, ErrorCode, Failure, Framing};
 
 use crate::{
     Limits, TusBody,
@@ -85,13 +85,13 @@ impl<S: Store> Serve for Core<S> {
         if self.closing.load(Ordering::Acquire) {
             // Some clients start anew on a 5xx of HEAD.
             let head = parts.method == http::Method::HEAD;
-            let code = if head { Code::UploadLocked } else { Code::ServerShutdown };
+            let code = if head { ErrorCode::UploadLocked } else { ErrorCode::ServerShutdown };
             return Box::pin(std::future::ready(self.refusal(code, origin)));
         }
         let mut entropy = [0; 10];
         if !self.pool.random(&mut entropy) {
             tracing::error!("the system gives no random bytes");
-            return Box::pin(std::future::ready(self.refusal(Code::InternalServerError, origin)));
+            return Box::pin(std::future::ready(self.refusal(ErrorCode::InternalServerError, origin)));
         }
         let (base_path, scheme) = (self.config.base_path(), self.scheme.as_ref());
         let session = response::with_head(parts, framing, base_path, scheme, |head| {
@@ -143,7 +143,7 @@ impl<S: Store> Serve for Core<S> {
 
 impl<S: Store> Core<S> {
     /// The response where a request begins no session, or has come to no end of its own.
-    fn refusal(&self, code: Code, origin: Option<&[u8]>) -> http::Response<TusBody> {
+    fn refusal(&self, code: ErrorCode, origin: Option<&[u8]>) -> http::Response<TusBody> {
         let refusal = self.config.refusal(code, origin, self.pool.now().date);
         self.counters.answered(refusal.status(), refusal.code());
         response::http(&refusal, None::<S::Source>, &self.pool, true)
@@ -185,7 +185,7 @@ impl<S: Store> Future for Begun<S> {
             }
         }
         let core = self.core.clone();
-        let failed = || core.refusal(Code::InternalServerError, None);
+        let failed = || core.refusal(ErrorCode::InternalServerError, None);
         let Some(answer) = &mut self.answer else { return Poll::Ready(failed()) };
         Pin::new(answer).poll(cx).map(|answer| answer.unwrap_or_else(|_| failed()))
     }

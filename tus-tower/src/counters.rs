@@ -8,7 +8,7 @@ use std::time::Duration;
 use tus_driver::hooks::Hook;
 #[cfg(feature = "metrics")]
 use tus_driver::metrics::RequestMetrics;
-use tus_proto::{Code, Event, Failure, Reason};
+use tus_proto::{ErrorCode, Event, Failure, Reason};
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Counters(#[cfg(feature = "metrics")] pub(crate) Option<Arc<RequestMetrics>>);
@@ -32,7 +32,7 @@ macro_rules! counters {
 
 counters! {
     request(method: Option<&str>);
-    answered(status: u16, code: Option<Code>);
+    answered(status: u16, code: Option<ErrorCode>);
     took(time: Duration);
     event(event: Event);
     store_failed(failure: Failure);

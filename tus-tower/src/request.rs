@@ -229,7 +229,7 @@ impl<S: Store> Request<S> {
         let answer = response::http(response, source, &self.core.pool, self.facts.closes);
         self.core.counters.answered(response.status(), response.code());
         self.core.counters.took(now.monotonic.since(self.begun));
-        tracing::debug!(status = response.status(), code = response.code().map(tus_proto::Code::name));
+        tracing::debug!(status = response.status(), code = response.code().map(tus_proto::ErrorCode::name));
         match self.waiter.take() {
             // Dropped, if nobody waits.
             Some(waiter) => drop(waiter.send(answer)),

@@ -32,7 +32,7 @@ pub(crate) fn run() -> Result<(), u8> {
     while let Some(output) = exchange.poll() {
         match output {
             Output::Lock(op, LockCall::Acquire { .. }) => {
-                let reply = LockReply::Granted { fence: Fence(1), fresh: false };
+                let reply = LockReply::Granted { fence: Fence(1), rotate: false };
                 exchange.handle(now, Input::Lock(op, reply));
             }
             Output::Lock(op, LockCall::Release { .. }) => {

@@ -148,7 +148,7 @@ pub(super) fn reply(hook: Hook, decided: Result<Changes, HookError>) -> HookRepl
             response: response.into_amendment(),
         },
         Err(error) => match error.into_rejection() {
-            Ok(rejection) => HookReply::Refuse(rejection),
+            Ok(rejection) => HookReply::Reject(rejection),
             Err(error) => {
                 tracing::error!(hook = hook.name(), %error, "a hook failed");
                 HookReply::Failed
@@ -223,7 +223,7 @@ mod tests {
         };
         assert_eq!(response.body, "a");
         let progress = HookCall::Progress { request: request.clone(), upload: record() };
-        assert!(matches!(decide(&hooks, progress), HookReply::Refuse(_)));
+        assert!(matches!(decide(&hooks, progress), HookReply::Reject(_)));
         // Of a hook that was not given nothing is asked.
         assert_eq!(decide(&hooks, HookCall::Terminate { request, upload: record() }), HookReply::Proceed);
         for (offset, taken) in [(0, true), (5, false)] {

@@ -1,7 +1,7 @@
 //! Finals and their parts. A final shares its parts' bytes; while a part is incomplete, it is pending.
 
 use bytes::Bytes;
-use tus_proto::{Completion, Record, Unfit, UploadId, WallTime};
+use tus_proto::{Completion, ConcatRejection, Record, UploadId, WallTime};
 
 use super::state::{Cause, State, Upload};
 use crate::EventKind;
@@ -53,7 +53,7 @@ impl State {
         parts: &[UploadId],
         max: Option<u64>,
         delete_parts: bool,
-    ) -> Result<Completion, Unfit> {
+    ) -> Result<Completion, ConcatRejection> {
         if self.is_taken(&record.id) {
             return Ok(Completion::Exists);
         }
@@ -62,7 +62,7 @@ impl State {
         let pending = Pending { parts, delete_parts };
         if pending.awaited().next().is_some() {
             if pending.ids().any(|part| self.finals_of(part).len() >= MAX_WAITING) {
-                return Err(Unfit::TooManyWaiting);
+                return Err(ConcatRejection::TooManyWaiting);
             }
             // A complete part stays for as long as the final needs it.
             for id in pending.ids() {
@@ -79,10 +79,14 @@ impl State {
             .map_or(Completion::Missing, |of| Completion::Concatenated(of.record.clone())))
     }
 
-    fn part(&self, id: &UploadId, now: WallTime) -> Result<Part, Unfit> {
-        let part = self.uploads.get(id).filter(|part| !part.record.is_expired(now)).ok_or(Unfit::Missing)?;
+    fn part(&self, id: &UploadId, now: WallTime) -> Result<Part, ConcatRejection> {
+        let part = self
+            .uploads
+            .get(id)
+            .filter(|part| !part.record.is_expired(now))
+            .ok_or(ConcatRejection::Missing)?;
         if !part.record.is_partial() {
-            return Err(Unfit::NotPartial);
+            return Err(ConcatRejection::NotPartial);
         }
         let bytes = part.record.is_complete().then(|| part.bytes.clone());
         Ok(Part { id: Some(id.clone()), length: part.record.length, bytes })
@@ -149,12 +153,12 @@ impl State {
     }
 }
 
-fn check_length(parts: &[Part], max: Option<u64>) -> Result<(), Unfit> {
+fn check_length(parts: &[Part], max: Option<u64>) -> Result<(), ConcatRejection> {
     if max.is_some() && parts.iter().any(|part| part.length.is_none()) {
-        return Err(Unfit::UnknownLength);
+        return Err(ConcatRejection::UnknownLength);
     }
     // What is not known yet can only make it longer.
     let known = parts.iter().try_fold(0u64, |sum, part| sum.checked_add(part.length.unwrap_or(0)));
     let fits = known.is_some_and(|known| max.is_none_or(|max| known <= max));
-    if fits { Ok(()) } else { Err(Unfit::TooLarge) }
+    if fits { Ok(()) } else { Err(ConcatRejection::TooLarge) }
 }

@@ -87,7 +87,7 @@ impl State {
         match change {
             Change::Create { record } => Ok(self.create(record)),
             Change::Concat { record, parts, max, delete_parts } => {
-                Ok(self.concat(record, &parts, max, delete_parts).unwrap_or_else(Completion::Refused))
+                Ok(self.concat(record, &parts, max, delete_parts).unwrap_or_else(Completion::Rejected))
             }
             Change::Commit(commit) => self.commit(commit),
             Change::Discard { id, fence } => {

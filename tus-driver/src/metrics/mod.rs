@@ -18,7 +18,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 pub use text::{classic, negotiated};
-use tus_proto::{Code, Event, Failure, Reason};
+use tus_proto::{ErrorCode, Event, Failure, Reason};
 
 use self::{durations::Durations, tusd::Tusd};
 use crate::hooks::Hook;
@@ -131,7 +131,7 @@ impl RequestMetrics {
     }
 
     /// A request was answered.
-    pub fn answered(&self, status: u16, code: Option<Code>) {
+    pub fn answered(&self, status: u16, code: Option<ErrorCode>) {
         self.errors.count(status, code);
     }
 
@@ -252,12 +252,12 @@ impl Errors {
         Self { family, by_code: [const { OnceLock::new() }; CODES] }
     }
 
-    fn count(&self, status: u16, code: Option<Code>) {
+    fn count(&self, status: u16, code: Option<ErrorCode>) {
         if !(400..600).contains(&status) {
             return;
         }
         let series = || {
-            let name = code.map_or("", Code::name).to_owned();
+            let name = code.map_or("", ErrorCode::name).to_owned();
             self.family.get_or_create_owned(&[("code", name), ("status", status.to_string())])
         };
         // A hook may give a refusal another status.

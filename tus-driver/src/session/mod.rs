@@ -354,19 +354,19 @@ impl<S: Store> Session<S> {
                     self.on_source(now, op, opened);
                 }
             }
-            Command::Append { id, fence, at, max, fresh, digest } => {
+            Command::Append { id, fence, at, max, rotate, digest } => {
                 self.body = Some(Body::opening(op, max, digest));
                 if max == 0 {
                     return;
                 }
-                let rotate = mutation!("rotation-not-asked", fresh, false);
+                let rotate = mutation!("rotation-not-asked", rotate, false);
                 let grant = AppendGrant { id, fence, at, max, rotate };
                 let later = || ticket(inlet, move |opened| Arrival::Sink(op, opened));
                 if let Answer::Now(opened) = store.append(grant, later) {
                     self.on_sink(now, op, opened);
                 }
             }
-            Command::Stop => self.end(now, AppendEnd::Stopped),
+            Command::StopAppend => self.end(now, AppendEnd::Stopped),
             Command::Digest { from, to, algorithm, .. } => {
                 let Some(staged) = &self.staged else {
                     // Nothing was staged, so there is nothing to read.

@@ -12,7 +12,7 @@ use std::{
 };
 
 use tus_driver::Clock;
-use tus_proto::Code;
+use tus_proto::ErrorCode;
 
 use super::{
     guard::Guard,
@@ -139,7 +139,7 @@ impl Talk<'_> {
         let mut rest = input.as_slice();
         let event = conn.next(now.monotonic, &mut rest).map(|event| match event {
             Event::Head => Ok(true),
-            Event::Refused(code) => Err(code),
+            Event::Rejected(code) => Err(code),
             Event::Body(_) | Event::End(_) => Ok(false),
         });
         let taken = input.len() - rest.len();
@@ -189,7 +189,7 @@ impl Talk<'_> {
         let now = self.clock.now();
         match conn.expired(now.monotonic) {
             Some(Reason::Head | Reason::Body) => {
-                conn.respond(now.monotonic, &broken(Code::HeadTimeout, now.date));
+                conn.respond(now.monotonic, &broken(ErrorCode::HeadTimeout, now.date));
             }
             Some(Reason::Idle | Reason::Response | Reason::Linger) | None => {}
         }

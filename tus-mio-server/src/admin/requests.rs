@@ -3,7 +3,7 @@
 use std::{io::Read, sync::Arc};
 
 use serde::Serialize;
-use tus_proto::{Code, Connection, Head, Response, Target, WallTime};
+use tus_proto::{Connection, ErrorCode, Head, Response, Target, WallTime};
 
 use super::{
     AdminError, Administration, UploadQuery,
@@ -121,7 +121,7 @@ fn refusal(status: u16, text: &str, date: WallTime) -> Response {
 }
 
 /// The answer to a head that can't be read.
-pub(super) fn broken(code: Code, date: WallTime) -> Response {
+pub(super) fn broken(code: ErrorCode, date: WallTime) -> Response {
     let mut response = refusal(code.status(), code.text(), date).not_tus();
     response.connection = Connection::Close;
     response

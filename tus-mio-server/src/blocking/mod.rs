@@ -12,7 +12,7 @@ use tus_driver::{
     Answer, Class, Clock, Executor, Inbox, JobQueue, LockService, Locks, Store,
     hooks::{HookRunner, HookSet, Hooks},
 };
-use tus_proto::{Code, Config, Failure, Framing, Head, Trailers, WallTime};
+use tus_proto::{Config, ErrorCode, Failure, Framing, Head, Trailers, WallTime};
 use tus_redb::{Observer, RedbStore, StoreError};
 
 use self::{
@@ -248,7 +248,7 @@ impl<S: Store> Blocking<S> {
         let mut entropy = [0; 10];
         if getrandom::fill(&mut entropy).is_err() {
             tracing::error!("the system gives no random bytes");
-            return self.refusal(Code::InternalServerError, head.values("Origin").next());
+            return self.refusal(ErrorCode::InternalServerError, head.values("Origin").next());
         }
         let clock = self.shared.clock;
         let now = move || clock.now().monotonic;
@@ -256,7 +256,7 @@ impl<S: Store> Blocking<S> {
         // Housekeeping by the way, where some is due.
         while self.shared.queue.run_one(Class::Background) {}
         // An exchange that its client has left has no answer; ours is always told that it was.
-        reply.unwrap_or_else(|| self.refusal(Code::UnexpectedEof, head.values("Origin").next()))
+        reply.unwrap_or_else(|| self.refusal(ErrorCode::UnexpectedEof, head.values("Origin").next()))
     }
 
     /// Does what can wait: removes expired uploads, makes durable what an eventual store has not flushed, tells hooks
@@ -285,7 +285,7 @@ impl<S: Store> Blocking<S> {
     }
 
     /// The answer where no exchange begins.
-    fn refusal(&self, code: Code, origin: Option<&[u8]>) -> Reply<S> {
+    fn refusal(&self, code: ErrorCode, origin: Option<&[u8]>) -> Reply<S> {
         Reply::new(self.shared.config.refusal(code, origin, self.shared.clock.now().date), None)
     }
 }
@@ -308,10 +308,10 @@ impl<S: Store> Drop for Shared<S> {
 
 /// How long the body is, as far as the fields say it. The framework has decoded it already: without a length, it
 /// ends where the reader does.
-fn framing(fields: &[(&str, &[u8])]) -> Result<Framing, Code> {
+fn framing(fields: &[(&str, &[u8])]) -> Result<Framing, ErrorCode> {
     let coded = fields.iter().any(|(name, _)| name.eq_ignore_ascii_case("Transfer-Encoding"));
     match http1::content_length(&fields.iter().copied().collect())? {
-        Some(_) if coded => Err(Code::BadRequest),
+        Some(_) if coded => Err(ErrorCode::BadRequest),
         Some(length) => Ok(Framing::Length(length)),
         None => Ok(Framing::Chunked),
     }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use smallvec::SmallVec;
-use tus_proto::{Code, Connection, Framing, Head, Instant, Interim, Response, Trailers};
+use tus_proto::{Connection, ErrorCode, Framing, Head, Instant, Interim, Response, Trailers};
 
 use super::Settings;
 use super::body::{Body, Piece};
@@ -93,7 +93,7 @@ pub enum Event<'i> {
     End(Trailers),
     /// The head, or the framing of the body, is broken: the client's fault (or, for 501 and 505, beyond us).
     /// The connection waits for the answer with this code, and ends with it.
-    Refused(Code),
+    Rejected(ErrorCode),
 }
 
 /// What the end of the input means for the driver.
@@ -207,9 +207,9 @@ impl Conn {
                     self.empty_lines += 1;
                     self.section.clear();
                 }
-                Ok(true) | Err(Fault::Malformed) => break Err(Code::BadRequest),
-                Err(Fault::TooLong) if self.section.lines() == 0 => break Err(Code::UriTooLong),
-                Err(Fault::TooLong | Fault::TooManyLines) => break Err(Code::HeadTooLarge),
+                Ok(true) | Err(Fault::Malformed) => break Err(ErrorCode::BadRequest),
+                Err(Fault::TooLong) if self.section.lines() == 0 => break Err(ErrorCode::UriTooLong),
+                Err(Fault::TooLong | Fault::TooManyLines) => break Err(ErrorCode::HeadTooLarge),
             }
         };
         self.empty_lines = 0;
@@ -222,7 +222,7 @@ impl Conn {
             }
             Err(code) => {
                 self.refuse_head();
-                Some(Event::Refused(code))
+                Some(Event::Rejected(code))
             }
         }
     }
@@ -236,7 +236,7 @@ impl Conn {
     }
 
     /// Gives up a head that has begun, if one is being collected, and tells whether there was one. It waits for its
-    /// answer then, as after [`Event::Refused`].
+    /// answer then, as after [`Event::Rejected`].
     pub fn give_up_head(&mut self) -> bool {
         let begun = self.phase == Phase::Head && self.section.has_begun();
         if begun {
@@ -297,12 +297,12 @@ impl Conn {
             }),
             Err(code) => {
                 self.refuse_rest();
-                Some(Event::Refused(code))
+                Some(Event::Rejected(code))
             }
         }
     }
 
-    fn decode<'i>(&mut self, now: Instant, input: &mut &'i [u8]) -> Result<Option<Piece<'i>>, Code> {
+    fn decode<'i>(&mut self, now: Instant, input: &mut &'i [u8]) -> Result<Option<Piece<'i>>, ErrorCode> {
         if !self.current.body_begun {
             // The head has been looked at: its buffer now serves the body's lines.
             self.section.clear();
@@ -315,7 +315,7 @@ impl Conn {
         if matches!(piece, Ok(None)) {
             self.await_body();
         }
-        piece.map_err(|_| Code::BadRequest)
+        piece.map_err(|_| ErrorCode::BadRequest)
     }
 
     /// The next byte of the body may be long in coming. Where it has a length it has no lines, and the buffer of the

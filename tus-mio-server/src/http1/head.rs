@@ -1,6 +1,6 @@
 //! A request's head: the request line, and what the head says about the connection.
 
-use tus_proto::{Code, Framing, Target, TargetForm};
+use tus_proto::{ErrorCode, Framing, Target, TargetForm};
 
 use super::fields::{self, Fields, is_authority, is_token, port_of};
 use super::framing;
@@ -36,18 +36,18 @@ pub(super) struct Parts<'b> {
 
 impl<'b> Parts<'b> {
     /// Splits a complete head of `lines` lines, as a [`Section`](super::section::Section) has collected it.
-    pub(super) fn split(head: &'b [u8], lines: usize) -> Result<Self, Code> {
-        let end = head.windows(2).position(|pair| pair == b"\r\n").ok_or(Code::BadRequest)?;
+    pub(super) fn split(head: &'b [u8], lines: usize) -> Result<Self, ErrorCode> {
+        let end = head.windows(2).position(|pair| pair == b"\r\n").ok_or(ErrorCode::BadRequest)?;
         let (method, target, version) = request_line(&head[..end])?;
-        let fields = fields::parse(&head[end + 2..], lines - 1).map_err(|_| Code::BadRequest)?;
+        let fields = fields::parse(&head[end + 2..], lines - 1).map_err(|_| ErrorCode::BadRequest)?;
         Ok(Self { method, target, fields, version })
     }
 
     /// What it says about the connection; the code to refuse it with where that is not well-formed.
-    pub(super) fn request(&self) -> Result<Request, Code> {
+    pub(super) fn request(&self) -> Result<Request, ErrorCode> {
         let http11 = self.version == Version::Http11;
         check_target(self.method, self.target)?;
-        fields::check_host(&self.fields, http11).map_err(|_| Code::BadRequest)?;
+        fields::check_host(&self.fields, http11).map_err(|_| ErrorCode::BadRequest)?;
         let framing = framing::of(&self.fields, self.version)?;
         let option = |name| fields::names(&self.fields, "Connection", name);
         Ok(Request {
@@ -62,23 +62,23 @@ impl<'b> Parts<'b> {
 }
 
 /// RFC 9112 section 3: exactly one space between the three.
-fn request_line(line: &[u8]) -> Result<(&str, &str, Version), Code> {
+fn request_line(line: &[u8]) -> Result<(&str, &str, Version), ErrorCode> {
     let mut words = line.split(|byte| *byte == b' ');
     let (Some(method), Some(target), Some(protocol), None) =
         (words.next(), words.next(), words.next(), words.next())
     else {
-        return Err(Code::BadRequest);
+        return Err(ErrorCode::BadRequest);
     };
     let visible = !target.is_empty() && target.iter().all(u8::is_ascii_graphic);
     if !is_token(method) || !visible {
-        return Err(Code::BadRequest);
+        return Err(ErrorCode::BadRequest);
     }
-    let text = |bytes| str::from_utf8(bytes).map_err(|_| Code::BadRequest);
+    let text = |bytes| str::from_utf8(bytes).map_err(|_| ErrorCode::BadRequest);
     Ok((text(method)?, text(target)?, version(protocol)?))
 }
 
 /// RFC 9112 section 2.3.
-fn version(protocol: &[u8]) -> Result<Version, Code> {
+fn version(protocol: &[u8]) -> Result<Version, ErrorCode> {
     match protocol {
         b"HTTP/1.0" => Ok(Version::Http10),
         [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
@@ -87,15 +87,15 @@ fn version(protocol: &[u8]) -> Result<Version, Code> {
             if *major == b'1' {
                 Ok(Version::Http11)
             } else {
-                Err(Code::HttpVersion)
+                Err(ErrorCode::HttpVersion)
             }
         }
-        _ => Err(Code::BadRequest),
+        _ => Err(ErrorCode::BadRequest),
     }
 }
 
 /// RFC 9112 section 3.2: the four forms of a target, each for its methods. None has a fragment.
-fn check_target(method: &str, target: &str) -> Result<(), Code> {
+fn check_target(method: &str, target: &str) -> Result<(), ErrorCode> {
     let read = Target::of(target);
     let well_formed = match (method, read.form()) {
         // RFC 9110 section 9.3.6: a port is required.
@@ -108,5 +108,5 @@ fn check_target(method: &str, target: &str) -> Result<(), Code> {
         }
         (_, TargetForm::Authority) => false,
     };
-    if well_formed { Ok(()) } else { Err(Code::BadRequest) }
+    if well_formed { Ok(()) } else { Err(ErrorCode::BadRequest) }
 }

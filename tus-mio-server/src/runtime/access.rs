@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use tus_driver::Entropy;
-use tus_proto::{Code, Config, Head, Instant, Response, Target, UploadId};
+use tus_proto::{Config, ErrorCode, Head, Instant, Response, Target, UploadId};
 
 /// The longest target that is logged, in characters.
 const TARGET_LEN: usize = 200;
@@ -47,7 +47,7 @@ impl Outcome {
     pub(super) fn of(response: &Response, upload: Option<&UploadId>, received: u64) -> Self {
         Self {
             status: response.status(),
-            code: response.code().map(Code::name),
+            code: response.code().map(ErrorCode::name),
             upload: upload.cloned(),
             received,
             sent: response.body().len() as u64,
@@ -56,7 +56,7 @@ impl Outcome {
 
     /// Nobody was left to answer.
     pub(super) fn unanswered(upload: Option<&UploadId>, received: u64) -> Self {
-        let (status, code) = (CLIENT_GONE, Some(Code::UnexpectedEof.name()));
+        let (status, code) = (CLIENT_GONE, Some(ErrorCode::UnexpectedEof.name()));
         Self { status, code, upload: upload.cloned(), received, sent: 0 }
     }
 }
@@ -115,7 +115,7 @@ impl Access {
 /// Logs an answer to what never became a request; `id` is what its client calls it.
 pub(super) fn refused(client: Option<IpAddr>, id: Option<&[u8]>, response: &Response) {
     let (status, code, sent) =
-        (response.status(), response.code().map(Code::name), response.body().len() as u64);
+        (response.status(), response.code().map(ErrorCode::name), response.body().len() as u64);
     let (client, id) = (client.map(tracing::field::display), id.map(|id| String::from_utf8_lossy(id)));
     tracing::info!(status, code, sent, client, id = id.as_deref(), "request");
 }

@@ -312,7 +312,7 @@ fn decode<S: Store>(
                 }
             }
             Some(Event::End(trailers)) => end = Some(End::Complete(trailers)),
-            Some(Event::Refused(_)) => end = Some(End::Cut(Cut::BadFraming)),
+            Some(Event::Rejected(_)) => end = Some(End::Cut(Cut::BadFraming)),
             Some(Event::Head) | None => break,
         }
     }

@@ -9,7 +9,7 @@ use std::{
 
 use mio::{Events, Interest, Poll, Token, event::Event};
 use tus_driver::{Arrival, Entropy, Store};
-use tus_proto::{Cancel, Code, Cut, Instant, LockEvent, Now, Owner};
+use tus_proto::{Cancel, Cut, ErrorCode, Instant, LockEvent, Now, Owner};
 
 use super::{
     ConnectionId, Shared,
@@ -314,7 +314,7 @@ impl<S: Store> EventLoop<S> {
         match expired {
             Some(Reason::Head) => {
                 self.shared.metrics.request(None);
-                self.refuse(connection, Code::HeadTimeout);
+                self.refuse(connection, ErrorCode::HeadTimeout);
             }
             Some(Reason::Body) => cut(connection, now, Cut::TooSlow),
             Some(reason @ (Reason::Idle | Reason::Response | Reason::Linger)) => {

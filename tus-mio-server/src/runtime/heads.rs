@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, sync::Mutex};
 
 use tus_driver::Store;
-use tus_proto::{Code, Instant};
+use tus_proto::{ErrorCode, Instant};
 
 use super::{ConnectionId, connection::Connection, event_loop::EventLoop, mailbox::Message, mailbox::lock};
 
@@ -104,7 +104,7 @@ impl<S: Store> EventLoop<S> {
         if connection.http.head_end() == Some(end) && connection.http.give_up_head() {
             tracing::debug!("an unfinished head is rejected: --head-memory is used up");
             self.shared.metrics.request(None);
-            self.refuse(connection, Code::HeadTooLarge);
+            self.refuse(connection, ErrorCode::HeadTooLarge);
         }
     }
 }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tus_proto::{Code, Response, UploadId};
+use tus_proto::{ErrorCode, Response, UploadId};
 
 use super::mailbox::lock;
 
@@ -19,7 +19,7 @@ pub(crate) struct Notices(Mutex<Vec<Notice>>);
 
 #[derive(Debug)]
 struct Notice {
-    code: Code,
+    code: ErrorCode,
     told: Instant,
     /// How many came since.
     untold: u64,
@@ -44,7 +44,7 @@ impl Notices {
     }
 
     /// How many equal ones were not told, where this one is to be; none where it is only counted.
-    fn count(&self, code: Code, now: Instant) -> Option<u64> {
+    fn count(&self, code: ErrorCode, now: Instant) -> Option<u64> {
         let mut notices = lock(&self.0);
         let Some(notice) = notices.iter_mut().find(|notice| notice.code == code) else {
             notices.push(Notice { code, told: now, untold: 0 });
@@ -60,24 +60,24 @@ impl Notices {
 }
 
 /// The server's own troubles, and heads that no client of good will sends.
-fn matters(code: Code) -> bool {
+fn matters(code: ErrorCode) -> bool {
     is_error(code)
         || matches!(
             code,
-            Code::InsufficientStorage
-                | Code::HeadTooLarge
-                | Code::UriTooLong
-                | Code::BadRequest
-                | Code::UnknownCoding
-                | Code::HttpVersion
+            ErrorCode::InsufficientStorage
+                | ErrorCode::HeadTooLarge
+                | ErrorCode::UriTooLong
+                | ErrorCode::BadRequest
+                | ErrorCode::UnknownCoding
+                | ErrorCode::HttpVersion
         )
 }
 
-fn is_error(code: Code) -> bool {
-    code == Code::InternalServerError
+fn is_error(code: ErrorCode) -> bool {
+    code == ErrorCode::InternalServerError
 }
 
-fn say(code: Code, status: u16, upload: Option<&UploadId>, repeated: u64) {
+fn say(code: ErrorCode, status: u16, upload: Option<&UploadId>, repeated: u64) {
     let (code_name, text, upload) = (code.name(), code.text(), upload.map(UploadId::as_str));
     if is_error(code) {
         tracing::error!(status, code = code_name, upload, repeated, "refused: {text}");
@@ -93,20 +93,25 @@ mod tests {
     #[test]
     fn equal_refusals_are_counted_and_not_repeated() {
         let (notices, begun) = (Notices::default(), Instant::now());
-        assert_eq!(notices.count(Code::InsufficientStorage, begun), Some(0));
+        assert_eq!(notices.count(ErrorCode::InsufficientStorage, begun), Some(0));
         for _ in 0..9 {
-            assert_eq!(notices.count(Code::InsufficientStorage, begun), None);
+            assert_eq!(notices.count(ErrorCode::InsufficientStorage, begun), None);
         }
-        assert_eq!(notices.count(Code::UriTooLong, begun), Some(0));
-        assert_eq!(notices.count(Code::InsufficientStorage, begun + PAUSE), Some(9));
-        assert_eq!(notices.count(Code::InsufficientStorage, begun + PAUSE), None);
+        assert_eq!(notices.count(ErrorCode::UriTooLong, begun), Some(0));
+        assert_eq!(notices.count(ErrorCode::InsufficientStorage, begun + PAUSE), Some(9));
+        assert_eq!(notices.count(ErrorCode::InsufficientStorage, begun + PAUSE), None);
         notices.flush(begun + PAUSE * 2);
-        assert_eq!(notices.count(Code::InsufficientStorage, begun + PAUSE * 3), Some(0));
+        assert_eq!(notices.count(ErrorCode::InsufficientStorage, begun + PAUSE * 3), Some(0));
     }
 
     #[test]
     fn a_client_that_is_wrong_or_gone_is_no_matter_of_the_log() {
-        for code in [Code::UploadNotFound, Code::UnexpectedEof, Code::MismatchedOffset, Code::HeadTimeout] {
+        for code in [
+            ErrorCode::UploadNotFound,
+            ErrorCode::UnexpectedEof,
+            ErrorCode::MismatchedOffset,
+            ErrorCode::HeadTimeout,
+        ] {
             assert!(!matters(code), "{code:?}");
         }
     }

@@ -4,7 +4,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use tus_driver::{Arrival, Effect, Session, Store};
 use tus_proto::{
-    Cancel, Code, Framing, Head, LockCall, LockEvent, LockReply, OpId, Owner, Response, Target, UploadId,
+    Cancel, ErrorCode, Framing, Head, LockCall, LockEvent, LockReply, OpId, Owner, Response, Target, UploadId,
 };
 
 use super::{
@@ -74,7 +74,7 @@ impl<S: Store> EventLoop<S> {
         self.count_creation(head, peer).map_err(answered)?;
         let entropy = self.entropy.draw().ok_or_else(|| {
             tracing::error!("the system gives no random bytes");
-            self.refusal(Code::InternalServerError, head.values("Origin").next())
+            self.refusal(ErrorCode::InternalServerError, head.values("Origin").next())
         })?;
         let session = Session::new(self.shared.protocol.clone(), head, entropy, self.now);
         Ok((session, access, head.framing))
@@ -89,14 +89,14 @@ impl<S: Store> EventLoop<S> {
         let address = shared.protocol.client_address(head).or(peer);
         shared.upload_rate.admit(address, self.now.monotonic).map_err(|wait| {
             shared.metrics.refused_by_rate.inc();
-            let mut refusal = self.refusal(Code::TooManyRequests, head.values("Origin").next());
+            let mut refusal = self.refusal(ErrorCode::TooManyRequests, head.values("Origin").next());
             refusal.push("Retry-After", wait.as_secs().saturating_add(1));
             refusal
         })
     }
 
     /// Answers a request that no exchange is there for.
-    pub(super) fn refuse(&self, connection: &mut Connection<S>, code: Code) {
+    pub(super) fn refuse(&self, connection: &mut Connection<S>, code: ErrorCode) {
         let refusal = self.refusal(code, connection.http.refused_field("Origin"));
         if self.shared.access_log {
             access::refused(connection.peer, connection.http.refused_field("X-Request-ID"), &refusal);
@@ -104,7 +104,7 @@ impl<S: Store> EventLoop<S> {
         connection.http.respond(self.now.monotonic, &refusal);
     }
 
-    fn refusal(&self, code: Code, origin: Option<&[u8]>) -> Response {
+    fn refusal(&self, code: ErrorCode, origin: Option<&[u8]>) -> Response {
         let refusal = self.shared.protocol.refusal(code, origin, self.now.date);
         self.shared.metrics.answered(refusal.status(), refusal.code());
         self.shared.notices.answered(&refusal, None);

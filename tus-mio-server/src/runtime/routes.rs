@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use tus_driver::Store;
-use tus_proto::{Code, Connection, Failure, Head, Response, Target, WallTime};
+use tus_proto::{Connection, ErrorCode, Failure, Head, Response, Target, WallTime};
 
 use super::{Shared, event_loop::EventLoop, metrics};
 use crate::{
@@ -33,7 +33,7 @@ impl<S: Store> EventLoop<S> {
         if getrandom::fill(&mut nonce).is_err() {
             tracing::error!("the system gives no random bytes");
             return Some(self.shared.protocol.refusal(
-                Code::InternalServerError,
+                ErrorCode::InternalServerError,
                 head.values("Origin").next(),
                 self.now.date,
             ));
@@ -60,7 +60,7 @@ impl<S: Store> Shared<S> {
             "GET" | "HEAD" if path == READY_PATH => told(self.farewell(), date),
             "GET" | "HEAD" => self.metrics_answer(head, date),
             _ => {
-                let mut response = self.protocol.refusal(Code::MethodNotAllowed, None, date);
+                let mut response = self.protocol.refusal(ErrorCode::MethodNotAllowed, None, date);
                 response.push("Allow", "GET, HEAD");
                 response.connection = Connection::Drain;
                 response

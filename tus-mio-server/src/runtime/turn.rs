@@ -88,7 +88,7 @@ impl<S: Store> EventLoop<S> {
                         return rest.len();
                     }
                 }
-                Some(Event::Refused(code)) => {
+                Some(Event::Rejected(code)) => {
                     self.shared.metrics.request(None);
                     self.refuse(connection, code);
                 }

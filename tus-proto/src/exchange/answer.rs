@@ -3,13 +3,13 @@
 use alloc::{boxed::Box, format, string::String, vec::Vec};
 
 use super::{
-    checks::Refusal,
+    checks::HeadRejection,
     download::{self, Part},
     rufh,
 };
 use crate::{
-    Cancel, Code, Completion, Concat, Config, Connection, Cut, Failure, Framing, Record, Rejection, Response,
-    UploadId, WallTime, header::Selection,
+    Cancel, Completion, Concat, Config, Connection, Cut, ErrorCode, Failure, Framing, Record, Rejection,
+    Response, UploadId, WallTime, header::Selection,
 };
 
 /// The outcome of a request.
@@ -17,18 +17,18 @@ use crate::{
 pub(super) enum Answer {
     Options,
     /// Refused by the head alone.
-    Refused(Refusal),
-    Failed(Code),
+    HeadRejected(HeadRejection),
+    Failed(ErrorCode),
     /// Refused by a hook; `code` where it does not say why.
     Rejected {
         rejection: Box<Rejection>,
-        code: Code,
+        code: ErrorCode,
         to_head: bool,
     },
     /// HEAD: the upload's state.
     State(Record),
     /// HEAD: it can't be told.
-    Untold(Code),
+    HeadFailed(ErrorCode),
     /// POST: created, and this is the offset.
     Created {
         location: String,
@@ -43,14 +43,14 @@ pub(super) enum Answer {
     /// POST: created, and then the body failed.
     CreatedButFailed {
         location: String,
-        code: Code,
+        code: ErrorCode,
     },
     /// GET: this of the upload, or the head of that.
     Download(Record, Selection, Part),
     /// PATCH: the bytes are committed up to this offset.
     Written(u64),
     /// PATCH: the body was read to its end, and is not what its checksum says.
-    Refuted(Code),
+    ChecksumFailed(ErrorCode),
     /// PATCH: the committed offset is this.
     Mismatch(u64),
     Terminated,
@@ -60,7 +60,7 @@ impl Answer {
     /// The same, where a hook has failed after all was done: the request has failed for its client, and what it has
     /// created is there all the same.
     pub(super) fn spoiled(self) -> Self {
-        let code = Code::InternalServerError;
+        let code = ErrorCode::InternalServerError;
         match self {
             Self::Created { location, .. } | Self::Concatenated { location, .. } => {
                 Self::CreatedButFailed { location, code }
@@ -73,20 +73,20 @@ impl Answer {
     pub(super) fn response(self, config: &Config, framing: Framing, wall: WallTime) -> Response {
         let mut response = match self {
             Self::Options => options(config, wall),
-            Self::Refused(refusal) => {
-                let mut response = Response::refusal(refusal.code, wall);
-                if !refusal.allow.is_empty() {
-                    response.push("Allow", refusal.allow);
+            Self::HeadRejected(rejection) => {
+                let mut response = Response::error(rejection.code, wall);
+                if !rejection.allow.is_empty() {
+                    response.push("Allow", rejection.allow);
                 }
-                if refusal.to_head { response.without_body() } else { response }
+                if rejection.to_head { response.without_body() } else { response }
             }
-            Self::Failed(code) => Response::refusal(code, wall),
+            Self::Failed(code) => Response::error(code, wall),
             Self::Rejected { rejection, code, to_head } => {
                 let response = Response::rejection(*rejection, code, wall);
                 if to_head { response.without_body() } else { response }
             }
             Self::State(record) => state(&record, wall),
-            Self::Untold(code) => Response::refusal(code, wall).without_body(),
+            Self::HeadFailed(code) => Response::error(code, wall).without_body(),
             Self::Created { location, offset, body_read } => {
                 let mut response = Response::new(201, wall);
                 response.push("Location", location);
@@ -104,7 +104,7 @@ impl Answer {
                 response
             }
             Self::CreatedButFailed { location, code } => {
-                let mut response = Response::refusal(code, wall);
+                let mut response = Response::error(code, wall);
                 response.push("Location", location);
                 response
             }
@@ -113,13 +113,13 @@ impl Answer {
                 response.push("Upload-Offset", offset);
                 return response;
             }
-            Self::Refuted(code) => {
-                let mut response = Response::refusal(code, wall);
+            Self::ChecksumFailed(code) => {
+                let mut response = Response::error(code, wall);
                 response.connection = Connection::KeepAlive;
                 return response;
             }
             Self::Mismatch(offset) => {
-                let mut response = Response::refusal(Code::MismatchedOffset, wall);
+                let mut response = Response::error(ErrorCode::MismatchedOffset, wall);
                 response.push("Upload-Offset", offset);
                 response
             }
@@ -211,40 +211,40 @@ pub(super) fn location(mut prefix: String, id: &UploadId) -> String {
 }
 
 /// What a body that was cut short is answered; nothing where nobody is left to read it.
-pub(super) fn to_cut(cut: Cut) -> Option<Code> {
+pub(super) fn to_cut(cut: Cut) -> Option<ErrorCode> {
     match cut {
         Cut::PeerGone => None,
-        Cut::HalfClosed => Some(Code::UnexpectedEof),
-        Cut::TooSlow => Some(Code::ReadTimeout),
-        Cut::BadFraming => Some(Code::BadRequest),
+        Cut::HalfClosed => Some(ErrorCode::UnexpectedEof),
+        Cut::TooSlow => Some(ErrorCode::ReadTimeout),
+        Cut::BadFraming => Some(ErrorCode::BadRequest),
     }
 }
 
 /// What a request is answered that had to end.
-pub(super) fn to_cancel(cancel: Cancel) -> Code {
+pub(super) fn to_cancel(cancel: Cancel) -> ErrorCode {
     match cancel {
-        Cancel::LockLost => Code::UploadInterrupted,
-        Cancel::Shutdown => Code::ServerShutdown,
+        Cancel::LockLost => ErrorCode::UploadInterrupted,
+        Cancel::Shutdown => ErrorCode::ServerShutdown,
     }
 }
 
-pub(super) fn to_failure(failure: Failure) -> Code {
+pub(super) fn to_failure(failure: Failure) -> ErrorCode {
     match failure {
-        Failure::NoSpace => Code::InsufficientStorage,
-        Failure::Io | Failure::Unavailable => Code::InternalServerError,
-        Failure::Fenced => Code::UploadLocked,
+        Failure::NoSpace => ErrorCode::InsufficientStorage,
+        Failure::Io | Failure::Unavailable => ErrorCode::InternalServerError,
+        Failure::Fenced => ErrorCode::UploadLocked,
     }
 }
 
 /// What a store command is answered that did not do what was hoped for.
-pub(super) fn to_completion(completion: &Completion) -> Code {
+pub(super) fn to_completion(completion: &Completion) -> ErrorCode {
     match completion {
-        Completion::Missing => Code::UploadNotFound,
-        Completion::Gone => Code::UploadExpired,
+        Completion::Missing => ErrorCode::UploadNotFound,
+        Completion::Gone => ErrorCode::UploadExpired,
         Completion::Failed(failure) => to_failure(*failure),
         // As above: the writer has lost its lock.
-        Completion::Conflict { .. } => Code::UploadLocked,
+        Completion::Conflict { .. } => ErrorCode::UploadLocked,
         // A completion of another command: the store broke the contract.
-        _ => Code::InternalServerError,
+        _ => ErrorCode::InternalServerError,
     }
 }

@@ -11,7 +11,7 @@ use super::{
     rufh::{self, Rufh},
 };
 use crate::{
-    Code, Concat, Config, Framing, Head, Locations, MethodOverride, Target, TargetForm, UploadId,
+    Concat, Config, ErrorCode, Framing, Head, Locations, MethodOverride, Target, TargetForm, UploadId,
     config::Location,
     header::{
         Checksums, Conditions, IfMatch, UploadConcat, direct_origin, external_origin, is_offset_octet_stream,
@@ -22,17 +22,17 @@ use crate::{
 /// A request as the rest of the exchange sees it.
 #[derive(Debug)]
 pub(super) enum Request {
-    Create(Creation),
-    Concat(Assembly),
-    Look(UploadId),
+    Create(CreateRequest),
+    Concat(ConcatRequest),
+    Head(UploadId),
     Download(Download),
-    Write(Patch),
-    Terminate(Termination),
+    Write(PatchRequest),
+    Terminate(TerminateRequest),
 }
 
 /// A POST to the collection, of anything but a final.
 #[derive(Debug)]
-pub(super) struct Creation {
+pub(super) struct CreateRequest {
     /// The length; none where it is deferred.
     pub length: Option<u64>,
     pub metadata: String,
@@ -47,7 +47,7 @@ pub(super) struct Creation {
 
 /// A POST of a final. What it says of a length is ignored: the parts decide.
 #[derive(Debug)]
-pub(super) struct Assembly {
+pub(super) struct ConcatRequest {
     /// `Upload-Concat` as it was sent.
     pub value: String,
     pub parts: Parts,
@@ -58,7 +58,7 @@ pub(super) struct Assembly {
 
 /// A PATCH.
 #[derive(Debug)]
-pub(super) struct Patch {
+pub(super) struct PatchRequest {
     pub id: UploadId,
     pub offset: u64,
     /// `Upload-Length`, where it came with this request.
@@ -69,7 +69,7 @@ pub(super) struct Patch {
 
 /// A DELETE.
 #[derive(Debug)]
-pub(super) struct Termination {
+pub(super) struct TerminateRequest {
     pub id: UploadId,
     pub if_match: IfMatch,
     /// Its time was over when it was looked at: whoever writes to it may only be late to move that on.
@@ -78,8 +78,8 @@ pub(super) struct Termination {
 
 /// A request that is refused by its head alone.
 #[derive(Debug)]
-pub(super) struct Refusal {
-    pub code: Code,
+pub(super) struct HeadRejection {
+    pub code: ErrorCode,
     /// The methods to name in `Allow`, with a 405.
     pub allow: &'static str,
     /// Whether the answer is to a HEAD, and so has no body.
@@ -151,14 +151,14 @@ impl<'a> Address<'a> {
     }
 }
 
-fn refuse(code: Code, to_head: bool) -> Refusal {
-    Refusal { code, allow: "", to_head }
+fn reject(code: ErrorCode, to_head: bool) -> HeadRejection {
+    HeadRejection { code, allow: "", to_head }
 }
 
 /// Reads path and method.
-pub(super) fn address<'a>(config: &Config, head: &Head<'a>) -> Result<Address<'a>, Refusal> {
+pub(super) fn address<'a>(config: &Config, head: &Head<'a>) -> Result<Address<'a>, HeadRejection> {
     let actual = Method::named(head.method);
-    let refused = |code| refuse(code, actual == Method::Head);
+    let refused = |code| reject(code, actual == Method::Head);
     let place = place(config, &Target::of(head.target)).map_err(refused)?;
     let (method, name) = method(config, head, actual).map_err(refused)?;
     Ok(Address { place, method, name })
@@ -170,7 +170,7 @@ pub(super) fn check(
     head: &Head<'_>,
     address: Address<'_>,
     rufh: &mut Option<Box<Rufh>>,
-) -> Result<Request, Refusal> {
+) -> Result<Request, HeadRejection> {
     let tus = matches!(single(head, "Tus-Resumable"), Ok(Some(b"1.0.0")));
     if !tus
         && config.rufh
@@ -186,15 +186,15 @@ pub(super) fn check(
     let of_get = to_head && config.downloads && head.values("Tus-Resumable").next().is_none();
     let method = if of_get { Method::Get } else { method };
     if method != Method::Get && !tus {
-        return Err(refuse(Code::UnsupportedVersion, to_head));
+        return Err(reject(ErrorCode::UnsupportedVersion, to_head));
     }
-    let not_allowed = |allow| Refusal { allow, ..refuse(Code::MethodNotAllowed, to_head) };
+    let not_allowed = |allow| HeadRejection { allow, ..reject(ErrorCode::MethodNotAllowed, to_head) };
     let typed = match (place, method) {
         (Place::Collection, Method::Post) => posted(config, head),
-        (Place::Upload(id), Method::Head) => Ok(Request::Look(id)),
+        (Place::Upload(id), Method::Head) => Ok(Request::Head(id)),
         (Place::Upload(id), Method::Patch) => patch(config, head, id).map(Request::Write),
         (Place::Upload(id), Method::Delete) if config.termination => {
-            Ok(Request::Terminate(Termination { id, if_match: IfMatch::of(head), late: false }))
+            Ok(Request::Terminate(TerminateRequest { id, if_match: IfMatch::of(head), late: false }))
         }
         (Place::Upload(id), Method::Get) if config.downloads => Ok(download(head, id, to_head)),
         (Place::Upload(_), _) => return Err(not_allowed(answer::upload_methods(config))),
@@ -203,8 +203,8 @@ pub(super) fn check(
     };
     // RFC 9110 section 10.1.1: what can't be met is said before anything is done.
     let expected = expects_what_is_known(head);
-    let typed = if expected { typed } else { typed.and(Err(Code::ExpectationFailed)) };
-    typed.map_err(|code| refuse(code, to_head))
+    let typed = if expected { typed } else { typed.and(Err(ErrorCode::ExpectationFailed)) };
+    typed.map_err(|code| reject(code, to_head))
 }
 
 /// Whether the request expects nothing but `100-continue`.
@@ -224,48 +224,48 @@ pub(super) fn download(head: &Head<'_>, id: UploadId, to_head: bool) -> Request 
 }
 
 /// What the target names; a query is ignored.
-fn place(config: &Config, target: &Target<'_>) -> Result<Place, Code> {
+fn place(config: &Config, target: &Target<'_>) -> Result<Place, ErrorCode> {
     match target.form() {
         TargetForm::Asterisk => return Ok(Place::Server),
-        TargetForm::Authority => return Err(Code::NotFound),
+        TargetForm::Authority => return Err(ErrorCode::NotFound),
         TargetForm::Origin | TargetForm::Absolute => {}
     }
-    let below = target.path().strip_prefix(&config.base_path).ok_or(Code::NotFound)?;
+    let below = target.path().strip_prefix(&config.base_path).ok_or(ErrorCode::NotFound)?;
     match below.strip_prefix('/') {
         None if below.is_empty() => Ok(Place::Collection),
-        None => Err(Code::NotFound),
+        None => Err(ErrorCode::NotFound),
         Some("") => Ok(Place::Collection),
-        Some(id) => UploadId::new(id).map(Place::Upload).ok_or(Code::UploadNotFound),
+        Some(id) => UploadId::new(id).map(Place::Upload).ok_or(ErrorCode::UploadNotFound),
     }
 }
 
 /// The method that counts, and its name. tus asks that the actual one be ignored where `X-HTTP-Method-Override`
 /// is there; some clients write that in other cases of letters.
-fn method<'a>(config: &Config, head: &Head<'a>, actual: Method) -> Result<(Method, &'a str), Code> {
+fn method<'a>(config: &Config, head: &Head<'a>, actual: Method) -> Result<(Method, &'a str), ErrorCode> {
     let heeded = match config.method_override {
         MethodOverride::Post => actual == Method::Post,
         MethodOverride::Any => actual != Method::Options,
         MethodOverride::Off => false,
     };
     let value = if heeded { single(head, "X-HTTP-Method-Override") } else { Ok(None) };
-    let Some(value) = value.map_err(|_| Code::InvalidMethodOverride)? else {
+    let Some(value) = value.map_err(|_| ErrorCode::InvalidMethodOverride)? else {
         return Ok((actual, head.method));
     };
     let name = core::str::from_utf8(value).ok().filter(|name| is_token(name));
-    let name = name.ok_or(Code::InvalidMethodOverride)?;
+    let name = name.ok_or(ErrorCode::InvalidMethodOverride)?;
     let known = Method::KNOWN.into_iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
     Ok(known.map_or((Method::Other, name), |(name, method)| (method, name)))
 }
 
-fn posted(config: &Config, head: &Head<'_>) -> Result<Request, Code> {
+fn posted(config: &Config, head: &Head<'_>) -> Result<Request, ErrorCode> {
     if !config.concatenation && head.values("Upload-Concat").next().is_some() {
-        return Err(Code::ConcatenationUnsupported);
+        return Err(ErrorCode::ConcatenationUnsupported);
     }
     let concat = match UploadConcat::of(head, &config.base_path, config.max_parts)? {
         Some(UploadConcat::Final { value, parts }) => {
             let (metadata, location) = (joined_metadata(head, config.max_metadata)?, location(config, head));
             let parts = Parts::new(parts);
-            return Ok(Request::Concat(Assembly { value, parts, metadata, location }));
+            return Ok(Request::Concat(ConcatRequest { value, parts, metadata, location }));
         }
         Some(UploadConcat::Partial) => Some(Concat::Partial),
         None => None,
@@ -273,35 +273,36 @@ fn posted(config: &Config, head: &Head<'_>) -> Result<Request, Code> {
     creation(config, head, concat).map(Request::Create)
 }
 
-fn creation(config: &Config, head: &Head<'_>, concat: Option<Concat>) -> Result<Creation, Code> {
+fn creation(config: &Config, head: &Head<'_>, concat: Option<Concat>) -> Result<CreateRequest, ErrorCode> {
     let length = upload_length(head)?;
     let length = match single(head, "Upload-Defer-Length") {
-        Ok(None) => Some(length.ok_or(Code::InvalidUploadLength)?),
+        Ok(None) => Some(length.ok_or(ErrorCode::InvalidUploadLength)?),
         Ok(Some(b"1")) if length.is_none() => None,
-        Ok(Some(b"1")) => return Err(Code::AmbiguousUploadLength),
-        _ => return Err(Code::InvalidUploadLengthDefer),
+        Ok(Some(b"1")) => return Err(ErrorCode::AmbiguousUploadLength),
+        _ => return Err(ErrorCode::InvalidUploadLengthDefer),
     };
     let metadata = joined_metadata(head, config.max_metadata)?;
     let with_upload = head.framing != Framing::Length(0) && has_upload_type(head);
     let checksums =
         if with_upload { Checksums::of(head, &config.checksum_algorithms)? } else { Checksums::default() };
     let location = location(config, head);
-    Ok(Creation { length, metadata, checksums, with_upload, location, concat })
+    Ok(CreateRequest { length, metadata, checksums, with_upload, location, concat })
 }
 
-fn patch(config: &Config, head: &Head<'_>, id: UploadId) -> Result<Patch, Code> {
+fn patch(config: &Config, head: &Head<'_>, id: UploadId) -> Result<PatchRequest, ErrorCode> {
     if !has_upload_type(head) {
-        return Err(Code::InvalidContentType);
+        return Err(ErrorCode::InvalidContentType);
     }
-    let offset = single(head, "Upload-Offset").ok().flatten().and_then(number).ok_or(Code::InvalidOffset)?;
+    let offset =
+        single(head, "Upload-Offset").ok().flatten().and_then(number).ok_or(ErrorCode::InvalidOffset)?;
     let length = upload_length(head)?;
     let checksums = Checksums::of(head, &config.checksum_algorithms)?;
-    Ok(Patch { id, offset, length, checksums, if_match: IfMatch::of(head) })
+    Ok(PatchRequest { id, offset, length, checksums, if_match: IfMatch::of(head) })
 }
 
-fn upload_length(head: &Head<'_>) -> Result<Option<u64>, Code> {
-    let value = single(head, "Upload-Length").map_err(|_| Code::InvalidUploadLength)?;
-    value.map(|value| number(value).ok_or(Code::InvalidUploadLength)).transpose()
+fn upload_length(head: &Head<'_>) -> Result<Option<u64>, ErrorCode> {
+    let value = single(head, "Upload-Length").map_err(|_| ErrorCode::InvalidUploadLength)?;
+    value.map(|value| number(value).ok_or(ErrorCode::InvalidUploadLength)).transpose()
 }
 
 pub(super) fn has_upload_type(head: &Head<'_>) -> bool {

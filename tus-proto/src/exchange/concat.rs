@@ -5,10 +5,12 @@ use alloc::{boxed::Box, string::String, vec::Vec};
 use super::{
     Exchange, State,
     answer::{self, Answer},
-    checks::Assembly,
-    create::{Draft, Making},
+    checks::ConcatRequest,
+    create::{CreateKind, PendingCreate},
 };
-use crate::{Code, Command, Completion, Concat, Event, Framing, Now, Part, Record, Unfit, UploadId};
+use crate::{
+    Command, Completion, Concat, ConcatRejection, ErrorCode, Event, Framing, Now, Part, Record, UploadId,
+};
 
 /// The parts that a final is to be made of, and what the store has said of them where a hook is to see it.
 #[derive(Debug)]
@@ -51,17 +53,17 @@ impl Parts {
 /// A final all of whose parts must be finished, while they are looked at.
 #[derive(Debug)]
 pub(super) struct Gathering {
-    assembly: Assembly,
+    assembly: ConcatRequest,
     entropy: [u8; 10],
     /// How many are.
     seen: usize,
 }
 
 impl Exchange {
-    pub(super) fn concat(&mut self, now: Now, assembly: Assembly, entropy: [u8; 10]) {
+    pub(super) fn concat(&mut self, now: Now, assembly: ConcatRequest, entropy: [u8; 10]) {
         // A chunked body might turn out to be empty, but only reading it would tell, and nobody sends one.
         if self.framing != Framing::Length(0) {
-            return self.end(now, Some(Answer::Failed(Code::ModifyFinal)));
+            return self.end(now, Some(Answer::Failed(ErrorCode::ModifyFinal)));
         }
         if self.config.concatenation_unfinished {
             return self.put_together(now, assembly, entropy);
@@ -86,17 +88,17 @@ impl Exchange {
                 gathering.seen = gathering.seen.saturating_add(1);
                 return self.gather(gathering, now);
             }
-            Completion::Loaded(_) | Completion::Missing | Completion::Gone => Code::InvalidConcat,
+            Completion::Loaded(_) | Completion::Missing | Completion::Gone => ErrorCode::InvalidConcat,
             other => answer::to_completion(other),
         };
         self.end(now, Some(Answer::Failed(code)));
     }
 
-    fn put_together(&mut self, now: Now, assembly: Assembly, entropy: [u8; 10]) {
-        let Assembly { value, parts, metadata, location } = assembly;
+    fn put_together(&mut self, now: Now, assembly: ConcatRequest, entropy: [u8; 10]) {
+        let ConcatRequest { value, parts, metadata, location } = assembly;
         if parts.lacks() {
             // One may have come since, which no hook has seen.
-            return self.end(now, Some(Answer::Failed(Code::InvalidConcat)));
+            return self.end(now, Some(Answer::Failed(ErrorCode::InvalidConcat)));
         }
         let id = UploadId::generate(now.date, entropy);
         let record = Record {
@@ -109,7 +111,7 @@ impl Exchange {
             explicit: None,
             concat: Some(Concat::Final(value)),
         };
-        self.draft(now, Draft::new(record, location, Making::Final { parts }));
+        self.begin_create(now, PendingCreate::new(record, location, CreateKind::Final { parts }));
     }
 
     pub(super) fn assemble(&mut self, record: Record, parts: Parts, location: String) {
@@ -121,7 +123,9 @@ impl Exchange {
     pub(super) fn on_concatenated(&mut self, now: Now, location: String, completion: Completion) {
         let record = match completion {
             Completion::Concatenated(record) => record,
-            Completion::Refused(unfit) => return self.end(now, Some(Answer::Failed(to_unfit(unfit)))),
+            Completion::Rejected(rejection) => {
+                return self.end(now, Some(Answer::Failed(to_concat_rejection(rejection))));
+            }
             other => return self.end(now, Some(Answer::Failed(answer::to_completion(&other)))),
         };
         self.notify(Event::Created);
@@ -135,11 +139,12 @@ impl Exchange {
     }
 }
 
-fn to_unfit(unfit: Unfit) -> Code {
-    match unfit {
-        Unfit::TooLarge => Code::MaxSizeExceeded,
-        Unfit::Missing | Unfit::NotPartial | Unfit::UnknownLength | Unfit::TooManyWaiting => {
-            Code::InvalidConcat
-        }
+fn to_concat_rejection(rejection: ConcatRejection) -> ErrorCode {
+    match rejection {
+        ConcatRejection::TooLarge => ErrorCode::MaxSizeExceeded,
+        ConcatRejection::Missing
+        | ConcatRejection::NotPartial
+        | ConcatRejection::UnknownLength
+        | ConcatRejection::TooManyWaiting => ErrorCode::InvalidConcat,
     }
 }

@@ -5,51 +5,51 @@ use alloc::{string::String, sync::Arc, vec::Vec};
 use super::{
     Exchange, Purpose, State,
     answer::{self, Answer},
-    checks::Creation,
+    body::state::{Limit, Receiving, Reply},
+    checks::CreateRequest,
     concat::Parts,
     hooks::Pending,
-    reception::{Limit, Receiving, Reply},
 };
 use crate::{
-    Code, Command, Completion, Event, Framing, HookCall, Now, Record, RequestInfo, UploadId,
+    Command, Completion, ErrorCode, Event, Framing, HookCall, Now, Record, RequestInfo, UploadId,
     header::{Checksums, checked_metadata},
 };
 
 /// An upload as it would be: `on_upload_create` may still change it, or refuse it.
 #[derive(Debug)]
-pub(super) struct Draft {
+pub(super) struct PendingCreate {
     record: Record,
     /// What `Location` has before the id.
     location: String,
-    making: Making,
+    kind: CreateKind,
 }
 
 /// What else it takes to make it.
 #[derive(Debug)]
-pub(super) enum Making {
+pub(super) enum CreateKind {
     Upload { checksums: Checksums, with_upload: bool },
     Final { parts: Parts },
 }
 
-impl Draft {
-    pub(super) fn new(record: Record, location: String, making: Making) -> Self {
-        Self { record, location, making }
+impl PendingCreate {
+    pub(super) fn new(record: Record, location: String, kind: CreateKind) -> Self {
+        Self { record, location, kind }
     }
 
     /// What the hook is asked.
     pub(super) fn call(&self, request: Arc<RequestInfo>) -> HookCall {
-        let parts = match &self.making {
-            Making::Upload { .. } => Vec::new(),
-            Making::Final { parts } => parts.records(),
+        let parts = match &self.kind {
+            CreateKind::Upload { .. } => Vec::new(),
+            CreateKind::Final { parts } => parts.records(),
         };
         HookCall::Create { request, upload: self.record.clone(), parts }
     }
 
     /// Its parts, if it is a final.
     pub(super) fn parts(&mut self) -> Option<&mut Parts> {
-        match &mut self.making {
-            Making::Upload { .. } => None,
-            Making::Final { parts } => Some(parts),
+        match &mut self.kind {
+            CreateKind::Upload { .. } => None,
+            CreateKind::Final { parts } => Some(parts),
         }
     }
 
@@ -86,14 +86,14 @@ impl Created {
 
     /// The request fails after the upload was made. It bears the upload's address all the same: else nobody
     /// could ever find it.
-    pub(super) fn failed(self, code: Code) -> Answer {
+    pub(super) fn failed(self, code: ErrorCode) -> Answer {
         Answer::CreatedButFailed { location: self.location, code }
     }
 }
 
 impl Exchange {
-    pub(super) fn create(&mut self, now: Now, creation: Creation, entropy: [u8; 10]) {
-        let Creation { length, metadata, checksums, with_upload, location, concat } = creation;
+    pub(super) fn create(&mut self, now: Now, creation: CreateRequest, entropy: [u8; 10]) {
+        let CreateRequest { length, metadata, checksums, with_upload, location, concat } = creation;
         if let Err(code) = self.fits(length, with_upload) {
             return self.end(now, Some(Answer::Failed(code)));
         }
@@ -104,34 +104,37 @@ impl Exchange {
         if !record.is_complete() || record.is_partial() {
             record.expires = self.config.expires(now.wall, None);
         }
-        self.draft(now, Draft::new(record, location, Making::Upload { checksums, with_upload }));
+        self.begin_create(
+            now,
+            PendingCreate::new(record, location, CreateKind::Upload { checksums, with_upload }),
+        );
     }
 
     /// Makes it so, if the hook lets it.
-    pub(super) fn draft(&mut self, now: Now, draft: Draft) {
+    pub(super) fn begin_create(&mut self, now: Now, pending: PendingCreate) {
         match self.config.hooks.create {
-            true => self.show_parts(now, Pending::Create(draft)),
-            false => self.make(now, draft),
+            true => self.show_parts(now, Pending::Create(pending)),
+            false => self.make(now, pending),
         }
     }
 
-    pub(super) fn make(&mut self, now: Now, draft: Draft) {
-        let Draft { mut record, location, making } = draft;
+    pub(super) fn make(&mut self, now: Now, pending: PendingCreate) {
+        let PendingCreate { mut record, location, kind } = pending;
         // A hook may have taken its time.
         record.expires = record.expires.and_then(|expires| self.config.expires(now.wall, Some(expires)));
         let location = answer::location(location, &record.id);
-        let (checksums, with_upload) = match making {
-            Making::Upload { checksums, with_upload } => (checksums, with_upload),
-            Making::Final { parts } => return self.assemble(record, parts, location),
+        let (checksums, with_upload) = match kind {
+            CreateKind::Upload { checksums, with_upload } => (checksums, with_upload),
+            CreateKind::Final { parts } => return self.assemble(record, parts, location),
         };
         let op = self.store(Command::Create { record: record.clone() });
         self.state = State::Creating(op, Created { record, location, checksums, with_upload });
     }
 
     /// The size limits, as far as the head tells: nothing is created that must fail.
-    fn fits(&self, length: Option<u64>, with_upload: bool) -> Result<(), Code> {
+    fn fits(&self, length: Option<u64>, with_upload: bool) -> Result<(), ErrorCode> {
         if self.config.max_size().is_some_and(|max| length.is_some_and(|length| length > max)) {
-            return Err(Code::MaxSizeExceeded);
+            return Err(ErrorCode::MaxSizeExceeded);
         }
         match self.framing {
             Framing::Length(body) if with_upload => Limit::of(&self.config, 0, length).check(body),

@@ -6,10 +6,10 @@ use alloc::{format, string::String};
 use super::{
     Exchange, State,
     answer::{self, Answer},
-    look::CHECKPOINT_WAIT,
+    head::CHECKPOINT_WAIT,
 };
 use crate::{
-    Code, Command, Completion, LockCall, Now, Output, Record, Response, UploadId, WallTime,
+    Command, Completion, ErrorCode, LockCall, Now, Output, Record, Response, UploadId, WallTime,
     header::{Conditions, IfMatch, Selection, attachment, is_media_type, is_multipart, metadata_value},
 };
 
@@ -63,10 +63,10 @@ impl Exchange {
             return;
         }
         let Download { conditions, part, written, .. } = &download;
-        let failed = |code| if *part == Part::All { Answer::Failed(code) } else { Answer::Untold(code) };
+        let failed = |code| if *part == Part::All { Answer::Failed(code) } else { Answer::HeadFailed(code) };
         let answer = match completion {
             Completion::Opened(record) if record.is_expired(now.wall) && !*written => {
-                failed(Code::UploadExpired)
+                failed(ErrorCode::UploadExpired)
             }
             Completion::Opened(record)
                 if !mutation!(
@@ -75,7 +75,7 @@ impl Exchange {
                     record.is_complete() || record.offset > 0
                 ) =>
             {
-                failed(Code::UploadNotFinished)
+                failed(ErrorCode::UploadNotFinished)
             }
             Completion::Opened(record) => {
                 let selection = conditions.select(&entity_tag(&record), record.offset);
@@ -128,9 +128,9 @@ pub(super) fn response(record: &Record, selection: Selection, part: Part, wall: 
 fn whole(record: &Record, selection: Selection, wall: WallTime) -> Response {
     let length = record.offset;
     let mut response = match selection {
-        Selection::Failed => return Response::refusal(Code::PreconditionFailed, wall),
+        Selection::Failed => return Response::error(ErrorCode::PreconditionFailed, wall),
         Selection::Unsatisfiable => {
-            let mut response = Response::refusal(Code::RangeNotSatisfiable, wall);
+            let mut response = Response::error(ErrorCode::RangeNotSatisfiable, wall);
             response.push("Content-Range", format_args!("bytes */{length}"));
             return response;
         }

@@ -1,6 +1,6 @@
 //! Where hooks come in. All but one are asked before anything has been done: whatever ends the request while one
 //! of those is pending ends it at once, and a late reply is stale. `on_chunk_received` is asked in the middle of
-//! a reception, and has its place there as [`Assent`].
+//! a reception, and has its place there as [`ChunkVerdict`].
 //!
 //! What nobody subscribed to costs nothing: the head is copied only for a hook that will see it.
 
@@ -9,24 +9,24 @@ use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use super::{
     Exchange, State,
     answer::{self, Answer},
-    checks::{self, Address, Refusal, Request, Termination},
+    body::state::{Append, End, Failed, InFlight, Receiving, Reply, Report},
+    checks::{self, Address, HeadRejection, Request, TerminateRequest},
     concat::Parts,
-    create::Draft,
+    create::PendingCreate,
     download,
-    reception::{Append, End, Failed, Receiving, Reply, Report, Settling},
 };
 use crate::{
-    Amendment, Cancel, Code, Command, Completion, Cut, Event, Head, HookCall, HookReply, Now, OpId, Output,
-    Record, Rejection, RequestInfo, UploadId,
+    Amendment, Cancel, Command, Completion, Cut, ErrorCode, Event, Head, HookCall, HookReply, Now, OpId,
+    Output, Record, Rejection, RequestInfo, UploadId,
 };
 
 /// A request that goes on once its hook lets it.
 #[derive(Debug)]
 pub(super) enum Pending {
     Incoming(Incoming),
-    Create(Draft),
+    Create(PendingCreate),
     /// Under the lock, so that the hook sees the upload that would be deleted, as the client's condition does.
-    Terminate(Termination),
+    Terminate(TerminateRequest),
 }
 
 /// Any request but OPTIONS, and what its head has come to: refusals by the head alone are told after the hook.
@@ -34,19 +34,19 @@ pub(super) enum Pending {
 pub(super) struct Incoming {
     id: Option<UploadId>,
     to_head: bool,
-    checked: Result<Request, Refusal>,
+    checked: Result<Request, HeadRejection>,
     entropy: [u8; 10],
 }
 
 /// Where a reception stands with the hook that has a say before its last commit.
 #[derive(Debug)]
-pub(super) enum Assent {
+pub(super) enum ChunkVerdict {
     /// Given, or nobody is to be asked.
-    Given,
+    Accepted,
     /// To be asked for, once all bytes are there.
     Due,
-    Asked(OpId),
-    Refused(Box<Rejection>),
+    Pending(OpId),
+    Rejected(Box<Rejection>),
 }
 
 /// What hooks have said of the answer, and what they are to see of the upload.
@@ -84,28 +84,28 @@ impl Pending {
     fn parts(&mut self) -> Option<&mut Parts> {
         match self {
             Self::Incoming(incoming) => incoming.parts(),
-            Self::Create(draft) => draft.parts(),
+            Self::Create(pending) => pending.parts(),
             Self::Terminate(_) => None,
         }
     }
 
     fn refused(self, mut rejection: Rejection) -> Answer {
         let (code, to_head) = match self {
-            Self::Incoming(incoming) => (Code::RequestRejected, incoming.to_head),
-            Self::Create(_) => (Code::UploadRejected, false),
-            Self::Terminate(_) => (Code::TerminationRejected, false),
+            Self::Incoming(incoming) => (ErrorCode::RequestRejected, incoming.to_head),
+            Self::Create(_) => (ErrorCode::UploadRejected, false),
+            Self::Terminate(_) => (ErrorCode::TerminationRejected, false),
         };
         if to_head && !rejection.is_error() {
             // A 5xx of a hook's own choice stands, one of our making does not.
-            rejection.status = Code::UploadLocked.status();
+            rejection.status = ErrorCode::UploadLocked.status();
         }
         Answer::Rejected { rejection: Box::new(rejection), code, to_head }
     }
 
     /// The request fails before anything was done.
-    fn failed(&self, code: Code) -> Answer {
+    fn failed(&self, code: ErrorCode) -> Answer {
         match self {
-            Self::Incoming(Incoming { to_head: true, .. }) => Answer::Untold(Code::UploadLocked),
+            Self::Incoming(Incoming { to_head: true, .. }) => Answer::HeadFailed(ErrorCode::UploadLocked),
             Self::Incoming(_) | Self::Create(_) | Self::Terminate(_) => Answer::Failed(code),
         }
     }
@@ -123,9 +123,9 @@ impl Exchange {
             Ok(Request::Concat(_)) => hooks.create || hooks.finish,
             Ok(Request::Write(_)) => hooks.chunk || hooks.of_bodies(),
             Ok(Request::Terminate(_)) => hooks.terminate,
-            Ok(Request::Look(_) | Request::Download(_)) | Err(_) => false,
+            Ok(Request::Head(_) | Request::Download(_)) | Err(_) => false,
         };
-        let makes_events = hooks.requests && !matches!(checked, Ok(Request::Look(_) | Request::Download(_)));
+        let makes_events = hooks.requests && !matches!(checked, Ok(Request::Head(_) | Request::Download(_)));
         if later || hooks.incoming || makes_events {
             self.request = Some(Arc::new(RequestInfo::of(head, method)));
         }
@@ -157,10 +157,12 @@ impl Exchange {
                 HookCall::Incoming { request: self.info(), id: None, upload: None, parts }
             }
             Pending::Create(_) if lacks => {
-                return self.end(now, Some(Answer::Failed(Code::InvalidConcat)));
+                return self.end(now, Some(Answer::Failed(ErrorCode::InvalidConcat)));
             }
-            Pending::Create(draft) => draft.call(self.info()),
-            Pending::Terminate(_) => return self.end(now, Some(pending.failed(Code::InternalServerError))),
+            Pending::Create(pending) => pending.call(self.info()),
+            Pending::Terminate(_) => {
+                return self.end(now, Some(pending.failed(ErrorCode::InternalServerError)));
+            }
         };
         self.consult(call, pending);
     }
@@ -181,7 +183,7 @@ impl Exchange {
         let call = match &pending {
             Pending::Terminate(termination) => match self.lives(now, completion) {
                 Ok(upload) if !download::matches(&termination.if_match, &upload) => {
-                    Err(Code::PreconditionFailed)
+                    Err(ErrorCode::PreconditionFailed)
                 }
                 Ok(_) if !self.config.hooks.terminate => return self.delete(termination.id.clone()),
                 found => found.map(|upload| self.termination(upload)),
@@ -189,7 +191,7 @@ impl Exchange {
             Pending::Incoming(incoming) => {
                 shown(now, completion).map(|upload| self.incoming(incoming.id.clone(), upload))
             }
-            Pending::Create(draft) => Ok(draft.call(self.info())),
+            Pending::Create(pending) => Ok(pending.call(self.info())),
         };
         match call {
             Ok(call) => self.consult(call, pending),
@@ -225,8 +227,9 @@ impl Exchange {
     pub(super) fn on_hook(&mut self, now: Now, op: OpId, reply: HookReply) {
         match core::mem::replace(&mut self.state, State::Over) {
             State::Consulting(waited, pending) if waited == op => self.on_decided(now, *pending, reply),
-            State::Receiving(receiving) if matches!(receiving.assent, Assent::Asked(asked) if asked == op) => {
-                self.on_assent(now, receiving, reply);
+            State::Receiving(receiving) if matches!(receiving.chunk_verdict, ChunkVerdict::Pending(asked) if asked == op) =>
+            {
+                self.on_verdict(now, receiving, reply);
             }
             State::Receiving(receiving) if receiving.reports(op) => self.on_reported(now, receiving, reply),
             State::Finishing(waited, answer) if waited == op => self.on_finish_decided(now, answer, reply),
@@ -250,16 +253,16 @@ impl Exchange {
                 }
                 (metadata, id)
             }
-            HookReply::Refuse(rejection) => return self.end(now, Some(pending.refused(rejection))),
-            HookReply::Failed => return self.end(now, Some(pending.failed(Code::InternalServerError))),
+            HookReply::Reject(rejection) => return self.end(now, Some(pending.refused(rejection))),
+            HookReply::Failed => return self.end(now, Some(pending.failed(ErrorCode::InternalServerError))),
         };
         match pending {
             Pending::Incoming(Incoming { checked, entropy, .. }) => self.begin(now, checked, entropy),
-            Pending::Create(draft) => {
+            Pending::Create(pending) => {
                 let limit = self.config.max_metadata;
-                match draft.changed(mutation!("change-ignored", metadata, None), id, limit) {
-                    Some(draft) => self.make(now, draft),
-                    None => self.end(now, Some(Answer::Failed(Code::InternalServerError))),
+                match pending.changed(mutation!("change-ignored", metadata, None), id, limit) {
+                    Some(pending) => self.make(now, pending),
+                    None => self.end(now, Some(Answer::Failed(ErrorCode::InternalServerError))),
                 }
             }
             Pending::Terminate(termination) => self.delete(termination.id),
@@ -272,23 +275,24 @@ impl Exchange {
     }
 
     /// All bytes are there that will come, and they are to stay if the hook agrees.
-    pub(super) fn ask_assent(&mut self, mut receiving: Box<Receiving>) {
+    pub(super) fn ask_verdict(&mut self, mut receiving: Box<Receiving>) {
         let request = self.info();
         let (id, offset, length) = (receiving.id.clone(), receiving.staged, receiving.length);
-        receiving.assent = Assent::Asked(self.call(HookCall::Chunk { request, id, offset, length }));
+        receiving.chunk_verdict =
+            ChunkVerdict::Pending(self.call(HookCall::Chunk { request, id, offset, length }));
         self.state = State::Receiving(receiving);
     }
 
-    fn on_assent(&mut self, now: Now, mut receiving: Box<Receiving>, reply: HookReply) {
-        receiving.assent = match reply {
-            HookReply::Proceed | HookReply::Change { .. } => Assent::Given,
-            HookReply::Refuse(rejection) => Assent::Refused(Box::new(rejection)),
+    fn on_verdict(&mut self, now: Now, mut receiving: Box<Receiving>, reply: HookReply) {
+        receiving.chunk_verdict = match reply {
+            HookReply::Proceed | HookReply::Change { .. } => ChunkVerdict::Accepted,
+            HookReply::Reject(rejection) => ChunkVerdict::Rejected(Box::new(rejection)),
             HookReply::Failed => {
                 // Nobody was told of the uncommitted bytes. To commit them would let an upload become complete
                 // that no hook has seen; the client sends them again, and the hook has another chance.
-                let failed = Failed::Code(Code::InternalServerError);
+                let failed = Failed::Code(ErrorCode::InternalServerError);
                 mutation!("failed-hook-agrees", _ = receiving.failed.get_or_insert(failed), ());
-                Assent::Given
+                ChunkVerdict::Accepted
             }
         };
         self.advance(now, receiving);
@@ -330,7 +334,7 @@ impl Exchange {
                 self.amend(response);
                 answer
             }
-            HookReply::Refuse(rejection) => {
+            HookReply::Reject(rejection) => {
                 let status = Some(if rejection.is_error() { rejection.status } else { 500 });
                 let Rejection { headers, body, .. } = rejection;
                 self.amend(Some(Box::new(Amendment { status, headers, body })));
@@ -374,11 +378,11 @@ impl Exchange {
             report.next = now.monotonic.after(report.interval);
         }
         // What is about to be complete is not stopped any more.
-        let finishing = matches!(receiving.settling, Some(Settling::Commit { finish: true, .. }));
-        if let HookReply::Refuse(rejection) = reply
+        let finishing = matches!(receiving.in_flight, Some(InFlight::Commit { finish: true, .. }));
+        if let HookReply::Reject(rejection) = reply
             && !finishing
         {
-            receiving.assent = Assent::Refused(Box::new(rejection));
+            receiving.chunk_verdict = ChunkVerdict::Rejected(Box::new(rejection));
         }
         self.advance(now, receiving);
     }
@@ -399,10 +403,10 @@ impl Exchange {
                 if completion == Completion::Deleted {
                     self.notify(Event::Terminated);
                 }
-                Answer::Rejected { rejection, code: Code::UploadStopped, to_head: false }
+                Answer::Rejected { rejection, code: ErrorCode::UploadStopped, to_head: false }
             }
             // Somebody else has the upload now, and the bytes will be theirs to answer for.
-            Completion::Conflict { .. } => reply.failed(Code::UploadInterrupted),
+            Completion::Conflict { .. } => reply.failed(ErrorCode::UploadInterrupted),
             other => reply.failed(answer::to_completion(&other)),
         };
         self.end(now, Some(answer).filter(|_| heard));
@@ -410,7 +414,7 @@ impl Exchange {
 }
 
 /// What `on_incoming_request` is to see of an upload. It decides who may know of it: nothing is told before.
-fn shown(now: Now, completion: Completion) -> Result<Option<Record>, Code> {
+fn shown(now: Now, completion: Completion) -> Result<Option<Record>, ErrorCode> {
     match completion {
         Completion::Loaded(record) => Ok(Some(record).filter(|record| !record.is_expired(now.wall))),
         Completion::Missing | Completion::Gone => Ok(None),

@@ -19,7 +19,7 @@ pub(super) struct Held {
     key: UploadId,
     pub fence: Fence,
     /// The last holder may still be writing.
-    pub fresh: bool,
+    pub rotate: bool,
     ttl: Duration,
     expires: Instant,
     renew_at: Instant,
@@ -27,10 +27,10 @@ pub(super) struct Held {
 }
 
 impl Lease {
-    pub(super) fn granted(&mut self, now: Instant, ttl: Duration, fence: Fence, fresh: bool) {
+    pub(super) fn granted(&mut self, now: Instant, ttl: Duration, fence: Fence, rotate: bool) {
         if let Self::Wanted(key) = core::mem::replace(self, Self::None) {
             let (expires, renew_at) = (now.after(ttl), now.after(ttl / 3));
-            *self = Self::Held(Held { key, fence, fresh, ttl, expires, renew_at, renewing: None });
+            *self = Self::Held(Held { key, fence, rotate, ttl, expires, renew_at, renewing: None });
         }
     }
 
@@ -38,7 +38,7 @@ impl Lease {
     /// which no writing state is in.
     pub(super) fn grant(&self) -> (Fence, bool) {
         match self {
-            Self::Held(held) => (held.fence, mutation!("extent-not-fresh", held.fresh, false)),
+            Self::Held(held) => (held.fence, mutation!("extent-not-fresh", held.rotate, false)),
             Self::None | Self::Wanted(_) => (Fence::default(), false),
         }
     }

@@ -4,7 +4,7 @@
 //!             ┌ OPTIONS, refusals ──────────────────────────────────────────────────────┐
 //!             ├ GET     Opening ────────────────────────────────────────────────────────┤
 //!             ├ POST    Concatenating (a final) ────────────────────────────────────────┤
-//!  new ───────┼ HEAD    Asking ── Looking ──────────────────────────────────────────────┤
+//!  new ───────┼ HEAD    QueryingOffset (checkpoint, then load) ─────────────────────────┤
 //!             ├ POST    Creating ─────────────────────┬─────────────────────────────────┼── Done
 //!             ├ PATCH   Loading ── Locking ── Reloading ─┴─ Receiving ─┐                 │
 //!             └ DELETE  Loading ── Locking ── Deleting ────────────────┴─ Releasing ─────┘
@@ -19,36 +19,35 @@
 //! client's next request never meets its own lock.
 
 mod answer;
+mod body;
 mod checks;
 mod concat;
 mod create;
 mod download;
+mod head;
 mod hooks;
 mod lease;
-mod look;
-mod receive;
-mod reception;
+mod patch;
 mod rufh;
 mod terminate;
 #[cfg(test)]
 mod tests;
-mod write;
 
 use alloc::{boxed::Box, collections::VecDeque, string::String, sync::Arc};
 
 use crate::{
-    Cancel, Code, Command, Completion, Config, Deadline, Event, Framing, Head, Input, Instant, LockCall,
+    Cancel, Command, Completion, Config, Deadline, ErrorCode, Event, Framing, Head, Input, Instant, LockCall,
     LockReply, Now, OpId, Output, Protocol, Reason, Record, RequestInfo, Response, UploadId, WallTime,
     cors::Origin, header,
 };
 use answer::Answer;
-use checks::{Patch, Refusal, Request, Termination};
+use body::state::Receiving;
+use checks::{HeadRejection, PatchRequest, Request, TerminateRequest};
 use concat::Gathering;
 use download::Download;
+use head::OffsetQuery;
 use hooks::{Pending, Stopped, Told};
 use lease::Lease;
-use look::Look;
-use reception::Receiving;
 use rufh::Rufh;
 
 /// The state machine of one request.
@@ -92,11 +91,11 @@ enum State {
     /// For a hook, before anything is done.
     Consulting(OpId, Box<Pending>),
     /// HEAD: for the checkpoint, then for the record.
-    Looking(Look),
+    QueryingOffset(OffsetQuery),
     /// PATCH and DELETE: for the record, before the lock is asked for.
     Loading(OpId, Purpose),
     /// DELETE: for the record as it is under the lock, where its time was over before.
-    Rechecking(OpId, Termination),
+    Rechecking(OpId, TerminateRequest),
     /// GET: for the upload to be held.
     Opening(OpId, Download),
     /// GET: for whoever writes to an upload whose time is over, until then.
@@ -104,7 +103,7 @@ enum State {
     /// For the lock.
     Locking(OpId, Purpose),
     /// PATCH: for the record as it is under the lock.
-    Reloading(OpId, Patch),
+    Reloading(OpId, PatchRequest),
     /// POST: for the new record.
     Creating(OpId, create::Created),
     /// POST of a final: for the record of a part, where all must be finished.
@@ -130,10 +129,10 @@ enum State {
 /// What a lock is wanted for.
 #[derive(Debug)]
 enum Purpose {
-    Write(Patch),
+    Write(PatchRequest),
     /// To receive the body of an upload this request has just created.
     Receive(create::Created),
-    Terminate(Termination),
+    Terminate(TerminateRequest),
 }
 
 impl Exchange {
@@ -160,21 +159,21 @@ impl Exchange {
         match address {
             Ok(address) if address.is_options() => exchange.answer(now, Answer::Options),
             Ok(address) => exchange.admit(now, head, address, entropy),
-            Err(refusal) => exchange.answer(now, Answer::Refused(refusal)),
+            Err(rejection) => exchange.answer(now, Answer::HeadRejected(rejection)),
         }
         exchange
     }
 
     /// Does what the head asks for, now that it may be done.
-    fn begin(&mut self, now: Now, checked: Result<Request, Refusal>, entropy: [u8; 10]) {
+    fn begin(&mut self, now: Now, checked: Result<Request, HeadRejection>, entropy: [u8; 10]) {
         match checked {
-            Ok(Request::Look(id)) => self.look(now, id),
+            Ok(Request::Head(id)) => self.query_offset(now, id),
             Ok(Request::Create(creation)) => self.create(now, creation, entropy),
             Ok(Request::Concat(assembly)) => self.concat(now, assembly, entropy),
             Ok(Request::Download(download)) => self.download(download),
             Ok(Request::Write(patch)) => self.load(Purpose::Write(patch)),
             Ok(Request::Terminate(termination)) => self.load(Purpose::Terminate(termination)),
-            Err(refusal) => self.answer(now, Answer::Refused(refusal)),
+            Err(rejection) => self.answer(now, Answer::HeadRejected(rejection)),
         }
     }
 
@@ -191,7 +190,7 @@ impl Exchange {
     /// The next point in time at which the exchange wants an [`Input::Timeout`].
     pub fn deadline(&self) -> Option<Deadline> {
         let own = match &self.state {
-            State::Looking(look) => look.deadline(),
+            State::QueryingOffset(look) => look.deadline(),
             State::Awaiting(_, until, _) => Some((*until, Reason::CheckpointWait)),
             State::Receiving(receiving) => receiving.deadline(&self.config),
             _ => None,
@@ -241,19 +240,22 @@ impl Exchange {
         match core::mem::replace(&mut self.state, State::Over) {
             State::Locking(waited, purpose) if waited == op => self.on_acquired(now, purpose, reply),
             State::Releasing(waited, answer) if waited == op => self.conclude(now, answer),
-            State::Looking(look) => self.on_asked(op, look),
+            State::QueryingOffset(look) => self.on_checkpoint_made(op, look),
             State::Awaiting(waited, _, download) if waited == op => self.download(download),
             other => self.stale(other),
         }
     }
 
     fn on_acquired(&mut self, now: Now, purpose: Purpose, reply: LockReply) {
-        let LockReply::Granted { fence, fresh } = reply else {
-            let code =
-                if reply == LockReply::TimedOut { Code::UploadLocked } else { Code::InternalServerError };
+        let LockReply::Granted { fence, rotate } = reply else {
+            let code = if reply == LockReply::TimedOut {
+                ErrorCode::UploadLocked
+            } else {
+                ErrorCode::InternalServerError
+            };
             return self.end(now, Some(purpose.refused(code)));
         };
-        self.lease.granted(now.monotonic, self.config.lock_ttl, fence, fresh);
+        self.lease.granted(now.monotonic, self.config.lock_ttl, fence, rotate);
         match purpose {
             Purpose::Write(patch) => {
                 let op = self.store(Command::Load { id: patch.id.clone() });
@@ -270,7 +272,7 @@ impl Exchange {
 
     fn on_store(&mut self, now: Now, op: OpId, completion: Completion) {
         match core::mem::replace(&mut self.state, State::Over) {
-            State::Looking(look) => self.on_looked(now, op, look, completion),
+            State::QueryingOffset(look) => self.on_looked(now, op, look, completion),
             State::Loading(waited, purpose) if waited == op => self.on_loaded(now, purpose, completion),
             State::Reloading(waited, patch) if waited == op => self.on_reloaded(now, patch, completion),
             State::Rechecking(waited, termination) if waited == op => match self.lives(now, completion) {
@@ -297,9 +299,9 @@ impl Exchange {
     }
 
     /// The upload's record, if it is there and its time is not over.
-    fn lives(&mut self, now: Now, completion: Completion) -> Result<Record, Code> {
+    fn lives(&mut self, now: Now, completion: Completion) -> Result<Record, ErrorCode> {
         match completion {
-            Completion::Loaded(record) if record.is_expired(now.wall) => Err(Code::UploadExpired),
+            Completion::Loaded(record) if record.is_expired(now.wall) => Err(ErrorCode::UploadExpired),
             Completion::Loaded(record) => {
                 self.expires = record.expires;
                 Ok(record)
@@ -337,7 +339,9 @@ impl Exchange {
             return self.end(now, Some(answer));
         }
         match &purpose {
-            Purpose::Write(_) if record.is_final() => self.end(now, Some(Answer::Failed(Code::ModifyFinal))),
+            Purpose::Write(_) if record.is_final() => {
+                self.end(now, Some(Answer::Failed(ErrorCode::ModifyFinal)))
+            }
             Purpose::Write(patch) if patch.offset < record.offset => {
                 self.end(
                     now,
@@ -380,7 +384,7 @@ impl Exchange {
     fn on_timeout(&mut self, now: Now) {
         self.renew_if_due(now);
         match core::mem::replace(&mut self.state, State::Over) {
-            State::Looking(look) => self.on_look_timeout(now, look),
+            State::QueryingOffset(look) => self.on_checkpoint_timeout(now, look),
             State::Receiving(receiving) => self.advance(now, receiving),
             State::Awaiting(_, until, download) if until <= now.monotonic => self.stop_awaiting(download),
             other => self.state = other,
@@ -502,7 +506,7 @@ impl Purpose {
     }
 
     /// The refusal of a request that has come this far.
-    fn refused(self, code: Code) -> Answer {
+    fn refused(self, code: ErrorCode) -> Answer {
         match self {
             Self::Receive(created) => created.failed(code),
             Self::Write(_) | Self::Terminate(_) => Answer::Failed(code),

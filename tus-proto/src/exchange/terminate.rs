@@ -3,13 +3,13 @@
 use super::{
     Exchange, State,
     answer::{self, Answer},
-    checks::Termination,
+    checks::TerminateRequest,
     hooks::Pending,
 };
 use crate::{Command, Completion, Event, Now, UploadId};
 
 impl Exchange {
-    pub(super) fn terminate(&mut self, termination: Termination) {
+    pub(super) fn terminate(&mut self, termination: TerminateRequest) {
         match self.config.hooks.terminate || termination.if_match.is_there() {
             true => self.show(termination.id.clone(), Pending::Terminate(termination)),
             false => self.delete(termination.id),

@@ -29,7 +29,7 @@ fn receiving() -> Exchange {
                 exchange.handle(at(0), Input::Store(op, Completion::Loaded(record(id))));
             }
             Output::Lock(op, LockCall::Acquire { .. }) => {
-                let granted = LockReply::Granted { fence: Fence(1), fresh: false };
+                let granted = LockReply::Granted { fence: Fence(1), rotate: false };
                 exchange.handle(at(0), Input::Lock(op, granted));
             }
             Output::Store(_, Command::Append { .. }) | Output::Continue => {}
@@ -50,7 +50,7 @@ fn who_waits_for_a_body_holds_no_queue_of_outputs() {
     let mut exchange = receiving();
     assert_eq!(exchange.outputs.capacity(), 0);
     exchange.handle(at(1), Input::Cancel(Cancel::Shutdown));
-    assert!(matches!(exchange.poll(), Some(Output::Store(_, Command::Stop))));
+    assert!(matches!(exchange.poll(), Some(Output::Store(_, Command::StopAppend))));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::{members, single};
-use crate::{Algorithm, Code, Digest, Framing, Hasher, Head, Trailers};
+use crate::{Algorithm, Digest, ErrorCode, Framing, Hasher, Head, Trailers};
 
 /// What a body must hash to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,15 +16,15 @@ pub(crate) struct Checksum {
 
 impl Checksum {
     /// An algorithm's name, a blank, and the digest in Base64.
-    fn parse(value: &[u8], enabled: &[Algorithm]) -> Result<Self, Code> {
-        let text = core::str::from_utf8(value).map_err(|_| Code::InvalidChecksum)?;
-        let (name, encoded) = text.split_once(' ').ok_or(Code::InvalidChecksum)?;
+    fn parse(value: &[u8], enabled: &[Algorithm]) -> Result<Self, ErrorCode> {
+        let text = core::str::from_utf8(value).map_err(|_| ErrorCode::InvalidChecksum)?;
+        let (name, encoded) = text.split_once(' ').ok_or(ErrorCode::InvalidChecksum)?;
         let algorithm = Algorithm::named(name).filter(|algorithm| enabled.contains(algorithm));
-        let algorithm = algorithm.ok_or(Code::UnsupportedChecksum)?;
-        let bytes = STANDARD.decode(encoded.trim_matches(' ')).map_err(|_| Code::InvalidChecksum)?;
+        let algorithm = algorithm.ok_or(ErrorCode::UnsupportedChecksum)?;
+        let bytes = STANDARD.decode(encoded.trim_matches(' ')).map_err(|_| ErrorCode::InvalidChecksum)?;
         // One that is too long or too short for its algorithm is well-formed, and matches nothing.
         let digest = Digest::new(&bytes).filter(|_| !bytes.is_empty());
-        Ok(Self { algorithm, digest: digest.ok_or(Code::InvalidChecksum)? })
+        Ok(Self { algorithm, digest: digest.ok_or(ErrorCode::InvalidChecksum)? })
     }
 
     /// Whether the body of no bytes matches.
@@ -43,14 +43,14 @@ pub(crate) struct Checksums {
 }
 
 impl Checksums {
-    pub(crate) fn of(head: &Head<'_>, enabled: &[Algorithm]) -> Result<Self, Code> {
-        let value = single(head, "Upload-Checksum").map_err(|_| Code::InvalidChecksum)?;
+    pub(crate) fn of(head: &Head<'_>, enabled: &[Algorithm]) -> Result<Self, ErrorCode> {
+        let value = single(head, "Upload-Checksum").map_err(|_| ErrorCode::InvalidChecksum)?;
         let header = value.map(|value| Checksum::parse(value, enabled)).transpose()?.map(Box::new);
         // A body with a length has no trailer: what announces one means nothing.
         let announced = head.framing == Framing::Chunked
             && members(head, "Trailer").any(|name| name.eq_ignore_ascii_case(b"Upload-Checksum"));
         if announced && enabled.is_empty() {
-            return Err(Code::UnsupportedChecksum);
+            return Err(ErrorCode::UnsupportedChecksum);
         }
         Ok(Self { header, announced })
     }
@@ -66,18 +66,18 @@ impl Checksums {
         &self,
         trailers: &Trailers,
         enabled: &[Algorithm],
-    ) -> Result<Option<Box<Checksum>>, Code> {
+    ) -> Result<Option<Box<Checksum>>, ErrorCode> {
         let mut values = trailers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("Upload-Checksum"));
         let trailer = values.next().map(|(_, value)| Checksum::parse(value, enabled)).transpose()?;
         for (_, value) in values {
             if Some(Checksum::parse(value, enabled)?) != trailer {
-                return Err(Code::InvalidChecksum);
+                return Err(ErrorCode::InvalidChecksum);
             }
         }
         match (&self.header, trailer.map(Box::new)) {
-            (None, None) if self.announced => Err(Code::InvalidChecksum),
-            (Some(_), None) if self.announced => Err(Code::InvalidChecksum),
-            (Some(header), Some(trailer)) if *header != trailer => Err(Code::InvalidChecksum),
+            (None, None) if self.announced => Err(ErrorCode::InvalidChecksum),
+            (Some(_), None) if self.announced => Err(ErrorCode::InvalidChecksum),
+            (Some(header), Some(trailer)) if *header != trailer => Err(ErrorCode::InvalidChecksum),
             (header, trailer) => Ok(trailer.or_else(|| header.clone())),
         }
     }
@@ -87,7 +87,7 @@ impl Checksums {
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<Checksum, Code> {
+    fn parse(text: &str) -> Result<Checksum, ErrorCode> {
         Checksum::parse(text.as_bytes(), Algorithm::ALL)
     }
 
@@ -103,17 +103,17 @@ mod tests {
             "sha1 2jmj7l5rSw0yVb/vlWAYkK/YBwk",
             "sha1:2jmj7l5rSw0yVb/vlWAYkK/YBwk=",
         ] {
-            assert_eq!(parse(bad), Err(Code::InvalidChecksum), "{bad:?}");
+            assert_eq!(parse(bad), Err(ErrorCode::InvalidChecksum), "{bad:?}");
         }
         let long = alloc::format!("sha1 {}", "A".repeat(88));
-        assert_eq!(parse(&long), Err(Code::InvalidChecksum));
+        assert_eq!(parse(&long), Err(ErrorCode::InvalidChecksum));
         for other in ["sha1 YWJj", "sha1 AAAAAAAAAAAAAAAAAAAAAAAAAAAA"] {
             assert!(parse(other).is_ok_and(|checksum| !checksum.matches_nothing()), "{other:?}");
         }
-        assert_eq!(parse("crc32 AAAAAA=="), Err(Code::UnsupportedChecksum));
+        assert_eq!(parse("crc32 AAAAAA=="), Err(ErrorCode::UnsupportedChecksum));
         assert_eq!(
             Checksum::parse(b"sha1 2jmj7l5rSw0yVb/vlWAYkK/YBwk=", &[]),
-            Err(Code::UnsupportedChecksum)
+            Err(ErrorCode::UnsupportedChecksum)
         );
     }
 }

@@ -3,7 +3,7 @@
 use alloc::{format, string::String, vec::Vec};
 
 use super::single;
-use crate::{Code, Head, UploadId};
+use crate::{ErrorCode, Head, UploadId};
 
 /// What `Upload-Concat` says of a new upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,11 +20,11 @@ pub(crate) enum UploadConcat {
 
 impl UploadConcat {
     /// Reads the header, where there is one. A final of more than `max_parts` parts is as malformed as one of none.
-    pub(crate) fn of(head: &Head<'_>, base_path: &str, max_parts: usize) -> Result<Option<Self>, Code> {
-        let Some(value) = single(head, "Upload-Concat").map_err(|_| Code::InvalidConcat)? else {
+    pub(crate) fn of(head: &Head<'_>, base_path: &str, max_parts: usize) -> Result<Option<Self>, ErrorCode> {
+        let Some(value) = single(head, "Upload-Concat").map_err(|_| ErrorCode::InvalidConcat)? else {
             return Ok(None);
         };
-        Self::parse(value, base_path, max_parts).map(Some).ok_or(Code::InvalidConcat)
+        Self::parse(value, base_path, max_parts).map(Some).ok_or(ErrorCode::InvalidConcat)
     }
 
     fn parse(value: &[u8], base_path: &str, max_parts: usize) -> Option<Self> {

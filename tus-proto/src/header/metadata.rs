@@ -8,7 +8,7 @@ use base64::{
     engine::{GeneralPurpose, GeneralPurposeConfig},
 };
 
-use crate::{Code, Head};
+use crate::{ErrorCode, Head};
 
 /// What clients' encoders leave in the last character's unused bits is not ours to judge.
 const BASE64: GeneralPurpose =
@@ -23,7 +23,7 @@ pub(crate) enum MetadataError {
     Malformed,
 }
 
-impl From<MetadataError> for Code {
+impl From<MetadataError> for ErrorCode {
     fn from(error: MetadataError) -> Self {
         match error {
             MetadataError::TooLarge => Self::MetadataTooLarge,

@@ -204,7 +204,7 @@ fn a_cancel_while_the_lock_is_waited_for_gives_the_place_in_the_queue_back() {
         let (release, call) = script.lock();
         assert_eq!(call, LockCall::Release { key: id() });
         // The grant may have been on its way already: the release frees that, too.
-        script.replied(acquire, LockReply::Granted { fence: super::script::FENCE, fresh: false });
+        script.replied(acquire, LockReply::Granted { fence: super::script::FENCE, rotate: false });
         script.idle();
         script.replied(release, LockReply::Released);
         answered(&mut script, answer);

@@ -1,8 +1,8 @@
 //! Checksums: nothing of a body is committed before it matched, and nothing of one that did not.
 
 use tus_proto::{
-    Algorithm, AppendEnd, Cancel, Code, Command, Completion, Config, Cut, Digest, Framing, Hasher, Input,
-    Reason, Trailers,
+    Algorithm, AppendEnd, Cancel, Command, Completion, Config, Cut, Digest, ErrorCode, Framing, Hasher,
+    Input, Reason, Trailers,
 };
 
 use super::script::{Early, Grant, Script, Sent, record};
@@ -36,7 +36,7 @@ fn ends(script: &mut Script, grant: Grant, digest: Option<Digest>, trailers: Tra
 }
 
 #[track_caller]
-fn forgets(script: &mut Script, code: Code) {
+fn forgets(script: &mut Script, code: ErrorCode) {
     script.discards();
     script.release();
     let response = script.refuses(code.status(), code.name());
@@ -62,7 +62,7 @@ fn a_body_that_matches_its_header_is_committed_and_not_before() {
 fn a_body_that_differs_leaves_no_trace() {
     let (mut script, grant) = receiving(&patch().with("Upload-Checksum", HELLO));
     ends(&mut script, grant, Some(digest(b"hallo")), Trailers::default());
-    forgets(&mut script, Code::ChecksumMismatch);
+    forgets(&mut script, ErrorCode::ChecksumMismatch);
 }
 
 #[test]
@@ -81,12 +81,12 @@ fn nothing_of_a_body_that_is_cut_or_too_long_is_kept() {
     }
     let (mut script, grant) = receiving(&patch().with("Trailer", "Upload-Checksum"));
     script.appended(grant, 9, AppendEnd::Overflow);
-    forgets(&mut script, Code::UploadSizeExceeded);
+    forgets(&mut script, ErrorCode::UploadSizeExceeded);
     let (mut script, grant) = receiving(&patch().with("Upload-Checksum", HELLO));
     script.input(Input::Yield(Some(3)));
     script.stop();
     script.appended(grant, 3, AppendEnd::Stopped);
-    forgets(&mut script, Code::UploadInterrupted);
+    forgets(&mut script, ErrorCode::UploadInterrupted);
 }
 
 /// The staged bytes are read back, and hash to this.
@@ -113,22 +113,22 @@ fn an_announced_trailer_is_verified_by_reading_back() {
     let (mut script, grant) = announced();
     ends(&mut script, grant, None, trailers(HELLO));
     reads_back(&mut script, b"hallo");
-    forgets(&mut script, Code::ChecksumMismatch);
+    forgets(&mut script, ErrorCode::ChecksumMismatch);
 
     let (mut script, grant) = announced();
     ends(&mut script, grant, None, Trailers::default());
-    forgets(&mut script, Code::InvalidChecksum);
+    forgets(&mut script, ErrorCode::InvalidChecksum);
 
     let (mut script, grant) = announced();
     ends(&mut script, grant, None, trailers("crc32 AAAA"));
-    forgets(&mut script, Code::UnsupportedChecksum);
+    forgets(&mut script, ErrorCode::UnsupportedChecksum);
 }
 
 #[test]
 fn header_and_trailer_must_agree() {
     let (mut script, grant) = receiving(&patch().with("Upload-Checksum", HELLO));
     ends(&mut script, grant, Some(digest(b"hello")), trailers(NOTHING));
-    forgets(&mut script, Code::InvalidChecksum);
+    forgets(&mut script, ErrorCode::InvalidChecksum);
     let (mut script, grant) = receiving(&patch().with("Upload-Checksum", HELLO));
     ends(&mut script, grant, Some(digest(b"hello")), trailers(HELLO));
     script.commits(0, 5);
@@ -139,14 +139,14 @@ fn a_trailer_that_was_not_announced_counts_unless_a_checkpoint_was_told() {
     let (mut script, grant) = receiving(&patch());
     ends(&mut script, grant, None, trailers(HELLO));
     reads_back(&mut script, b"hallo");
-    forgets(&mut script, Code::ChecksumMismatch);
+    forgets(&mut script, ErrorCode::ChecksumMismatch);
 
     let (mut script, grant) = receiving(&patch());
     script.staged(grant, 3);
     assert_eq!(script.wait(), Reason::Checkpoint);
     script.commits(0, 3);
     ends(&mut script, grant, None, trailers(HELLO));
-    forgets(&mut script, Code::InvalidChecksum);
+    forgets(&mut script, ErrorCode::InvalidChecksum);
 }
 
 #[test]

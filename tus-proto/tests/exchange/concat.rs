@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use tus_proto::{
-    Command, Completion, Concat, Config, Connection, Event, Failure, Framing, LockReply, OpId, Reason,
-    Record, Response, Unfit, UploadId, WallTime,
+    Command, Completion, Concat, ConcatRejection, Config, Connection, Event, Failure, Framing, LockReply,
+    OpId, Reason, Record, Response, UploadId, WallTime,
 };
 
 use super::script::{Script, Sent, record};
@@ -105,11 +105,11 @@ fn what_a_final_says_of_its_length_is_ignored() {
 #[test]
 fn parts_that_are_not_fit_and_a_store_in_trouble_make_nothing() {
     for (completion, status, code) in [
-        (Completion::Refused(Unfit::Missing), 400, "ERR_INVALID_CONCAT"),
-        (Completion::Refused(Unfit::NotPartial), 400, "ERR_INVALID_CONCAT"),
-        (Completion::Refused(Unfit::UnknownLength), 400, "ERR_INVALID_CONCAT"),
-        (Completion::Refused(Unfit::TooManyWaiting), 400, "ERR_INVALID_CONCAT"),
-        (Completion::Refused(Unfit::TooLarge), 413, "ERR_MAX_SIZE_EXCEEDED"),
+        (Completion::Rejected(ConcatRejection::Missing), 400, "ERR_INVALID_CONCAT"),
+        (Completion::Rejected(ConcatRejection::NotPartial), 400, "ERR_INVALID_CONCAT"),
+        (Completion::Rejected(ConcatRejection::UnknownLength), 400, "ERR_INVALID_CONCAT"),
+        (Completion::Rejected(ConcatRejection::TooManyWaiting), 400, "ERR_INVALID_CONCAT"),
+        (Completion::Rejected(ConcatRejection::TooLarge), 413, "ERR_MAX_SIZE_EXCEEDED"),
         (Completion::Exists, 500, "ERR_INTERNAL_SERVER_ERROR"),
         (Completion::Created, 500, "ERR_INTERNAL_SERVER_ERROR"),
         (Completion::Failed(Failure::NoSpace), 507, "ERR_INSUFFICIENT_STORAGE"),

@@ -258,7 +258,7 @@ fn a_hook_decides_before_the_upload_is_held() {
     script.stored(op, Completion::Opened(finished(10, "")));
     assert_eq!(script.responds().status(), 200);
     let (mut script, op) = asked();
-    script.decided(op, HookReply::Refuse(Rejection { status: 401, headers: vec![], body: String::new() }));
+    script.decided(op, HookReply::Reject(Rejection { status: 401, headers: vec![], body: String::new() }));
     assert_eq!(script.responds().status(), 401);
 }
 

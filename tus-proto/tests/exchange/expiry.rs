@@ -184,7 +184,7 @@ fn it_may_run_out_while_the_lock_is_waited_for() {
     script.load(&expiring(2));
     let (op, _) = script.lock();
     script.pass(Duration::from_secs(2));
-    script.replied(op, LockReply::Granted { fence: tus_proto::Fence(7), fresh: false });
+    script.replied(op, LockReply::Granted { fence: tus_proto::Fence(7), rotate: false });
     script.load(&expiring(2));
     script.release();
     script.refuses(410, "ERR_UPLOAD_EXPIRED");

@@ -203,12 +203,12 @@ fn only_the_call_itself_can_be_answered() {
     script.stored(load, Completion::Loaded(record(3, 10)));
     let (acquire, _) = script.lock();
     for op in [load, foreign()] {
-        script.replied(op, LockReply::Granted { fence: Fence(1), fresh: false });
+        script.replied(op, LockReply::Granted { fence: Fence(1), rotate: false });
         script.stored(op, Completion::Loaded(record(3, 10)));
         script.stored(acquire, Completion::Loaded(record(3, 10)));
         script.idle();
     }
-    script.replied(acquire, LockReply::Granted { fence: FENCE, fresh: false });
+    script.replied(acquire, LockReply::Granted { fence: FENCE, rotate: false });
     script.load(&record(3, 10));
     script.append();
 }

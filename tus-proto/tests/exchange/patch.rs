@@ -19,7 +19,7 @@ fn looked_up(sent: &Sent, record: &tus_proto::Record) -> Script {
 fn the_bytes_are_committed_then_the_lock_goes_then_the_answer_comes() {
     let sent = Sent::patch(3, Framing::Length(4));
     let (mut script, grant) = Script::receiving(Config::default(), &sent, &record(3, 10));
-    assert_eq!((grant.at, grant.max, grant.fresh), (3, 7, false));
+    assert_eq!((grant.at, grant.max, grant.rotate), (3, 7, false));
     script.idle();
     script.body_ends(grant, 4);
     let commit = script.commit();
@@ -129,13 +129,13 @@ fn an_empty_body_commits_nothing() {
 
 #[test]
 fn a_grant_whose_predecessor_never_released_starts_a_fresh_extent() {
-    for fresh in [false, true] {
+    for rotate in [false, true] {
         let mut script = Script::start(&Sent::patch(3, Framing::Length(4)));
         script.load(&record(3, 10));
         let (op, _) = script.lock();
-        script.replied(op, LockReply::Granted { fence: FENCE, fresh });
+        script.replied(op, LockReply::Granted { fence: FENCE, rotate });
         script.load(&record(3, 10));
-        assert_eq!(script.append().fresh, fresh);
+        assert_eq!(script.append().rotate, rotate);
     }
 }
 

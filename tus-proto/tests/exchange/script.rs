@@ -112,7 +112,7 @@ pub(crate) struct Grant {
     pub op: OpId,
     pub at: u64,
     pub max: u64,
-    pub fresh: bool,
+    pub rotate: bool,
 }
 
 /// A Commit that the exchange has asked for.
@@ -307,7 +307,7 @@ impl Script {
     pub(crate) fn acquire(&mut self) -> Option<u64> {
         let (op, call) = self.lock();
         let LockCall::Acquire { offset, .. } = call else { panic!("Acquire should come, not {call:?}") };
-        self.replied(op, LockReply::Granted { fence: FENCE, fresh: false });
+        self.replied(op, LockReply::Granted { fence: FENCE, rotate: false });
         offset
     }
 
@@ -316,16 +316,16 @@ impl Script {
     pub(crate) fn append(&mut self) -> Grant {
         assert_eq!(self.next(), Some(Output::Continue));
         let (op, command) = self.store();
-        let Command::Append { fence, at, max, fresh, .. } = command else {
+        let Command::Append { fence, at, max, rotate, .. } = command else {
             panic!("Append should come, not {command:?}")
         };
         assert_eq!(fence, FENCE);
-        Grant { op, at, max, fresh }
+        Grant { op, at, max, rotate }
     }
 
     #[track_caller]
     pub(crate) fn stop(&mut self) {
-        assert_eq!(self.store().1, Command::Stop);
+        assert_eq!(self.store().1, Command::StopAppend);
     }
 
     #[track_caller]

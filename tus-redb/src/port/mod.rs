@@ -31,7 +31,7 @@ use self::{
     group::Group,
     quota::Quota,
 };
-use crate::{Change, Refused, Sink, Source, Store, Syncer, commit::Done, error::WriteError, store::lock};
+use crate::{Change, Rejected, Sink, Source, Store, Syncer, commit::Done, error::WriteError, store::lock};
 
 /// How often housekeeping is looked for where no change comes.
 const TICK: Duration = Duration::from_secs(1);
@@ -518,7 +518,7 @@ impl tus_driver::Store for RedbStore {
         }
         // It waits in the store's own group: a strong reference would keep a store that is dropped meanwhile for ever.
         let (weak, ticket) = (Arc::downgrade(&self.0), later());
-        let change = Change::Fresh { id: id.clone(), fence, at };
+        let change = Change::NewExtent { id: id.clone(), fence, at };
         let open = move |changed: Changed| {
             let Some(shared) = weak.upgrade() else {
                 return ticket.answer(Err(LookupError::Failed(Failure::Unavailable)));
@@ -591,7 +591,7 @@ impl tus_driver::Store for RedbStore {
     ) -> Answer<Result<Digest, Failure>> {
         let source = match self.0.engine.open_source(id) {
             Ok(source) => source,
-            Err(Refused::Failed(failure)) => return Answer::Now(Err(failure)),
+            Err(Rejected::Failed(failure)) => return Answer::Now(Err(failure)),
             Err(_) => return Answer::Now(Err(Failure::Io)),
         };
         let (shared, ticket) = (self.0.clone(), later());
@@ -668,13 +668,13 @@ impl tus_driver::Store for RedbStore {
     }
 }
 
-impl From<Refused> for LookupError {
-    fn from(refused: Refused) -> Self {
+impl From<Rejected> for LookupError {
+    fn from(refused: Rejected) -> Self {
         match refused {
-            Refused::Missing => Self::Missing,
-            Refused::Gone => Self::Gone,
-            Refused::Conflict { offset } => Self::Conflict { offset },
-            Refused::Failed(failure) => Self::Failed(failure),
+            Rejected::Missing => Self::Missing,
+            Rejected::Gone => Self::Gone,
+            Rejected::Conflict { offset } => Self::Conflict { offset },
+            Rejected::Failed(failure) => Self::Failed(failure),
         }
     }
 }

@@ -6,7 +6,7 @@ use tus_proto::{Completion, Failure, Fence};
 
 use super::harness::{commit, id, options, record};
 use crate::{
-    Change, Disk, Durability, Mode, OpenError, Options, Refused, Sink, Store,
+    Change, Disk, Durability, Mode, OpenError, Options, Rejected, Sink, Store,
     sim::{Crash, Fault, SimDisk},
     store::lock,
 };
@@ -141,10 +141,10 @@ fn a_writer_that_lost_its_lock_changes_nothing() {
     let conflict = Completion::Conflict { offset: 0 };
     assert_eq!(store.commit(&[commit("a", old, 0, 4, Some(&zombie))]), std::slice::from_ref(&conflict));
     assert_eq!(store.discard(&id("a"), old), conflict);
-    assert_eq!(store.append(&id("a"), old, 0).unwrap_err(), Refused::Conflict { offset: 0 });
+    assert_eq!(store.append(&id("a"), old, 0).unwrap_err(), Rejected::Conflict { offset: 0 });
     drop(begun);
 
-    let fresh = Change::Fresh { id: id("a"), fence: new, at: 0 };
+    let fresh = Change::NewExtent { id: id("a"), fence: new, at: 0 };
     assert_eq!(store.commit(&[fresh]), [Completion::Committed { offset: 0 }]);
     let sink = staged(&store, "a", 2, 0, b"new");
     zombie.write(&[b'x'; 50]).unwrap();
@@ -161,7 +161,7 @@ fn a_fresh_extent_goes_behind_the_committed_bytes() {
     store.commit(&[Change::Create(record("a", Some(6)))]);
     let sink = staged(&store, "a", 1, 0, b"abcGARBAGE");
     store.commit(&[commit("a", fence(&store, 1), 0, 3, Some(&sink))]);
-    store.commit(&[Change::Fresh { id: id("a"), fence: fence(&store, 2), at: 3 }]);
+    store.commit(&[Change::NewExtent { id: id("a"), fence: fence(&store, 2), at: 3 }]);
     let sink = staged(&store, "a", 2, 3, b"def");
     let last = commit("a", fence(&store, 2), 3, 6, Some(&sink));
     assert_eq!(store.commit(&[last]), [Completion::Committed { offset: 6 }]);
@@ -393,7 +393,7 @@ fn a_full_disk_takes_commits_and_deletes_and_recovers() {
         assert_eq!(sinks[0].write(b"x").unwrap_err().failure, Failure::NoSpace);
         assert_eq!(
             store.append(&id(first), fence(&store, 1), 0).unwrap_err(),
-            Refused::Failed(Failure::NoSpace)
+            Rejected::Failed(Failure::NoSpace)
         );
         for (name, sink) in names.iter().zip(&sinks) {
             let done = store.commit(&[commit(name, fence(&store, 1), 0, 60, Some(sink))]);

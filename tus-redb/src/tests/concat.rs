@@ -2,11 +2,11 @@
 
 use std::{io::Read, sync::Arc};
 
-use tus_proto::{Completion, Concat, Fence, Record, Unfit, WallTime};
+use tus_proto::{Completion, Concat, ConcatRejection, Fence, Record, WallTime};
 
 use super::harness::{id, options, record};
 use crate::{
-    Change, Disk, Durability, EventKind, Events, Finding, Options, Refused, Store,
+    Change, Disk, Durability, EventKind, Events, Finding, Options, Rejected, Store,
     database::{WAITING, begin_durable},
     sim::{Crash, Fault, SimDisk},
     store::lock,
@@ -80,9 +80,9 @@ fn made(store: &Store, change: Change) -> (u64, Option<u64>) {
     }
 }
 
-fn refused(store: &Store, change: Change) -> Unfit {
+fn refused(store: &Store, change: Change) -> ConcatRejection {
     match do_one(store, change) {
-        Completion::Refused(unfit) => unfit,
+        Completion::Rejected(rejection) => rejection,
         other => panic!("{other:?}"),
     }
 }
@@ -189,7 +189,7 @@ fn a_part_of_several_extents_is_taken_with_all_of_them() {
     part(&store, "a", Some(4));
     assert_eq!(made(&store, concat("f", &["a"])), (0, Some(4)));
     write(&store, "a", b"ab");
-    do_one(&store, Change::Fresh { id: id("a"), fence: store.first_fence(), at: 2 });
+    do_one(&store, Change::NewExtent { id: id("a"), fence: store.first_fence(), at: 2 });
     write(&store, "a", b"cd");
     assert_eq!(body(&store, "f"), "abcd");
     assert_eq!(store.describe(&id("f")).unwrap().unwrap().extents.len(), 2);
@@ -237,14 +237,14 @@ fn parts_that_are_not_fit_are_refused_and_leave_nothing() {
     let limited =
         |parts: &[&str], limit| refused(&store, concat_with("f", parts, |_, max, _| *max = Some(limit)));
     for missing in [&["nobody"][..], &["whole", "nobody"], &["over"], &["f"]] {
-        assert_eq!(refused(&store, concat("f", missing)), Unfit::Missing, "{missing:?}");
+        assert_eq!(refused(&store, concat("f", missing)), ConcatRejection::Missing, "{missing:?}");
     }
     for no_part in [&["plain"][..], &["whole", "final"]] {
-        assert_eq!(refused(&store, concat("f", no_part)), Unfit::NotPartial, "{no_part:?}");
+        assert_eq!(refused(&store, concat("f", no_part)), ConcatRejection::NotPartial, "{no_part:?}");
     }
-    assert_eq!(limited(&["whole", "begun"], 6), Unfit::TooLarge);
-    assert_eq!(limited(&["whole", "whole"], 3), Unfit::TooLarge);
-    assert_eq!(limited(&["whole", "deferred"], 100), Unfit::UnknownLength);
+    assert_eq!(limited(&["whole", "begun"], 6), ConcatRejection::TooLarge);
+    assert_eq!(limited(&["whole", "whole"], 3), ConcatRejection::TooLarge);
+    assert_eq!(limited(&["whole", "deferred"], 100), ConcatRejection::UnknownLength);
     assert_eq!(look(&store, "f"), None);
     check(&store);
     assert_eq!(made(&store, concat_with("f", &["whole", "begun"], |_, max, _| *max = Some(7))), (0, Some(7)));
@@ -259,9 +259,9 @@ fn a_final_beyond_all_bounds_is_too_large() {
     part(&store, "huge", Some(huge));
     part(&store, "one", Some(1));
     part(&store, "deferred", None);
-    assert_eq!(refused(&store, concat("f", &["huge", "one"])), Unfit::TooLarge);
-    assert_eq!(refused(&store, concat("f", &["huge", "huge", "huge"])), Unfit::TooLarge);
-    assert_eq!(refused(&store, concat("f", &["huge", "deferred", "one"])), Unfit::TooLarge);
+    assert_eq!(refused(&store, concat("f", &["huge", "one"])), ConcatRejection::TooLarge);
+    assert_eq!(refused(&store, concat("f", &["huge", "huge", "huge"])), ConcatRejection::TooLarge);
+    assert_eq!(refused(&store, concat("f", &["huge", "deferred", "one"])), ConcatRejection::TooLarge);
     assert_eq!(made(&store, concat("f", &["huge"])), (0, Some(huge)));
     // Known too late to refuse it: its length can't be told.
     assert_eq!(made(&store, concat("g", &["deferred", "deferred"])), (0, None));
@@ -279,7 +279,7 @@ fn only_so_many_finals_wait_for_a_part() {
     write(&store, "b", b"b");
     made(&store, concat("f", &["a", "a", "b"]));
     made(&store, concat("g", &["b", "a"]));
-    assert_eq!(refused(&store, concat("h", &["a"])), Unfit::TooManyWaiting);
+    assert_eq!(refused(&store, concat("h", &["a"])), ConcatRejection::TooManyWaiting);
     assert_eq!(made(&store, concat("h", &["b"])), (1, Some(1)), "it waits for nothing");
     delete(&store, "g");
     made(&store, concat("g", &["a"]));
@@ -394,12 +394,16 @@ fn nobody_writes_to_a_final() {
     for (name, offset) in [("whole", 3), ("pending", 0)] {
         let conflict = Completion::Conflict { offset };
         let refused = store.append(&id(name), fence, offset).unwrap_err();
-        assert_eq!(refused, Refused::Conflict { offset });
+        assert_eq!(refused, Rejected::Conflict { offset });
         let (from, length, finish, syncer) = (offset, Some(offset), true, None);
         let (id, to, expires) = (id(name), offset, at(1));
         let commit = Change::Commit { id: id.clone(), fence, from, to, length, expires, finish, syncer };
         assert_eq!(do_one(&store, commit), conflict, "{name}");
-        assert_eq!(do_one(&store, Change::Fresh { id: id.clone(), fence, at: offset }), conflict, "{name}");
+        assert_eq!(
+            do_one(&store, Change::NewExtent { id: id.clone(), fence, at: offset }),
+            conflict,
+            "{name}"
+        );
         assert_eq!(store.discard(&id, fence), Completion::Discarded);
     }
     assert_eq!(body(&store, "whole"), "abc");
@@ -506,7 +510,7 @@ fn parts_and_finals_may_meet_in_one_group() {
                 Completion::Deleted
             ]
         ));
-        assert_eq!(completions[4], Completion::Refused(Unfit::Missing));
+        assert_eq!(completions[4], Completion::Rejected(ConcatRejection::Missing));
         drop(sink);
         disk.crash(Crash::Process);
         drop(store);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use redb::{ReadableDatabase, ReadableTableMetadata};
-use tus_proto::{Completion, Concat, Fence, Record, Unfit, WallTime};
+use tus_proto::{Completion, Concat, ConcatRejection, Fence, Record, WallTime};
 
 use super::harness::{id, options, record};
 use crate::{
@@ -246,7 +246,7 @@ fn ten_thousand_uploads_leave_nothing() {
             let made = commit(&Ten::concat);
             let finals = made.iter().filter(|done| matches!(done, Completion::Concatenated(_)));
             assert_eq!(finals.count(), 3 * 20);
-            let refused = [Unfit::Missing, Unfit::NotPartial].map(Completion::Refused);
+            let refused = [ConcatRejection::Missing, ConcatRejection::NotPartial].map(Completion::Rejected);
             assert_eq!(made[3..5], refused);
             if block == 49 {
                 assert_eq!(store.verify().unwrap(), []);

@@ -239,7 +239,7 @@ impl World {
         let fence = self.fence();
         let body = self.observe(name)?;
         let at = body.len() as u64;
-        let change = Change::Fresh { id: id(name), fence, at };
+        let change = Change::NewExtent { id: id(name), fence, at };
         if self.change(name, change, Some(body)) != (Completion::Committed { offset: at }) {
             return None;
         }

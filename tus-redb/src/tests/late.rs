@@ -16,7 +16,7 @@ fn the_file_of_a_late_writer_goes_also_where_nothing_else_is_to_be_flushed() {
         let (early, late) = (Fence(store.first_fence().0 + 1), store.first_fence());
         let mut sink = store.append(&id("a"), late, 0).unwrap();
         sink.write(b"hello").unwrap();
-        let fresh = Change::Fresh { id: id("a"), fence: early, at: 0 };
+        let fresh = Change::NewExtent { id: id("a"), fence: early, at: 0 };
         assert_eq!(store.commit(&[fresh]), [Completion::Committed { offset: 0 }]);
         store.flush().unwrap();
         sink.syncer().sync(None).unwrap();

@@ -37,7 +37,7 @@ fn upload_as(store: &Store, concat: Option<Concat>, name: &str, parts: &[usize])
     for (number, part) in parts.iter().enumerate() {
         let fence = Fence(store.first_fence().0 + number as u64);
         if number > 0 {
-            store.commit(&[Change::Fresh { id: id(name), fence, at }]);
+            store.commit(&[Change::NewExtent { id: id(name), fence, at }]);
         }
         let mut sink = store.append(&id(name), fence, at).ok()?;
         let to = at + *part as u64;

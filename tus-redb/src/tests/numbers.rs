@@ -55,7 +55,8 @@ fn over_the_edge(durability: Durability, crash: Option<Crash>, flushed: bool) {
         append(&store, &name, highest);
     }
     append(&store, "old", Fence(first + 3 * BLOCK));
-    let told = store.commit(&[Change::Fresh { id: id("old"), fence: Fence(first + 3 * BLOCK + 1), at: 2 }]);
+    let told =
+        store.commit(&[Change::NewExtent { id: id("old"), fence: Fence(first + 3 * BLOCK + 1), at: 2 }]);
     assert_eq!(told, [Completion::Committed { offset: 2 }], "{context}");
     if flushed {
         highest = Fence(first + 3 * BLOCK + 1);

@@ -236,7 +236,7 @@ fn a_late_writer_changes_nothing_that_is_committed() {
         late.write(&[7; 50]).unwrap();
         late.syncer().sync(None).unwrap();
         let new = Fence(old.0 + 1);
-        let fresh = Change::Fresh { id: id("a"), fence: new, at: 100 };
+        let fresh = Change::NewExtent { id: id("a"), fence: new, at: 100 };
         assert_eq!(store.commit(&[fresh]), [Completion::Committed { offset: 100 }]);
         let (mut sink, new) = sink_of(&store, "a", 2);
         sink.write(&bytes(100..600)).unwrap();

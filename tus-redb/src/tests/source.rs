@@ -6,7 +6,7 @@ use tus_proto::{Completion, Failure, Fence, WallTime};
 
 use super::harness::{commit, id, options, record};
 use crate::{
-    Change, Disk, Durability, Refused, Source, Store,
+    Change, Disk, Durability, Rejected, Source, Store,
     sim::{Crash, Fault, SimDisk},
 };
 
@@ -21,7 +21,7 @@ fn upload(store: &Store, name: &str, parts: &[&[u8]]) {
     for (number, part) in parts.iter().enumerate() {
         let fence = Fence(store.first_fence().0 + number as u64);
         if number > 0 {
-            store.commit(&[Change::Fresh { id: id(name), fence, at }]);
+            store.commit(&[Change::NewExtent { id: id(name), fence, at }]);
         }
         let mut sink = store.append(&id(name), fence, at).unwrap();
         sink.write(part).unwrap();
@@ -96,7 +96,7 @@ fn a_deletion_takes_nothing_from_under_a_reader() {
     delete(&store, "a");
     assert_eq!(store.reclaim(8), Ok(0));
     assert!(!store.needs_reclaim(), "nothing can be done before a source goes");
-    assert_eq!(store.open_source(&id("a")).unwrap_err(), Refused::Missing);
+    assert_eq!(store.open_source(&id("a")).unwrap_err(), Rejected::Missing);
     assert_eq!(read(&mut one, 0, 11, 64), b"firstsecond");
     drop(one);
     assert_eq!(store.reclaim(8), Ok(0), "the other one still reads");
@@ -129,12 +129,12 @@ fn what_a_reader_held_in_a_crash_is_no_leak() {
 fn one_that_can_not_be_opened_says_why() {
     let disk = SimDisk::new();
     let store = open(&disk);
-    assert_eq!(store.open_source(&id("a")).unwrap_err(), Refused::Missing);
+    assert_eq!(store.open_source(&id("a")).unwrap_err(), Rejected::Missing);
     let expires = Some(WallTime::from_micros(10));
     store.commit(&[Change::Create(tus_proto::Record { expires, ..record("a", None) })]);
     assert_eq!(store.open_source(&id("a")).unwrap().read_at(0, &mut [0]), Ok(0));
     store.sweep(WallTime::from_micros(10), 8).unwrap();
-    assert_eq!(store.open_source(&id("a")).unwrap_err(), Refused::Gone);
+    assert_eq!(store.open_source(&id("a")).unwrap_err(), Rejected::Gone);
 }
 
 #[test]

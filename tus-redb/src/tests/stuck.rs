@@ -6,7 +6,7 @@ use tus_proto::{Completion, Failure, Fence, Record, WallTime};
 
 use super::harness::{commit, id, options, record};
 use crate::{
-    Change, Disk, Durability, Mode, Refused, Store,
+    Change, Disk, Durability, Mode, Rejected, Store,
     database::{EXPIRY, UPLOADS, begin_durable},
     sim::SimDisk,
     store::lock,
@@ -99,7 +99,7 @@ fn a_full_disk_is_not_filled_by_every_append() {
     let calls = |times| {
         let before = disk.calls();
         for _ in 0..times {
-            assert_eq!(store.append(&id("a"), fence, 5).unwrap_err(), Refused::Failed(Failure::NoSpace));
+            assert_eq!(store.append(&id("a"), fence, 5).unwrap_err(), Rejected::Failed(Failure::NoSpace));
         }
         disk.calls() - before
     };
@@ -117,8 +117,8 @@ fn a_data_file_that_is_gone_is_told_as_such() {
     put(&store, "b");
     let (file, fence) = (path(&store, "a"), store.first_fence());
     disk.rename(&file, "moved").unwrap();
-    assert_eq!(store.append(&id("a"), fence, 5).unwrap_err(), Refused::Gone);
-    assert_eq!(store.open_source(&id("a")).unwrap_err(), Refused::Gone);
+    assert_eq!(store.append(&id("a"), fence, 5).unwrap_err(), Rejected::Gone);
+    assert_eq!(store.open_source(&id("a")).unwrap_err(), Rejected::Gone);
     assert!(store.trouble().unwrap().contains(&file));
     assert_eq!(store.look_up(&id("a")), Completion::Gone, "from then on");
     assert!(matches!(store.look_up(&id("b")), Completion::Loaded(_)));

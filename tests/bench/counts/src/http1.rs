@@ -58,7 +58,7 @@ fn run(times: u32, request: &[u8]) {
             match event {
                 Event::Head => assert!(http.with_head(false, |head| !head.fields.is_empty()).is_some()),
                 Event::End(_) => http.respond(NOW.monotonic, &answer),
-                Event::Body(_) | Event::Refused(_) => {}
+                Event::Body(_) | Event::Rejected(_) => {}
             }
         }
         let sent = http.output().len();

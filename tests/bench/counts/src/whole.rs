@@ -50,7 +50,7 @@ fn run(times: u32, request: &[u8]) {
                         around.carry_out(&mut exchange, |answer| http.respond(NOW.monotonic, answer));
                     running = append.map(|append| (exchange, append));
                 }
-                Event::Body(_) | Event::Refused(_) => {}
+                Event::Body(_) | Event::Rejected(_) => {}
                 Event::End(_) => {
                     if let Some((mut exchange, append)) = running.take() {
                         receive(&mut exchange, append);

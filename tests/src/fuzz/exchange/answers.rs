@@ -1,8 +1,8 @@
 //! What an exchange is told by those it calls: as it should be, or as it must not be.
 
 use tus_proto::{
-    AppendEnd, Command, Completion, Concat, Digest, Explicit, Failure, Fence, HookReply, LockCall, LockReply,
-    Record, Rejection, Trailers, Unfit, UploadId, WallTime,
+    AppendEnd, Command, Completion, Concat, ConcatRejection, Digest, Explicit, Failure, Fence, HookReply,
+    LockCall, LockReply, Record, Rejection, Trailers, UploadId, WallTime,
 };
 
 use super::{Run, request::DIGEST};
@@ -32,7 +32,7 @@ fn record(offset: u64, length: impl Into<Option<u64>>) -> Record {
 /// What a lock service in good health answers.
 pub(super) fn natural_reply(call: &LockCall) -> LockReply {
     match call {
-        LockCall::Acquire { .. } => LockReply::Granted { fence: Fence(9), fresh: false },
+        LockCall::Acquire { .. } => LockReply::Granted { fence: Fence(9), rotate: false },
         LockCall::Renew { .. } => LockReply::Renewed,
         LockCall::Release { .. } => LockReply::Released,
         LockCall::Checkpoint { .. } | LockCall::Checkpointed { .. } => LockReply::Checkpointed,
@@ -59,10 +59,10 @@ impl Run {
                 let offset = self.choice.pick(&[0, length.unwrap_or(0)]);
                 Completion::Concatenated(Record { offset, length, ..record.clone() })
             }
-            Command::Concat { .. } => Completion::Refused(self.choice.pick(&[
-                Unfit::Missing,
-                Unfit::TooLarge,
-                Unfit::UnknownLength,
+            Command::Concat { .. } => Completion::Rejected(self.choice.pick(&[
+                ConcatRejection::Missing,
+                ConcatRejection::TooLarge,
+                ConcatRejection::UnknownLength,
             ])),
             Command::Create { .. } => Completion::Created,
             Command::Append { .. } => {
@@ -77,7 +77,7 @@ impl Run {
             Command::Digest { .. } | Command::Hash { .. } => Completion::Digested(self.digest()),
             Command::Discard { .. } => Completion::Discarded,
             Command::Delete { .. } => Completion::Deleted,
-            Command::Stop => unreachable!("Stop has no completion"),
+            Command::StopAppend => unreachable!("Stop has no completion"),
         }
     }
 
@@ -99,7 +99,7 @@ impl Run {
 
     pub(super) fn any_reply(&mut self) -> LockReply {
         self.choice.pick(&[
-            LockReply::Granted { fence: Fence(1), fresh: true },
+            LockReply::Granted { fence: Fence(1), rotate: true },
             LockReply::TimedOut,
             LockReply::Renewed,
             LockReply::Lost,
@@ -113,7 +113,7 @@ impl Run {
         let pair = |(name, value): &(&str, &str)| ((*name).into(), (*value).into());
         let rejection = |status, headers: &[(&str, &str)], body: &str| {
             let headers = headers.iter().map(pair).collect();
-            HookReply::Refuse(Rejection { status, headers, body: body.into() })
+            HookReply::Reject(Rejection { status, headers, body: body.into() })
         };
         let ours = [("Content-Length", "7"), ("date", "now"), ("Tus-Resumable", "9"), (THEIRS, "a")];
         self.choice.pick(&[
@@ -139,7 +139,7 @@ impl Run {
             Completion::Created,
             Completion::Exists,
             Completion::Concatenated(record(total, total)),
-            Completion::Refused(Unfit::NotPartial),
+            Completion::Rejected(ConcatRejection::NotPartial),
             Completion::Appended { total, end: AppendEnd::Complete(Trailers::default()), digest: None },
             Completion::Appended { total: 0, end: AppendEnd::Failed(Failure::NoSpace), digest: None },
             Completion::Committed { offset: total },

@@ -177,9 +177,9 @@ impl Run {
         let due = self.seen.due.remove(at);
         match due {
             Due::Lock(op, call) => {
-                let fresh = matches!(call, LockCall::Acquire { .. }) && self.choice.percent(20);
+                let rotate = matches!(call, LockCall::Acquire { .. }) && self.choice.percent(20);
                 let natural = match natural_reply(&call) {
-                    LockReply::Granted { fence, .. } => LockReply::Granted { fence, fresh },
+                    LockReply::Granted { fence, .. } => LockReply::Granted { fence, rotate },
                     other => other,
                 };
                 let reply = if self.choice.percent(95) { natural } else { self.any_reply() };

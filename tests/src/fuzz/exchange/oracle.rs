@@ -214,7 +214,7 @@ impl Seen {
     /// A hook decided so.
     pub(super) fn decided(&mut self, reply: &HookReply) {
         self.let_on = Some(matches!(reply, HookReply::Proceed | HookReply::Change { .. }));
-        self.refusal = if let HookReply::Refuse(rejection) = reply { Some(rejection.clone()) } else { None };
+        self.refusal = if let HookReply::Reject(rejection) = reply { Some(rejection.clone()) } else { None };
     }
 
     fn on_hook_call(&mut self, op: OpId, call: HookCall) {
@@ -276,7 +276,7 @@ impl Seen {
     fn on_command(&mut self, op: OpId, command: Command) {
         assert_eq!(self.released, 0, "{command:?} without the lock");
         match &command {
-            Command::Stop => {
+            Command::StopAppend => {
                 self.stops += 1;
                 assert!(self.stops == 1 && self.append.is_some());
                 return;

@@ -66,10 +66,10 @@ impl Case {
         }
     }
 
-    fn refused(&mut self, codes: &[tus_proto::Code]) {
+    fn refused(&mut self, codes: &[tus_proto::ErrorCode]) {
         let response = self.responds();
         let to_head = self.is_head();
-        let told = |code: &tus_proto::Code| {
+        let told = |code: &tus_proto::ErrorCode| {
             let text = if to_head && response.body().is_empty() { code.name() } else { response.body() };
             response.status() == code.status() && text.starts_with(code.name())
         };
@@ -164,10 +164,10 @@ impl Case {
         let body = if let Framing::Length(body) = self.sent.framing { body } else { 0 };
         let mut wrong = Vec::new();
         if write.length.is_some_and(|length| length < write.offset.saturating_add(body)) {
-            wrong.push(tus_proto::Code::InvalidUploadLength);
+            wrong.push(tus_proto::ErrorCode::InvalidUploadLength);
         }
         if write.length.zip(self.rules.max_size).is_some_and(|(length, max)| length > max) {
-            wrong.push(tus_proto::Code::MaxSizeExceeded);
+            wrong.push(tus_proto::ErrorCode::MaxSizeExceeded);
         }
         wrong.extend(reference::too_long(&self.rules, &self.sent, write.offset, write.length));
         self.grants(&id, write.offset);
@@ -180,7 +180,7 @@ impl Case {
         let wanted = self.sent.values("If-Match");
         if !wanted.is_empty() && wanted.join(&b", "[..]).trim_ascii() != b"*" {
             self.releases();
-            return self.refused(&[tus_proto::Code::PreconditionFailed]);
+            return self.refused(&[tus_proto::ErrorCode::PreconditionFailed]);
         }
         if self.sent.framing != Framing::Length(0) {
             self.appends(write.offset, write.length, write.algorithm.as_deref());
@@ -264,7 +264,7 @@ impl Case {
     fn grants(&mut self, id: &UploadId, at: u64) {
         let (op, call) = self.locks();
         assert!(matches!(&call, LockCall::Acquire { key, offset, .. } if key == id && *offset == Some(at)));
-        let reply = LockReply::Granted { fence: Fence(1), fresh: false };
+        let reply = LockReply::Granted { fence: Fence(1), rotate: false };
         self.exchange.handle(NOW, Input::Lock(op, reply));
     }
 

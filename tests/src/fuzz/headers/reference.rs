@@ -1,7 +1,7 @@
 //! What a request must come to, by the slow and obvious reading of its head: each rule looks at the head by itself,
 //! and all that is wrong with it is collected.
 
-use tus_proto::{Code, Framing};
+use tus_proto::{ErrorCode, Framing};
 
 use super::{
     rules::{BASE, BASE_URL, Rules, Sent},
@@ -13,7 +13,7 @@ use super::{
 pub(super) enum Wanted {
     Options,
     /// It must be refused, with one of these codes.
-    Nothing(Vec<Code>),
+    Nothing(Vec<ErrorCode>),
     Create(Creation),
     Concat {
         parts: Vec<String>,
@@ -50,7 +50,9 @@ pub(super) fn wanted(rules: &Rules, sent: &Sent) -> Wanted {
         Ok(place) => place,
         Err(code) => return Wanted::Nothing(vec![code]),
     };
-    let Some(method) = method(rules, sent) else { return Wanted::Nothing(vec![Code::InvalidMethodOverride]) };
+    let Some(method) = method(rules, sent) else {
+        return Wanted::Nothing(vec![ErrorCode::InvalidMethodOverride]);
+    };
     if method == "OPTIONS" {
         return Wanted::Options;
     }
@@ -58,15 +60,15 @@ pub(super) fn wanted(rules: &Rules, sent: &Sent) -> Wanted {
     let of_get = method == "HEAD" && rules.downloads && sent.values("Tus-Resumable").is_empty();
     let method = if of_get { "GET".into() } else { method };
     if method != "GET" && sent.distinct("Tus-Resumable") != [b"1.0.0"] {
-        return Wanted::Nothing(vec![Code::UnsupportedVersion]);
+        return Wanted::Nothing(vec![ErrorCode::UnsupportedVersion]);
     }
     if !allowed(rules, &place).contains(&method.as_str()) {
-        return Wanted::Nothing(vec![Code::MethodNotAllowed]);
+        return Wanted::Nothing(vec![ErrorCode::MethodNotAllowed]);
     }
     let mut wrong = Vec::new();
     let expectations = sent.values("Expect").concat_list();
     if expectations.iter().any(|value| !value.eq_ignore_ascii_case("100-continue")) {
-        wrong.push(Code::ExpectationFailed);
+        wrong.push(ErrorCode::ExpectationFailed);
     }
     let wanted = match (place, method.as_str()) {
         (Place::Upload(id), "HEAD") => Wanted::Look(id),
@@ -85,7 +87,7 @@ enum Place {
     Upload(String),
 }
 
-fn place(target: &str) -> Result<Place, Code> {
+fn place(target: &str) -> Result<Place, ErrorCode> {
     if target == "*" {
         return Ok(Place::Server);
     }
@@ -100,9 +102,9 @@ fn place(target: &str) -> Result<Place, Code> {
         Some("" | "/") => Ok(Place::Collection),
         Some(rest) if rest.starts_with('/') => match is_id(&rest[1..]) {
             true => Ok(Place::Upload(rest[1..].into())),
-            false => Err(Code::UploadNotFound),
+            false => Err(ErrorCode::UploadNotFound),
         },
-        _ => Err(Code::NotFound),
+        _ => Err(ErrorCode::NotFound),
     }
 }
 
@@ -156,10 +158,10 @@ impl ConcatList for Vec<&[u8]> {
     }
 }
 
-fn post(rules: &Rules, sent: &Sent, wrong: &mut Vec<Code>) -> Wanted {
+fn post(rules: &Rules, sent: &Sent, wrong: &mut Vec<ErrorCode>) -> Wanted {
     let concat = sent.distinct("Upload-Concat");
     if !concat.is_empty() && !rules.concatenation {
-        wrong.push(Code::ConcatenationUnsupported);
+        wrong.push(ErrorCode::ConcatenationUnsupported);
         return Wanted::Options;
     }
     let metadata = metadata(sent, wrong);
@@ -167,10 +169,10 @@ fn post(rules: &Rules, sent: &Sent, wrong: &mut Vec<Code>) -> Wanted {
         [] | [b"partial"] => {
             let length = upload_length(sent, wrong);
             match (sent.distinct("Upload-Defer-Length").as_slice(), sent.values("Upload-Length").is_empty()) {
-                ([], true) => wrong.push(Code::InvalidUploadLength),
+                ([], true) => wrong.push(ErrorCode::InvalidUploadLength),
                 ([], false) | ([b"1"], true) => {}
-                ([b"1"], false) => wrong.push(Code::AmbiguousUploadLength),
-                _ => wrong.push(Code::InvalidUploadLengthDefer),
+                ([b"1"], false) => wrong.push(ErrorCode::AmbiguousUploadLength),
+                _ => wrong.push(ErrorCode::InvalidUploadLengthDefer),
             }
             let with_upload = sent.framing != Framing::Length(0) && is_upload_type(sent);
             let algorithm = if with_upload { algorithm(rules, sent, wrong) } else { None };
@@ -182,27 +184,27 @@ fn post(rules: &Rules, sent: &Sent, wrong: &mut Vec<Code>) -> Wanted {
                 Wanted::Concat { parts, metadata, value }
             }
             None => {
-                wrong.push(Code::InvalidConcat);
+                wrong.push(ErrorCode::InvalidConcat);
                 Wanted::Options
             }
         },
         _ => {
-            wrong.push(Code::InvalidConcat);
+            wrong.push(ErrorCode::InvalidConcat);
             Wanted::Options
         }
     }
 }
 
-fn write(rules: &Rules, sent: &Sent, id: String, wrong: &mut Vec<Code>) -> Write {
+fn write(rules: &Rules, sent: &Sent, id: String, wrong: &mut Vec<ErrorCode>) -> Write {
     if !is_upload_type(sent) {
-        wrong.push(Code::InvalidContentType);
+        wrong.push(ErrorCode::InvalidContentType);
     }
     let offset = match sent.distinct("Upload-Offset").as_slice() {
         [value] => text::number(value),
         _ => None,
     };
     if offset.is_none() {
-        wrong.push(Code::InvalidOffset);
+        wrong.push(ErrorCode::InvalidOffset);
     }
     let length = upload_length(sent, wrong);
     let algorithm = algorithm(rules, sent, wrong);
@@ -219,58 +221,58 @@ fn is_upload_type(sent: &Sent) -> bool {
     }
 }
 
-fn upload_length(sent: &Sent, wrong: &mut Vec<Code>) -> Option<u64> {
+fn upload_length(sent: &Sent, wrong: &mut Vec<ErrorCode>) -> Option<u64> {
     let length = match sent.distinct("Upload-Length").as_slice() {
         [] => return None,
         [value] => text::number(value),
         _ => None,
     };
     if length.is_none() {
-        wrong.push(Code::InvalidUploadLength);
+        wrong.push(ErrorCode::InvalidUploadLength);
     }
     length
 }
 
-fn metadata(sent: &Sent, wrong: &mut Vec<Code>) -> String {
+fn metadata(sent: &Sent, wrong: &mut Vec<ErrorCode>) -> String {
     let lines: Vec<&[u8]> =
         sent.values("Upload-Metadata").into_iter().filter(|line| !line.is_empty()).collect();
     let joined = lines.join(&b", "[..]);
     if joined.len() > 4096 {
-        wrong.push(Code::MetadataTooLarge);
+        wrong.push(ErrorCode::MetadataTooLarge);
     }
     let metadata = String::from_utf8(joined).ok().filter(|joined| text::metadata(joined).is_some());
     if metadata.is_none() {
-        wrong.push(Code::InvalidMetadata);
+        wrong.push(ErrorCode::InvalidMetadata);
     }
     metadata.unwrap_or_default()
 }
 
 /// The algorithm of the body's checksum, where its header has one.
-fn algorithm(rules: &Rules, sent: &Sent, wrong: &mut Vec<Code>) -> Option<String> {
+fn algorithm(rules: &Rules, sent: &Sent, wrong: &mut Vec<ErrorCode>) -> Option<String> {
     let announced = sent.values("Trailer").concat_list();
     let announced = announced.iter().any(|name| name.eq_ignore_ascii_case("Upload-Checksum"));
     if announced && sent.framing == Framing::Chunked && !rules.checksums {
-        wrong.push(Code::UnsupportedChecksum);
+        wrong.push(ErrorCode::UnsupportedChecksum);
     }
     let values = sent.distinct("Upload-Checksum");
     let [value] = values.as_slice() else {
         if !values.is_empty() {
-            wrong.push(Code::InvalidChecksum);
+            wrong.push(ErrorCode::InvalidChecksum);
         }
         return None;
     };
     let text = String::from_utf8(value.to_vec()).unwrap_or_default();
     let Some((name, digest)) = text.split_once(' ') else {
-        wrong.push(Code::InvalidChecksum);
+        wrong.push(ErrorCode::InvalidChecksum);
         return None;
     };
     if !rules.checksums || !["sha1", "sha256", "sha512", "md5"].contains(&name) {
-        wrong.push(Code::UnsupportedChecksum);
+        wrong.push(ErrorCode::UnsupportedChecksum);
     }
     // No algorithm makes one longer than 64 bytes.
     let digest = text::base64(digest.trim_matches(' '), false);
     if digest.is_none_or(|digest| digest.is_empty() || digest.len() > 64) {
-        wrong.push(Code::InvalidChecksum);
+        wrong.push(ErrorCode::InvalidChecksum);
     }
     Some(name.into())
 }
@@ -309,30 +311,30 @@ fn limited(rules: &Rules, sent: &Sent, wanted: Wanted) -> Wanted {
     match &wanted {
         Wanted::Create(creation) => {
             if creation.length.zip(rules.max_size).is_some_and(|(length, max)| length > max) {
-                wrong.push(Code::MaxSizeExceeded);
+                wrong.push(ErrorCode::MaxSizeExceeded);
             }
             if creation.with_upload {
                 wrong.extend(too_long(rules, sent, 0, creation.length));
             }
         }
-        Wanted::Concat { .. } if sent.framing != Framing::Length(0) => wrong.push(Code::ModifyFinal),
+        Wanted::Concat { .. } if sent.framing != Framing::Length(0) => wrong.push(ErrorCode::ModifyFinal),
         _ => {}
     }
     if wrong.is_empty() { wanted } else { Wanted::Nothing(wrong) }
 }
 
 /// What a body of a known length can be too long for.
-pub(super) fn too_long(rules: &Rules, sent: &Sent, at: u64, length: Option<u64>) -> Vec<Code> {
+pub(super) fn too_long(rules: &Rules, sent: &Sent, at: u64, length: Option<u64>) -> Vec<ErrorCode> {
     let Framing::Length(body) = sent.framing else { return Vec::new() };
     let mut wrong = Vec::new();
     if length.is_some_and(|length| body > length.saturating_sub(at)) {
-        wrong.push(Code::UploadSizeExceeded);
+        wrong.push(ErrorCode::UploadSizeExceeded);
     }
     if length.is_none() && body > rules.max_size.unwrap_or(u64::MAX >> 1).saturating_sub(at) {
-        wrong.push(Code::MaxSizeExceeded);
+        wrong.push(ErrorCode::MaxSizeExceeded);
     }
     if rules.max_chunk_size.is_some_and(|max| body > max) {
-        wrong.push(Code::ChunkSizeExceeded);
+        wrong.push(ErrorCode::ChunkSizeExceeded);
     }
     wrong
 }

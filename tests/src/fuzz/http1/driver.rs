@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tus_mio_server::http1::{Conn, Eof, Event, Reason};
-use tus_proto::{Code, Framing, Instant, Response, WallTime};
+use tus_proto::{ErrorCode, Framing, Instant, Response, WallTime};
 
 use super::{
     Habits, Message, Reading,
@@ -52,9 +52,9 @@ impl Driver<'_> {
                 let answer = answers::to(&message.target);
                 self.respond(&answer);
             }
-            Some(Event::Refused(code)) => {
+            Some(Event::Rejected(code)) => {
                 self.reading.refused = Some(code.name().into());
-                self.respond(&Response::refusal(code, WallTime::default()));
+                self.respond(&Response::error(code, WallTime::default()));
             }
         }
         true
@@ -182,7 +182,7 @@ impl Driver<'_> {
             let later = self.conn.deadline().is_none_or(|(at, _)| at > self.now);
             assert!(later, "{reason:?} has passed, and still is the deadline");
             if matches!(reason, Reason::Head | Reason::Body) {
-                self.respond(&Response::refusal(Code::ReadTimeout, WallTime::default()));
+                self.respond(&Response::error(ErrorCode::ReadTimeout, WallTime::default()));
                 while self.send() {}
             } else {
                 assert!(self.conn.is_closed(), "{reason:?}");
@@ -196,7 +196,7 @@ impl Driver<'_> {
         let eof = self.conn.eof(self.now);
         assert_eq!(eof, if owed { Eof::HalfClosed } else { Eof::Closed });
         if owed {
-            self.respond(&Response::refusal(Code::UploadInterrupted, WallTime::default()));
+            self.respond(&Response::error(ErrorCode::UploadInterrupted, WallTime::default()));
             while self.send() {}
         }
         assert!(self.conn.is_closed(), "nothing can come any more");

@@ -174,8 +174,8 @@ impl Seen {
     pub(super) fn see(&mut self, now: Instant, owner: Owner, event: LockEvent) {
         match event {
             LockEvent::Reply(op, reply) if self.due == Some((owner, op, reply)) => self.due = None,
-            LockEvent::Reply(op, LockReply::Granted { fence, fresh }) => {
-                self.granted(now, owner, op, (fence, fresh))
+            LockEvent::Reply(op, LockReply::Granted { fence, rotate }) => {
+                self.granted(now, owner, op, (fence, rotate))
             }
             LockEvent::Reply(op, LockReply::TimedOut) => {
                 let Some(Role::Waits { key, op: due, until, .. }) = self.roles.remove(&owner) else {
@@ -209,12 +209,12 @@ impl Seen {
         }
     }
 
-    fn granted(&mut self, now: Instant, owner: Owner, op: OpId, (fence, fresh): (Fence, bool)) {
+    fn granted(&mut self, now: Instant, owner: Owner, op: OpId, (fence, rotate): (Fence, bool)) {
         let key = self.key(owner).unwrap();
         assert_eq!(self.holder(&key), None, "two hold {key}");
         assert_eq!(self.line(&key).first(), Some(&owner), "not the first in line");
         let unsure = self.on(&key).any(|(_, role)| matches!(role, Role::Lost { .. }));
-        assert_eq!(fresh, unsure, "whether another may still be writing");
+        assert_eq!(rotate, unsure, "whether another may still be writing");
         assert!(
             fence >= self.first && self.last.is_none_or(|last| fence > last),
             "{fence:?} after {:?}",

@@ -3,7 +3,7 @@
 
 use std::{io::Read, sync::Arc, time::Duration};
 
-use tus_proto::{Completion, Concat, Fence, Record, Unfit, UploadId, WallTime};
+use tus_proto::{Completion, Concat, ConcatRejection, Fence, Record, UploadId, WallTime};
 use tus_redb::{
     Change, Durability, Events, Options, Sink, Store,
     sim::{Crash, Fault, SimDisk},
@@ -256,7 +256,7 @@ impl World {
         let change = Change::Concat { record, parts: ids, max: None, delete_parts: false };
         match self.change(change, vec![(at, Some(wanted))]) {
             Completion::Concatenated(_) => assert!(!refused, "too many finals wait for a part"),
-            Completion::Refused(Unfit::TooManyWaiting) => assert!(refused, "more finals may wait"),
+            Completion::Rejected(ConcatRejection::TooManyWaiting) => assert!(refused, "more finals may wait"),
             Completion::Failed(_) => {}
             other => panic!("{other:?}"),
         }
@@ -276,7 +276,7 @@ impl World {
         let fence = self.fence();
         if self.writers.iter().any(|writer| writer.upload == upload) {
             let state = self.model.uploads[upload].told.clone();
-            let fresh = self.change(Change::Fresh { id: id.clone(), fence, at }, vec![(upload, state)]);
+            let fresh = self.change(Change::NewExtent { id: id.clone(), fence, at }, vec![(upload, state)]);
             if fresh != (Completion::Committed { offset: at }) {
                 return;
             }

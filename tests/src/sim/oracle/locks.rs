@@ -47,7 +47,7 @@ impl Locks {
     }
 
     pub(in crate::sim) fn on_event(&mut self, now: Instant, owner: Owner, event: &LockEvent) {
-        let LockEvent::Reply(_, LockReply::Granted { fence, fresh }) = event else { return };
+        let LockEvent::Reply(_, LockReply::Granted { fence, rotate }) = event else { return };
         let asked = self.0.iter_mut().find_map(|(key, lock)| Some((key, lock.asked.remove(&owner)?)));
         let Some((key, ttl)) = asked else { panic!("{owner:?} was granted what it did not ask for") };
         let key = key.clone();
@@ -56,9 +56,9 @@ impl Locks {
             assert!(until <= now, "{key}: {holder:?} and {owner:?} hold the same lock");
             lock.overdue.insert(holder);
         }
-        assert!(*fresh || lock.overdue.is_empty(), "{key}: {:?} may still be writing", lock.overdue);
+        assert!(*rotate || lock.overdue.is_empty(), "{key}: {:?} may still be writing", lock.overdue);
         assert!(*fence > lock.highest || lock.highest == Fence(0), "{key}: a fencing number came again");
-        if *fresh {
+        if *rotate {
             lock.warned.insert(owner);
         }
         lock.highest = *fence;
@@ -66,9 +66,9 @@ impl Locks {
     }
 
     /// A writer is about to write. One that was warned keeps out of its predecessor's way.
-    pub(in crate::sim) fn on_append(&self, id: &UploadId, owner: Owner, fresh: bool) {
+    pub(in crate::sim) fn on_append(&self, id: &UploadId, owner: Owner, rotate: bool) {
         let warned = self.0.get(id).is_some_and(|lock| lock.warned.contains(&owner));
-        assert!(fresh || !warned, "{id}: {owner:?} writes where another may still be writing");
+        assert!(rotate || !warned, "{id}: {owner:?} writes where another may still be writing");
     }
 
     /// The lock service begins anew, with numbers above all others.

@@ -126,7 +126,7 @@ impl Oracle {
     pub(super) fn is_late(&self, change: &Change) -> bool {
         match change {
             Change::Commit { id, fence, .. }
-            | Change::Fresh { id, fence, .. }
+            | Change::NewExtent { id, fence, .. }
             | Change::Delete { id, fence } => {
                 self.uploads.get(id).is_some_and(|upload| *fence < upload.fence)
             }
@@ -138,7 +138,7 @@ impl Oracle {
     pub(super) fn on_change(&mut self, change: &Change, completion: &Completion) {
         let id = match change {
             Change::Create(record) | Change::Concat { record, .. } => &record.id,
-            Change::Commit { id, .. } | Change::Fresh { id, .. } | Change::Delete { id, .. } => id,
+            Change::Commit { id, .. } | Change::NewExtent { id, .. } | Change::Delete { id, .. } => id,
             _ => return,
         };
         let whole = self.length(id);
@@ -167,7 +167,7 @@ impl Oracle {
                 upload.may_be(Some(0));
                 upload.may_be(Some(whole));
             }
-            (Change::Concat { .. }, Completion::Refused(_)) => {}
+            (Change::Concat { .. }, Completion::Rejected(_)) => {}
             (Change::Commit { fence, from, to, finish, expires, .. }, Completion::Committed { offset }) => {
                 upload.can_be(Some(*from), "Committed from", id);
                 assert_eq!(offset, to, "{id}: another offset than was asked for");
@@ -186,13 +186,13 @@ impl Oracle {
                 }
                 upload.expires = upload.expires.zip(*expires).map(|(a, b)| a.min(b)).or(upload.expires);
             }
-            (Change::Fresh { fence, at, .. }, Completion::Committed { offset }) => {
+            (Change::NewExtent { fence, at, .. }, Completion::Committed { offset }) => {
                 upload.can_be(Some(*at), "a new extent", id);
                 assert!(offset == at && *fence >= upload.fence, "{id}: a new extent out of place");
                 upload.fence = *fence;
                 upload.settle(Some(*at));
             }
-            (Change::Fresh { .. }, Completion::Failed(_)) => {}
+            (Change::NewExtent { .. }, Completion::Failed(_)) => {}
             (Change::Delete { fence, .. }, Completion::Deleted) => {
                 assert!(upload.now.iter().any(Option::is_some), "{id}: deleted twice");
                 assert!(*fence >= upload.fence, "{id}: deleted by one who lost its lock");

@@ -190,7 +190,7 @@ fn decode(connection: &mut Connection, input: &[u8], data: &mut Vec<u8>, now: No
                 }
             }
             Some(Event::End(trailers)) => end = Some(End::Complete(trailers)),
-            Some(Event::Refused(_)) => end = Some(End::Cut(Cut::BadFraming)),
+            Some(Event::Rejected(_)) => end = Some(End::Cut(Cut::BadFraming)),
             Some(Event::Head) | None => break,
         }
     }

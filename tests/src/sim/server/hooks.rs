@@ -65,7 +65,7 @@ fn decide(env: &mut Env, call: &HookCall) -> HookReply {
     }
     match env.choice.below(12) {
         0 => HookReply::Failed,
-        1 | 2 => HookReply::Refuse(Rejection { status: 403, headers: Vec::new(), body: String::new() }),
+        1 | 2 => HookReply::Reject(Rejection { status: 403, headers: Vec::new(), body: String::new() }),
         3..6 if matches!(call, HookCall::Create { .. }) => {
             HookReply::Change { metadata: Some(CHANGED.to_owned()), id: None, response: None }
         }

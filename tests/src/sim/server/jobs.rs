@@ -217,7 +217,7 @@ fn outline(change: &Change) -> String {
         Change::Commit { id, fence, from, to, finish, .. } => {
             format!("commit {id} {from}..{to} fence {} finish {finish}", fence.0)
         }
-        Change::Fresh { id, fence, at } => format!("fresh {id} at {at} fence {}", fence.0),
+        Change::NewExtent { id, fence, at } => format!("fresh {id} at {at} fence {}", fence.0),
         Change::Delete { id, fence } => format!("delete {id} fence {}", fence.0),
         other => format!("{other:?}"),
     }

@@ -2,7 +2,7 @@
 //! as much of it as the run likes.
 
 use tus_mio_server::http1::{Eof, Event, Reason};
-use tus_proto::{Code, Cut};
+use tus_proto::{Cut, ErrorCode};
 
 use super::{Connection, Server, body::cut};
 use crate::sim::{env::Env, network::Read};
@@ -39,7 +39,7 @@ impl Server {
             return;
         }
         match connection.http.expired(now.monotonic) {
-            Some(Reason::Head) => self.refuse(env, connection, Code::HeadTimeout),
+            Some(Reason::Head) => self.refuse(env, connection, ErrorCode::HeadTimeout),
             Some(Reason::Body) => cut(now, connection, Cut::TooSlow),
             Some(Reason::Idle | Reason::Response | Reason::Linger) | None => {}
         }
@@ -108,14 +108,14 @@ impl Server {
                     self.begin_request(env, connection);
                     return rest.len();
                 }
-                Some(Event::Refused(code)) => self.refuse(env, connection, code),
+                Some(Event::Rejected(code)) => self.refuse(env, connection, code),
                 Some(Event::Body(_) | Event::End(_)) => {}
                 None => return rest.len(),
             }
         }
     }
 
-    fn refuse(&mut self, env: &mut Env, connection: &mut Connection, code: Code) {
+    fn refuse(&mut self, env: &mut Env, connection: &mut Connection, code: ErrorCode) {
         env.note(|| format!("{:?} is refused: {code:?}", connection.link));
         let refusal = env.plan.config.refusal(code, connection.http.refused_field("Origin"), env.now.wall);
         connection.http.respond(env.now.monotonic, &refusal);

@@ -197,7 +197,7 @@ impl Watch {
         if let HookReply::Change { metadata, .. } = reply {
             self.metadata.clone_from(metadata);
         }
-        if matches!(reply, HookReply::Refuse(_) | HookReply::Failed) {
+        if matches!(reply, HookReply::Reject(_) | HookReply::Failed) {
             self.veto = if matches!(call, HookCall::Chunk { .. }) { Veto::Bytes } else { Veto::All };
         }
     }

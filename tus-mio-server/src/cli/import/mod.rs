@@ -97,7 +97,7 @@ pub(crate) fn import(command: &ImportCommand) -> Result<(), Failure> {
         for id in ids {
             match directory.read(id, &rules) {
                 Ok(upload) => group.push(upload),
-                Err(why) => fates.push((id.as_str(), Fate::Refused(why), None)),
+                Err(why) => fates.push((id.as_str(), Fate::Rejected(why), None)),
             }
         }
         let adopted = adopt(args, store.as_ref(), &group)?;
@@ -167,12 +167,12 @@ impl From<Adopted> for Fate {
         match adopted {
             Adopted::Linked => Self::Linked,
             Adopted::Copied => Self::Copied,
-            Adopted::Exists => Self::Refused("an upload with this id expired here lately".into()),
-            Adopted::Differs { len } => Self::Refused(format!(
+            Adopted::Exists => Self::Rejected("an upload with this id expired here lately".into()),
+            Adopted::Differs { len } => Self::Rejected(format!(
                 "its data file changed meanwhile, and has {len} bytes now: end tusd, and import again"
             )),
-            Adopted::Failed(error) => Self::Refused(format!("its data file can't be brought in: {error}")),
-            _ => Self::Refused("it could not be taken over".into()),
+            Adopted::Failed(error) => Self::Rejected(format!("its data file can't be brought in: {error}")),
+            _ => Self::Rejected("it could not be taken over".into()),
         }
     }
 }

@@ -19,7 +19,7 @@ pub(crate) enum Fate {
     /// It was in the store already; with a warning where that differs from what tusd has.
     Present(Option<String>),
     /// It can't be taken over, for this reason.
-    Refused(String),
+    Rejected(String),
 }
 
 impl Fate {
@@ -40,14 +40,14 @@ impl Fate {
             Self::Copied => "copied",
             Self::New => "new",
             Self::Present(_) => "present",
-            Self::Refused(_) => "refused",
+            Self::Rejected(_) => "refused",
         }
     }
 
     fn note(&self) -> Option<&str> {
         match self {
             Self::Present(note) => note.as_deref(),
-            Self::Refused(why) => Some(why),
+            Self::Rejected(why) => Some(why),
             _ => None,
         }
     }
@@ -95,7 +95,7 @@ impl<W: Write> Report<W> {
             Fate::Copied => self.copied += 1,
             Fate::New => self.new += 1,
             Fate::Present(_) => self.present += 1,
-            Fate::Refused(_) => self.refused += 1,
+            Fate::Rejected(_) => self.refused += 1,
         }
         if let (Fate::Linked | Fate::Copied | Fate::New, Some(upload)) = (fate, upload) {
             self.finished += u64::from(upload.record.is_complete());
@@ -108,7 +108,7 @@ impl<W: Write> Report<W> {
                 writeln!(out, "{} {}: {}", fate.word(), shown(id.as_bytes()), shown(note.as_bytes()))
             }
             Form::Json(json) => {
-                let upload = upload.filter(|_| !matches!(fate, Fate::Refused(_)));
+                let upload = upload.filter(|_| !matches!(fate, Fate::Rejected(_)));
                 json.begin('{')?;
                 json.key("id")?.text(id)?;
                 json.key("outcome")?.text(fate.word())?;

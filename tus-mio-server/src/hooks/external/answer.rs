@@ -82,7 +82,7 @@ impl Answer {
         };
         if rejects {
             let status = if kind == HookType::PreRequest { 403 } else { 400 };
-            return Ok(HookReply::Refuse(response.rejection(status)));
+            return Ok(HookReply::Reject(response.rejection(status)));
         }
         Ok(match kind {
             HookType::PreCreate => {

@@ -109,10 +109,10 @@ fn answers_are_taken_in_any_case_of_letters() {
         "REJECTUPLOAD": true, "unknown": [1],
     });
     let rejection = Rejection { status: 401, headers: vec![("X-A".into(), "1".into())], body: "no\n".into() };
-    assert_eq!(reply(HookType::PreCreate, answer), Ok(HookReply::Refuse(rejection)));
+    assert_eq!(reply(HookType::PreCreate, answer), Ok(HookReply::Reject(rejection)));
     let bare = Rejection { status: 400, headers: vec![], body: String::new() };
     let answer = json!({ "RejectTermination": true, "HTTPResponse": { "StatusCode": 0 } });
-    assert_eq!(reply(HookType::PreTerminate, answer), Ok(HookReply::Refuse(bare)));
+    assert_eq!(reply(HookType::PreTerminate, answer), Ok(HookReply::Reject(bare)));
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn a_creation_is_changed_and_its_answer_amended() {
 #[test]
 fn a_request_is_rejected_by_a_status_too() {
     let status = |reply: Result<HookReply, String>| match reply.unwrap() {
-        HookReply::Refuse(rejection) => rejection.status,
+        HookReply::Reject(rejection) => rejection.status,
         HookReply::Proceed => 0,
         other => panic!("{other:?}"),
     };
@@ -153,7 +153,7 @@ fn a_request_is_rejected_by_a_status_too() {
 fn an_upload_is_stopped_and_a_last_answer_chosen() {
     let stop = json!({ "StopUpload": true, "HTTPResponse": { "Body": "enough" } });
     let rejection = Rejection { status: 400, headers: vec![], body: "enough".into() };
-    assert_eq!(reply(HookType::PostReceive, stop.clone()), Ok(HookReply::Refuse(rejection)));
+    assert_eq!(reply(HookType::PostReceive, stop.clone()), Ok(HookReply::Reject(rejection)));
     let response = Some(Box::new(Amendment { status: None, headers: vec![], body: "enough".into() }));
     let amended = HookReply::Change { metadata: None, id: None, response };
     assert_eq!(reply(HookType::PreFinish, stop), Ok(amended));

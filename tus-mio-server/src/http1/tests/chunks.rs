@@ -148,7 +148,7 @@ fn ours(input: &[u8], mut cuts: impl FnMut(usize) -> usize) -> Verdict {
         match seen {
             Seen::Body(bytes) => data.extend_from_slice(bytes),
             Seen::End(trailers) => return Verdict::Complete(data, trailers.clone(), peer.input),
-            Seen::Refused(_) => return Verdict::Bad,
+            Seen::Rejected(_) => return Verdict::Bad,
             Seen::Head(..) => panic!("no second head was sent"),
         }
     }

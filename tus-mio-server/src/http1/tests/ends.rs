@@ -184,6 +184,6 @@ fn who_is_waited_for_holds_no_buffers() {
 fn a_head_refused_in_its_middle_needs_no_more_of_it() {
     let mut peer = Peer::new();
     peer.feed("GET / HTTP/1.1\r\nHost: h\r\nA: b\n");
-    assert_eq!(peer.seen, [Seen::Refused(Code::BadRequest)]);
+    assert_eq!(peer.seen, [Seen::Rejected(ErrorCode::BadRequest)]);
     assert!(peer.conn.wants_shutdown_write());
 }

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use tus_proto::{Code, Connection, Framing, Instant, Response, Trailers, WallTime};
+use tus_proto::{Connection, ErrorCode, Framing, Instant, Response, Trailers, WallTime};
 
 use super::{Conn, Eof, Event, Reason, Settings};
 
@@ -27,7 +27,7 @@ enum Seen {
     Head(String, Framing),
     Body(Vec<u8>),
     End(Vec<(String, String)>),
-    Refused(Code),
+    Rejected(ErrorCode),
 }
 
 fn end() -> Seen {
@@ -105,9 +105,9 @@ impl Peer {
                 Seen::Body(data.to_vec())
             }
             Event::End(trailers) => Seen::End(pairs(&trailers)),
-            Event::Refused(code) => Seen::Refused(code),
+            Event::Rejected(code) => Seen::Rejected(code),
         };
-        let ends = matches!(seen, Seen::End(_) | Seen::Refused(_));
+        let ends = matches!(seen, Seen::End(_) | Seen::Rejected(_));
         self.seen.push(seen);
         ends
     }
@@ -118,7 +118,7 @@ impl Peer {
 
     /// Answers, but leaves the output where it is.
     fn respond(&mut self, status: u16, connection: Connection) -> &mut Self {
-        let mut answer = Response::refusal(Code::NotFound, WallTime::default());
+        let mut answer = Response::error(ErrorCode::NotFound, WallTime::default());
         if status == 200 || status == 204 {
             answer = Response::new(status, WallTime::default());
         }

@@ -90,7 +90,7 @@ fn up_to_two_empty_lines_before_a_request() {
     peer.feed("\r\n\r\n\r");
     assert!(peer.conn.is_idle(), "an empty line is not yet a request");
     peer.feed("\n");
-    assert_eq!(peer.seen, [Seen::Refused(Code::BadRequest)]);
+    assert_eq!(peer.seen, [Seen::Rejected(ErrorCode::BadRequest)]);
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn limits_of_a_head_are_reached_to_the_byte() {
     let refused = |text: &str| {
         let mut peer = Peer::with(settings.clone(), Answer::ByHand);
         match peer.feed(text).seen.first() {
-            Some(Seen::Refused(code)) => Some(*code),
+            Some(Seen::Rejected(code)) => Some(*code),
             Some(_) => None,
             None => panic!("nothing was told of {text:?}"),
         }
@@ -177,10 +177,10 @@ fn limits_of_a_head_are_reached_to_the_byte() {
     let padded = |target: usize| format!("GET /{} HTTP/1.1\r\nHost: h\r\n\r\n", "x".repeat(target));
     let fits = 64 - padded(0).len();
     assert_eq!(refused(&padded(fits)), None);
-    assert_eq!(refused(&padded(fits + 1)), Some(Code::HeadTooLarge));
-    assert_eq!(refused(&padded(50)), Some(Code::UriTooLong));
+    assert_eq!(refused(&padded(fits + 1)), Some(ErrorCode::HeadTooLarge));
+    assert_eq!(refused(&padded(50)), Some(ErrorCode::UriTooLong));
     assert_eq!(refused(&format!("GET / HTTP/1.1\r\n{fields}\r\n")), None);
-    assert_eq!(refused(&format!("GET / HTTP/1.1\r\n{fields}C: 3\r\n")), Some(Code::HeadTooLarge));
+    assert_eq!(refused(&format!("GET / HTTP/1.1\r\n{fields}C: 3\r\n")), Some(ErrorCode::HeadTooLarge));
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn limits_of_a_body_are_reached_to_the_byte() {
         let mut peer = Peer::with(settings.clone(), Answer::ByHand);
         peer.feed(chunked(body)).seen.pop().unwrap()
     };
-    let refused = Seen::Refused(Code::BadRequest);
+    let refused = Seen::Rejected(ErrorCode::BadRequest);
     assert_eq!(last("1;234567\r\na"), body("a"));
     assert_eq!(last("1;2345678\r\na"), refused);
     assert!(matches!(last("0\r\nabc: 123\r\n\r\n"), Seen::End(trailers) if trailers.len() == 1));
@@ -229,7 +229,7 @@ fn damaged_requests_are_understood_the_same_however_they_are_cut() {
         assert_eq!((&cut.seen, &cut.written), (&whole.seen, &whole.written), "seed {seed}: {shown:?}");
         assert_eq!(cut.conn.deadline(), whole.conn.deadline(), "seed {seed}: {shown:?}");
         told += whole.seen.len();
-        refused += usize::from(matches!(whole.seen.last(), Some(Seen::Refused(_))));
+        refused += usize::from(matches!(whole.seen.last(), Some(Seen::Rejected(_))));
     }
     assert!(refused > 1_000 && told > 20_000, "the inputs try both: {refused} refused, {told} told");
 }

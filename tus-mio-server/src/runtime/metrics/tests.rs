@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tus_driver::metrics::{METHODS, REASONS};
-use tus_proto::{Code, Event, Failure};
+use tus_proto::{ErrorCode, Event, Failure};
 
 use super::*;
 
@@ -61,10 +61,10 @@ fn a_request_counts_by_a_method_of_the_list_and_an_error_by_its_status() {
     for status in [100, 204, 399, 599, 600, u16::MAX] {
         metrics.answered(status, None);
     }
-    metrics.answered(400, Some(Code::UnexpectedEof));
-    metrics.answered(403, Some(Code::UploadRejected));
-    metrics.answered(460, Some(Code::ChecksumMismatch));
-    metrics.answered(460, Some(Code::ChecksumMismatch));
+    metrics.answered(400, Some(ErrorCode::UnexpectedEof));
+    metrics.answered(403, Some(ErrorCode::UploadRejected));
+    metrics.answered(460, Some(ErrorCode::ChecksumMismatch));
+    metrics.answered(460, Some(ErrorCode::ChecksumMismatch));
     let mut counted = counted(&metrics);
     counted.sort();
     let expected = [

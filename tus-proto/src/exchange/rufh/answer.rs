@@ -5,7 +5,7 @@ use core::fmt::Write as _;
 
 use super::{Rufh, digest, problem};
 use crate::{
-    Code, Config, Connection, Framing, Now, Record, Response, WallTime,
+    Config, Connection, ErrorCode, Framing, Now, Record, Response, WallTime,
     exchange::{Exchange, answer::Answer},
 };
 
@@ -24,20 +24,20 @@ impl Exchange {
                 return made.done(Some(location), offset, body_read);
             }
             Answer::Written(offset) => return made.done(None, offset, true),
-            Answer::Refuted(code) => {
+            Answer::ChecksumFailed(code) => {
                 let mut response = made.problem(code);
                 response.connection = Connection::KeepAlive;
                 return response;
             }
-            Answer::Refused(refusal) => {
-                let mut response = made.problem(refusal.code);
-                if !refusal.allow.is_empty() {
-                    response.push("Allow", refusal.allow);
+            Answer::HeadRejected(rejection) => {
+                let mut response = made.problem(rejection.code);
+                if !rejection.allow.is_empty() {
+                    response.push("Allow", rejection.allow);
                 }
-                if refusal.to_head { response.without_body() } else { response }
+                if rejection.to_head { response.without_body() } else { response }
             }
             Answer::Failed(code) => made.problem(code),
-            Answer::Untold(code) => made.problem(code).without_body(),
+            Answer::HeadFailed(code) => made.problem(code).without_body(),
             Answer::CreatedButFailed { location, code } => {
                 let mut response = made.problem(code);
                 response.push("Location", location);
@@ -70,21 +70,21 @@ impl Maker<'_> {
         Response::new(status, self.now.date).not_tus()
     }
 
-    fn problem(&self, code: Code) -> Response {
+    fn problem(&self, code: ErrorCode) -> Response {
         let status = problem::status(code);
         let body = problem::body(self.rufh, code, None);
         let mut response = Response::problem(code, status, body, self.now.date);
         if status == 413 {
             self.push_limits(&mut response);
         }
-        if code == Code::UploadCompleted {
+        if code == ErrorCode::UploadCompleted {
             self.push_completion(&mut response, true);
         }
         response
     }
 
     fn mismatch(&self, offset: u64) -> Response {
-        let code = Code::MismatchedOffset;
+        let code = ErrorCode::MismatchedOffset;
         let body = problem::body(self.rufh, code, Some(offset));
         let mut response = Response::problem(code, problem::status(code), body, self.now.date);
         self.push_completion(&mut response, false);
@@ -113,7 +113,7 @@ impl Maker<'_> {
         };
         let mut response = match completes & !finished {
             // The body ended before the length that was announced.
-            true => self.problem(Code::InconsistentUploadLength),
+            true => self.problem(ErrorCode::InconsistentUploadLength),
             false => self.success(status),
         };
         self.push_completion(&mut response, *finished);

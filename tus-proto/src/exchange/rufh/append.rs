@@ -4,13 +4,13 @@ use alloc::boxed::Box;
 
 use super::Rufh;
 use crate::{
-    Code, Command, Completion, Event, Explicit, Failure, Framing, Hasher, Now, Record, UploadId,
+    Command, Completion, ErrorCode, Event, Explicit, Failure, Framing, Hasher, Now, Record, UploadId,
     exchange::{
         Exchange, Purpose, State,
         answer::{self, Answer},
-        checks::Patch,
+        body::state::{Append, End, Failed, InFlight, Limit, Receiving, Reply},
+        checks::PatchRequest,
         download,
-        reception::{Append, End, Failed, Limit, Receiving, Reply, Settling},
     },
     header::Checksum,
 };
@@ -30,7 +30,7 @@ impl Exchange {
     }
 
     /// Decides which protocol a request speaks that does not say so, now that its upload is known.
-    pub(in super::super) fn decide(&mut self, record: &Record) -> Result<(), Code> {
+    pub(in super::super) fn decide(&mut self, record: &Record) -> Result<(), ErrorCode> {
         let Some(rufh) = self.rufh.as_mut().filter(|rufh| rufh.undecided) else { return Ok(()) };
         rufh.undecided = false;
         match (record.explicit.is_some(), rufh.rejected) {
@@ -38,7 +38,7 @@ impl Exchange {
             (true, Some(code)) => Err(code),
             (false, _) => {
                 self.rufh = None;
-                Err(Code::UnsupportedVersion)
+                Err(ErrorCode::UnsupportedVersion)
             }
         }
     }
@@ -57,19 +57,19 @@ impl Exchange {
     }
 
     /// An append to a complete upload: the final answer again, if it brings nothing and completes it once more.
-    fn completed(&mut self, patch: &Patch, record: &Record) -> Answer {
+    fn completed(&mut self, patch: &PatchRequest, record: &Record) -> Answer {
         let empty = self.framing == Framing::Length(0);
         match &mut self.rufh {
             Some(rufh) if rufh.completes && empty && patch.offset == record.offset => {
                 rufh.finish();
                 Answer::Written(record.offset)
             }
-            _ => Answer::Failed(Code::UploadCompleted),
+            _ => Answer::Failed(ErrorCode::UploadCompleted),
         }
     }
 
     /// An append, with the record as it is under the lock.
-    pub(in super::super) fn append_explicitly(&mut self, now: Now, patch: Patch, record: Record) {
+    pub(in super::super) fn append_explicitly(&mut self, now: Now, patch: PatchRequest, record: Record) {
         if let Err(code) = self.decide(&record) {
             return self.end(now, Some(Answer::Failed(code)));
         }
@@ -83,7 +83,7 @@ impl Exchange {
         }
         match self.appendable(patch, &record) {
             Ok(receiving) => self.receive(now, receiving),
-            Err(Code::UploadSizeExceeded) if self.is_invalid_past_length(&record) => {
+            Err(ErrorCode::UploadSizeExceeded) if self.is_invalid_past_length(&record) => {
                 self.invalidate(record.id, true);
             }
             Err(code) => self.end(now, Some(Answer::Failed(code))),
@@ -91,13 +91,13 @@ impl Exchange {
     }
 
     /// Whether the body may come: the lengths agree, then the size limits, then the condition.
-    fn appendable(&mut self, patch: Patch, record: &Record) -> Result<Receiving, Code> {
-        let Some(rufh) = &mut self.rufh else { return Err(Code::InternalServerError) };
+    fn appendable(&mut self, patch: PatchRequest, record: &Record) -> Result<Receiving, ErrorCode> {
+        let Some(rufh) = &mut self.rufh else { return Err(ErrorCode::InternalServerError) };
         let (claimed, known) = (rufh.length, record.length);
         let agrees = claimed
             .is_none_or(|claimed| claimed >= record.offset && known.is_none_or(|known| known == claimed));
         if !agrees {
-            return Err(Code::InconsistentUploadLength);
+            return Err(ErrorCode::InconsistentUploadLength);
         }
         rufh.length = known.or(claimed);
         if let Some(digest) = record.explicit.as_ref().and_then(|explicit| explicit.digest.as_deref()) {
@@ -106,13 +106,13 @@ impl Exchange {
         let limit = Limit::of(&self.config, record.offset, rufh.length);
         let declared = rufh.length.filter(|_| known.is_none());
         if self.config.max_size().is_some_and(|max| declared.is_some_and(|length| length > max)) {
-            return Err(Code::MaxSizeExceeded);
+            return Err(ErrorCode::MaxSizeExceeded);
         }
         if let Framing::Length(bytes) = self.framing {
             limit.check(bytes)?;
         }
         if !download::matches(&patch.if_match, record) {
-            return Err(Code::PreconditionFailed);
+            return Err(ErrorCode::PreconditionFailed);
         }
         let mut receiving = Receiving::new(record, declared, limit, patch.checksums, Reply::Write);
         receiving.completes_when_told(record);
@@ -123,7 +123,7 @@ impl Exchange {
     /// a whole waits for that.
     pub(in super::super) fn conclude_upload(&self, receiving: &mut Receiving) {
         let Some(rufh) = &self.rufh else { return };
-        let verified = receiving.refuted.is_none() && receiving.unverified.is_none();
+        let verified = receiving.checksum_error.is_none() && receiving.unverified.is_none();
         if verified && rufh.completes_at(receiving.staged) && rufh.unhashed().is_none() {
             receiving.complete_at_end();
         }
@@ -139,7 +139,7 @@ impl Exchange {
         };
         let (id, to) = (receiving.id.clone(), receiving.committed);
         let op = self.store(Command::Hash { id, to, algorithm });
-        receiving.settling = Some(Settling::Hash { op });
+        receiving.in_flight = Some(InFlight::Hash { op });
         true
     }
 
@@ -154,7 +154,7 @@ impl Exchange {
                     receiving.complete_at_end();
                     return;
                 }
-                Failed::Code(Code::ChecksumMismatch)
+                Failed::Code(ErrorCode::ChecksumMismatch)
             }
             Completion::Failed(failure) => Failed::Code(answer::to_failure(failure)),
             _ => Failed::Code(answer::to_failure(Failure::Io)),
@@ -172,7 +172,7 @@ impl Exchange {
         let invalid = self.rufh.as_ref().is_some_and(|rufh| rufh.version.invalid_past_length);
         invalid
             && receiving.explicit
-            && receiving.limit.code == Code::UploadSizeExceeded
+            && receiving.limit.code == ErrorCode::UploadSizeExceeded
             && matches!(receiving.append, Append::Ended(End::Overflow))
     }
 
@@ -190,9 +190,9 @@ impl Exchange {
                 if *completion == Completion::Deleted {
                     self.notify(Event::Terminated);
                 }
-                Answer::Failed(Code::UploadSizeExceeded)
+                Answer::Failed(ErrorCode::UploadSizeExceeded)
             }
-            Completion::Conflict { .. } => Answer::Failed(Code::UploadInterrupted),
+            Completion::Conflict { .. } => Answer::Failed(ErrorCode::UploadInterrupted),
             other => Answer::Failed(answer::to_completion(other)),
         };
         self.end(now, Some(answer).filter(|_| heard));

@@ -6,7 +6,7 @@ use alloc::{string::String, vec::Vec};
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use crate::{
-    Code, Head,
+    ErrorCode, Head,
     header::{checked_metadata, joined_metadata, metadata_value, single},
 };
 
@@ -21,7 +21,7 @@ pub(super) fn is_partial_upload(value: &[u8]) -> bool {
 
 /// `Upload-Metadata` as it was sent, and after it what `Content-Type`, `Content-Disposition` and `Content-Encoding` say,
 /// as `filetype`, `filename` and `contentencoding`, unless it has these. No more than `max` bytes.
-pub(super) fn of(head: &Head<'_>, max: usize) -> Result<String, Code> {
+pub(super) fn of(head: &Head<'_>, max: usize) -> Result<String, ErrorCode> {
     let mut metadata = joined_metadata(head, max)?;
     let field = |name| single(head, name).ok().flatten();
     let content_type = field("Content-Type").filter(|value| !is_partial_upload(value)).map(<[u8]>::to_vec);
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
     use crate::Framing;
 
-    fn read(fields: &[(&str, &str)]) -> Result<String, Code> {
+    fn read(fields: &[(&str, &str)]) -> Result<String, ErrorCode> {
         let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
         let framing = Framing::Length(0);
         of(
@@ -149,9 +149,9 @@ mod tests {
         assert_eq!(read(&fields).unwrap(), "filetype eA==,k");
         let fields = [("Upload-Metadata", "k"), ("Content-Type", "a/b")];
         assert_eq!(read(&fields).unwrap(), "k,filetype YS9i");
-        assert_eq!(read(&[("Upload-Metadata", "k !")]), Err(Code::InvalidMetadata));
+        assert_eq!(read(&[("Upload-Metadata", "k !")]), Err(ErrorCode::InvalidMetadata));
         let long = alloc::format!("a/{}", "b".repeat(4096));
-        assert_eq!(read(&[("Content-Type", &long)]), Err(Code::MetadataTooLarge));
+        assert_eq!(read(&[("Content-Type", &long)]), Err(ErrorCode::MetadataTooLarge));
     }
 
     #[test]

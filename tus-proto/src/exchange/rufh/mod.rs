@@ -24,7 +24,7 @@ pub(super) use request::check;
 use alloc::boxed::Box;
 
 use self::version::Version;
-use crate::{Algorithm, Code, Digest, header::Checksum};
+use crate::{Algorithm, Digest, ErrorCode, header::Checksum};
 
 /// What a request of this protocol says, and what the exchange has learnt that its answer needs.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ pub(super) struct Rufh {
     /// An undecided request is a GET where there are no downloads.
     by_get: bool,
     /// What is wrong with an undecided request, if it turns out to be of this protocol.
-    rejected: Option<Code>,
+    rejected: Option<ErrorCode>,
     /// The upload is complete with this request.
     completes: bool,
     /// The upload's length, from the request and, once it is known, from the upload.

@@ -4,29 +4,29 @@ use alloc::{format, string::String};
 use core::fmt::Write as _;
 
 use super::Rufh;
-use crate::Code;
+use crate::ErrorCode;
 
 /// The registry of the problem types that this protocol names.
 const TYPES: &str = "https://iana.org/assignments/http-problem-types";
 
 /// The status of an error. Where the drafts name one it is theirs.
-pub(super) fn status(code: Code) -> u16 {
+pub(super) fn status(code: ErrorCode) -> u16 {
     match code {
         // Not too much for the server, but more than the client has announced.
-        Code::UploadSizeExceeded | Code::UploadCompleted => 400,
+        ErrorCode::UploadSizeExceeded | ErrorCode::UploadCompleted => 400,
         // 460 is a status of tus alone.
-        Code::ChecksumMismatch => 400,
+        ErrorCode::ChecksumMismatch => 400,
         _ => code.status(),
     }
 }
 
 /// The body. `expected` is the upload's offset, if the client's is another.
-pub(super) fn body(rufh: &Rufh, code: Code, expected: Option<u64>) -> String {
+pub(super) fn body(rufh: &Rufh, code: ErrorCode, expected: Option<u64>) -> String {
     let mut body = String::from("{");
     let kind = match code {
-        Code::MismatchedOffset => Some(("mismatching-upload-offset", "the offset is another")),
-        Code::UploadCompleted => Some(("completed-upload", "the upload is complete")),
-        Code::InconsistentUploadLength => {
+        ErrorCode::MismatchedOffset => Some(("mismatching-upload-offset", "the offset is another")),
+        ErrorCode::UploadCompleted => Some(("completed-upload", "the upload is complete")),
+        ErrorCode::InconsistentUploadLength => {
             Some(("inconsistent-upload-length", "the lengths contradict each other"))
         }
         _ => None,
@@ -35,8 +35,8 @@ pub(super) fn body(rufh: &Rufh, code: Code, expected: Option<u64>) -> String {
         body.push_str(&format!("\"type\":\"{TYPES}#{name}\",\"title\":\"{title}\","));
     }
     let detail = match code {
-        Code::InvalidContentType => "the Content-Type must be application/partial-upload",
-        Code::ChecksumMismatch => "the content differs from its digest",
+        ErrorCode::InvalidContentType => "the Content-Type must be application/partial-upload",
+        ErrorCode::ChecksumMismatch => "the content differs from its digest",
         _ => code.text(),
     };
     // Writing to a string can't fail. None of the texts has a character that JSON escapes.

@@ -4,8 +4,10 @@ use alloc::boxed::Box;
 
 use super::{Rufh, digest, metadata, structured, version::Version};
 use crate::{
-    Code, Config, Framing, Head, UploadId,
-    exchange::checks::{self, Address, Creation, Method, Patch, Place, Refusal, Request, Termination},
+    Config, ErrorCode, Framing, Head, UploadId,
+    exchange::checks::{
+        self, Address, CreateRequest, HeadRejection, Method, PatchRequest, Place, Request, TerminateRequest,
+    },
     header::{Checksums, IfMatch, single},
 };
 
@@ -20,7 +22,7 @@ pub(in super::super) fn check(
     config: &Config,
     head: &Head<'_>,
     address: &Address<'_>,
-) -> Option<(Box<Rufh>, Result<Request, Refusal>)> {
+) -> Option<(Box<Rufh>, Result<Request, HeadRejection>)> {
     if has(head, "Tus-Resumable") {
         return None;
     }
@@ -75,7 +77,7 @@ fn undecided(
     config: &Config,
     head: &Head<'_>,
     address: &Address<'_>,
-) -> Option<(Box<Rufh>, Result<Request, Refusal>)> {
+) -> Option<(Box<Rufh>, Result<Request, HeadRejection>)> {
     let Place::Upload(id) = &address.place else { return None };
     let of_tus = OF_TUS.iter().any(|name| has(head, name)) || checks::has_upload_type(head);
     if of_tus || !checks::expects_what_is_known(head) {
@@ -90,16 +92,16 @@ fn undecided(
         }
         Method::Head | Method::Get => {
             rufh.by_get = address.method == Method::Get;
-            Request::Look(id)
+            Request::Head(id)
         }
         Method::Delete if config.termination => {
-            Request::Terminate(Termination { id, if_match: IfMatch::of(head), late: false })
+            Request::Terminate(TerminateRequest { id, if_match: IfMatch::of(head), late: false })
         }
         Method::Patch if has(head, "Upload-Offset") => {
             // It lacks the content type, and the word whether the upload is complete with it.
             rufh.rejected = append(config, head, &id, &mut rufh, None).err();
             let (offset, length, checksums) = (rufh.offset, None, Checksums::default());
-            Request::Write(Patch { id, offset, length, checksums, if_match: IfMatch::of(head) })
+            Request::Write(PatchRequest { id, offset, length, checksums, if_match: IfMatch::of(head) })
         }
         _ => return None,
     };
@@ -112,20 +114,20 @@ fn read(
     address: &Address<'_>,
     rufh: &mut Rufh,
     completes: Option<bool>,
-) -> Result<Request, Refusal> {
+) -> Result<Request, HeadRejection> {
     let (place, method) = (&address.place, address.method);
     let to_head = method == Method::Head;
-    let refuse = |code| Refusal { code, allow: "", to_head };
-    let not_allowed = |allow| Err(Refusal { allow, ..refuse(Code::MethodNotAllowed) });
+    let reject = |code| HeadRejection { code, allow: "", to_head };
+    let not_allowed = |allow| Err(HeadRejection { allow, ..reject(ErrorCode::MethodNotAllowed) });
     let typed = match (place, method) {
         (Place::Collection, Method::Post | Method::Patch) => create(config, head, rufh, completes),
         (Place::Collection, _) if address.method() == "PUT" => create(config, head, rufh, completes),
         (Place::Upload(id), Method::Head | Method::Get) => {
-            is_bare(head, rufh).map(|()| Request::Look(id.clone()))
+            is_bare(head, rufh).map(|()| Request::Head(id.clone()))
         }
         (Place::Upload(id), Method::Patch) => append(config, head, id, rufh, completes),
         (Place::Upload(id), Method::Delete) if config.termination => is_bare(head, rufh).map(|()| {
-            Request::Terminate(Termination { id: id.clone(), if_match: IfMatch::of(head), late: false })
+            Request::Terminate(TerminateRequest { id: id.clone(), if_match: IfMatch::of(head), late: false })
         }),
         (Place::Upload(_), _) if config.termination => {
             return not_allowed("OPTIONS, HEAD, GET, PATCH, DELETE");
@@ -135,15 +137,15 @@ fn read(
         (Place::Server, _) => return not_allowed("OPTIONS"),
     };
     let expected = checks::expects_what_is_known(head);
-    let typed = if expected { typed } else { typed.and(Err(Code::ExpectationFailed)) };
-    typed.map_err(refuse)
+    let typed = if expected { typed } else { typed.and(Err(ErrorCode::ExpectationFailed)) };
+    typed.map_err(reject)
 }
 
 /// Versions whose HEAD and DELETE have no field of an upload.
-fn is_bare(head: &Head<'_>, rufh: &Rufh) -> Result<(), Code> {
+fn is_bare(head: &Head<'_>, rufh: &Rufh) -> Result<(), ErrorCode> {
     let fields = ["Upload-Offset", rufh.version.completion.field()];
     match rufh.version.bare_requests && fields.iter().any(|name| has(head, name)) {
-        true => Err(Code::BadRequest),
+        true => Err(ErrorCode::BadRequest),
         false => Ok(()),
     }
 }
@@ -153,8 +155,8 @@ fn create(
     head: &Head<'_>,
     rufh: &mut Rufh,
     completes: Option<bool>,
-) -> Result<Request, Code> {
-    rufh.completes = completes.ok_or(Code::InvalidUploadComplete)?;
+) -> Result<Request, ErrorCode> {
+    rufh.completes = completes.ok_or(ErrorCode::InvalidUploadComplete)?;
     rufh.length = claimed(head, rufh.completes, 0)?;
     let metadata = metadata::of(head, config.max_metadata)?;
     let with_upload = head.framing != Framing::Length(0);
@@ -162,11 +164,11 @@ fn create(
     read_whole_digests(config, head, rufh);
     if rufh.completes && !with_upload && rufh.expected.as_ref().is_some_and(|whole| !whole.matches_nothing())
     {
-        return Err(Code::ChecksumMismatch);
+        return Err(ErrorCode::ChecksumMismatch);
     }
     let location = checks::location(config, head);
     let length = rufh.length;
-    Ok(Request::Create(Creation { length, metadata, checksums, with_upload, location, concat: None }))
+    Ok(Request::Create(CreateRequest { length, metadata, checksums, with_upload, location, concat: None }))
 }
 
 fn append(
@@ -175,38 +177,38 @@ fn append(
     id: &UploadId,
     rufh: &mut Rufh,
     completes: Option<bool>,
-) -> Result<Request, Code> {
+) -> Result<Request, ErrorCode> {
     if rufh.version.typed_append && !content_type(head).is_some_and(metadata::is_partial_upload) {
-        return Err(Code::InvalidContentType);
+        return Err(ErrorCode::InvalidContentType);
     }
-    rufh.offset = structured::integer(head, "Upload-Offset").ok_or(Code::InvalidOffset)?;
-    rufh.completes = completes.ok_or(Code::InvalidUploadComplete)?;
+    rufh.offset = structured::integer(head, "Upload-Offset").ok_or(ErrorCode::InvalidOffset)?;
+    rufh.completes = completes.ok_or(ErrorCode::InvalidUploadComplete)?;
     rufh.length = claimed(head, rufh.completes, rufh.offset)?;
     let checksums = content_digest(config, head)?;
     read_whole_digests(config, head, rufh);
     let (id, offset, length) = (id.clone(), rufh.offset, None);
-    Ok(Request::Write(Patch { id, offset, length, checksums, if_match: IfMatch::of(head) }))
+    Ok(Request::Write(PatchRequest { id, offset, length, checksums, if_match: IfMatch::of(head) }))
 }
 
 /// The upload's length, as far as a request tells it: by `Upload-Length`, and by where its body ends if that completes the
 /// upload.
-fn claimed(head: &Head<'_>, completes: bool, offset: u64) -> Result<Option<u64>, Code> {
+fn claimed(head: &Head<'_>, completes: bool, offset: u64) -> Result<Option<u64>, ErrorCode> {
     let length = structured::integer(head, "Upload-Length");
     let end = match head.framing {
         Framing::Length(body) if completes => Some(offset.saturating_add(body)),
         _ => None,
     };
     match (length, end) {
-        (Some(length), Some(end)) if length != end => Err(Code::InconsistentUploadLength),
+        (Some(length), Some(end)) if length != end => Err(ErrorCode::InconsistentUploadLength),
         (length, end) => Ok(length.or(end)),
     }
 }
 
-fn content_digest(config: &Config, head: &Head<'_>) -> Result<Checksums, Code> {
+fn content_digest(config: &Config, head: &Head<'_>) -> Result<Checksums, ErrorCode> {
     let header = digest::of(head, "Content-Digest", &config.checksum_algorithms);
     let empty = head.framing == Framing::Length(0);
     if empty && header.as_ref().is_some_and(|digest| !digest.matches_nothing()) {
-        return Err(Code::ChecksumMismatch);
+        return Err(ErrorCode::ChecksumMismatch);
     }
     Ok(Checksums { header, announced: false })
 }

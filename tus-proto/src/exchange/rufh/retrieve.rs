@@ -1,11 +1,11 @@
 //! Offset retrieval: HEAD and GET, and what those are answered that say nothing of a protocol.
 
 use crate::{
-    Code, Completion, Now, Record,
+    Completion, ErrorCode, Now, Record,
     exchange::{
         Exchange,
         answer::{Answer, upload_methods},
-        checks::Refusal,
+        checks::HeadRejection,
         download::{Download, Part},
     },
 };
@@ -19,9 +19,13 @@ impl Exchange {
             // A GET of an upload that tus 1.0.0 began, where downloads are off.
             Err(_) if get => {
                 let allow = upload_methods(&self.config);
-                Answer::Refused(Refusal { code: Code::MethodNotAllowed, allow, to_head: false })
+                Answer::HeadRejected(HeadRejection {
+                    code: ErrorCode::MethodNotAllowed,
+                    allow,
+                    to_head: false,
+                })
             }
-            Err(code) => Answer::Untold(code),
+            Err(code) => Answer::HeadFailed(code),
         }
     }
 
@@ -51,7 +55,7 @@ impl Exchange {
             let answer = self.seen(record.clone());
             self.end(now, Some(answer));
         } else {
-            self.look(now, download.id.clone());
+            self.query_offset(now, download.id.clone());
         }
         true
     }

@@ -1,7 +1,7 @@
 //! What differs between the drafts that clients are known to speak: one row a version. Code asks a row, and never
 //! compares numbers.
 
-/// What one interop version (`Upload-Draft-Interop-Version`) says.
+/// What one interop version (`Upload-PendingCreate-Interop-Version`) says.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Version {
     /// Its number.

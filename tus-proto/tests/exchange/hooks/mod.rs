@@ -19,5 +19,5 @@ fn hooked(hooks: Subscriptions) -> ConfigBuilder {
 /// A refusal that says why.
 fn refuse(status: u16, body: &str) -> HookReply {
     let headers = vec![("X-Why".to_owned(), "so".to_owned())];
-    HookReply::Refuse(Rejection { status, headers, body: body.into() })
+    HookReply::Reject(Rejection { status, headers, body: body.into() })
 }

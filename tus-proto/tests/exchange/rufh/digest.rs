@@ -25,10 +25,10 @@ fn field(of: &str) -> String {
 fn hashed(script: &mut Script) -> Grant {
     assert_eq!(script.next(), Some(tus_proto::Output::Continue));
     let (op, command) = script.store();
-    let Command::Append { at, max, fresh, digest: Some(Algorithm::Sha256), .. } = command else {
+    let Command::Append { at, max, rotate, digest: Some(Algorithm::Sha256), .. } = command else {
         panic!("an Append with a digest should come, not {command:?}")
     };
-    Grant { op, at, max, fresh }
+    Grant { op, at, max, rotate }
 }
 
 fn ends(script: &mut Script, grant: Grant, body: &str) {

@@ -2,7 +2,7 @@
 //! 7.8, 9.3.6 and 10.1.1.
 
 use super::{Case, End, HIDDEN, POST};
-use tus_proto::Code::{BadRequest, HttpVersion};
+use tus_proto::ErrorCode::{BadRequest, HttpVersion};
 
 fn get(fields: &str) -> String {
     format!("GET /x HTTP/1.1\r\nHost: h\r\n{fields}\r\n\r\n")
@@ -83,12 +83,12 @@ fn tunnels() -> Vec<Case> {
         Case::new(
             "GET /x HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\nPRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
             &["GET /x"],
-            End::Refused(HttpVersion),
+            End::Rejected(HttpVersion),
         ),
         Case::new(
             "GET /x HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n\u{81}\u{5}hello",
             &["GET /x"],
-            End::Refused(BadRequest),
+            End::Rejected(BadRequest),
         ),
     ]
 }
@@ -98,7 +98,7 @@ fn pipelines() -> Vec<Case> {
     let post: &str = &format!("{POST}Content-Length: 2\r\n\r\nab");
     let chunked: &str = &format!("{POST}Transfer-Encoding: chunked\r\n\r\n1\r\nc\r\n0\r\n\r\n");
     let (x, y) = ("POST /files ab", "POST /files c");
-    let refused = |sent: String, read: &[&str]| Case::new(&sent, read, End::Refused(BadRequest));
+    let refused = |sent: String, read: &[&str]| Case::new(&sent, read, End::Rejected(BadRequest));
     vec![
         Case::goes(&[post, chunked].concat(), &[x, y]),
         Case::goes(&[chunked, post].concat(), &[y, x]),

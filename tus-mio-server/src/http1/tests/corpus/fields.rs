@@ -1,7 +1,7 @@
 //! Field lines, and `Host`: RFC 9112 sections 3.2 and 5, RFC 9110 sections 5 and 7.2.
 
 use super::Case;
-use tus_proto::Code::HeadTooLarge;
+use tus_proto::ErrorCode::HeadTooLarge;
 
 /// A head with this between `Host` and the empty line.
 fn head(lines: &str) -> String {

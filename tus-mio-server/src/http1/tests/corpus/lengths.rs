@@ -1,7 +1,7 @@
 //! Where a body ends: `Content-Length` and `Transfer-Encoding`, RFC 9112 section 6.
 
 use super::{Case, End, HIDDEN, POST};
-use tus_proto::Code::{BadRequest, UnknownCoding};
+use tus_proto::ErrorCode::{BadRequest, UnknownCoding};
 
 /// A request with these fields and no byte of a body.
 fn head(fields: &str) -> String {
@@ -243,7 +243,7 @@ fn whole() -> Vec<Case> {
             .closes_early(),
         // Rule 7: no length, no body; what follows is the next request, well-formed or not.
         Case::goes(&format!("{POST}\r\n"), &["POST /files"]),
-        Case::new(&format!("{POST}\r\nhello "), &["POST /files"], End::Refused(BadRequest)),
+        Case::new(&format!("{POST}\r\nhello "), &["POST /files"], End::Rejected(BadRequest)),
         // The rest becomes part of the next request's method: a good one, but no longer the one that was hidden.
         Case::closes(&(head("Content-Length: 3\r\nConnection: close") + "hello"), &["POST /files hel"]),
         Case::goes(
@@ -253,7 +253,7 @@ fn whole() -> Vec<Case> {
         Case::new(
             &(head("Content-Length: 5") + "hello\r\n\r\n\r\n"),
             &["POST /files hello"],
-            End::Refused(BadRequest),
+            End::Rejected(BadRequest),
         ),
         Case::goes(&(head("Content-Length: 5") + "hello\r\n"), &["POST /files hello"]),
         Case::goes(&(head("Content-Length: 5") + "\r\n\r\n\0"), &["POST /files \\r\\n\\r\\n\\x00"]),

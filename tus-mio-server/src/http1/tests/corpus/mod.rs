@@ -50,7 +50,7 @@ enum End {
     /// The end of the connection: nothing behind is read.
     Closes,
     /// A refusal, and the end.
-    Refused(Code),
+    Rejected(ErrorCode),
     /// More of the same request: nothing is answered yet.
     Waits,
 }
@@ -63,11 +63,11 @@ impl Case {
     }
 
     fn refused(sent: &str) -> Self {
-        Self::new(sent, &[], End::Refused(Code::BadRequest))
+        Self::new(sent, &[], End::Rejected(ErrorCode::BadRequest))
     }
 
-    fn with(sent: &str, code: Code) -> Self {
-        Self::new(sent, &[], End::Refused(code))
+    fn with(sent: &str, code: ErrorCode) -> Self {
+        Self::new(sent, &[], End::Rejected(code))
     }
 
     fn goes(sent: &str, read: &[&str]) -> Self {
@@ -90,7 +90,7 @@ impl Case {
 
     /// How many answers there must be.
     fn answers(&self) -> usize {
-        self.read.len() + usize::from(matches!(self.end, End::Goes | End::Refused(_)))
+        self.read.len() + usize::from(matches!(self.end, End::Goes | End::Rejected(_)))
     }
 
     fn shown(&self) -> String {
@@ -106,14 +106,14 @@ fn all() -> Vec<Case> {
 }
 
 /// What a peer has seen: complete requests, a refusal, and how many heads wait for the rest of their bodies.
-fn summary(seen: &[Seen]) -> (Vec<String>, Option<Code>) {
+fn summary(seen: &[Seen]) -> (Vec<String>, Option<ErrorCode>) {
     let (mut read, mut refused, mut open) = (Vec::new(), None, String::new());
     for seen in seen {
         match seen {
             Seen::Head(line, _) => open.clone_from(line),
             Seen::Body(data) => open = format!("{open} {}", data.escape_ascii()),
             Seen::End(_) => read.push(std::mem::take(&mut open)),
-            Seen::Refused(code) => refused = Some(*code),
+            Seen::Rejected(code) => refused = Some(*code),
         }
     }
     (read, refused)
@@ -135,8 +135,8 @@ fn check(case: &Case) {
         assert_eq!(read.pop().as_deref(), Some("GET /hidden"), "behind {shown}");
     }
     assert_eq!(read, case.read, "{shown}");
-    assert_eq!(refused.map_or(case.end, End::Refused), case.end, "{shown}");
-    let ends = matches!(case.end, End::Closes | End::Refused(_));
+    assert_eq!(refused.map_or(case.end, End::Rejected), case.end, "{shown}");
+    let ends = matches!(case.end, End::Closes | End::Rejected(_));
     assert_eq!(whole.conn.wants_shutdown_write(), ends, "{shown}");
     assert_eq!(whole.wire().matches("HTTP/1.1 ").count(), case.answers(), "{shown}");
     for cut in 1..bytes.len() {

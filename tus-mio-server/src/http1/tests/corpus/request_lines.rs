@@ -1,7 +1,7 @@
 //! Request lines: RFC 9112 sections 2.3 and 3.
 
 use super::Case;
-use tus_proto::Code::HttpVersion;
+use tus_proto::ErrorCode::HttpVersion;
 
 /// One request line before a head that is otherwise well-formed.
 fn head(line: &str) -> String {
@@ -185,6 +185,6 @@ fn whole() -> Vec<Case> {
         Case::refused("PROXY TCP4 127.0.0.1 127.0.0.1 1 2\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n"),
         Case::refused("SSH-2.0-OpenSSH\r\n"),
         Case::with("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", HttpVersion),
-        Case::with(&format!("GET /{}", "x".repeat(99_000)), tus_proto::Code::UriTooLong),
+        Case::with(&format!("GET /{}", "x".repeat(99_000)), tus_proto::ErrorCode::UriTooLong),
     ]
 }

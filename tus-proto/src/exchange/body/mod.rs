@@ -2,26 +2,28 @@
 //! it short. There is no special path for a disconnect, a stall, a yield or a shutdown: the Append ends, what
 //! it staged is committed (or, where it must be, forgotten), the lock goes, the answer follows.
 
+pub(super) mod state;
+
 use alloc::boxed::Box;
 
 use super::{
     Exchange, State,
     answer::{self, Answer},
-    hooks::Assent,
-    reception::{Append, End, Failed, Fate, Receiving, Reply, Report, Settling, failed},
+    hooks::ChunkVerdict,
 };
 use crate::{
-    AppendEnd, Cancel, Code, Command, Completion, Event, Framing, LockCall, Now, OpId, Output, Trailers,
+    AppendEnd, Cancel, Command, Completion, ErrorCode, Event, Framing, LockCall, Now, OpId, Output, Trailers,
     header::Checksum,
 };
+use state::{Append, End, Failed, InFlight, Outcome, Receiving, Reply, Report, failed};
 
 impl Exchange {
     /// Opens the Append, where there is a body to come, and goes on from there.
-    pub(super) fn receive(&mut self, now: Now, receiving: Receiving) {
+    pub(in crate::exchange) fn receive(&mut self, now: Now, receiving: Receiving) {
         let mut receiving = Box::new(receiving);
         receiving.plan_renewal(&self.config, now);
         if self.config.hooks.chunk {
-            receiving.assent = Assent::Due;
+            receiving.chunk_verdict = ChunkVerdict::Due;
         }
         if let Some(interval) = self.config.hooks.progress {
             let (next, told) = (now.monotonic.after(interval), receiving.at);
@@ -46,18 +48,18 @@ impl Exchange {
 
     fn append(&mut self, receiving: &Receiving) -> Append {
         self.outputs.push_back(Output::Continue);
-        let (fence, fresh) = self.lease.grant();
+        let (fence, rotate) = self.lease.grant();
         let (id, at, max) = (receiving.id.clone(), receiving.at, receiving.limit.bytes);
         let digest = receiving.checksums.header.as_ref().map(|checksum| checksum.algorithm);
-        let op = self.store(Command::Append { id, fence, at, max, fresh, digest });
+        let op = self.store(Command::Append { id, fence, at, max, rotate, digest });
         Append::Open { op, stopping: false }
     }
 
     /// Moves a reception on as far as it goes by itself.
-    pub(super) fn advance(&mut self, now: Now, mut receiving: Box<Receiving>) {
-        if receiving.settling.is_none() {
+    pub(in crate::exchange) fn advance(&mut self, now: Now, mut receiving: Box<Receiving>) {
+        if receiving.in_flight.is_none() {
             if let Append::Open { .. } = receiving.append {
-                let stopped = matches!(receiving.assent, Assent::Refused(_));
+                let stopped = matches!(receiving.chunk_verdict, ChunkVerdict::Rejected(_));
                 let ending = stopped || receiving.failed.is_some() || receiving.newcomer.is_some();
                 // Once it is cut short, what may still be committed is decided behind the Append.
                 if ending || receiving.cancelled.is_some() {
@@ -69,14 +71,14 @@ impl Exchange {
                 }
             } else if let Some(checksum) = receiving.unverified.take().filter(|_| !receiving.is_lost()) {
                 self.read_back(&mut receiving, checksum);
-            } else if receiving.awaits_assent() {
+            } else if receiving.awaits_verdict() {
                 if receiving.wants_checkpoint(&self.config, now.monotonic) {
                     self.commit(now, &mut receiving);
                 } else if core::mem::take(&mut receiving.asked) {
                     self.checkpointed();
                 }
-            } else if let Some(fate) = receiving.fate() {
-                return self.settle(now, receiving, fate);
+            } else if let Some(outcome) = receiving.outcome() {
+                return self.conclude_body(now, receiving, outcome);
             }
         }
         self.state = State::Receiving(receiving);
@@ -85,26 +87,26 @@ impl Exchange {
     fn read_back(&mut self, receiving: &mut Receiving, checksum: Box<Checksum>) {
         let (id, from, to) = (receiving.id.clone(), receiving.at, receiving.staged);
         let op = self.store(Command::Digest { id, from, to, algorithm: checksum.algorithm });
-        receiving.settling = Some(Settling::Digest { op, checksum });
+        receiving.in_flight = Some(InFlight::Digest { op, checksum });
     }
 
     /// The body's fate is known: bring what is staged to rest, then end.
-    fn settle(&mut self, now: Now, mut receiving: Box<Receiving>, fate: Fate) {
-        if matches!(fate, Fate::Overflow) && self.invalidates(&receiving) {
+    fn conclude_body(&mut self, now: Now, mut receiving: Box<Receiving>, outcome: Outcome) {
+        if matches!(outcome, Outcome::Overflow) && self.invalidates(&receiving) {
             return self.invalidate(receiving.id, true);
         }
         // Nothing that is staged is committed or forgotten then: it is not ours any more, or soon nobody's.
-        let lost = matches!(fate, Fate::Cancelled(Cancel::LockLost) | Fate::Stopped(_));
-        if receiving.forgets(&fate) && !lost {
+        let lost = matches!(outcome, Outcome::Cancelled(Cancel::LockLost) | Outcome::Stopped(_));
+        if receiving.discards(&outcome) && !lost {
             if receiving.staged > receiving.committed {
                 let (fence, _) = self.lease.grant();
                 let op = self.store(Command::Discard { id: receiving.id.clone(), fence });
-                receiving.settling = Some(Settling::Discard { op });
+                receiving.in_flight = Some(InFlight::Discard { op });
                 self.state = State::Receiving(receiving);
                 return;
             }
-        } else if receiving.needs_assent() && !lost {
-            return self.ask_assent(receiving);
+        } else if receiving.needs_verdict() && !lost {
+            return self.ask_verdict(receiving);
         } else if receiving.is_dirty()
             && mutation!("answered-without-commit", !lost, !lost && receiving.length.is_none())
         {
@@ -112,9 +114,9 @@ impl Exchange {
             self.state = State::Receiving(receiving);
             return;
         }
-        let code = match fate {
-            Fate::Stopped(rejection) => return self.stop_upload(*receiving, rejection),
-            Fate::Complete => {
+        let code = match outcome {
+            Outcome::Stopped(rejection) => return self.stop_upload(*receiving, rejection),
+            Outcome::Complete => {
                 if self.hash_upload(&mut receiving) {
                     self.state = State::Receiving(receiving);
                     return;
@@ -128,24 +130,26 @@ impl Exchange {
                 };
                 return self.end(now, Some(answer));
             }
-            Fate::Failed(Failed::Conflict(offset)) if matches!(receiving.reply, Reply::Write) => {
+            Outcome::Failed(Failed::Conflict(offset)) if matches!(receiving.reply, Reply::Write) => {
                 return self.end(now, Some(Answer::Mismatch(offset)));
             }
-            Fate::Cancelled(cancel) => answer::to_cancel(cancel),
-            Fate::Cut(cut) => match answer::to_cut(cut) {
+            Outcome::Cancelled(cancel) => answer::to_cancel(cancel),
+            Outcome::Cut(cut) => match answer::to_cut(cut) {
                 Some(code) => code,
                 None => return self.end(now, None),
             },
-            Fate::Yielded(_) => {
+            Outcome::Yielded(_) => {
                 self.notify(Event::Yielded);
-                Code::UploadInterrupted
+                ErrorCode::UploadInterrupted
             }
-            Fate::Failed(Failed::Conflict(_)) => Code::UploadInterrupted,
-            Fate::Overflow => receiving.limit.code,
-            Fate::Refuted(code) if matches!(receiving.reply, Reply::Write) => {
-                return self.end(now, Some(Answer::Refuted(code)));
+            Outcome::Failed(Failed::Conflict(_)) => ErrorCode::UploadInterrupted,
+            Outcome::Overflow => receiving.limit.code,
+            Outcome::ChecksumFailed(code) if matches!(receiving.reply, Reply::Write) => {
+                return self.end(now, Some(Answer::ChecksumFailed(code)));
             }
-            Fate::Failed(Failed::Code(code)) | Fate::Refused(code) | Fate::Refuted(code) => code,
+            Outcome::Failed(Failed::Code(code)) | Outcome::Rejected(code) | Outcome::ChecksumFailed(code) => {
+                code
+            }
         };
         self.end(now, Some(receiving.reply.failed(code)));
     }
@@ -165,7 +169,7 @@ impl Exchange {
         let op = self.store(Command::Commit { id, fence, from, to, length, expires, finish });
         let asked = core::mem::take(&mut receiving.asked);
         let last = matches!(receiving.append, Append::Ended(_));
-        receiving.settling = Some(Settling::Commit { op, to, length, expires, finish, asked, last });
+        receiving.in_flight = Some(InFlight::Commit { op, to, length, expires, finish, asked, last });
         receiving.tried = to;
         receiving.dirty_since = None;
         receiving.renew_at = None;
@@ -175,19 +179,19 @@ impl Exchange {
         if let Append::Open { stopping, .. } = &mut receiving.append
             && !core::mem::replace(stopping, true)
         {
-            self.store(Command::Stop);
+            self.store(Command::StopAppend);
         }
     }
 
     /// A command of the reception completed.
-    pub(super) fn on_received(
+    pub(in crate::exchange) fn on_received(
         &mut self,
         now: Now,
         mut receiving: Box<Receiving>,
         op: OpId,
         completion: Completion,
     ) {
-        match (&receiving.append, &receiving.settling) {
+        match (&receiving.append, &receiving.in_flight) {
             (Append::Open { op: append, .. }, _) if mutation!("stale-completion", *append == op, true) => {
                 let (total, end) = match completion {
                     Completion::Appended { total, end, digest } => {
@@ -218,12 +222,12 @@ impl Exchange {
                     self.conclude_upload(&mut receiving);
                 }
             }
-            (_, Some(Settling::Commit { op: commit, to, length, expires, finish, asked, last }))
+            (_, Some(InFlight::Commit { op: commit, to, length, expires, finish, asked, last }))
                 if *commit == op =>
             {
                 let (to, finish, asked, last) = (*to, *finish, *asked, *last);
                 let (declared, expires) = (length.is_some(), *expires);
-                receiving.settling = None;
+                receiving.in_flight = None;
                 // A store that tells an offset which nobody asked for is not to be believed.
                 let least = if finish { to } else { receiving.committed };
                 match completion {
@@ -244,22 +248,22 @@ impl Exchange {
                     self.checkpointed();
                 }
             }
-            (_, Some(Settling::Digest { op: digest, checksum })) if *digest == op => {
+            (_, Some(InFlight::Digest { op: digest, checksum })) if *digest == op => {
                 let expected = checksum.digest;
-                receiving.settling = None;
+                receiving.in_flight = None;
                 match completion {
                     Completion::Digested(digest)
                         if mutation!("trailer-not-compared", digest == expected, true) => {}
-                    Completion::Digested(_) => receiving.refuted = Some(Code::ChecksumMismatch),
+                    Completion::Digested(_) => receiving.checksum_error = Some(ErrorCode::ChecksumMismatch),
                     other => receiving.failed = Some(failed(&other)),
                 }
             }
-            (_, Some(Settling::Hash { op: hash })) if *hash == op => {
-                receiving.settling = None;
+            (_, Some(InFlight::Hash { op: hash })) if *hash == op => {
+                receiving.in_flight = None;
                 self.on_hashed(&mut receiving, completion);
             }
-            (_, Some(Settling::Discard { op: discard })) if *discard == op => {
-                receiving.settling = None;
+            (_, Some(InFlight::Discard { op: discard })) if *discard == op => {
+                receiving.in_flight = None;
                 receiving.staged = receiving.committed;
             }
             _ => return self.stale(State::Receiving(receiving)),
@@ -290,7 +294,7 @@ impl Exchange {
         }
     }
 
-    pub(super) fn on_staged(&mut self, now: Now, op: OpId, total: u64) {
+    pub(in crate::exchange) fn on_staged(&mut self, now: Now, op: OpId, total: u64) {
         match core::mem::replace(&mut self.state, State::Over) {
             State::Receiving(mut receiving) if matches!(receiving.append, Append::Open { op: open, .. } if open == op) =>
             {
@@ -303,9 +307,14 @@ impl Exchange {
     }
 
     /// The request must end while a body is being received.
-    pub(super) fn cancel_body(&mut self, now: Now, mut receiving: Box<Receiving>, cancel: Cancel) {
+    pub(in crate::exchange) fn cancel_body(
+        &mut self,
+        now: Now,
+        mut receiving: Box<Receiving>,
+        cancel: Cancel,
+    ) {
         // An outcome that is decided stands. A writer that lost the lock must not commit even a complete body.
-        let decided = receiving.cancelled.is_some() || receiving.fate().is_some();
+        let decided = receiving.cancelled.is_some() || receiving.outcome().is_some();
         if decided && cancel != Cancel::LockLost {
             return self.stale(State::Receiving(receiving));
         }
@@ -314,7 +323,7 @@ impl Exchange {
         self.advance(now, receiving);
     }
 
-    pub(super) fn on_yield(&mut self, now: Now, offset: Option<u64>) {
+    pub(in crate::exchange) fn on_yield(&mut self, now: Now, offset: Option<u64>) {
         match core::mem::replace(&mut self.state, State::Over) {
             State::Receiving(mut receiving) => {
                 if let Append::Open { .. } = receiving.append {
@@ -336,7 +345,7 @@ impl Exchange {
         }
     }
 
-    pub(super) fn on_checkpoint(&mut self, now: Now) {
+    pub(in crate::exchange) fn on_checkpoint(&mut self, now: Now) {
         match core::mem::replace(&mut self.state, State::Over) {
             State::Receiving(mut receiving) => {
                 receiving.asked = mutation!("head-answered-without-commit", true, {

@@ -1,51 +1,51 @@
 //! A body on its way, as data: how much of it is staged and committed, what may still come, and what becomes
-//! of it. [`receive`](super::receive) moves it.
+//! of it. [`body`](super) moves it.
 
 use alloc::{boxed::Box, string::String};
 use core::time::Duration;
 
-use super::{
+use crate::exchange::{
     answer::{self, Answer},
-    hooks::Assent,
+    hooks::ChunkVerdict,
 };
 use crate::{
-    Algorithm, Cancel, Code, Completion, Config, Cut, Deadline, Digest, Failure, Instant, Now, OpId, Reason,
-    Record, Rejection, Trailers, UploadId, WallTime,
+    Algorithm, Cancel, Completion, Config, Cut, Deadline, Digest, ErrorCode, Failure, Instant, Now, OpId,
+    Reason, Record, Rejection, Trailers, UploadId, WallTime,
     header::{Checksum, Checksums},
 };
 
 /// How many bytes of a body are welcome, and what one more is answered.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limit {
+pub(in crate::exchange) struct Limit {
     pub bytes: u64,
-    pub code: Code,
+    pub code: ErrorCode,
 }
 
 impl Limit {
     /// For a body that starts at `at`, in an upload of this length.
-    pub(super) fn of(config: &Config, at: u64, length: Option<u64>) -> Self {
+    pub(in crate::exchange) fn of(config: &Config, at: u64, length: Option<u64>) -> Self {
         let size = match length {
-            Some(length) => Self { bytes: length.saturating_sub(at), code: Code::UploadSizeExceeded },
+            Some(length) => Self { bytes: length.saturating_sub(at), code: ErrorCode::UploadSizeExceeded },
             None => {
                 let max = config.max_size().unwrap_or(i64::MAX.unsigned_abs());
-                Self { bytes: max.saturating_sub(at), code: Code::MaxSizeExceeded }
+                Self { bytes: max.saturating_sub(at), code: ErrorCode::MaxSizeExceeded }
             }
         };
         match config.max_chunk_size() {
-            Some(bytes) if bytes < size.bytes => Self { bytes, code: Code::ChunkSizeExceeded },
+            Some(bytes) if bytes < size.bytes => Self { bytes, code: ErrorCode::ChunkSizeExceeded },
             _ => size,
         }
     }
 
     /// Whether a body of this many bytes is welcome.
-    pub(super) fn check(&self, bytes: u64) -> Result<(), Code> {
+    pub(in crate::exchange) fn check(&self, bytes: u64) -> Result<(), ErrorCode> {
         if bytes > self.bytes { Err(self.code) } else { Ok(()) }
     }
 }
 
 /// What the body came with, and so how it is answered.
 #[derive(Debug)]
-pub(super) enum Reply {
+pub(in crate::exchange) enum Reply {
     /// A POST, with the `Location` of what it created.
     Create(String),
     /// A PATCH.
@@ -54,7 +54,7 @@ pub(super) enum Reply {
 
 impl Reply {
     /// The request fails. That it made an upload is told all the same: else nobody could ever find it.
-    pub(super) fn failed(self, code: Code) -> Answer {
+    pub(in crate::exchange) fn failed(self, code: ErrorCode) -> Answer {
         match self {
             Self::Create(location) => Answer::CreatedButFailed { location, code },
             Self::Write => Answer::Failed(code),
@@ -64,7 +64,7 @@ impl Reply {
 
 /// A body on its way. All offsets are the upload's.
 #[derive(Debug)]
-pub(super) struct Receiving {
+pub(in crate::exchange) struct Receiving {
     pub id: UploadId,
     pub length: Option<u64>,
     /// It is a part of a concatenation: it expires even when it is finished.
@@ -79,7 +79,7 @@ pub(super) struct Receiving {
     /// most bodies have none, and thousands may wait.
     pub digest: Option<Box<Digest>>,
     /// The body is not what its checksum says, or its checksum is no good.
-    pub refuted: Option<Code>,
+    pub checksum_error: Option<ErrorCode>,
     pub reply: Reply,
     /// Where the body starts.
     pub at: u64,
@@ -90,7 +90,7 @@ pub(super) struct Receiving {
     /// The request must end. A lost lock forbids any commit.
     pub cancelled: Option<Cancel>,
     /// The one commit, or discard, that may be under way.
-    pub settling: Option<Settling>,
+    pub in_flight: Option<InFlight>,
     /// Where the last commit was to end, whether or not it did.
     pub tried: u64,
     /// The first byte since the last commit came at this time.
@@ -105,14 +105,14 @@ pub(super) struct Receiving {
     /// A newcomer waits, and would write at this offset.
     pub newcomer: Option<Option<u64>>,
     pub failed: Option<Failed>,
-    pub assent: Assent,
+    pub chunk_verdict: ChunkVerdict,
     /// For the hook that is told of progress. Boxed: most have none.
     pub report: Option<Box<Report>>,
 }
 
 /// What a hook was told of a body's progress.
 #[derive(Debug)]
-pub(super) struct Report {
+pub(in crate::exchange) struct Report {
     pub interval: Duration,
     /// Nothing is told before.
     pub next: Instant,
@@ -123,14 +123,14 @@ pub(super) struct Report {
 }
 
 #[derive(Debug)]
-pub(super) enum Append {
+pub(in crate::exchange) enum Append {
     Open { op: OpId, stopping: bool },
     Ended(End),
 }
 
 /// An [`AppendEnd`](crate::AppendEnd) whose trailers have been looked at, and are not held any longer.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum End {
+pub(in crate::exchange) enum End {
     Complete,
     Cut(Cut),
     Overflow,
@@ -139,7 +139,7 @@ pub(super) enum End {
 }
 
 #[derive(Debug)]
-pub(super) enum Settling {
+pub(in crate::exchange) enum InFlight {
     Commit {
         op: OpId,
         to: u64,
@@ -166,29 +166,29 @@ pub(super) enum Settling {
 
 /// A commit that did not happen. Nothing more is committed after it.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Failed {
-    Code(Code),
+pub(in crate::exchange) enum Failed {
+    Code(ErrorCode),
     /// Somebody else has moved the offset here.
     Conflict(u64),
 }
 
 /// How a reception ended.
-pub(super) enum Fate {
+pub(in crate::exchange) enum Outcome {
     Complete,
     Overflow,
     Cut(Cut),
     Cancelled(Cancel),
     Yielded(Option<u64>),
-    Refused(Code),
+    Rejected(ErrorCode),
     /// The body is complete, and not what its checksum says.
-    Refuted(Code),
+    ChecksumFailed(ErrorCode),
     Failed(Failed),
     /// The hook would not have it.
     Stopped(Box<Rejection>),
 }
 
 impl Receiving {
-    pub(super) fn new(
+    pub(in crate::exchange) fn new(
         record: &Record,
         declare: Option<u64>,
         limit: Limit,
@@ -205,14 +205,14 @@ impl Receiving {
             limit,
             checksums,
             digest: None,
-            refuted: None,
+            checksum_error: None,
             reply,
             at,
             staged: at,
             committed: at,
             append: Append::Ended(End::Complete),
             cancelled: None,
-            settling: None,
+            in_flight: None,
             tried: at,
             dirty_since: None,
             expires: record.expires,
@@ -221,14 +221,14 @@ impl Receiving {
             asked: false,
             newcomer: None,
             failed: None,
-            assent: Assent::Given,
+            chunk_verdict: ChunkVerdict::Accepted,
             report: None,
         }
     }
 
-    pub(super) fn deadline(&self, config: &Config) -> Option<Deadline> {
-        let writing = matches!(self.append, Append::Open { stopping: false, .. }) || self.awaits_assent();
-        if !writing || self.settling.is_some() {
+    pub(in crate::exchange) fn deadline(&self, config: &Config) -> Option<Deadline> {
+        let writing = matches!(self.append, Append::Open { stopping: false, .. }) || self.awaits_verdict();
+        if !writing || self.in_flight.is_some() {
             return None;
         }
         let dirty_since = self.dirty_since.filter(|_| !self.holds());
@@ -240,21 +240,21 @@ impl Receiving {
         checkpoint.into_iter().chain(expiry).min_by_key(|(at, _)| *at)
     }
 
-    pub(super) fn is_dirty(&self) -> bool {
+    pub(in crate::exchange) fn is_dirty(&self) -> bool {
         let declares = self.declare.is_some();
         self.staged > self.committed
             || mutation!("completed-twice", declares, declares || self.length == Some(self.committed))
     }
 
     /// Sees that the upload is renewed in half the time it has left.
-    pub(super) fn plan_renewal(&mut self, config: &Config, now: Now) {
+    pub(in crate::exchange) fn plan_renewal(&mut self, config: &Config, now: Now) {
         let left = |expires: WallTime| expires.as_micros().saturating_sub(now.wall.as_micros());
         let expires = self.expires.filter(|_| config.upload_expiry.is_some());
         self.renew_at = expires.map(|expires| now.monotonic.after(Duration::from_micros(left(expires) / 2)));
     }
 
     /// Whether it is time to commit what is staged, while more may come.
-    pub(super) fn wants_checkpoint(&self, config: &Config, now: Instant) -> bool {
+    pub(in crate::exchange) fn wants_checkpoint(&self, config: &Config, now: Instant) -> bool {
         let due = self.deadline(config).filter(|(at, _)| *at <= now).map(|(_, reason)| reason);
         let much = self.staged.saturating_sub(self.tried) >= config.checkpoint_bytes;
         let asked = self.asked || due == Some(Reason::Checkpoint) || much;
@@ -263,37 +263,37 @@ impl Receiving {
 
     /// Whether what is staged may not be committed yet: it is not verified, or it would complete the upload, or
     /// be its last word in this request, and a hook has its say before that.
-    pub(super) fn holds(&self) -> bool {
-        match (&self.append, &self.assent) {
-            (Append::Open { .. }, Assent::Due) if self.length == Some(self.staged) => true,
+    pub(in crate::exchange) fn holds(&self) -> bool {
+        match (&self.append, &self.chunk_verdict) {
+            (Append::Open { .. }, ChunkVerdict::Due) if self.length == Some(self.staged) => true,
             (Append::Open { .. }, _) => self.checksums.guard(),
-            (Append::Ended(_), assent) => matches!(assent, Assent::Asked(_)),
+            (Append::Ended(_), chunk_verdict) => matches!(chunk_verdict, ChunkVerdict::Pending(_)),
         }
     }
 
     /// Whether nothing but the hook is waited for. It is not where the bytes can't stay anyway.
-    pub(super) fn awaits_assent(&self) -> bool {
-        matches!(self.assent, Assent::Asked(_)) && !self.is_lost()
+    pub(in crate::exchange) fn awaits_verdict(&self) -> bool {
+        matches!(self.chunk_verdict, ChunkVerdict::Pending(_)) && !self.is_lost()
     }
 
     /// Whether nothing that is staged can be kept any more, whatever it is.
-    pub(super) fn is_lost(&self) -> bool {
+    pub(in crate::exchange) fn is_lost(&self) -> bool {
         self.failed.is_some() || self.has_lost_the_lock()
     }
 
     /// Whether the hook is to be asked now that the body has come to its end: bytes came.
-    pub(super) fn needs_assent(&self) -> bool {
-        matches!(self.assent, Assent::Due) && self.staged > self.at
+    pub(in crate::exchange) fn needs_verdict(&self) -> bool {
+        matches!(self.chunk_verdict, ChunkVerdict::Due) && self.staged > self.at
     }
 
     /// Whether this is the call that tells of its progress.
-    pub(super) fn reports(&self, op: OpId) -> bool {
+    pub(in crate::exchange) fn reports(&self, op: OpId) -> bool {
         self.report.as_ref().is_some_and(|report| report.op == Some(op))
     }
 
     /// How many bytes may be staged before the commit under way should be waited for.
-    pub(super) fn headroom(&self, config: &Config) -> u64 {
-        if self.settling.is_none() {
+    pub(in crate::exchange) fn headroom(&self, config: &Config) -> u64 {
+        if self.in_flight.is_none() {
             return u64::MAX;
         }
         let bound = config.checkpoint_bytes.saturating_mul(2);
@@ -302,82 +302,86 @@ impl Receiving {
 
     /// What the body has to be verified against, now that it and its trailers are complete, where only reading
     /// it back can tell. Everything else is decided here.
-    pub(super) fn verify(&mut self, trailers: &Trailers, enabled: &[Algorithm]) -> Option<Box<Checksum>> {
+    pub(in crate::exchange) fn verify(
+        &mut self,
+        trailers: &Trailers,
+        enabled: &[Algorithm],
+    ) -> Option<Box<Checksum>> {
         let checksum = match self.checksums.with_trailers(trailers, enabled) {
             Ok(checksum) => checksum?,
             Err(code) => {
-                self.refuted = Some(code);
+                self.checksum_error = Some(code);
                 return None;
             }
         };
         let nothing = self.staged == self.at;
-        let refuted = match &self.digest {
+        let checksum_error = match &self.digest {
             Some(digest) => mutation!("checksum-not-compared", **digest != checksum.digest, false),
             None if nothing => !checksum.matches_nothing(),
             // A checkpoint was told already: what it covers can't be taken back.
             None if self.tried > self.at => {
-                self.refuted = Some(Code::InvalidChecksum);
+                self.checksum_error = Some(ErrorCode::InvalidChecksum);
                 return None;
             }
             None => return Some(checksum),
         };
-        self.refuted = refuted.then_some(Code::ChecksumMismatch);
+        self.checksum_error = checksum_error.then_some(ErrorCode::ChecksumMismatch);
         None
     }
 
     /// What became of the body; none while that is not decided.
-    pub(super) fn fate(&self) -> Option<Fate> {
+    pub(in crate::exchange) fn outcome(&self) -> Option<Outcome> {
         let Append::Ended(end) = self.append else { return None };
         // A store that knows of the new holder may refuse a commit before we are told: it means the same.
         if self.has_lost_the_lock() {
-            return Some(Fate::Cancelled(Cancel::LockLost));
+            return Some(Outcome::Cancelled(Cancel::LockLost));
         }
         if let Some(failed) = self.failed {
-            return Some(Fate::Failed(failed));
+            return Some(Outcome::Failed(failed));
         }
-        if let Assent::Refused(rejection) = &self.assent {
-            return Some(Fate::Stopped(rejection.clone()));
+        if let ChunkVerdict::Rejected(rejection) = &self.chunk_verdict {
+            return Some(Outcome::Stopped(rejection.clone()));
         }
         Some(match (end, self.cancelled, self.newcomer) {
-            (End::Overflow, ..) => Fate::Overflow,
-            (End::Failed(failure), ..) => Fate::Refused(answer::to_failure(failure)),
-            (End::Complete, ..) => self.refuted.map_or(Fate::Complete, Fate::Refuted),
-            (End::Cut(cut), ..) => Fate::Cut(cut),
-            (End::Stopped, Some(cancel), _) => Fate::Cancelled(cancel),
-            (End::Stopped, None, Some(offset)) => Fate::Yielded(offset),
+            (End::Overflow, ..) => Outcome::Overflow,
+            (End::Failed(failure), ..) => Outcome::Rejected(answer::to_failure(failure)),
+            (End::Complete, ..) => self.checksum_error.map_or(Outcome::Complete, Outcome::ChecksumFailed),
+            (End::Cut(cut), ..) => Outcome::Cut(cut),
+            (End::Stopped, Some(cancel), _) => Outcome::Cancelled(cancel),
+            (End::Stopped, None, Some(offset)) => Outcome::Yielded(offset),
             // Nobody asked for the stop: a runtime that can't go on.
-            (End::Stopped, None, None) => Fate::Cancelled(Cancel::Shutdown),
+            (End::Stopped, None, None) => Outcome::Cancelled(Cancel::Shutdown),
         })
     }
 
-    pub(super) fn has_lost_the_lock(&self) -> bool {
+    pub(in crate::exchange) fn has_lost_the_lock(&self) -> bool {
         self.cancelled == Some(Cancel::LockLost)
     }
 
     /// Whether the staged rest is to be forgotten: the newcomer sends those bytes itself, or they are lost.
-    pub(super) fn forgets(&self, fate: &Fate) -> bool {
-        match fate {
-            Fate::Yielded(offset) => *offset == Some(self.committed) || self.checksums.guard(),
-            Fate::Failed(_) | Fate::Refuted(_) => true,
-            Fate::Complete | Fate::Stopped(_) => false,
+    pub(in crate::exchange) fn discards(&self, outcome: &Outcome) -> bool {
+        match outcome {
+            Outcome::Yielded(offset) => *offset == Some(self.committed) || self.checksums.guard(),
+            Outcome::Failed(_) | Outcome::ChecksumFailed(_) => true,
+            Outcome::Complete | Outcome::Stopped(_) => false,
             // All or nothing.
-            Fate::Cut(_) | Fate::Cancelled(_) | Fate::Overflow | Fate::Refused(_) => {
+            Outcome::Cut(_) | Outcome::Cancelled(_) | Outcome::Overflow | Outcome::Rejected(_) => {
                 mutation!("cut-body-kept-unverified", self.checksums.guard(), false)
             }
         }
     }
 
     /// The Append has staged this many bytes in all.
-    pub(super) fn progress(&mut self, now: Instant, total: u64) {
+    pub(in crate::exchange) fn progress(&mut self, now: Instant, total: u64) {
         self.staged = self.staged.max(self.at.saturating_add(total.min(self.limit.bytes)));
-        if self.staged > self.committed && self.settling.is_none() && !self.checksums.guard() {
+        if self.staged > self.committed && self.in_flight.is_none() && !self.checksums.guard() {
             self.dirty_since.get_or_insert(now);
         }
     }
 }
 
 /// A completion that means the upload is not ours to write to any more.
-pub(super) fn failed(completion: &Completion) -> Failed {
+pub(in crate::exchange) fn failed(completion: &Completion) -> Failed {
     match completion {
         Completion::Conflict { offset } => Failed::Conflict(*offset),
         other => Failed::Code(answer::to_completion(other)),

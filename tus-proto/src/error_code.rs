@@ -1,11 +1,11 @@
 //! Every way a request can fail: its name, its status, and one sentence for the person who reads it.
 //! The names are those that users of tusd know.
 
-/// Why a request was refused or failed. [`Code::status`] says whose fault it is: 4xx the client's,
+/// Why a request was refused or failed. [`ErrorCode::status`] says whose fault it is: 4xx the client's,
 /// 5xx the server's or its environment's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Code {
+pub enum ErrorCode {
     /// `Tus-Resumable` is missing or names another version.
     UnsupportedVersion,
     /// The upload is larger than `max_size`.
@@ -104,7 +104,7 @@ pub enum Code {
     HttpVersion,
 }
 
-impl Code {
+impl ErrorCode {
     /// The HTTP status that goes with it.
     pub const fn status(self) -> u16 {
         self.row().0
