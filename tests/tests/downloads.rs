@@ -218,8 +218,8 @@ fn a_final_of_many_parts_comes_back_in_their_order() {
 
 #[test]
 fn a_final_becomes_one_file_while_it_is_read() {
-    for (materialize, files) in [(true, 1), (false, 2)] {
-        let server = serve(|settings| settings.materialize = materialize);
+    for (consolidate, files) in [(true, 1), (false, 2)] {
+        let server = serve(|settings| settings.consolidate = consolidate);
         let halves = [data(LARGE / 2), vec![3; LARGE / 2]];
         let parts = halves.each_ref().map(|half| upload_as(&server, half, Some("partial")));
         let location = concatenate(&server, &parts.each_ref().map(String::as_str));
@@ -228,7 +228,7 @@ fn a_final_becomes_one_file_while_it_is_read() {
         for part in &parts {
             assert_eq!(send(&server, &Request { target: part.clone(), ..Request::delete() }).status, 204);
         }
-        if materialize {
+        if consolidate {
             // The reader still holds the old files, which makes three.
             eventually("there is one file more", || used(&server) == 2 * LARGE as u64);
         }

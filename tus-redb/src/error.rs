@@ -213,21 +213,21 @@ impl std::error::Error for WriteError {}
 
 /// Something below failed: what callers are told, and the text for the operator.
 #[derive(Debug)]
-pub(crate) struct Trouble {
+pub(crate) struct Error {
     pub(crate) failure: Failure,
     pub(crate) text: String,
     /// What was read makes no sense. Reading it again will not help.
     pub(crate) damaged: bool,
 }
 
-impl From<io::Error> for Trouble {
+impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
         let failure = if is_full(&error) { Failure::NoSpace } else { Failure::Io };
         Self { failure, text: error.to_string(), damaged: false }
     }
 }
 
-impl From<redb::Error> for Trouble {
+impl From<redb::Error> for Error {
     fn from(error: redb::Error) -> Self {
         match error {
             redb::Error::Io(error) => error.into(),
@@ -236,7 +236,7 @@ impl From<redb::Error> for Trouble {
     }
 }
 
-impl Trouble {
+impl Error {
     /// A record or journal entry that the store can't have written.
     pub(crate) fn damaged(what: &str) -> Self {
         Self { failure: Failure::Io, text: format!("damaged: {what}"), damaged: true }
@@ -246,7 +246,7 @@ impl Trouble {
 /// redb has an error type for each of its calls; all of them convert to its common one.
 macro_rules! from_redb {
     ($($error:ident),*) => {$(
-        impl From<redb::$error> for Trouble {
+        impl From<redb::$error> for Error {
             fn from(error: redb::$error) -> Self {
                 redb::Error::from(error).into()
             }

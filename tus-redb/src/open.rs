@@ -15,23 +15,21 @@ use redb::{DatabaseError, ReadableDatabase, ReadableTable};
 use tus_proto::{Failure, Fence};
 
 use crate::{
-    backend::RecordsFile,
-    damaged::Damaged,
-    database,
-    disk::{Disk, Mode, accept},
-    error::{OpenError, Trouble},
-    files::{DATA, Files},
-    journal::{self, JOURNAL, Journal},
-    live::Live,
-    migration,
-    os::OsDisk,
-    reclaim::Compaction,
-    record::Row,
-    reserve::Reserve,
-    small::Limits,
-    staging::Staging,
+    disk::{Disk, Mode, accept, os::OsDisk},
+    error::{Error, OpenError},
+    files::{
+        DATA, Files, failed_syncs::FailedSyncs, inline::Limits, orphans, reserve::Reserve, staging::Staging,
+    },
+    maintenance::reclaim::Compaction,
+    records::{
+        backend::RecordsFile,
+        database,
+        journal::{self, JOURNAL, Journal},
+        migration,
+        record::Row,
+        view::ReadView,
+    },
     store::{Durability, Options, Store, Writer, lock},
-    strays,
 };
 
 /// redb's file.
@@ -85,7 +83,7 @@ fn open(disk: Arc<dyn Disk>, options: &Options, create: bool) -> Result<Store, O
 
     let Last { epoch, event: last_event, time } =
         next_epoch(&disk, &database).map_err(|error| fault.database(error))?;
-    let lost = Damaged::read(&*disk).map_err(|error| fault.io(error))?;
+    let lost = FailedSyncs::read(&*disk).map_err(|error| fault.io(error))?;
     let mut writer = Writer::default();
     let replayed = writer.replay(&*disk, &database).map_err(|error| fault.database(error.into()))?;
     let epoch = above_all_numbers(&database, epoch).map_err(|error| fault.database(error))?;
@@ -98,8 +96,8 @@ fn open(disk: Arc<dyn Disk>, options: &Options, create: bool) -> Result<Store, O
         records,
         staging: Arc::new(staging),
         writer: Mutex::new(writer),
-        small_limits: Limits::new(options),
-        live: Arc::new(Mutex::new(Live::new(database))),
+        inline_limits: Limits::new(options),
+        live: Arc::new(Mutex::new(ReadView::new(database))),
         flushing: Mutex::default(),
         snapshots: RwLock::default(),
         lost: Mutex::new(lost),
@@ -111,20 +109,20 @@ fn open(disk: Arc<dyn Disk>, options: &Options, create: bool) -> Result<Store, O
         time: AtomicU64::new(time),
         noted_time: AtomicU64::new(time),
         // What the last opening left to do.
-        scattered: AtomicBool::new(options.materialize),
+        fragmented: AtomicBool::new(options.consolidate),
         compaction: Mutex::new(Compaction::of_opening(full)),
         compacting: AtomicBool::new(false),
         reclaimed_to: Mutex::default(),
         swept_to: Mutex::default(),
         last_task: Mutex::default(),
-        put_off: Mutex::default(),
+        backoffs: Mutex::default(),
         _directory_lock: directory_lock,
     };
     match store.settle(boot.as_deref()) {
         Ok(()) => Ok(store),
         Err(failure) => {
             let error = fault.failure(failure, store.trouble());
-            store.forsake();
+            store.abandon();
             Err(error)
         }
     }
@@ -132,7 +130,7 @@ fn open(disk: Arc<dyn Disk>, options: &Options, create: bool) -> Result<Store, O
 
 /// The number of an opening whose ids and fencing numbers are above all in the records, those of the journal among them.
 fn above_all_numbers(database: &redb::Database, epoch: u32) -> Result<u32, Unopened> {
-    let txn = database.begin_read().map_err(Trouble::from)?;
+    let txn = database.begin_read().map_err(Error::from)?;
     let mut last = database::last_block(&txn)?;
     if !database::is_numbered(&txn)? {
         last = last.max(highest_block(&txn)?);
@@ -143,7 +141,7 @@ fn above_all_numbers(database: &redb::Database, epoch: u32) -> Result<u32, Unope
 
 /// The highest block of 2^32 fencing numbers or file ids of which one is in the records, by reading all of them: an opening
 /// of a store that did not note it may have used more numbers than a block has.
-fn highest_block(txn: &redb::ReadTransaction) -> Result<u64, Trouble> {
+fn highest_block(txn: &redb::ReadTransaction) -> Result<u64, Error> {
     let mut highest = 0;
     for entry in txn.open_table(database::UPLOADS)?.iter()? {
         // A record that can't be read is no reason to open nothing: `verify` tells of it.
@@ -153,7 +151,7 @@ fn highest_block(txn: &redb::ReadTransaction) -> Result<u64, Trouble> {
     }
     let last = |file: Option<redb::AccessGuard<'_, u64>>| file.map_or(0, |file| file.value());
     highest = highest.max(last(txn.open_table(database::FILES)?.last()?.map(|(file, _)| file)));
-    highest = highest.max(last(txn.open_table(database::DOOMED)?.last()?.map(|(file, _)| file)));
+    highest = highest.max(last(txn.open_table(database::PENDING_UNLINK)?.last()?.map(|(file, _)| file)));
     Ok(highest >> 32)
 }
 
@@ -185,7 +183,7 @@ fn next_epoch(disk: &Arc<dyn Disk>, database: &redb::Database) -> Result<Last, U
     match database::format(&txn)? {
         Some(database::FORMAT) => {}
         Some(database::FORMAT_3) => {
-            txn.abort().map_err(Trouble::from)?;
+            txn.abort().map_err(Error::from)?;
             migration::migrate(database)?;
             return next_epoch(disk, database);
         }
@@ -193,14 +191,14 @@ fn next_epoch(disk: &Arc<dyn Disk>, database: &redb::Database) -> Result<Last, U
         None => return Err(Unopened::UnknownFormat("no version".to_owned())),
     }
     if journal::is_stale(&**disk)? {
-        strays::remove(&**disk, &Files::new(disk.clone(), 0), database)?;
+        orphans::remove(&**disk, &Files::new(disk.clone(), 0), database)?;
     }
     if !journal::continues(&journal::read(&**disk)?, database::sequence(&txn)?) {
         return Err(Unopened::ForeignJournal);
     }
     let epoch = database::epoch(&txn)? + 1;
     let (event, time) = (database::last_event(&txn)?, database::time(&txn)?);
-    txn.abort().map_err(Trouble::from)?;
+    txn.abort().map_err(Error::from)?;
     let epoch = u32::try_from(epoch).map_err(|_| Unopened::UnknownFormat(format!("opening {epoch}")))?;
     Ok(Last { epoch, event, time })
 }
@@ -208,7 +206,7 @@ fn next_epoch(disk: &Arc<dyn Disk>, database: &redb::Database) -> Result<Last, U
 impl Store {
     /// Closes a store that could not be opened. What was replayed is not made durable, as its bytes may not be: the
     /// next opening replays it again.
-    fn forsake(self) {
+    fn abandon(self) {
         self.unflushed.store(false, Ordering::Release);
         self.records.seal();
     }
@@ -221,8 +219,8 @@ impl Store {
             let mut committed = 0;
             for id in std::iter::once(&grown.id).chain(&grown.finals) {
                 let row = self.row(id)?;
-                let pieces = row.iter().flat_map(Row::references).filter(|piece| piece.file == *file);
-                committed = pieces.map(|piece| piece.len).fold(committed, u64::max);
+                let extents = row.iter().flat_map(Row::references).filter(|extent| extent.file == *file);
+                committed = extents.map(|extent| extent.len).fold(committed, u64::max);
             }
             let there = self.staging.files.open(*file).and_then(|data| {
                 data.sync_data()?;
@@ -254,7 +252,7 @@ impl Store {
     }
 }
 
-fn count_opening(database: &redb::Database, epoch: u32) -> Result<(), Trouble> {
+fn count_opening(database: &redb::Database, epoch: u32) -> Result<(), Error> {
     let txn = database::begin_durable(database)?;
     mutation!("opening-not-counted", database::set_epoch(&txn, epoch)?, ());
     Ok(txn.commit()?)
@@ -264,7 +262,7 @@ fn count_opening(database: &redb::Database, epoch: u32) -> Result<(), Trouble> {
 enum Unopened {
     Io(io::Error),
     Redb(DatabaseError),
-    Trouble(Trouble),
+    Error(Error),
     UnknownFormat(String),
     ForeignJournal,
 }
@@ -281,9 +279,9 @@ impl From<DatabaseError> for Unopened {
     }
 }
 
-impl From<Trouble> for Unopened {
-    fn from(trouble: Trouble) -> Self {
-        Self::Trouble(trouble)
+impl From<Error> for Unopened {
+    fn from(trouble: Error) -> Self {
+        Self::Error(trouble)
     }
 }
 
@@ -334,8 +332,8 @@ impl Fault<'_> {
             Unopened::Redb(error) => self.redb(error),
             Unopened::ForeignJournal => OpenError::ForeignJournal { dir: self.dir() },
             Unopened::UnknownFormat(found) => OpenError::UnknownFormat { dir: self.dir(), found },
-            Unopened::Trouble(Trouble { failure, text, damaged: false }) => self.failure(failure, Some(text)),
-            Unopened::Trouble(trouble) => OpenError::Corrupt { dir: self.dir(), what: trouble.text },
+            Unopened::Error(Error { failure, text, damaged: false }) => self.failure(failure, Some(text)),
+            Unopened::Error(trouble) => OpenError::Corrupt { dir: self.dir(), what: trouble.text },
         }
     }
 

@@ -15,13 +15,15 @@ pub use tus_driver::{EventKind, EventKinds as Events, OutboxEvent};
 use tus_proto::{Completion, Concat, Failure, Record, UploadId, WallTime};
 
 use crate::{
-    apply::{Outcome, Tables, changed, unchanged},
-    change::Change,
-    codec::{Decoder, Encoder},
-    database::{self, DUE_EVENTS, EVENTS},
-    error::Trouble,
-    finding::Finding,
-    record::{Row, decode_explicit, encode_explicit},
+    admin::finding::Finding,
+    error::Error,
+    records::{
+        apply::{Outcome, Tables, changed, unchanged},
+        change::Change,
+        codec::{Decoder, Encoder},
+        database::{self, DUE_EVENTS, EVENTS},
+        record::{Row, decode_explicit, encode_explicit},
+    },
     store::{Durability, Store, lock},
 };
 
@@ -50,7 +52,7 @@ impl Store {
         txn: &ReadTransaction,
         query: &EventQuery,
         full: bool,
-    ) -> Result<DueEvents, Trouble> {
+    ) -> Result<DueEvents, Error> {
         let (events, mut due) = (txn.open_table(EVENTS)?, DueEvents::default());
         for entry in txn.open_table(DUE_EVENTS)?.iter()? {
             let (key, id) = entry?;
@@ -78,7 +80,7 @@ impl Store {
         id: &UploadId,
         now: WallTime,
         full: bool,
-    ) -> Result<DueEvents, Trouble> {
+    ) -> Result<DueEvents, Error> {
         let events = txn.open_table(EVENTS)?;
         let first = events.range((id.as_str(), 0)..=(id.as_str(), u64::MAX))?.next().transpose()?;
         let Some((key, bytes)) = first else { return Ok(DueEvents::default()) };
@@ -99,7 +101,7 @@ impl Store {
         number: u64,
         stored: Option<Option<Stored>>,
         full: bool,
-    ) -> Result<Option<OutboxEvent>, Trouble> {
+    ) -> Result<Option<OutboxEvent>, Error> {
         if number > self.shown_up_to() {
             return Ok(None);
         }
@@ -149,11 +151,11 @@ impl Store {
 
     fn read_outbox<T>(
         &self,
-        read: impl FnOnce(&Self, &ReadTransaction) -> Result<T, Trouble>,
+        read: impl FnOnce(&Self, &ReadTransaction) -> Result<T, Error>,
     ) -> Result<T, Failure> {
         let mut writer = lock(&self.writer);
         let database = self.database(&mut writer)?;
-        let found = database.begin_read().map_err(Trouble::from).and_then(|txn| read(self, &txn));
+        let found = database.begin_read().map_err(Error::from).and_then(|txn| read(self, &txn));
         found.map_err(|trouble| self.give_up(&mut writer, database, trouble))
     }
 
@@ -224,7 +226,7 @@ impl Store {
 
 impl Tables<'_> {
     /// Writes an event, if it is of a kind that is kept.
-    pub(crate) fn post(&mut self, kind: EventKind, id: &UploadId, row: &Row) -> Result<(), Trouble> {
+    pub(crate) fn post(&mut self, kind: EventKind, id: &UploadId, row: &Row) -> Result<(), Error> {
         let kept = match kind {
             EventKind::Created => self.keeps.events.created,
             EventKind::Completed => self.keeps.events.completed,
@@ -241,7 +243,7 @@ impl Tables<'_> {
     }
 
     /// Adds an event that is due from `due` on; but not before those of its upload that are there already.
-    pub(crate) fn put_event(&mut self, event: &OutboxEvent, due: u64) -> Result<(), Trouble> {
+    pub(crate) fn put_event(&mut self, event: &OutboxEvent, due: u64) -> Result<(), Error> {
         let (id, number) = (event.record.id.as_str(), event.number);
         let is_first = self.first_event(&event.record.id)?.is_none();
         self.txn.open_table(EVENTS)?.insert((id, number), encode(due, event).as_slice())?;
@@ -252,13 +254,13 @@ impl Tables<'_> {
     }
 
     /// Number and bytes of an upload's first event.
-    fn first_event(&self, id: &UploadId) -> Result<Option<(u64, Vec<u8>)>, Trouble> {
+    fn first_event(&self, id: &UploadId) -> Result<Option<(u64, Vec<u8>)>, Error> {
         let events = self.txn.open_table(EVENTS)?;
         let first = events.range((id.as_str(), 0)..=(id.as_str(), u64::MAX))?.next().transpose()?;
         Ok(first.map(|(key, bytes)| (key.value().1, bytes.value().to_vec())))
     }
 
-    pub(crate) fn acknowledge(&mut self, id: &UploadId, number: u64) -> Result<Outcome, Trouble> {
+    pub(crate) fn acknowledge(&mut self, id: &UploadId, number: u64) -> Result<Outcome, Error> {
         if !self.remove_event(id, number)? {
             return Ok(unchanged(Completion::Missing));
         }
@@ -267,7 +269,7 @@ impl Tables<'_> {
     }
 
     /// The same for who knows the number alone, in a journal of format 3.
-    pub(crate) fn acknowledge_number(&mut self, number: u64) -> Result<Outcome, Trouble> {
+    pub(crate) fn acknowledge_number(&mut self, number: u64) -> Result<Outcome, Error> {
         let mut id = None;
         for entry in self.txn.open_table(EVENTS)?.iter()? {
             let (key, _) = entry?;
@@ -279,7 +281,7 @@ impl Tables<'_> {
         id.map_or(Ok(unchanged(Completion::Missing)), |id| self.acknowledge(&id, number))
     }
 
-    pub(crate) fn annotate(&mut self, id: &UploadId, number: u64, note: &[u8]) -> Result<Outcome, Trouble> {
+    pub(crate) fn annotate(&mut self, id: &UploadId, number: u64, note: &[u8]) -> Result<Outcome, Error> {
         let mut events = self.txn.open_table(EVENTS)?;
         let before = events.get((id.as_str(), number))?.map(|bytes| stored(number, bytes.value()));
         let Some(before) = before else { return Ok(unchanged(Completion::Missing)) };
@@ -292,12 +294,7 @@ impl Tables<'_> {
     }
 
     /// Lets an upload's first event rest.
-    pub(crate) fn postpone(
-        &mut self,
-        id: &UploadId,
-        number: u64,
-        until: WallTime,
-    ) -> Result<Outcome, Trouble> {
+    pub(crate) fn postpone(&mut self, id: &UploadId, number: u64, until: WallTime) -> Result<Outcome, Error> {
         let first = self.first_event(id)?.filter(|(first, _)| *first == number);
         let Some(Stored { due, attempts, event, note }) = first.and_then(|(_, bytes)| stored(number, &bytes))
         else {
@@ -315,7 +312,7 @@ impl Tables<'_> {
     }
 
     /// Removes an event; the upload's next one takes its place. Returns whether it was there.
-    pub(crate) fn remove_event(&mut self, id: &UploadId, number: u64) -> Result<bool, Trouble> {
+    pub(crate) fn remove_event(&mut self, id: &UploadId, number: u64) -> Result<bool, Error> {
         let mut events = self.txn.open_table(EVENTS)?;
         let removed = events.remove((id.as_str(), number))?.map(|bytes| bytes.value().to_vec());
         drop(events);
@@ -333,7 +330,7 @@ impl Tables<'_> {
     }
 
     /// Removes the damaged events that were found, and makes the index of due events anew if it was wrong.
-    pub(crate) fn correct_events(&mut self, findings: &[Finding]) -> Result<(), Trouble> {
+    pub(crate) fn correct_events(&mut self, findings: &[Finding]) -> Result<(), Error> {
         let is_event = |finding: &&Finding| {
             matches!(finding, Finding::DamagedEvent { .. } | Finding::WrongDueEvent { .. })
         };
@@ -365,7 +362,7 @@ impl Tables<'_> {
 
     /// Takes back, of the events after number `settled`, those that say that the uploads which fell back in this
     /// transaction are complete.
-    pub(crate) fn retract(&mut self, settled: u64) -> Result<(), Trouble> {
+    pub(crate) fn retract(&mut self, settled: u64) -> Result<(), Error> {
         for id in std::mem::take(&mut self.effects.fallen) {
             let mut untrue = Vec::new();
             let events = self.txn.open_table(EVENTS)?;
@@ -386,8 +383,8 @@ impl Tables<'_> {
     }
 }
 
-pub(crate) fn damaged(number: u64) -> Trouble {
-    Trouble::damaged(&format!("event {number}"))
+pub(crate) fn damaged(number: u64) -> Error {
+    Error::damaged(&format!("event {number}"))
 }
 
 /// In an event's kind: its record has [`Explicit`](tus_proto::Explicit).

@@ -13,26 +13,28 @@ use redb::{Database, WriteTransaction};
 use tus_proto::{Completion, Failure, Fence, Record, UploadId};
 
 use crate::{
-    apply::Keeps,
-    backend::RecordsFile,
-    damaged::Damaged,
-    database,
     disk::Disk,
-    error::{Rejected, Trouble},
-    files::FileId,
-    grants::Grant,
-    journal::Journal,
-    live::Live,
-    lost::Grown,
-    materialize::PutOff,
+    error::{Error, Rejected},
+    files::{
+        FileId,
+        append_lease::AppendLease,
+        failed_syncs::FailedSyncs,
+        inline::{Inline, Limits},
+        sink::Sink,
+        staging::Staging,
+    },
+    maintenance::{consolidate::Backoff, reclaim::Compaction, sweep::SweptTo},
     outbox::Events,
     port::SpaceLimits,
-    reclaim::Compaction,
-    record::{Piece, Row},
-    sink::Sink,
-    small::{Limits, Small},
-    staging::Staging,
-    sweep::SweptTo,
+    records::{
+        apply::Keeps,
+        backend::RecordsFile,
+        database,
+        journal::Journal,
+        record::{Extent, Row},
+        rollback::Grown,
+        view::ReadView,
+    },
 };
 
 /// Of how many data files it is looked whether they are there before an upload is read.
@@ -66,13 +68,13 @@ pub struct Options {
     pub max_unflushed_files: usize,
     /// How many pending finals may name one part: as many are written with each commit to it. Default 4.
     pub max_waiting: usize,
-    /// Whether finished uploads that lie in several files are to be put into one, by [`Store::materialize`]. Default
+    /// Whether finished uploads that lie in several files are to be put into one, by [`Store::consolidate`]. Default
     /// true.
-    pub materialize: bool,
+    pub consolidate: bool,
     /// Up to how many bytes a body lies in the records, in place of a file of its own: making a file takes ten times
     /// as long as all else about a small upload. It has no [path](Store::paths) then. Default 0: each has
     /// its file.
-    pub small_bytes: usize,
+    pub inline_bytes: usize,
     /// How much of the disk uploads may take, for a store behind the driver's port: then the start of that takes time in
     /// proportion to the number of records. Default: as much as there is.
     pub space: SpaceLimits,
@@ -95,8 +97,8 @@ impl Default for Options {
             events: Events::default(),
             max_unflushed_files: usize::MAX,
             max_waiting: 4,
-            materialize: true,
-            small_bytes: 0,
+            consolidate: true,
+            inline_bytes: 0,
             space: SpaceLimits::default(),
             file_mode: 0o600,
             dir_mode: 0o700,
@@ -116,17 +118,17 @@ pub struct Store {
     pub(crate) first_fence: Fence,
     pub(crate) records: Arc<RecordsFile>,
     pub(crate) staging: Arc<Staging>,
-    pub(crate) small_limits: Arc<Limits>,
+    pub(crate) inline_limits: Arc<Limits>,
     /// Taken before any other lock.
     pub(crate) writer: Mutex<Writer>,
     /// Sources have it too.
-    pub(crate) live: Arc<Mutex<Live>>,
+    pub(crate) live: Arc<Mutex<ReadView>>,
     /// Held while a snapshot is looked at, and taken alone by who closes the database. Taken before `live`.
     pub(crate) snapshots: RwLock<()>,
     /// Held while data is synced: a flush must not overtake one.
     pub(crate) flushing: Mutex<()>,
     /// Files whose sync failed since the last flush: their records fall back.
-    pub(crate) lost: Mutex<Damaged>,
+    pub(crate) lost: Mutex<FailedSyncs>,
     pub(crate) unflushed: AtomicBool,
     /// How long the journal is, in bytes.
     pub(crate) journal_len: AtomicU64,
@@ -139,7 +141,7 @@ pub struct Store {
     /// microseconds, 0 where nobody knows.
     pub(crate) time: AtomicU64,
     pub(crate) noted_time: AtomicU64,
-    pub(crate) scattered: AtomicBool,
+    pub(crate) fragmented: AtomicBool,
     /// On a full disk: what compacting the records would give.
     pub(crate) compaction: Mutex<Compaction>,
     /// Records are being compacted: who looks at them waits for seconds.
@@ -151,7 +153,7 @@ pub struct Store {
     /// The upload whose turn it was last to be put into one file. Held while it is.
     pub(crate) last_task: Mutex<Option<UploadId>>,
     /// Uploads whose last copy failed, or does not fit: who wants one file need not wait for it.
-    pub(crate) put_off: Mutex<BTreeMap<UploadId, PutOff>>,
+    pub(crate) backoffs: Mutex<BTreeMap<UploadId, Backoff>>,
     /// Released last, when everything else is closed.
     pub(crate) _directory_lock: Box<dyn Debug + Send + Sync>,
 }
@@ -170,11 +172,11 @@ pub(crate) struct Writer {
     /// Eventual durability: files that grew since the last flush.
     pub(crate) grown: BTreeMap<FileId, Grown>,
     /// Eventual durability: files that came to hold since the last flush what lay in the records.
-    pub(crate) outgrown: BTreeSet<FileId>,
+    pub(crate) spilled: BTreeSet<FileId>,
     /// Eventual durability: files that were given up since the last flush, and may come back with the power.
-    pub(crate) doomed: HashSet<FileId>,
+    pub(crate) pending_unlink: HashSet<FileId>,
     /// Eventual durability: whether uploads became complete since the last flush that are to be put into one file.
-    pub(crate) scattered: bool,
+    pub(crate) fragmented: bool,
 }
 
 impl Debug for Writer {
@@ -216,18 +218,19 @@ impl Store {
     }
 
     /// Whether a data file with committed bytes of an upload is not there, of the first [`LOOKED_AT`].
-    pub(crate) fn is_gone(&self, id: &UploadId, extents: &[Piece]) -> Result<bool, Failure> {
+    pub(crate) fn is_gone(&self, id: &UploadId, extents: &[Extent]) -> Result<bool, Failure> {
         let mut looked_at = BTreeSet::new();
-        for piece in extents.iter().filter(|piece| piece.len > 0) {
+        for extent in extents.iter().filter(|extent| extent.len > 0) {
             if looked_at.len() == LOOKED_AT {
                 break;
             }
-            if !looked_at.insert(piece.file) || !self.staging.files.is_missing(piece.file) {
+            if !looked_at.insert(extent.file) || !self.staging.files.is_missing(extent.file) {
                 continue;
             }
-            let is_small = lock(&self.live).is_small(*piece).map_err(|trouble| self.staging.note(trouble))?;
-            if !is_small {
-                self.staging.note_gone(id, piece.file);
+            let is_inline =
+                lock(&self.live).is_inline(*extent).map_err(|trouble| self.staging.note(trouble))?;
+            if !is_inline {
+                self.staging.note_gone(id, extent.file);
                 return Ok(true);
             }
         }
@@ -260,9 +263,9 @@ impl Store {
             return Err(Rejected::Failed(Failure::NoSpace));
         }
         let last = row.extents.last().copied();
-        let small = self.small_of(last).map_err(Rejected::Failed)?;
-        let earlier = self.small_before_last(&row).map_err(Rejected::Failed)?;
-        let grant = Grant::new(&self.staging, id, fence, at, last, small, earlier);
+        let inline = self.inline_of(last).map_err(Rejected::Failed)?;
+        let earlier = self.inline_before_last(&row).map_err(Rejected::Failed)?;
+        let lease = AppendLease::new(&self.staging, id, fence, at, last, inline, earlier);
         // From here on the grant keeps the file from being reclaimed. Had it been before, the record is gone.
         let row = self.row(id).map_err(Rejected::Failed)?.ok_or(Rejected::Missing)?;
         check_append(&row, fence, at)?;
@@ -272,26 +275,27 @@ impl Store {
         if self.is_gone(id, last.as_slice()).map_err(Rejected::Failed)? {
             return Err(Rejected::Gone);
         }
-        Ok(Sink::new(Arc::new(grant)))
+        Ok(Sink::new(Arc::new(lease)))
     }
 
     /// What further bytes of a last extent may join in the records; none where there they don't go.
-    fn small_of(&self, last: Option<Piece>) -> Result<Option<Small>, Failure> {
+    fn inline_of(&self, last: Option<Extent>) -> Result<Option<Inline>, Failure> {
         let Some(last) = last else { return Ok(None) };
         let committed = match last.len {
-            0 if self.options.small_bytes == 0 => None,
+            0 if self.options.inline_bytes == 0 => None,
             0 => Some(Vec::new()),
-            _ => lock(&self.live).small(last).map_err(|trouble| self.staging.note(trouble))?,
+            _ => lock(&self.live).inline(last).map_err(|trouble| self.staging.note(trouble))?,
         };
-        Ok(committed.map(|bytes| Small::new(&self.small_limits, bytes)))
+        Ok(committed.map(|bytes| Inline::new(&self.inline_limits, bytes)))
     }
 
     /// The files of all extents but the last whose bytes lie in the records.
-    fn small_before_last(&self, row: &Row) -> Result<Vec<FileId>, Failure> {
+    fn inline_before_last(&self, row: &Row) -> Result<Vec<FileId>, Failure> {
         let mut files = Vec::new();
-        for piece in row.extents.iter().rev().skip(1) {
-            let is_small = lock(&self.live).is_small(*piece).map_err(|trouble| self.staging.note(trouble))?;
-            files.extend(is_small.then_some(piece.file));
+        for extent in row.extents.iter().rev().skip(1) {
+            let is_inline =
+                lock(&self.live).is_inline(*extent).map_err(|trouble| self.staging.note(trouble))?;
+            files.extend(is_inline.then_some(extent.file));
         }
         Ok(files)
     }
@@ -334,17 +338,17 @@ impl Store {
 
     pub(crate) fn keeps(&self) -> Keeps {
         let now = self.now.load(Ordering::Relaxed);
-        Keeps { events: *lock(&self.events), scattered: self.options.materialize, now }
+        Keeps { events: *lock(&self.events), fragmented: self.options.consolidate, now }
     }
 
     /// Drops what is kept for the next [`Self::load`]. For a store that is idle.
-    pub fn rest(&self) {
-        lock(&self.live).rest();
+    pub fn drop_view(&self) {
+        lock(&self.live).drop_view();
     }
 
     /// What went wrong last, for the operator's log; told once.
     pub fn trouble(&self) -> Option<String> {
-        self.staging.take_trouble()
+        self.staging.take_last_error()
     }
 
     /// Whether a look at the records would wait for a compaction: event loops should not look then.
@@ -400,7 +404,7 @@ impl Store {
         let mut live = lock(&self.live);
         // A database that goes makes durable what it holds: records whose bytes may not be there yet.
         self.records.seal();
-        *live = Live::default();
+        *live = ReadView::default();
         self.records.unseal();
         let opened = self.try_reopen(writer);
         live.database = Some(opened.map_err(|trouble| self.staging.note(trouble))?);
@@ -409,7 +413,7 @@ impl Store {
 
     /// After an error under the writer's lock: opens the records anew, for the next call, and hands back what
     /// this one fails with.
-    pub(crate) fn give_up(&self, writer: &mut Writer, database: Arc<Database>, trouble: Trouble) -> Failure {
+    pub(crate) fn give_up(&self, writer: &mut Writer, database: Arc<Database>, trouble: Error) -> Failure {
         let failure = self.staging.note(trouble);
         drop(database);
         // If that fails too, the next call tries again.
@@ -417,13 +421,13 @@ impl Store {
         failure
     }
 
-    fn try_reopen(&self, writer: &mut Writer) -> Result<Arc<Database>, Trouble> {
+    fn try_reopen(&self, writer: &mut Writer) -> Result<Arc<Database>, Error> {
         self.records.repair()?;
         let database = database::open(&self.records, &self.options)?;
         writer.replay(&*self.disk, &database)?;
         // Of a change whose answer was lost nobody has learned what it left to do.
         self.staging.reclaimable.store(true, Ordering::Release);
-        self.scattered.store(self.options.materialize, Ordering::Release);
+        self.fragmented.store(self.options.consolidate, Ordering::Release);
         Ok(Arc::new(database))
     }
 
@@ -448,7 +452,7 @@ impl Drop for Store {
             self.records.seal();
         }
         lock(&self.writer).batch = None;
-        *lock(&self.live) = Live::default();
+        *lock(&self.live) = ReadView::default();
         // Grants hold on to what holds them.
         lock(&self.staging.dirty).clear();
     }

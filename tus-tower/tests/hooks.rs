@@ -178,7 +178,7 @@ async fn delete(tus: &Tus, id: &str) {
 #[tokio::test]
 async fn what_became_of_an_upload_is_told_until_it_is_taken_note_of() {
     let dir = tempfile::TempDir::new().unwrap();
-    let options = Options { small_bytes: 0, ..Options::default() };
+    let options = Options { inline_bytes: 0, ..Options::default() };
     let keeps = Arc::new(Keeps::default());
     let limits = |limits: &mut tus_tower::Limits| limits.hook_pause = Duration::from_millis(1);
     let store = Store::open(dir.path(), &options).unwrap();

@@ -254,7 +254,7 @@ impl Plan {
         let events = Events { created: false, completed: kept, terminated: kept };
         let reserve_bytes = choice.pick(&[256 << 10, 256 << 10, 1 << 20]);
         let half = usize::try_from(largest / 2).unwrap_or_default();
-        let small_bytes = match (faults.syncs, faults.blackouts) {
+        let inline_bytes = match (faults.syncs, faults.blackouts) {
             // Whoever is told of a final is told of its file: one of parts that lie in the records has a copy of its own.
             _ if more_finals > 0 && kept => 0,
             (0, None) => choice.pick(&[0, 30, 1_000, 16 << 10]),
@@ -271,7 +271,7 @@ impl Plan {
                 durability,
                 cache_bytes,
                 reserve_bytes,
-                small_bytes,
+                inline_bytes,
                 // A client that does not hear of its final makes another.
                 max_waiting: 1_000,
                 events,

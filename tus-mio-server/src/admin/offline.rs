@@ -160,7 +160,7 @@ fn parts(finding: &Finding) -> (&'static str, Option<&UploadId>, Option<&Path>) 
         Finding::MissingFile { id, path } => ("missing-file", Some(id), Some(path)),
         Finding::ShortFile { id, path, .. } => ("short-file", Some(id), Some(path)),
         Finding::WrongCount { path, .. } => ("wrong-count", None, Some(path)),
-        Finding::Condemned { path } => ("condemned", None, Some(path)),
+        Finding::PendingUnlink { path } => ("condemned", None, Some(path)),
         Finding::WrongTombstone { id } => ("wrong-tombstone", Some(id), None),
         Finding::ForeignJournal { path } => ("foreign-journal", None, Some(path)),
         Finding::WrongExpiry { id } => ("wrong-expiry", Some(id), None),

@@ -317,7 +317,7 @@ mod tests {
             "--max-chunk-size=64KiB",
             "--disable-termination",
             "--disable-rufh",
-            "--no-materialize",
+            "--no-consolidate",
             "--record-cache=1MiB",
             "--disk-reserve=0",
             "--small-uploads=1KiB",
@@ -428,7 +428,7 @@ mod tests {
             shutdown_timeout: Duration::from_secs(60),
             cleanup_interval: Duration::from_secs(300),
             locks: None,
-            materialize: false,
+            consolidate: false,
             max_waiting_finals: 9,
             demo: false,
             publish: Some(tus_mio_server::publish::Publish {

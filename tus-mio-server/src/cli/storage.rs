@@ -27,8 +27,8 @@ pub(crate) struct StorageArgs {
     pub(crate) durability: Durability,
 
     /// Leave a finished concatenation in its parts' files: whoever reads it finds several, in order [default: off]
-    #[arg(long, env = "TUS_NO_MATERIALIZE", value_parser = value::switch, help_heading = "Storage")]
-    pub(crate) no_materialize: bool,
+    #[arg(long, alias = "no-materialize", env = "TUS_NO_CONSOLIDATE", value_parser = value::switch, help_heading = "Storage")]
+    pub(crate) no_consolidate: bool,
 
     /// Memory for records; where there are many uploads, more of it spares reads. At least 64KiB
     #[arg(long, env = "TUS_RECORD_CACHE", value_name = "SIZE", default_value = "4MiB", value_parser = value::size)]
@@ -66,7 +66,7 @@ impl StorageArgs {
                 Durability::Strict => tus_redb::Durability::Strict,
                 Durability::Eventual => tus_redb::Durability::Eventual,
             },
-            materialize: !self.no_materialize,
+            consolidate: !self.no_consolidate,
             record_cache: usize::try_from(self.record_cache)
                 .ok()
                 .filter(|size| *size >= LEAST_CACHE)

@@ -24,9 +24,9 @@ fn id(name: &str) -> UploadId {
     UploadId::new(name).unwrap()
 }
 
-fn options(small_bytes: usize) -> Options {
+fn options(inline_bytes: usize) -> Options {
     Options {
-        small_bytes,
+        inline_bytes,
         events: Events { created: false, completed: true, terminated: true },
         ..Options::default()
     }
@@ -76,8 +76,8 @@ impl Place {
         Self { data: TempDir::new().unwrap(), shelf: TempDir::new().unwrap() }
     }
 
-    fn store(&self, small_bytes: usize) -> Arc<Store> {
-        Arc::new(Store::open(self.data.path(), &options(small_bytes)).unwrap())
+    fn store(&self, inline_bytes: usize) -> Arc<Store> {
+        Arc::new(Store::open(self.data.path(), &options(inline_bytes)).unwrap())
     }
 
     fn settings(&self) -> Publish {

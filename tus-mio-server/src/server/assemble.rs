@@ -102,9 +102,9 @@ impl Parts {
             cache_bytes: settings.record_cache,
             reserve_bytes: settings.disk_reserve,
             max_waiting: settings.max_waiting_finals,
-            materialize: settings.materialize,
+            consolidate: settings.consolidate,
             events,
-            small_bytes: if events.completed || settings.protocol.hooks().finish {
+            inline_bytes: if events.completed || settings.protocol.hooks().finish {
                 0
             } else {
                 settings.small_uploads

@@ -67,7 +67,7 @@ pub struct Settings {
     /// How many unfinished finals may name one part. Default 4.
     pub max_waiting_finals: usize,
     /// Whether a finished concatenation is put into one file, behind all other work. Default yes.
-    pub materialize: bool,
+    pub consolidate: bool,
     /// Code of yours that is asked and told, see [`hooks`](crate::hooks). Default none.
     pub hooks: Hooks,
     /// Other hooks in place of those: [`hooks::External`](crate::hooks::External), or any [`HookRunner`]. Default none.
@@ -127,7 +127,7 @@ impl Default for Settings {
             shutdown_timeout: Duration::from_secs(10),
             cleanup_interval: Duration::from_secs(60),
             locks: None,
-            materialize: true,
+            consolidate: true,
             max_waiting_finals: 4,
             hooks: Hooks::new(),
             hook_runner: None,

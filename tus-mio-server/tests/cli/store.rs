@@ -17,9 +17,9 @@ pub(crate) fn filled(place: &Place) -> PathBuf {
 }
 
 /// The same where uploads of so many bytes lie in the records.
-fn filled_with(place: &Place, small_bytes: usize) -> PathBuf {
+fn filled_with(place: &Place, inline_bytes: usize) -> PathBuf {
     let _starting = STARTING.read().unwrap_or_else(PoisonError::into_inner);
-    let options = Options { small_bytes, ..Options::default() };
+    let options = Options { inline_bytes, ..Options::default() };
     let store = Store::open(&place.path("tus-data"), &options).unwrap();
     upload(&store, "a-complete", Some(5), "filename aGVsbG8udHh0,private", b"hello");
     upload(&store, "b-half", Some(10), "filename G1sySgo=", b"world");

@@ -104,7 +104,7 @@ fn help_explains_each_flag_with_its_default() {
             ("method-override", "post"),
             ("behind-proxy", "off"),
             ("disable-termination", "off"),
-            ("no-materialize", "off"),
+            ("no-consolidate", "off"),
             ("disable-concatenation", "off"),
             ("disable-concatenation-unfinished", "off"),
             ("max-parts", "1000"),

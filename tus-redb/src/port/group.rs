@@ -46,8 +46,8 @@ impl<T> Group<T> {
             cost <= GROUP
         };
         let count = self.waiting.iter().take_while(|next| fits(next)).count();
-        let small = self.waiting.drain(..count).map(|(change, _)| change);
-        small.chain(self.large.pop_front()).collect()
+        let inline = self.waiting.drain(..count).map(|(change, _)| change);
+        inline.chain(self.large.pop_front()).collect()
     }
 
     /// The group is committed. Returns whether a job must be queued for what came meanwhile.
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn small_changes_wait_for_one_large_one_at_most() {
+    fn inline_changes_wait_for_one_large_one_at_most() {
         let mut group = Group::default();
         for (change, cost) in [('a', 1), ('b', 200), ('c', 100), ('d', 1000), ('e', 1)] {
             group.push(change, cost);

@@ -31,7 +31,9 @@ use self::{
     group::Group,
     quota::Quota,
 };
-use crate::{Change, Rejected, Sink, Source, Store, Syncer, commit::Done, error::WriteError, store::lock};
+use crate::{
+    Change, Rejected, Sink, Source, Store, Syncer, error::WriteError, records::commit::Done, store::lock,
+};
 
 /// How often housekeeping is looked for where no change comes.
 const TICK: Duration = Duration::from_secs(1);
@@ -255,7 +257,7 @@ impl Shared {
         }
         if lock(&self.group).is_idle() {
             // An idle store need not hold what was read last.
-            self.engine.rest();
+            self.engine.drop_view();
         }
         self.look_for_chores();
         if self.quota.is_due(self.executor.now().monotonic) {
@@ -355,7 +357,7 @@ impl Shared {
             }
             Chore::Reclaim => self.engine.reclaim(RECLAIM).map(|removed| removed == RECLAIM),
             Chore::Consolidate => {
-                let more = self.engine.materialize(CONSOLIDATE);
+                let more = self.engine.consolidate(CONSOLIDATE);
                 // An event that waited for it may be due.
                 self.wake_outbox();
                 more
@@ -378,7 +380,7 @@ impl Shared {
         self.carry_out(Chore::Flush)?;
         while self.engine.needs_reclaim() && self.carry_out(Chore::Reclaim)? {}
         while self.engine.needs_materialize() && self.carry_out(Chore::Consolidate)? {}
-        self.engine.rest();
+        self.engine.drop_view();
         Ok(())
     }
 
@@ -445,11 +447,11 @@ impl Shared {
         let mut at = from;
         while at < until {
             let wanted = usize::try_from(until - at).unwrap_or(PIECE).min(PIECE);
-            let piece = buffer.get_mut(..wanted).unwrap_or_default();
-            match source.read_at(at, piece) {
+            let extent = buffer.get_mut(..wanted).unwrap_or_default();
+            match source.read_at(at, extent) {
                 Ok(0) => return ticket.answer(Err(Failure::Io)),
                 Ok(count) => {
-                    hasher.update(piece.get(..count).unwrap_or_default());
+                    hasher.update(extent.get(..count).unwrap_or_default());
                     at += count as u64;
                 }
                 Err(failure) => return ticket.answer(Err(failure)),
@@ -507,10 +509,10 @@ impl tus_driver::Store for RedbStore {
 
     fn append(
         &self,
-        grant: AppendGrant,
+        lease: AppendGrant,
         later: impl FnOnce() -> Ticket<Opened<Sink>>,
     ) -> Answer<Opened<Sink>> {
-        let AppendGrant { id, fence, at, rotate, .. } = grant;
+        let AppendGrant { id, fence, at, rotate, .. } = lease;
         if !rotate {
             return self.0.look(&id, later, move |shared, id| {
                 shared.engine.append(id, fence, at).map_err(LookupError::from)

@@ -6,7 +6,7 @@ use std::{sync::Mutex, time::Duration};
 
 use tus_proto::{Completion, Failure, Instant, Record, UploadId};
 
-use crate::{Change, Store, inventory::Space, store::lock};
+use crate::{Change, Store, admin::inventory::Space, store::lock};
 
 /// How often is measured, at the most.
 const INTERVAL: Duration = Duration::from_secs(60);

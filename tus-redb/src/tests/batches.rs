@@ -6,7 +6,7 @@ use tus_proto::{Completion, Fence, Record, WallTime};
 
 use super::{
     harness::{commit, id, options, record},
-    small::{bytes, create, offset, open, put, sink_of},
+    inline::{bytes, create, offset, open, put, sink_of},
 };
 use crate::{
     Change, Durability, Events, Options, Store,
@@ -39,7 +39,7 @@ fn what_a_batch_changed_is_told_before_it_is_committed() {
     put(&store, "a", 600);
     assert_eq!(body(&store, "a"), bytes(0..600));
     assert_eq!(offset(&store, "b"), 0);
-    store.rest();
+    store.drop_view();
     assert_eq!(body(&store, "a"), bytes(0..600));
     store.flush().unwrap();
     assert!(!is_open(&store));
@@ -48,7 +48,7 @@ fn what_a_batch_changed_is_told_before_it_is_committed() {
 
 #[test]
 fn a_batch_is_committed_when_it_has_become_large() {
-    let options = Options { small_bytes: 60_000, reserve_bytes: 8 << 20, ..options(Durability::Eventual) };
+    let options = Options { inline_bytes: 60_000, reserve_bytes: 8 << 20, ..options(Durability::Eventual) };
     let store = Store::open_on(Arc::new(SimDisk::new()), &options).unwrap();
     for name in 0..63 {
         create(&store, record(&name.to_string(), None));

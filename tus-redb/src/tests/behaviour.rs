@@ -20,8 +20,8 @@ fn fence(store: &Store, n: u64) -> Fence {
 }
 
 /// Stages bytes and makes them durable.
-fn staged(store: &Store, name: &str, grant: u64, at: u64, bytes: &[u8]) -> Sink {
-    let mut sink = store.append(&id(name), fence(store, grant), at).unwrap();
+fn staged(store: &Store, name: &str, lease: u64, at: u64, bytes: &[u8]) -> Sink {
+    let mut sink = store.append(&id(name), fence(store, lease), at).unwrap();
     sink.write(bytes).unwrap();
     sink.syncer().sync(None).unwrap();
     sink

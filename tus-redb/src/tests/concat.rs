@@ -7,7 +7,7 @@ use tus_proto::{Completion, Concat, ConcatRejection, Fence, Record, WallTime};
 use super::harness::{id, options, record};
 use crate::{
     Change, Disk, Durability, EventKind, Events, Finding, Options, Rejected, Store,
-    database::{WAITING, begin_durable},
+    records::database::{WAITING, begin_durable},
     sim::{Crash, Fault, SimDisk},
     store::lock,
 };

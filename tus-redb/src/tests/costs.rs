@@ -8,12 +8,14 @@ use tus_proto::{Completion, Concat, ConcatRejection, Fence, Record, WallTime};
 use super::harness::{id, options, record};
 use crate::{
     Change, Disk, Durability, Options, Store, Swept,
-    database::{
-        self, DOOMED, DUE_EVENTS, EVENTS, EXPIRY, FILES, LAPSES, META, SCATTERED, SHARING, SMALL, TOMBSTONES,
-        UPLOADS, WAITING,
-    },
     files::FileId,
-    record::{Kind, Piece, Row},
+    records::{
+        database::{
+            self, DUE_EVENTS, EVENTS, EXPIRY, FILES, FRAGMENTED, INLINE, LAPSES, META, PENDING_UNLINK,
+            SHARING, TOMBSTONES, UPLOADS, WAITING,
+        },
+        record::{Extent, Kind, Row},
+    },
     sim::SimDisk,
     store::lock,
 };
@@ -108,7 +110,7 @@ fn fill(store: &Store, count: u32, is_over: impl Fn(u32) -> bool) {
                     created: at(1),
                     length: Some(5),
                     fence: Fence(0),
-                    extents: vec![Piece { file, len: 0 }],
+                    extents: vec![Extent { file, len: 0 }],
                     metadata: String::new(),
                     expires: Some(expires),
                     kind: Kind::Plain,
@@ -151,8 +153,8 @@ fn a_sweep_costs_what_it_removes() {
     assert!(among_many < 3 * calls, "{among_many} calls, and {calls} among none");
     assert!(bytes_among_many < 3 * bytes, "{bytes_among_many} bytes, and {bytes} among none");
     // At the worst each has to be found in trees of its own depth.
-    let (scattered, _) = cost_of_sweep(100_000, |n| n % 100 == 0);
-    assert!(scattered < 12 * 1_000, "{scattered} calls for 1000 uploads");
+    let (fragmented, _) = cost_of_sweep(100_000, |n| n % 100 == 0);
+    assert!(fragmented < 12 * 1_000, "{fragmented} calls for 1000 uploads");
 }
 
 /// Ten uploads, of every kind and with every end, by the names that begin with `n`.
@@ -224,14 +226,14 @@ impl Ten {
 
 #[test]
 fn ten_thousand_uploads_leave_nothing() {
-    for (durability, small_bytes) in [
+    for (durability, inline_bytes) in [
         (Durability::Strict, 0),
         (Durability::Strict, 4),
         (Durability::Eventual, 0),
         (Durability::Eventual, 4),
     ] {
         let disk = SimDisk::new();
-        let options = Options { small_bytes, ..options(durability) };
+        let options = Options { inline_bytes, ..options(durability) };
         let store = Store::open_on(Arc::new(disk.clone()), &options).unwrap();
         for block in 0..50 {
             let tens: Vec<_> = (0..20).map(|n| Ten(format!("{block}-{n}"))).collect();
@@ -274,15 +276,15 @@ fn left(store: &Store) -> [u64; 12] {
     [
         txn.open_table(UPLOADS).unwrap().len().unwrap(),
         txn.open_table(FILES).unwrap().len().unwrap(),
-        txn.open_table(DOOMED).unwrap().len().unwrap(),
+        txn.open_table(PENDING_UNLINK).unwrap().len().unwrap(),
         txn.open_table(EXPIRY).unwrap().len().unwrap(),
         txn.open_table(TOMBSTONES).unwrap().len().unwrap(),
         txn.open_table(LAPSES).unwrap().len().unwrap(),
         txn.open_table(WAITING).unwrap().len().unwrap(),
         txn.open_table(EVENTS).unwrap().len().unwrap(),
         txn.open_table(DUE_EVENTS).unwrap().len().unwrap(),
-        txn.open_table(SCATTERED).unwrap().len().unwrap(),
+        txn.open_table(FRAGMENTED).unwrap().len().unwrap(),
         txn.open_table(SHARING).unwrap().len().unwrap(),
-        txn.open_table(SMALL).unwrap().len().unwrap(),
+        txn.open_table(INLINE).unwrap().len().unwrap(),
     ]
 }

@@ -7,23 +7,23 @@ use crate::{Durability, sim::Crash};
 pub(super) const SMALL_BYTES: [usize; 2] = [0, 1_000];
 
 /// How many calls a script makes when nothing goes wrong.
-fn calls(durability: Durability, small_bytes: usize, script: fn(&mut World)) -> u64 {
-    let mut world = World::new(durability, small_bytes);
+fn calls(durability: Durability, inline_bytes: usize, script: fn(&mut World)) -> u64 {
+    let mut world = World::new(durability, inline_bytes);
     script(&mut world);
     world.disk.calls()
 }
 
 fn crash_everywhere(durability: Durability, script: fn(&mut World), crash: impl Fn(u64) -> Crash) {
-    for small_bytes in SMALL_BYTES {
-        let calls = calls(durability, small_bytes, script);
+    for inline_bytes in SMALL_BYTES {
+        let calls = calls(durability, inline_bytes, script);
         assert!(calls > 100, "the script does something: {calls}");
         for at in 0..calls {
-            let mut world = World::new(durability, small_bytes);
+            let mut world = World::new(durability, inline_bytes);
             world.disk.write_short(at % 3 == 0);
             world.disk.die_at(at);
             script(&mut world);
             let crash = crash(at);
-            let context = format!("{durability:?}, {crash:?} at call {at}, small {small_bytes}");
+            let context = format!("{durability:?}, {crash:?} at call {at}, small {inline_bytes}");
             world.crash_and_check(crash, &context);
             world.check_works(&context);
         }
@@ -72,8 +72,8 @@ fn script_of_finals(world: &mut World) -> Option<()> {
 
 #[test]
 fn the_script_of_finals_comes_to_its_end() {
-    for small_bytes in SMALL_BYTES {
-        let mut world = World::new(Durability::Strict, small_bytes);
+    for inline_bytes in SMALL_BYTES {
+        let mut world = World::new(Durability::Strict, inline_bytes);
         world.open();
         assert_eq!(script_of_finals(&mut world), Some(()));
         let lens =
@@ -126,11 +126,11 @@ fn eventual_falls_back_to_a_flush_at_most_with_the_power() {
 /// The process dies and is started again, and dies again while it starts; then the power goes.
 #[test]
 fn a_crash_while_opening_after_a_crash_is_a_crash() {
-    for (durability, small_bytes) in [(Durability::Strict, 0), (Durability::Eventual, 1_000)] {
-        let calls = calls(durability, small_bytes, World::run_script);
+    for (durability, inline_bytes) in [(Durability::Strict, 0), (Durability::Eventual, 1_000)] {
+        let calls = calls(durability, inline_bytes, World::run_script);
         for at in (50..calls).step_by(23) {
             for again in (1..60).step_by(4) {
-                let mut world = World::new(durability, small_bytes);
+                let mut world = World::new(durability, inline_bytes);
                 world.disk.die_at(at);
                 world.run_script();
                 world.disk.crash(Crash::Process);

@@ -110,14 +110,14 @@ fn verify_says_what_is_wrong_with_the_files() {
 #[test]
 fn a_store_of_another_format_is_refused_and_told() {
     let dir = tempdir().unwrap();
-    for format in [crate::database::FORMAT + 1, crate::database::FORMAT_3 - 1] {
+    for format in [crate::records::database::FORMAT + 1, crate::records::database::FORMAT_3 - 1] {
         let dir = dir.path().join(format.to_string());
         let store = open(&dir, Durability::Strict).unwrap();
         {
             let mut writer = crate::store::lock(&store.writer);
             let database = store.database(&mut writer).unwrap();
-            let txn = crate::database::begin_durable(&database).unwrap();
-            txn.open_table(crate::database::META).unwrap().insert("format", format).unwrap();
+            let txn = crate::records::database::begin_durable(&database).unwrap();
+            txn.open_table(crate::records::database::META).unwrap().insert("format", format).unwrap();
             txn.commit().unwrap();
         }
         drop(store);

@@ -5,7 +5,7 @@ use tus_proto::{Completion, Record, UploadId, WallTime};
 use super::harness::{id, options, record};
 use crate::{
     Change, Durability, Finding, Store, Swept,
-    database::{EXPIRY, begin_durable},
+    records::database::{EXPIRY, begin_durable},
     sim::{Crash, SimDisk},
     store::lock,
 };

@@ -14,21 +14,21 @@ use crate::{
 };
 
 fn fail_everywhere(durability: Durability, fault: Fault, how_many: u64) {
-    for small_bytes in SMALL_BYTES {
-        fail_everywhere_with(small_bytes, durability, fault, how_many);
+    for inline_bytes in SMALL_BYTES {
+        fail_everywhere_with(inline_bytes, durability, fault, how_many);
     }
 }
 
-fn fail_everywhere_with(small_bytes: usize, durability: Durability, fault: Fault, how_many: u64) {
+fn fail_everywhere_with(inline_bytes: usize, durability: Durability, fault: Fault, how_many: u64) {
     let calls = {
-        let mut world = World::new(durability, small_bytes);
+        let mut world = World::new(durability, inline_bytes);
         world.run_script();
         world.disk.calls()
     };
     for at in 0..calls {
         let to = at + how_many;
-        let context = format!("{durability:?}, {fault:?} at calls {at} to {to}, small {small_bytes}");
-        let mut world = World::new(durability, small_bytes);
+        let context = format!("{durability:?}, {fault:?} at calls {at} to {to}, small {inline_bytes}");
+        let mut world = World::new(durability, inline_bytes);
         world.disk.fail(at..to, fault);
         world.run_script();
         world.disk.heal();

@@ -42,7 +42,7 @@ fn copy(from: &Path, to: &str, disk: &SimDisk) {
 }
 
 fn try_open(disk: &SimDisk, durability: Durability) -> Result<Store, crate::OpenError> {
-    let options = Options { small_bytes: 16 << 10, ..options(durability) };
+    let options = Options { inline_bytes: 16 << 10, ..options(durability) };
     Store::open_on(Arc::new(disk.clone()), &options)
 }
 

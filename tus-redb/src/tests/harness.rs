@@ -33,7 +33,7 @@ pub(super) fn options(durability: Durability) -> Options {
         durability,
         cache_bytes: 1 << 20,
         reserve_bytes: 256 << 10,
-        small_bytes: 0,
+        inline_bytes: 0,
         ..Options::default()
     }
 }
@@ -50,7 +50,7 @@ pub(super) type Body = Option<Vec<u8>>;
 pub(super) struct World {
     pub(super) disk: SimDisk,
     pub(super) durability: Durability,
-    small_bytes: usize,
+    inline_bytes: usize,
     pub(super) store: Option<Store>,
     /// What was told last.
     told: BTreeMap<&'static str, Body>,
@@ -60,31 +60,31 @@ pub(super) struct World {
     /// What was asked for, and is not answered or was answered with a failure.
     unsure: BTreeMap<&'static str, Vec<Body>>,
     pattern: u8,
-    grants: u64,
+    leases: u64,
 }
 
 impl World {
-    pub(super) fn new(durability: Durability, small_bytes: usize) -> Self {
+    pub(super) fn new(durability: Durability, inline_bytes: usize) -> Self {
         Self {
             disk: SimDisk::new(),
             durability,
-            small_bytes,
+            inline_bytes,
             store: None,
             told: BTreeMap::new(),
             possible: BTreeMap::new(),
             unsure: BTreeMap::new(),
             pattern: 0,
-            grants: 0,
+            leases: 0,
         }
     }
 
     pub(super) fn open(&mut self) {
-        self.grants = 0;
+        self.leases = 0;
         self.store = Store::open_on(Arc::new(self.disk.clone()), &self.options()).ok();
     }
 
     fn options(&self) -> Options {
-        Options { small_bytes: self.small_bytes, ..options(self.durability) }
+        Options { inline_bytes: self.inline_bytes, ..options(self.durability) }
     }
 
     pub(super) fn store(&self) -> &Store {
@@ -92,8 +92,8 @@ impl World {
     }
 
     fn fence(&mut self) -> Fence {
-        self.grants += 1;
-        Fence(self.store().first_fence().0 + self.grants)
+        self.leases += 1;
+        Fence(self.store().first_fence().0 + self.leases)
     }
 
     pub(super) fn told(&self, name: &str) -> Body {
@@ -181,7 +181,7 @@ impl World {
         let mut bytes = self.observe(name)?;
         let from = bytes.len() as u64;
         let mut sink = self.store().append(&id(name), fence, from).ok()?;
-        self.stage(&mut sink, &mut bytes, n).ok()?;
+        self.state(&mut sink, &mut bytes, n).ok()?;
         let to = bytes.len() as u64;
         sink.syncer().sync(Some(to)).ok()?;
         let (length, expires, finish, syncer) = (Some(to), None, true, Some(sink.syncer()));
@@ -192,7 +192,7 @@ impl World {
     }
 
     /// Stages `n` bytes nobody wrote before.
-    pub(super) fn stage(&mut self, sink: &mut Sink, bytes: &mut Vec<u8>, n: usize) -> Result<(), Failure> {
+    pub(super) fn state(&mut self, sink: &mut Sink, bytes: &mut Vec<u8>, n: usize) -> Result<(), Failure> {
         self.pattern = self.pattern.wrapping_add(1);
         let more: Vec<u8> = (0..n).map(|i| self.pattern ^ (i % 7) as u8).collect();
         sink.write(&more).map_err(|error| error.failure)?;
@@ -216,7 +216,7 @@ impl World {
         let mut sink = self.store().append(&id(name), fence, at).ok()?;
         let mut from = at;
         for (index, part) in parts.iter().enumerate() {
-            self.stage(&mut sink, &mut bytes, *part).ok()?;
+            self.state(&mut sink, &mut bytes, *part).ok()?;
             let to = bytes.len() as u64;
             let finish = end == Some(to) && index + 1 == parts.len();
             sink.syncer().sync(finish.then_some(to)).ok()?;
@@ -230,7 +230,7 @@ impl World {
             }
             from = to;
         }
-        self.stage(&mut sink, &mut bytes, extra).ok()?;
+        self.state(&mut sink, &mut bytes, extra).ok()?;
         Some(sink)
     }
 
@@ -321,7 +321,7 @@ impl World {
     pub(super) fn crash_and_check(&mut self, crash: Crash, context: &str) {
         self.disk.crash(crash);
         self.store = None;
-        self.grants = 0;
+        self.leases = 0;
         let opened = Store::open_on(Arc::new(self.disk.clone()), &self.options());
         self.store = Some(opened.unwrap_or_else(|error| panic!("{context}: {error}")));
         let fall_back = self.durability == Durability::Eventual && crash != Crash::Process;

@@ -8,7 +8,7 @@ use tus_proto::{Completion, Concat, Failure, Fence, Record, WallTime};
 use super::harness::{id, options, record};
 use crate::{
     Change, Durability, EventKind, Events, Finding, Options, OutboxEvent, Sink, Store,
-    database::{self, EVENTS, OUTBOX},
+    records::database::{self, EVENTS, OUTBOX},
     sim::{Crash, Fault, SimDisk},
     store::lock,
 };
@@ -460,7 +460,7 @@ fn an_upload_that_is_about_to_be_put_into_one_file_is_told_of_after_that() {
     store.commit(&[Change::Concat { record: of, parts, max: None, delete_parts: true }]);
     assert_eq!(due(&store, 0).0, []);
     while store.needs_materialize() {
-        store.materialize(1 << 20).unwrap();
+        store.consolidate(1 << 20).unwrap();
     }
     assert_eq!(names(&due(&store, 0).0), [("final", EventKind::Completed, 0)]);
 }
@@ -479,7 +479,7 @@ fn an_upload_that_could_not_be_put_into_one_file_is_told_of_all_the_same() {
     store.commit(&[Change::Concat { record: of, parts, max: None, delete_parts: true }]);
     assert_eq!(due(&store, 0).0, []);
     disk.set_free(Some(4));
-    assert_eq!(store.materialize(1 << 20), Err(Failure::NoSpace));
+    assert_eq!(store.consolidate(1 << 20), Err(Failure::NoSpace));
     assert!(!store.is_full());
     assert_eq!(names(&due(&store, 0).0), [("final", EventKind::Completed, 0)]);
 }

@@ -9,11 +9,14 @@ use tus_proto::{Completion, Concat, Record, WallTime};
 use super::harness::{commit, id, options, record};
 use crate::{
     Change, CheckPlace, Durability, Events, Finding, OpenError, Options, Remedy, Repair, Store,
-    database::{
-        self, DOOMED, DUE_EVENTS, EVENTS, EXPIRY, FILES, LAPSES, SCATTERED, TOMBSTONES, UPLOADS, WAITING,
-    },
     files::FileId,
-    record::Row,
+    records::{
+        database::{
+            self, DUE_EVENTS, EVENTS, EXPIRY, FILES, FRAGMENTED, LAPSES, PENDING_UNLINK, TOMBSTONES, UPLOADS,
+            WAITING,
+        },
+        record::Row,
+    },
     store::lock,
 };
 
@@ -183,7 +186,7 @@ fn tables_are_corrected_by_the_records() {
         }),
         ("used and doomed", |store| {
             let file = file(store, "done");
-            plant(store, |txn| drop(txn.open_table(DOOMED).unwrap().insert(file.0, ()).unwrap()));
+            plant(store, |txn| drop(txn.open_table(PENDING_UNLINK).unwrap().insert(file.0, ()).unwrap()));
         }),
         ("expiry of nobody", |store| {
             plant(store, |txn| drop(txn.open_table(EXPIRY).unwrap().insert((5, "nobody"), ()).unwrap()));
@@ -198,7 +201,7 @@ fn tables_are_corrected_by_the_records() {
             plant(store, |txn| drop(txn.open_table(LAPSES).unwrap().insert((5, "gone"), ()).unwrap()));
         }),
         ("not scattered", |store| {
-            plant(store, |txn| drop(txn.open_table(SCATTERED).unwrap().insert("done", None).unwrap()));
+            plant(store, |txn| drop(txn.open_table(FRAGMENTED).unwrap().insert("done", None).unwrap()));
         }),
         ("event", |store| {
             plant(store, |txn| drop(txn.open_table(EVENTS).unwrap().insert(("done", 5), &b"?"[..]).unwrap()));

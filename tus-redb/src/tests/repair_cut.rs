@@ -8,11 +8,11 @@ use tus_proto::Completion;
 use super::{
     harness::options,
     repair::{file, fill, plant, read, write},
-    repair_small::{entries, leave_entry, remove_entry, shorten_entry},
+    repair_inline::{entries, leave_entry, remove_entry, shorten_entry},
 };
 use crate::{
     Disk, Durability, Mode, Options, Store,
-    database::UPLOADS,
+    records::database::UPLOADS,
     sim::{Crash, Fault, SimDisk},
 };
 
@@ -67,14 +67,14 @@ fn lose_record(_: &SimDisk, store: &Store) {
     plant(store, |txn| drop(txn.open_table(UPLOADS).unwrap().remove("half").unwrap()));
 }
 
-fn open(disk: &SimDisk, durability: Durability, small_bytes: usize) -> Store {
-    let options = Options { small_bytes, ..options(durability) };
+fn open(disk: &SimDisk, durability: Durability, inline_bytes: usize) -> Store {
+    let options = Options { inline_bytes, ..options(durability) };
     Store::open_on(Arc::new(disk.clone()), &options).unwrap()
 }
 
-fn damaged(durability: Durability, small_bytes: usize, damage: Damage) -> (SimDisk, Store) {
+fn damaged(durability: Durability, inline_bytes: usize, damage: Damage) -> (SimDisk, Store) {
     let disk = SimDisk::new();
-    let store = open(&disk, durability, small_bytes);
+    let store = open(&disk, durability, inline_bytes);
     fill(&store);
     store.flush().unwrap();
     damage(&disk, &store);
@@ -116,22 +116,22 @@ fn check_contents(mut found: Vec<Vec<u8>>, expected: &[Vec<u8>], copied: bool, c
 
 /// Repairs with something going wrong at every single call of the disk, and then without.
 fn repair_everywhere(durability: Durability, mut go_wrong: impl FnMut(&SimDisk, u64, &dyn Fn())) {
-    for (what, small_bytes, damage) in DAMAGES {
-        let (disk, store) = damaged(durability, small_bytes, damage);
+    for (what, inline_bytes, damage) in DAMAGES {
+        let (disk, store) = damaged(durability, inline_bytes, damage);
         let before = disk.calls();
         let repairs = store.repair().unwrap();
         assert!(!repairs.is_empty() && repairs.iter().all(|repair| repair.remedy.is_some()), "{repairs:?}");
         let after = disk.calls();
         let bytes = contents(&disk, &store);
         for at in before..after {
-            let (disk, store) = damaged(durability, small_bytes, damage);
+            let (disk, store) = damaged(durability, inline_bytes, damage);
             go_wrong(&disk, at, &|| drop(store.repair()));
             drop(store);
             let context = format!("{what}, {durability:?}, call {}", at - before);
-            let store = open(&disk, durability, small_bytes);
+            let store = open(&disk, durability, inline_bytes);
             store.repair().unwrap_or_else(|failure| panic!("{context}: {failure:?}"));
             assert_eq!(store.verify().unwrap(), [], "{context}");
-            check_contents(contents(&disk, &store), &bytes, small_bytes > 0, &context);
+            check_contents(contents(&disk, &store), &bytes, inline_bytes > 0, &context);
             check_works(&store, &context);
         }
     }

@@ -44,10 +44,10 @@ fn read(source: &mut Source, from: u64, to: u64, step: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     while from + (bytes.len() as u64) < to {
         let at = from + bytes.len() as u64;
-        let mut piece = vec![0; step.min((to - at) as usize)];
-        let n = source.read_at(at, &mut piece).unwrap();
+        let mut extent = vec![0; step.min((to - at) as usize)];
+        let n = source.read_at(at, &mut extent).unwrap();
         assert!(n > 0, "the bytes end at {at}");
-        bytes.extend(&piece[..n]);
+        bytes.extend(&extent[..n]);
     }
     bytes
 }
@@ -163,9 +163,9 @@ fn runs_lead_to_the_same_bytes() {
     let mut source = store.open_source(&id("a")).unwrap();
     let mut bytes = Vec::new();
     while let Some(run) = source.file_at(bytes.len() as u64).unwrap() {
-        let mut piece = vec![0; run.len.min(3) as usize];
-        assert_eq!(rustix::io::pread(run.fd, &mut piece, run.position).unwrap(), piece.len());
-        bytes.extend(piece);
+        let mut extent = vec![0; run.len.min(3) as usize];
+        assert_eq!(rustix::io::pread(run.fd, &mut extent, run.position).unwrap(), extent.len());
+        bytes.extend(extent);
     }
     assert_eq!(bytes, b"one two, three");
     let on_sim = open(&SimDisk::new());

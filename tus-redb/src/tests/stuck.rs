@@ -7,7 +7,7 @@ use tus_proto::{Completion, Failure, Fence, Record, WallTime};
 use super::harness::{commit, id, options, record};
 use crate::{
     Change, Disk, Durability, Mode, Rejected, Store,
-    database::{EXPIRY, UPLOADS, begin_durable},
+    records::database::{EXPIRY, UPLOADS, begin_durable},
     sim::SimDisk,
     store::lock,
 };

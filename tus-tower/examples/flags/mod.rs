@@ -49,8 +49,8 @@ pub(crate) struct Flags {
     #[arg(long, default_value = "strict")]
     durability: Durability,
     /// Leave a finished concatenation in its parts' files
-    #[arg(long)]
-    no_materialize: bool,
+    #[arg(long, alias = "no-materialize")]
+    no_consolidate: bool,
     /// Memory for records
     #[arg(long, value_name = "SIZE", default_value = "4MiB", value_parser = value::size)]
     record_cache: u64,
@@ -233,8 +233,8 @@ impl Flags {
             cache_bytes: usize::try_from(self.record_cache)?,
             reserve_bytes: self.disk_reserve,
             max_waiting: self.max_waiting_finals,
-            materialize: !self.no_materialize,
-            small_bytes: if files { 0 } else { usize::try_from(self.small_uploads)? },
+            consolidate: !self.no_consolidate,
+            inline_bytes: if files { 0 } else { usize::try_from(self.small_uploads)? },
             ..Options::default()
         };
         Ok(Store::open(&self.data_dir, &options)?)

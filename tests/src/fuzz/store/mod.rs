@@ -52,9 +52,9 @@ impl World {
         let durability = if eventual { Durability::Eventual } else { Durability::Strict };
         let events = Events { created: false, completed: true, terminated: true };
         let (cache_bytes, reserve_bytes) = (1 << 20, 256 << 10);
-        let small_bytes = choice.pick(&[0, 100, 2_000]);
+        let inline_bytes = choice.pick(&[0, 100, 2_000]);
         let options =
-            Options { durability, cache_bytes, reserve_bytes, small_bytes, events, ..Options::default() };
+            Options { durability, cache_bytes, reserve_bytes, inline_bytes, events, ..Options::default() };
         let disk = SimDisk::new();
         disk.write_short(choice.one_in(3));
         let model = Model { eventual, ..Model::default() };
@@ -77,7 +77,7 @@ impl World {
         assert!(self.open(), "it can't be opened after a crash");
         let store = self.store.take().unwrap();
         while store.reclaim(8).unwrap() > 0 {}
-        while store.materialize(1 << 20).unwrap() {}
+        while store.consolidate(1 << 20).unwrap() {}
         assert_eq!(store.verify().unwrap(), []);
     }
 
@@ -122,7 +122,7 @@ impl World {
             22 => self.concat(),
             23 => self.flush(),
             24 => drop(self.store().reclaim(4)),
-            25 => drop(self.store().materialize(self.choice.clone().below(5000))),
+            25 => drop(self.store().consolidate(self.choice.clone().below(5000))),
             26 => self.outbox(),
             27 => {
                 let crash = self.any_crash();

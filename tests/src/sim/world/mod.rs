@@ -311,7 +311,7 @@ impl World {
         env.oracle.check_events();
         let store = server.store.engine();
         for _ in 0..100 {
-            let _ = store.materialize(u64::MAX).expect("a healthy disk lets finals be gathered");
+            let _ = store.consolidate(u64::MAX).expect("a healthy disk lets finals be gathered");
         }
         store.flush().expect("a healthy disk takes a flush");
         while store.reclaim(64).expect("a healthy disk lets files go") > 0 {}

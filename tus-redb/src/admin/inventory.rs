@@ -1,0 +1,422 @@
+//! Looking through a store while it is in use: lists by any order, and totals. A call reads the records in short
+//! snapshots, a few hundred rows each, so that neither a commit nor the reuse of pages waits for it. What changes meanwhile
+//! may show or not; what stays as it is shows exactly once.
+//!
+//! The order of ids is that of the table: a page costs what is on it. For any other order, and where a filter lets little
+//! through, a page costs a look at every record, and memory for no more than the page.
+
+use std::{
+    cmp::Reverse,
+    collections::BinaryHeap,
+    fmt,
+    ops::Bound,
+    str::FromStr,
+    sync::{PoisonError, RwLockReadGuard},
+};
+
+use redb::{ReadTransaction, ReadableTableMetadata};
+use tus_proto::{Failure, Record, UploadId, WallTime};
+
+use crate::{
+    error::Error,
+    records::{
+        database::{FILES, UPLOADS},
+        record::{Kind, Row},
+    },
+    store::{Durability, Store, lock},
+};
+
+/// How many rows one snapshot is held for.
+pub(crate) const STEP: usize = 512;
+
+/// What has become of an upload so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UploadState {
+    /// Bytes are missing, or its length is not known yet.
+    Unfinished,
+    /// All bytes are there.
+    Finished,
+    /// Its time is over, and it was not removed yet.
+    Expired,
+}
+
+impl UploadState {
+    /// The state at the time `now`, which is on the clock by which uploads expire: see [`Store::time`].
+    pub fn of(record: &Record, now: WallTime) -> Self {
+        match record.expires {
+            Some(expires) if expires <= now => Self::Expired,
+            _ if record.is_complete() => Self::Finished,
+            _ => Self::Unfinished,
+        }
+    }
+}
+
+/// By what a list is ordered; uploads that are equal in it are ordered by their ids.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Sort {
+    /// By id. Those that the server chose rise with time: the oldest upload comes first.
+    #[default]
+    Id,
+    /// By the time of creation.
+    Created,
+    /// By how many bytes are there.
+    Size,
+    /// By when they expire; those that don't come last.
+    Expires,
+}
+
+/// Which uploads are wanted, and in which order.
+#[derive(Clone, Debug)]
+pub struct ListQuery {
+    /// In this state alone.
+    pub state: Option<UploadState>,
+    /// Created before this time alone.
+    pub created_before: Option<WallTime>,
+    /// With more bytes than this alone.
+    pub larger_than: Option<u64>,
+    /// The time on the clock by which uploads expire: it decides which have.
+    pub now: WallTime,
+    /// The order.
+    pub sort: Sort,
+    /// The other way round.
+    pub descending: bool,
+    /// From the one past this on.
+    pub after: Option<Cursor>,
+    /// How many at the most.
+    pub limit: usize,
+}
+
+impl ListQuery {
+    /// All uploads in the order of their ids, a page of `limit`.
+    pub fn new(now: WallTime, limit: usize) -> Self {
+        Self {
+            state: None,
+            created_before: None,
+            larger_than: None,
+            now,
+            sort: Sort::Id,
+            descending: false,
+            after: None,
+            limit,
+        }
+    }
+
+    /// Whether an upload is wanted, wherever it stands.
+    pub fn wants(&self, record: &Record) -> bool {
+        self.state.is_none_or(|state| state == UploadState::of(record, self.now))
+            && self.created_before.is_none_or(|time| record.created < time)
+            && self.larger_than.is_none_or(|bytes| record.offset > bytes)
+    }
+
+    fn key(&self, record: &Record) -> u64 {
+        match self.sort {
+            Sort::Id => 0,
+            Sort::Created => record.created.as_micros(),
+            Sort::Size => record.offset,
+            Sort::Expires => record.expires.map_or(u64::MAX, WallTime::as_micros),
+        }
+    }
+}
+
+/// A place in a list. As text it can be kept and given back.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cursor {
+    key: u64,
+    id: UploadId,
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.key, self.id)
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = CursorError;
+
+    fn from_str(text: &str) -> Result<Self, CursorError> {
+        let parts = text.split_once('.');
+        let cursor =
+            parts.and_then(|(key, id)| Some(Self { key: key.parse().ok()?, id: UploadId::new(id)? }));
+        cursor.ok_or(CursorError(()))
+    }
+}
+
+/// The text names no place. Whoever wrote it is at fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CursorError(pub(crate) ());
+
+impl fmt::Display for CursorError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("this is no place to go on from: give the one that came with the page before")
+    }
+}
+
+impl std::error::Error for CursorError {}
+
+/// A part of a list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListPage {
+    /// The uploads.
+    pub records: Vec<Record>,
+    /// Where the next page begins; `None` if this is the last.
+    pub next: Option<Cursor>,
+}
+
+/// What uploads take of a disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Space {
+    /// How many bytes they have. What several share counts once.
+    pub(crate) bytes: u64,
+    /// How many bytes they have announced, and not sent yet.
+    pub(crate) missing: u64,
+}
+
+/// What there is in a store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Totals {
+    /// How many uploads there are.
+    pub uploads: u64,
+    /// How many of them are finished.
+    pub finished: u64,
+    /// How many are not.
+    pub unfinished: u64,
+    /// How many have expired and were not removed yet, in neither of these two.
+    pub expired: u64,
+    /// How many bytes they have, together. Those that a final shares with its parts count for each of them.
+    pub bytes: u64,
+    /// How many bytes unfinished uploads have announced and not sent yet.
+    pub missing: u64,
+}
+
+impl Store {
+    /// A page of uploads. See the module for what it costs; it waits for no commit.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn query(&self, query: &ListQuery) -> Result<ListPage, Failure> {
+        self.show_batch()?;
+        let page = if query.sort == Sort::Id { self.in_order(query) } else { self.sorted(query) };
+        page.map_err(|trouble| self.staging.note(trouble))
+    }
+
+    /// What there is, by a look at every record.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn totals(&self, now: WallTime) -> Result<Totals, Failure> {
+        self.show_batch()?;
+        let mut totals = Totals::default();
+        let counted = self.each(None, false, |record| {
+            totals.uploads += 1;
+            totals.bytes = totals.bytes.saturating_add(record.offset);
+            match UploadState::of(&record, now) {
+                UploadState::Finished => totals.finished += 1,
+                UploadState::Expired => totals.expired += 1,
+                UploadState::Unfinished => {
+                    totals.unfinished += 1;
+                    let missing = record.length.map_or(0, |length| length.saturating_sub(record.offset));
+                    totals.missing = totals.missing.saturating_add(missing);
+                }
+            }
+            true
+        });
+        counted.map(|()| totals).map_err(|trouble| self.staging.note(trouble))
+    }
+
+    /// Adds what the next uploads take, and returns the last of them if more may follow.
+    pub(crate) fn measure(
+        &self,
+        after: Option<&UploadId>,
+        sum: &mut Space,
+    ) -> Result<Option<UploadId>, Failure> {
+        self.try_measure(after, sum).map_err(|trouble| self.staging.note(trouble))
+    }
+
+    fn try_measure(&self, after: Option<&UploadId>, sum: &mut Space) -> Result<Option<UploadId>, Error> {
+        let snapshot = self.snapshot()?;
+        let rows = step_of(&snapshot.transaction, after, false, STEP)?;
+        let files = snapshot.transaction.open_table(FILES)?;
+        for row in rows.iter().filter_map(|(_, row)| row.as_ref()) {
+            for extent in row.references() {
+                // Who shares a file has a part of it: together they have all.
+                let owners = match row.kind {
+                    Kind::Plain => 1,
+                    _ => files.get(extent.file.0)?.map_or(1, |count| u64::from(count.value().max(1))),
+                };
+                sum.bytes = sum.bytes.saturating_add(extent.len.div_ceil(owners));
+            }
+            let missing = row.length.map_or(0, |length| length.saturating_sub(row.offset()));
+            if !row.is_final() {
+                sum.missing = sum.missing.saturating_add(missing);
+            }
+        }
+        let full = rows.len() == STEP;
+        Ok(rows.into_iter().last().map(|(id, _)| id).filter(|_| full))
+    }
+
+    /// How many uploads there are, without a look at them.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn count(&self) -> Result<u64, Failure> {
+        let count = || Ok(self.snapshot()?.transaction.open_table(UPLOADS)?.len()?);
+        count().map_err(|trouble: Error| self.staging.note(trouble))
+    }
+
+    /// How many bytes more the disk takes, but for what is set aside. `None` if that is not known.
+    pub fn free_space(&self) -> Option<u64> {
+        self.disk.free()
+    }
+
+    fn in_order(&self, query: &ListQuery) -> Result<ListPage, Error> {
+        let mut page = ListPage::default();
+        let after = query.after.as_ref().map(|cursor| cursor.id.clone());
+        self.each(after, query.descending, |record| {
+            if !query.wants(&record) {
+                return true;
+            }
+            if page.records.len() == query.limit {
+                page.next = page.records.last().map(|last| Cursor { key: 0, id: last.id.clone() });
+                return false;
+            }
+            page.records.push(record);
+            true
+        })?;
+        Ok(page)
+    }
+
+    fn sorted(&self, query: &ListQuery) -> Result<ListPage, Error> {
+        let places = if query.descending {
+            self.first(query, |cursor| cursor, |place| place)?
+        } else {
+            self.first(query, Reverse, |Reverse(place)| place)?
+        };
+        let mut page = ListPage::default();
+        let more = places.len() > query.limit;
+        for step in places.get(..query.limit.min(places.len())).unwrap_or_default().chunks(STEP) {
+            let snapshot = self.snapshot()?;
+            let table = snapshot.transaction.open_table(UPLOADS)?;
+            for place in step {
+                let row = table.get(place.id.as_str())?.and_then(|bytes| Row::decode(bytes.value()));
+                page.records.extend(row.map(|row| row.record(&place.id)));
+            }
+        }
+        if more {
+            page.next = query.limit.checked_sub(1).and_then(|last| places.get(last).cloned());
+        }
+        Ok(page)
+    }
+
+    /// The first places of a page and one more, in the order in which `rank` makes them fall.
+    fn first<T: Ord>(
+        &self,
+        query: &ListQuery,
+        rank: impl Fn(Cursor) -> T,
+        place: impl Fn(T) -> Cursor,
+    ) -> Result<Vec<Cursor>, Error> {
+        let wanted = query.limit.saturating_add(1);
+        let after = query.after.clone().map(&rank);
+        // The smallest is the last of the page: it goes where a better one comes.
+        let mut best: BinaryHeap<Reverse<T>> = BinaryHeap::new();
+        self.each(None, false, |record| {
+            if query.wants(&record) {
+                let found = rank(Cursor { key: query.key(&record), id: record.id });
+                let full = best.len() >= wanted;
+                let better = !full || best.peek().is_some_and(|Reverse(last)| found > *last);
+                if better && after.as_ref().is_none_or(|after| found < *after) {
+                    best.push(Reverse(found));
+                    if full {
+                        best.pop();
+                    }
+                }
+            }
+            true
+        })?;
+        Ok(best.into_sorted_vec().into_iter().map(|Reverse(found)| place(found)).collect())
+    }
+
+    /// Hands on the records past `after` in the order of their ids, until `take` wants no more. Those that are damaged are
+    /// left out.
+    fn each(
+        &self,
+        mut after: Option<UploadId>,
+        descending: bool,
+        mut take: impl FnMut(Record) -> bool,
+    ) -> Result<(), Error> {
+        loop {
+            let rows = self.step(after.as_ref(), descending, STEP)?;
+            let Some((last, _)) = rows.last() else { return Ok(()) };
+            let more = rows.len() == STEP;
+            after = Some(last.clone());
+            for (id, row) in rows {
+                if let Some(row) = row
+                    && !take(row.record(&id))
+                {
+                    return Ok(());
+                }
+            }
+            if !more {
+                return Ok(());
+            }
+            // A long look has no hurry.
+            std::thread::yield_now();
+        }
+    }
+
+    /// The next rows of one snapshot; `None` in place of one that is damaged.
+    fn step(
+        &self,
+        after: Option<&UploadId>,
+        descending: bool,
+        limit: usize,
+    ) -> Result<Vec<(UploadId, Option<Row>)>, Error> {
+        step_of(&self.snapshot()?.transaction, after, descending, limit)
+    }
+
+    /// With eventual durability: commits what is open in a batch, so that snapshots show it.
+    pub(crate) fn show_batch(&self) -> Result<(), Failure> {
+        if self.options.durability == Durability::Eventual {
+            let mut writer = lock(&self.writer);
+            self.database(&mut writer)?;
+        }
+        Ok(())
+    }
+
+    /// The records as they are committed now, to be held for a moment: the records can't be opened anew as long.
+    pub(crate) fn snapshot(&self) -> Result<Snapshot<'_>, Error> {
+        let held = self.snapshots.read().unwrap_or_else(PoisonError::into_inner);
+        let transaction = lock(&self.live).snapshot()?;
+        Ok(Snapshot { transaction, _held: held })
+    }
+}
+
+/// The next rows in the order of their ids, or the other way round; `None` in place of one that is damaged.
+fn step_of(
+    transaction: &ReadTransaction,
+    after: Option<&UploadId>,
+    descending: bool,
+    limit: usize,
+) -> Result<Vec<(UploadId, Option<Row>)>, Error> {
+    let table = transaction.open_table(UPLOADS)?;
+    let bound = after.map_or(Bound::Unbounded, |id| Bound::Excluded(id.as_str()));
+    let range = if descending { (Bound::Unbounded, bound) } else { (bound, Bound::Unbounded) };
+    let mut range = table.range::<&str>(range)?;
+    let mut rows = Vec::new();
+    while rows.len() < limit {
+        let Some(entry) = (if descending { range.next_back() } else { range.next() }) else { break };
+        let (key, value) = entry?;
+        let id = UploadId::new(key.value()).ok_or_else(|| Error::damaged("an upload's id"))?;
+        rows.push((id, Row::decode(value.value())));
+    }
+    Ok(rows)
+}
+
+/// A read transaction, and what keeps its database open.
+pub(crate) struct Snapshot<'a> {
+    pub(crate) transaction: ReadTransaction,
+    _held: RwLockReadGuard<'a, ()>,
+}

@@ -1,0 +1,417 @@
+//! Mending what a check has found.
+//!
+//! Two rules. Where the records are right, the tables beside them are written anew from them. Where a record promises
+//! more than is there, it is cut back to what is, so that its client can send the rest: an upload that says that it is
+//! complete and is not would be a lie to whoever reads it. What has no right answer is left as it is, for the operator.
+//!
+//! No byte is destroyed. Files that nothing refers to are moved to a directory beside the data; and nothing is moved
+//! while there is a record that can't be read, as it may refer to them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use redb::ReadableTable;
+use tus_proto::{Failure, UploadId};
+
+use crate::{
+    Finding,
+    admin::verify::{Audit, differing},
+    disk::{Disk, Mode, accept, os::OsDisk, write_all},
+    error::{Error, OpenError},
+    files::{DATA, FileId},
+    maintenance::consolidate::CopyProgress,
+    records::{
+        apply::{Keeps, Tables},
+        concat,
+        database::{self, FRAGMENTED},
+        journal::JOURNAL,
+        record::{Bytes, Extent, Row},
+    },
+    store::{Options, Store, lock},
+};
+
+/// Where files go that nothing refers to.
+const ASIDE: &str = "aside";
+
+/// A finding, and what was done about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repair {
+    /// What was wrong.
+    pub finding: Finding,
+    /// What was done; none where it was left as it is, because no answer is right.
+    pub remedy: Option<Remedy>,
+}
+
+/// What was done about a [`Finding`]. Its text goes on behind that of the finding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Remedy {
+    /// The upload ends where its bytes do, and is not complete: its client can send the rest.
+    CutBack {
+        /// How many bytes it has now.
+        offset: u64,
+    },
+    /// The file was moved.
+    SetAside {
+        /// Where it is now.
+        path: PathBuf,
+    },
+    /// A table was corrected by the records.
+    Corrected,
+    /// An entry that tells nothing was removed.
+    Removed,
+}
+
+impl fmt::Display for Remedy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CutBack { offset } => write!(f, "it was cut back to {offset} bytes"),
+            Self::SetAside { path } => write!(f, "it was moved to {}", path.display()),
+            Self::Corrected => f.write_str("the tables were corrected"),
+            Self::Removed => f.write_str("it was removed"),
+        }
+    }
+}
+
+impl Store {
+    /// Opens a store that is there, to repair it. A journal that does not continue the records, with which it can't
+    /// be opened otherwise, is set aside first: what only that holds is lost.
+    pub fn open_for_repair(dir: &Path, options: &Options) -> Result<(Self, Option<Repair>), OpenError> {
+        match Self::open_existing(dir, options) {
+            Err(OpenError::ForeignJournal { .. }) => {}
+            other => return other.map(|store| (store, None)),
+        }
+        let disk: Arc<dyn Disk> = Arc::new(OsDisk::new(dir));
+        let failed = |source| OpenError::Io { dir: dir.to_owned(), source };
+        let set_aside = || {
+            let _lock = disk.lock(false)?;
+            let moved = set_aside(&*disk, JOURNAL)?;
+            disk.sync_dir("")?;
+            Ok(moved)
+        };
+        let path = disk.locate(&set_aside().map_err(failed)?);
+        let finding = Finding::ForeignJournal { path: disk.locate(JOURNAL) };
+        let repair = Repair { finding, remedy: Some(Remedy::SetAside { path }) };
+        Ok((Self::open_existing(dir, options)?, Some(repair)))
+    }
+
+    /// Mends what [`Self::verify`] finds, as far as that has one right answer, for who is alone with the store. Tells
+    /// each finding and what was done about it. A crash at any moment leaves a store that can be repaired again.
+    pub fn repair(&self) -> Result<Vec<Repair>, Failure> {
+        self.try_repair().map_err(|trouble| self.staging.note(trouble))
+    }
+
+    fn try_repair(&self) -> Result<Vec<Repair>, Error> {
+        let findings = self.try_verify(&mut |_| {})?;
+        if findings.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.flush().map_err(|_| Error::damaged("the records can't be flushed"))?;
+        let audit = self.audit(&mut |_| {})?;
+        self.mend_records(&audit, &findings)?;
+        let mut moved = BTreeMap::new();
+        if audit.damaged.is_empty() {
+            moved.extend(self.move_strays()?);
+            moved.extend(self.move_stray_bytes()?);
+        }
+        let left: BTreeSet<_> = self.try_verify(&mut |_| {})?.iter().map(Finding::to_string).collect();
+        let mut repairs = Vec::new();
+        for finding in findings {
+            let remedy = match left.contains(&finding.to_string()) {
+                true => None,
+                false => Some(self.remedy(&finding, &moved)?),
+            };
+            repairs.push(Repair { finding, remedy });
+        }
+        Ok(repairs)
+    }
+
+    /// What was done about a finding that is none any more.
+    fn remedy(&self, finding: &Finding, moved: &BTreeMap<PathBuf, PathBuf>) -> Result<Remedy, Error> {
+        let set_aside = |path| moved.get(path).map(|path| Remedy::SetAside { path: path.clone() });
+        Ok(match finding {
+            Finding::ShortFile { id, path, .. } | Finding::MissingFile { id, path } => {
+                match lock(&self.live).row(id)? {
+                    // Of a final, or of the copy of one, nothing was taken away: it waits for its bytes again.
+                    Some(row) if !row.is_complete() && self.stands_on(&row, path) => {
+                        Remedy::CutBack { offset: row.offset() }
+                    }
+                    _ => Remedy::Corrected,
+                }
+            }
+            Finding::Stray { path } | Finding::WrongCount { path, .. } => {
+                set_aside(path).unwrap_or(Remedy::Corrected)
+            }
+            Finding::StrayBytes { path } => set_aside(&in_records(path)).unwrap_or(Remedy::Corrected),
+            Finding::DamagedEvent { .. } | Finding::NotScattered { .. } => Remedy::Removed,
+            _ => Remedy::Corrected,
+        })
+    }
+
+    fn stands_on(&self, row: &Row, path: &Path) -> bool {
+        row.extents.iter().any(|extent| self.disk.locate(&extent.file.path()) == path)
+    }
+
+    /// Everything that is not a file, in one transaction.
+    fn mend_records(&self, audit: &Audit, findings: &[Finding]) -> Result<(), Error> {
+        let mut writer = lock(&self.writer);
+        let database = self.database(&mut writer).map_err(|_| Error::damaged("records closed"))?;
+        let txn = database::begin_durable(&database)?;
+        let mut tables = Tables::open(&txn, Keeps::default())?;
+        // First the books: what follows keeps them right, where they are.
+        tables.correct_counts(audit)?;
+        tables.correct_expiry(audit)?;
+        tables.correct_tombstones(audit)?;
+        for finding in findings {
+            if let Finding::NotScattered { id } = finding {
+                tables.cancel_copy(id)?;
+            }
+        }
+        tables.correct_events(findings)?;
+        let short: BTreeSet<_> = findings.iter().filter_map(short_upload).collect();
+        // Parts before the finals that are made of them.
+        for finals in [false, true] {
+            for id in &short {
+                self.cut_back(&mut tables, id, finals)?;
+            }
+        }
+        for finding in findings {
+            if let Finding::WrongWaiting { part, id } = finding {
+                tables.bring_in_step(part, id)?;
+            }
+        }
+        tables.retract(0)?;
+        // Whose last reference went is nobody's now: it is moved, not removed.
+        for file in std::mem::take(&mut tables.effects.pending_unlink) {
+            tables.pending_unlink()?.remove(file.0)?;
+        }
+        drop(tables);
+        txn.commit()?;
+        drop(database);
+        self.renew_view();
+        Ok(())
+    }
+
+    /// Ends an upload where its bytes do.
+    fn cut_back(&self, tables: &mut Tables<'_>, id: &UploadId, finals: bool) -> Result<(), Error> {
+        let Some(row) = tables.row_of_another(id)?.filter(|row| row.is_final() == finals) else {
+            return Ok(());
+        };
+        let copy = tables.txn.open_table(FRAGMENTED)?.get(id.as_str())?.and_then(|entry| entry.value());
+        if let Some(CopyProgress { file, copied }) = copy.map(CopyProgress::from)
+            && self.shortage(Extent { file, len: copied })?.is_some()
+        {
+            tables.txn.open_table(FRAGMENTED)?.insert(id.as_str(), None)?;
+            tables.release(file)?;
+        }
+        if finals {
+            let mut short = BTreeSet::new();
+            for extent in row.references() {
+                short.extend(self.shortage(extent)?.map(|_| extent.file));
+            }
+            return if short.is_empty() { Ok(()) } else { tables.await_again(id, row, &short) };
+        }
+        for extent in row.extents.clone() {
+            if let Some(there) = self.shortage(extent)? {
+                return tables.fall_back(id, row, extent.file, there);
+            }
+        }
+        Ok(())
+    }
+
+    /// How many bytes of an extent are there, if some are missing.
+    fn shortage(&self, extent: Extent) -> Result<Option<u64>, Error> {
+        let in_records = lock(&self.live).inline_len(extent.file)?;
+        let there = self.extent(extent)?.file_len.unwrap_or(0).max(in_records);
+        Ok((there < extent.len).then_some(there))
+    }
+
+    /// Moves what is nobody's; tells from where to where.
+    fn move_strays(&self) -> Result<BTreeMap<PathBuf, PathBuf>, Error> {
+        let mut moved = BTreeMap::new();
+        let mut dirs = BTreeSet::from([DATA.to_owned()]);
+        for path in self.strays(&self.audit(&mut |_| {})?)? {
+            match set_aside(&*self.disk, &path) {
+                // A name that is no text can't be named here: it stays a finding.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                to => drop(moved.insert(self.disk.locate(&path), self.disk.locate(&to?))),
+            }
+            dirs.extend(path.rsplit_once('/').map(|(dir, _)| dir.to_owned()));
+        }
+        for dir in dirs {
+            self.disk.sync_dir(&dir)?;
+        }
+        Ok(moved)
+    }
+
+    /// The same for bytes in the records: they become a file there.
+    fn move_stray_bytes(&self) -> Result<BTreeMap<PathBuf, PathBuf>, Error> {
+        let mut moved = BTreeMap::new();
+        let strays = self.stray_bytes(&self.audit(&mut |_| {})?);
+        if strays.is_empty() {
+            return Ok(moved);
+        }
+        for &file in &strays {
+            let len = lock(&self.live).inline_len(file)?;
+            let Some(bytes) = lock(&self.live).inline(Extent { file, len })? else { continue };
+            let to = free_place(&*self.disk, &format!("{}.records", file.path()))?;
+            let aside = self.disk.open(&to, Mode::Create)?;
+            write_all(&*aside, &bytes, 0).map_err(|(_, error)| error)?;
+            aside.sync_data()?;
+            self.disk.sync_dir(ASIDE)?;
+            moved.insert(in_records(&self.disk.locate(&file.path())), self.disk.locate(&to));
+        }
+        let mut writer = lock(&self.writer);
+        let database = self.database(&mut writer).map_err(|_| Error::damaged("records closed"))?;
+        let txn = database::begin_durable(&database)?;
+        let mut tables = Tables::open(&txn, Keeps::default())?;
+        tables.drop_inline(strays)?;
+        drop(tables);
+        txn.commit()?;
+        self.renew_view();
+        Ok(moved)
+    }
+}
+
+/// How bytes in the records are told from those in the file.
+fn in_records(path: &Path) -> PathBuf {
+    path.with_added_extension("records")
+}
+
+fn short_upload(finding: &Finding) -> Option<&UploadId> {
+    match finding {
+        Finding::ShortFile { id, .. } | Finding::MissingFile { id, .. } => Some(id),
+        _ => None,
+    }
+}
+
+/// Moves a file or directory to where it is in nobody's way, under a name that tells where it was. Durable there; its
+/// old name goes with the next sync of its directory.
+fn set_aside(disk: &dyn Disk, path: &str) -> io::Result<String> {
+    let to = free_place(disk, path)?;
+    disk.rename(path, &to)?;
+    disk.sync_dir(ASIDE)?;
+    Ok(to)
+}
+
+/// Where something that was at `path` is in nobody's way.
+fn free_place(disk: &dyn Disk, path: &str) -> io::Result<String> {
+    accept(disk.create_dir(ASIDE), io::ErrorKind::AlreadyExists)?;
+    // Its own name first: what is moved there must not go with it.
+    disk.sync_dir("")?;
+    let taken = disk.list(ASIDE)?;
+    let name = path.replace('/', "-");
+    let numbered = (2..).map(|n| format!("{name}.{n}"));
+    let free = std::iter::once(name.clone()).chain(numbered).find(|name| !taken.contains(name));
+    Ok(format!("{ASIDE}/{}", free.unwrap_or(name)))
+}
+
+impl Tables<'_> {
+    fn correct_counts(&mut self, audit: &Audit) -> Result<(), Error> {
+        for (&file, &references) in &audit.references {
+            let counted = audit.books.counts.get(&file).copied().unwrap_or_default();
+            // What can't be read may be one reference more.
+            let count = if audit.damaged.is_empty() { references } else { references.max(counted) };
+            if count != counted {
+                self.files.insert(file.0, count)?;
+            }
+            if audit.books.pending_unlink.contains(&file) {
+                self.pending_unlink()?.remove(file.0)?;
+            }
+        }
+        let unused = audit.books.counts.keys().filter(|file| !audit.references.contains_key(*file));
+        for file in unused.filter(|_| audit.damaged.is_empty()) {
+            self.files.remove(file.0)?;
+        }
+        Ok(())
+    }
+
+    fn correct_expiry(&mut self, audit: &Audit) -> Result<(), Error> {
+        for (at, id) in audit.books.expiry.difference(&audit.expiry) {
+            if !audit.damaged.contains(id) {
+                self.expiry()?.remove((*at, id.as_str()))?;
+            }
+        }
+        for (at, id) in audit.expiry.difference(&audit.books.expiry) {
+            self.expiry()?.insert((*at, id.as_str()), ())?;
+        }
+        Ok(())
+    }
+
+    fn correct_tombstones(&mut self, audit: &Audit) -> Result<(), Error> {
+        let (tombstones, lapses) = (&audit.books.tombstones, &audit.books.lapses);
+        for id in differing(tombstones, lapses) {
+            for (until, _) in lapses.iter().filter(|(_, other)| *other == id) {
+                self.lapses()?.remove((*until, id.as_str()))?;
+            }
+            // Without a time nobody knows until when it was to be remembered.
+            if let Some((until, _)) = tombstones.iter().find(|(_, other)| *other == id) {
+                self.lapses()?.insert((*until, id.as_str()), ())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// An upload is not to be put into one file.
+    fn cancel_copy(&mut self, id: &UploadId) -> Result<(), Error> {
+        let copy = self.txn.open_table(FRAGMENTED)?.remove(id.as_str())?.and_then(|entry| entry.value());
+        copy.map_or(Ok(()), |copy| self.release(CopyProgress::from(copy).file))
+    }
+
+    /// A pending final takes what it has of its parts from them once more, and waits for those that are not finished
+    /// now. What it has of a part that is gone, and a final that is complete, are left as they are.
+    fn await_again(&mut self, id: &UploadId, mut row: Row, short: &BTreeSet<FileId>) -> Result<(), Error> {
+        let expires = row.expires;
+        let Some(pending) = row.pending_mut() else { return Ok(()) };
+        let is_short = |bytes: &Bytes| matches!(bytes, Bytes::There(extents) if extents.iter().any(|p| short.contains(&p.file)));
+        for place in pending.parts.iter_mut().filter(|place| is_short(&place.bytes)) {
+            let Some(mut part) = self.row_of_another(&place.id)? else { continue };
+            for extent in place.extents() {
+                self.release(extent.file)?;
+            }
+            place.bytes = concat::bytes(&part);
+            for extent in place.extents() {
+                self.share(extent.file, id)?;
+            }
+            self.waiting()?.insert((place.id.as_str(), id.as_str()), ())?;
+            // Unfinished, it expires as the final does.
+            if !part.is_complete() && part.expires.is_none() && expires.is_some() {
+                part.expires = expires;
+                self.put(&place.id, None, &part)?;
+            }
+        }
+        row.length = row.pending().and_then(|pending| pending.length());
+        self.put(id, expires, &row)
+    }
+
+    /// Has a part and a pending final know of each other as they should.
+    fn bring_in_step(&mut self, part: &UploadId, id: &UploadId) -> Result<(), Error> {
+        let row = self.row_of_another(part)?.filter(Row::is_part);
+        let waiting = self.row_of_another(id)?;
+        let awaits = |bytes: &Bytes| matches!(bytes, Bytes::Awaited(_));
+        let pending = waiting.as_ref().and_then(Row::pending);
+        let place = pending.and_then(|pending| pending.parts.iter().find(|place| place.id == *part));
+        match (place.map(|place| awaits(&place.bytes)), row) {
+            (Some(true), Some(row)) => {
+                self.waiting()?.insert((part.as_str(), id.as_str()), ())?;
+                // As if its last commit came now, if it came.
+                self.advance_part(part, &Row { length: None, ..row.clone() }, row)
+            }
+            (Some(false), Some(mut row)) if row.is_complete() => {
+                self.waiting()?.insert((part.as_str(), id.as_str()), ())?;
+                let expires = row.expires.take();
+                self.put(part, expires, &row)
+            }
+            // It waits for what will never come: for the operator.
+            (Some(true), None) => Ok(()),
+            _ => {
+                self.waiting()?.remove((part.as_str(), id.as_str()))?;
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Small bodies: the first bytes of a data file may lie in the records in place of that file, because making a file
+//! takes ten times as long as all else about a small upload.
+//!
+//! One rule says where an extent's bytes are: in the records, where the entry under its file's id is at least as long as
+//! the extent; else in the file. So a body that outgrows the limit is written to the file from its first byte on, and a
+//! commit then says no more than that the extent is longer. Its entry goes when that can't be taken back any more: at
+//! once with strict durability, with the next flush else. All that counts, holds and condemns data files goes on by
+//! their ids, and knows nothing of this.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use redb::ReadableTable;
+
+use crate::{
+    error::Error,
+    files::FileId,
+    records::{
+        apply::Tables,
+        record::{Extent, Row},
+    },
+    store::Options,
+};
+
+/// How long a body may be to lie in the records, and how much of such may be staged, in memory, at once.
+#[derive(Debug)]
+pub(crate) struct Limits {
+    /// In bytes.
+    body: usize,
+    /// How many more bytes may be staged.
+    room: AtomicU64,
+}
+
+/// What an entry takes at least, in bytes.
+const PAGE: usize = 4096;
+
+/// So much may be staged, in bytes, where the reserve is small.
+const LEAST_ROOM: u64 = 64 << 10;
+
+/// And this part of the reserve, where it is large: what is staged when the disk becomes full has its place there.
+/// Pages of the records are up to twice as large as what they hold; with eventual durability the journal takes it once
+/// more, and half of the reserve is for what the next flush writes.
+const RESERVE_PART: u64 = 8;
+
+impl Limits {
+    pub(crate) fn new(options: &Options) -> Arc<Self> {
+        let room = (options.reserve_bytes / RESERVE_PART).max(LEAST_ROOM);
+        Arc::new(Self { body: options.inline_bytes, room: AtomicU64::new(room) })
+    }
+}
+
+/// All bytes of an extent, committed and staged, as long as they are few.
+#[derive(Debug)]
+pub(crate) struct Inline {
+    limits: Arc<Limits>,
+    bytes: Vec<u8>,
+    /// How many of them have their place in the room: all, or none as long as nothing is staged, as a commit writes
+    /// all of them.
+    counted: u64,
+}
+
+impl Inline {
+    /// For an extent whose committed bytes are these.
+    pub(crate) fn new(limits: &Arc<Limits>, committed: Vec<u8>) -> Self {
+        Self { limits: limits.clone(), bytes: committed, counted: 0 }
+    }
+
+    /// Whether so many bytes more can be kept. Those of one extent come one after another: it does not change meanwhile
+    /// for the worse, but by what others stage.
+    pub(crate) fn has_room(&self, len: usize) -> bool {
+        self.bytes.len().saturating_add(len) <= self.limits.body
+            && self.limits.room.load(Ordering::Acquire) >= self.uncounted(len)
+    }
+
+    /// How much room so many bytes more take.
+    fn uncounted(&self, len: usize) -> u64 {
+        let all = self.bytes.len().saturating_add(len).max(PAGE) as u64;
+        all.saturating_sub(self.counted)
+    }
+
+    /// Keeps more bytes; false where they are too many, or all such together.
+    pub(crate) fn keep(&mut self, more: &[u8]) -> bool {
+        if !self.has_room(more.len()) {
+            return false;
+        }
+        let count = self.uncounted(more.len());
+        let take = |room: u64| room.checked_sub(count);
+        if self.limits.room.fetch_update(Ordering::AcqRel, Ordering::Acquire, take).is_err() {
+            return false;
+        }
+        self.counted += count;
+        self.bytes.extend_from_slice(more);
+        true
+    }
+
+    /// The extent's bytes, or the first of them where others are in the file.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Inline {
+    fn drop(&mut self) {
+        self.limits.room.fetch_add(self.counted, Ordering::AcqRel);
+    }
+}
+
+impl Tables<'_> {
+    /// Whether an extent's bytes lie in the records.
+    pub(crate) fn is_inline(&self, extent: Extent) -> Result<bool, Error> {
+        Ok(self.inline.get(extent.file.0)?.is_some_and(|entry| entry.value().len() as u64 >= extent.len))
+    }
+
+    /// Whether some of an upload's bytes lie in the records.
+    pub(crate) fn is_partly_inline(&self, row: &Row) -> Result<bool, Error> {
+        let mut extents = row.extents.iter().filter(|extent| extent.len > 0);
+        extents.try_fold(false, |found, extent| Ok(found || self.is_inline(*extent)?))
+    }
+
+    /// An extent grows, and is `bytes` now.
+    pub(crate) fn keep_inline(&mut self, file: FileId, bytes: &[u8]) -> Result<(), Error> {
+        self.inline.insert(file.0, bytes)?;
+        if let Some(overlay) = &mut self.effects.overlay {
+            overlay.keep(file, bytes.to_vec());
+        }
+        Ok(())
+    }
+
+    /// An extent grows in its file. If its bytes were in the records so far, that is noted.
+    pub(crate) fn outgrow(&mut self, extent: Extent) -> Result<(), Error> {
+        if extent.len > 0 && self.is_inline(extent)? {
+            self.effects.spilled.push(extent.file);
+        }
+        Ok(())
+    }
+
+    /// Removes the entries of files that hold those bytes durably, or are gone.
+    pub(crate) fn drop_inline(&mut self, files: impl IntoIterator<Item = FileId>) -> Result<(), Error> {
+        for file in files {
+            self.inline.remove(file.0)?;
+        }
+        Ok(())
+    }
+}

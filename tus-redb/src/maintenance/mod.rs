@@ -1,0 +1,7 @@
+//! What a store does by itself between requests: it flushes, removes what has expired, gives back space, and puts uploads
+//! whose bytes are spread over several files into one.
+
+pub(crate) mod consolidate;
+pub(crate) mod flush;
+pub(crate) mod reclaim;
+pub(crate) mod sweep;

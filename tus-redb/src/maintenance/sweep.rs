@@ -1,0 +1,172 @@
+//! Removing what has expired, by the index of times: the cost is that of what is removed.
+
+use std::{ops::Bound, sync::atomic::Ordering, time::Duration};
+
+use redb::{ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use tus_proto::{Completion, Failure, UploadId, WallTime};
+
+use crate::{
+    error::Error,
+    records::{
+        change::Change,
+        database::{self, EXPIRY, LAPSES, UPLOADS},
+        record::Row,
+    },
+    store::{Durability, Store, lock},
+};
+
+/// How long an expired upload is remembered: whoever asks for it in that time learns what became of it.
+const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How far the time may get ahead of what is noted of it, while nothing else is written: that much longer does an upload
+/// live whose server comes to its end.
+const NOTED_WITHIN: Duration = Duration::from_secs(10 * 60);
+
+/// What a [`Store::sweep`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// How many uploads it removed.
+    pub expired: usize,
+    /// How many it forgot that had been removed before.
+    pub forgotten: usize,
+    /// Whether there may be more to do at once.
+    pub more: bool,
+}
+
+/// An entry of an index of times.
+type Due = (u64, UploadId);
+
+/// How far in each index everything due was tried that could not be removed, for the next sweep.
+#[derive(Debug, Default)]
+pub(crate) struct SweptTo {
+    expired: Option<Due>,
+    forgotten: Option<Due>,
+}
+
+/// Where the next sweep goes on: behind the last of those that were tried, or at the head once there are no more.
+fn advance(to: &mut Option<Due>, tried: &[Due], removed: usize, limit: usize) {
+    if tried.len() < limit {
+        *to = None;
+    } else if removed < tried.len() {
+        *to = tried.last().cloned();
+    }
+}
+
+impl Store {
+    /// Removes at most `limit` uploads whose time is over, and forgets as many that were removed a day ago.
+    /// Those that are being written to stay. Blocks on the disk; for whoever makes the commits.
+    ///
+    /// `now` is on the clock by which uploads expire, and is [kept](Self::time) for the next opening.
+    pub fn sweep(&self, now: WallTime, limit: usize) -> Result<Swept, Failure> {
+        self.time.fetch_max(now.as_micros(), Ordering::Relaxed);
+        let swept = self.remove_due(now, limit)?;
+        self.keep_time(now)?;
+        Ok(swept)
+    }
+
+    /// How far the lives of uploads have come, as sweeps have told in this opening or the last: whoever opens the store
+    /// goes on from there, however long it was closed and whatever the calendar says. None where nothing is known.
+    pub fn time(&self) -> Option<WallTime> {
+        Some(self.time.load(Ordering::Relaxed)).filter(|time| *time > 0).map(WallTime::from_micros)
+    }
+
+    /// Notes the time in a transaction that is made anyway, and tells it for when that is durable.
+    pub(crate) fn note_time(&self, txn: &WriteTransaction) -> Result<u64, Error> {
+        let time = self.time.load(Ordering::Relaxed);
+        if time > self.noted_time.load(Ordering::Relaxed) {
+            database::set_time(txn, time)?;
+        }
+        Ok(time)
+    }
+
+    /// Sees that the time is noted before long, where something waits for it.
+    fn keep_time(&self, now: WallTime) -> Result<(), Failure> {
+        let noted = WallTime::from_micros(self.noted_time.load(Ordering::Relaxed));
+        if now < noted.after(NOTED_WITHIN) {
+            return Ok(());
+        }
+        let mut writer = lock(&self.writer);
+        let database = self.database(&mut writer)?;
+        let note = || {
+            let txn = database.begin_read()?;
+            let (expiry, lapses) = (txn.open_table(EXPIRY)?, txn.open_table(LAPSES)?);
+            if expiry.first()?.is_none() && lapses.first()?.is_none() {
+                return Ok(());
+            }
+            if self.options.durability == Durability::Eventual {
+                // A durable transaction of its own would make durable what was not flushed: the next flush has it.
+                self.unflushed.store(true, Ordering::Release);
+                return Ok(());
+            }
+            let txn = database::begin_durable(&database)?;
+            let time = self.note_time(&txn)?;
+            txn.commit()?;
+            self.noted_time.store(time, Ordering::Relaxed);
+            Ok::<_, Error>(())
+        };
+        let noted = note();
+        noted.map_err(|trouble| self.give_up(&mut writer, database, trouble))
+    }
+
+    fn remove_due(&self, now: WallTime, limit: usize) -> Result<Swept, Failure> {
+        let mut swept_to = lock(&self.swept_to);
+        let expired = self.due(EXPIRY, now, limit, swept_to.expired.as_ref())?;
+        let lapsed = self.due(LAPSES, now, limit, swept_to.forgotten.as_ref())?;
+        let more = expired.len() == limit || lapsed.len() == limit;
+        let remember = now.after(REMEMBERED);
+        let count = expired.len();
+        let expire = expired.iter().map(|(_, id)| Change::Expire { id: id.clone(), before: now, remember });
+        let forget = lapsed.iter().map(|(_, id)| Change::Forget { id: id.clone() });
+        let changes: Vec<_> = expire.chain(forget).collect();
+        if changes.is_empty() {
+            *swept_to = SweptTo::default();
+            return Ok(Swept::default());
+        }
+        let completions = self.commit(&changes);
+        let removed = |completions: &[Completion]| {
+            completions.iter().filter(|completion| **completion == Completion::Deleted).count()
+        };
+        let (expirations, lapses) = completions.split_at(count.min(completions.len()));
+        let swept = Swept { expired: removed(expirations), forgotten: removed(lapses), more: false };
+        // What can't be removed stays at the head of its index: the next sweep looks behind it, up to the end.
+        advance(&mut swept_to.expired, &expired, swept.expired, limit);
+        advance(&mut swept_to.forgotten, &lapsed, swept.forgotten, limit);
+        // Where nothing went, the same would be found again at once.
+        Ok(Swept { more: more && swept.expired + swept.forgotten > 0, ..swept })
+    }
+
+    /// The first ids in an index whose times have come, behind `after`.
+    fn due(
+        &self,
+        index: TableDefinition<'static, (u64, &'static str), ()>,
+        now: WallTime,
+        limit: usize,
+        after: Option<&Due>,
+    ) -> Result<Vec<Due>, Failure> {
+        let mut writer = lock(&self.writer);
+        let database = self.database(&mut writer)?;
+        let read = || {
+            let txn = database.begin_read()?;
+            let (table, uploads) = (txn.open_table(index)?, txn.open_table(UPLOADS)?);
+            let until = (now.as_micros().saturating_add(1), "");
+            let mut ids = Vec::new();
+            let after = after.map(|(at, id)| (*at, id.as_str())).filter(|after| *after < until);
+            let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+            for entry in table.range::<(u64, &str)>((start, Bound::Excluded(until)))? {
+                let (key, _) = entry?;
+                let (at, id) = key.value();
+                let id = UploadId::new(id).ok_or_else(|| Error::damaged("an upload's id in an index"))?;
+                let row = uploads.get(id.as_str())?.and_then(|bytes| Row::decode(bytes.value()));
+                if row.is_none_or(|row| !self.is_written(&id, &row)) {
+                    ids.push((at, id));
+                }
+                if ids.len() == limit {
+                    break;
+                }
+            }
+            Ok::<_, Error>(ids)
+        };
+        let found = read();
+        found.map_err(|trouble| self.give_up(&mut writer, database, trouble))
+    }
+}

@@ -1,0 +1,481 @@
+//! The journal of eventual durability: what was committed since the last flush, so that it survives the
+//! process. It is written and never synced, so it is believed only while the machine has not restarted.
+//!
+//! A header names the boot, frames follow: length, checksum, the group's number, what it keeps for later, its steps. A frame whose
+//! number the database has reached is in it already: so it does not matter when, or whether, the journal was
+//! cut after a flush.
+
+use std::{io, sync::Arc};
+
+use tus_proto::{Fence, UploadId, WallTime};
+
+use crate::{
+    disk::{Disk, DiskFile, Mode, read_exact},
+    files::{FileId, reserve::Reserve},
+    maintenance::consolidate::{CopyProgress, CopyState},
+    outbox::Events,
+    records::{
+        apply::{Keeps, Step},
+        codec::{Decoder, Encoder},
+        concat::Concatenation,
+        record::{decode_explicit, encode_explicit},
+    },
+};
+
+pub(crate) const JOURNAL: &str = "journal";
+
+const MAGIC: &str = "tus-redb journal 3";
+/// That of format 3: its groups do not tell their time, and acknowledge events by number alone.
+const MAGIC_2: &str = "tus-redb journal 2";
+/// Length and checksum of a frame.
+const FRAME_HEAD: u64 = 16;
+
+/// The journal, open for more.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    file: Arc<dyn DiskFile>,
+    reserve: Arc<Reserve>,
+    header: u64,
+    end: u64,
+    /// What lies behind `end` could not be cut: nothing may follow it before the next flush.
+    torn: bool,
+}
+
+/// A group as it stands in the journal.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Group {
+    pub(crate) sequence: u64,
+    /// The store may be opened for other things by now.
+    pub(crate) keeps: Keeps,
+    pub(crate) steps: Vec<Step>,
+}
+
+/// The groups in a store's journal that may be replayed: none where there is no journal, or the machine was
+/// restarted since it was begun.
+pub(crate) fn read(disk: &dyn Disk) -> io::Result<Vec<Group>> {
+    let file = match disk.open(JOURNAL, Mode::Existing) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other?,
+    };
+    // Without its name there is no telling whether this is the same boot: then it is not.
+    let Ok(boot) = disk.boot_id() else { return Ok(Vec::new()) };
+    let mut bytes = vec![0; usize::try_from(file.len()?).map_err(io::Error::other)?];
+    read_exact(&*file, &mut bytes, 0)?;
+    let current = header(MAGIC, &boot);
+    let ours = mutation!(
+        "journal-of-another-boot",
+        bytes.strip_prefix(current.as_slice()),
+        bytes.get(current.len()..)
+    );
+    let ours = mutation!("journal-not-replayed", ours, None).map(|bytes| groups(bytes, true));
+    let earlier = || bytes.strip_prefix(header(MAGIC_2, &boot).as_slice()).map(|bytes| groups(bytes, false));
+    Ok(ours.or_else(earlier).unwrap_or_default())
+}
+
+/// Whether the groups that `sequence` committed groups do not have yet are those that follow them.
+pub(crate) fn continues(groups: &[Group], sequence: u64) -> bool {
+    let new = groups.iter().map(|group| group.sequence).filter(|number| *number > sequence);
+    new.zip(sequence + 1..).all(|(number, next)| number == next)
+}
+
+/// Whether there is a journal of another boot: then what it held is lost.
+pub(crate) fn is_stale(disk: &dyn Disk) -> io::Result<bool> {
+    let file = match disk.open(JOURNAL, Mode::Existing) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        other => other?,
+    };
+    let Ok(boot) = disk.boot_id() else { return Ok(true) };
+    let wanted = [MAGIC, MAGIC_2].map(|magic| header(magic, &boot));
+    let mut found = vec![0; wanted[0].len()];
+    match read_exact(&*file, &mut found, 0) {
+        Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(error),
+        read => Ok(read.is_err() || !wanted.contains(&found)),
+    }
+}
+
+impl Journal {
+    /// Begins the journal of this boot anew. What it held must be in the database, durably.
+    pub(crate) fn begin(disk: &dyn Disk, boot: &str, reserve: Arc<Reserve>) -> io::Result<Self> {
+        let file = disk.open(JOURNAL, Mode::Create)?;
+        file.set_len(0)?;
+        let header = header(MAGIC, boot);
+        reserve.write_all(&*file, &header, 0)?;
+        let header = header.len() as u64;
+        Ok(Self { file, reserve, header, end: header, torn: false })
+    }
+
+    /// Adds a group. On failure nothing of it stays behind, or nothing is taken before the next flush.
+    pub(crate) fn append(&mut self, sequence: u64, keeps: Keeps, steps: &[Step]) -> io::Result<()> {
+        if self.torn {
+            return Err(io::Error::other("the journal is damaged until the next flush"));
+        }
+        let frame = frame(sequence, keeps, steps);
+        if let Err(error) = self.reserve.write_all(&*self.file, &frame, self.end) {
+            self.retract();
+            return Err(error);
+        }
+        self.end += frame.len() as u64;
+        Ok(())
+    }
+
+    /// Cuts what lies behind the last whole group.
+    fn retract(&mut self) {
+        self.torn = self.file.set_len(self.end).is_err();
+    }
+
+    /// Empties the journal after a flush. A failure leaves frames that are in the database already.
+    pub(crate) fn restart(&mut self) {
+        if self.file.set_len(self.header).is_ok() {
+            self.end = self.header;
+            self.torn = false;
+        } else {
+            self.retract();
+        }
+    }
+
+    /// Whether only a flush can help.
+    pub(crate) fn is_torn(&self) -> bool {
+        self.torn
+    }
+
+    /// How many bytes of groups it holds.
+    pub(crate) fn len(&self) -> u64 {
+        self.end - self.header
+    }
+}
+
+fn header(magic: &str, boot: &str) -> Vec<u8> {
+    let mut bytes = Encoder::default();
+    bytes.text(magic).text(boot);
+    bytes.0
+}
+
+fn frame(sequence: u64, keeps: Keeps, steps: &[Step]) -> Vec<u8> {
+    let mut frame = Encoder(Vec::with_capacity(256 + steps.iter().map(room).sum::<usize>()));
+    frame.number(0).number(0);
+    let payload = &mut frame;
+    let Keeps { events: Events { created, completed, terminated }, fragmented, now } = keeps;
+    // A bit more of the first: a journal of a version that knows no creations is read as it was meant.
+    let kinds = u8::from(completed) | u8::from(created) << 1;
+    payload.number(sequence).byte(kinds).byte(terminated.into()).byte(fragmented.into());
+    payload.number(now).number(steps.len() as u64);
+    for step in steps {
+        encode(step, payload);
+    }
+    let mut frame = frame.0;
+    let (head, payload) = frame.split_at_mut(FRAME_HEAD as usize);
+    let mut numbers = Encoder::default();
+    numbers.number(payload.len() as u64).number(checksum(payload));
+    head.copy_from_slice(&numbers.0);
+    frame
+}
+
+/// About how many bytes a step takes.
+fn room(step: &Step) -> usize {
+    const FIELDS: usize = 256;
+    FIELDS
+        + match step {
+            Step::Commit { inline: Some(bytes), .. } => bytes.len(),
+            Step::Create { metadata, .. } => metadata.len(),
+            _ => 0,
+        }
+}
+
+/// The whole frames at the beginning of `bytes`; what follows them was torn when the process died.
+fn groups(mut bytes: &[u8], timed: bool) -> Vec<Group> {
+    let mut groups = Vec::new();
+    loop {
+        let mut head = Decoder(bytes);
+        let (Some(len), Some(sum)) = (head.number(), head.number()) else { return groups };
+        let payload = usize::try_from(len).ok().and_then(|len| head.0.get(..len));
+        let Some(payload) = payload.filter(|payload| checksum(payload) == sum) else { return groups };
+        let Some(group) = group(payload, timed) else { return groups };
+        groups.push(group);
+        bytes = bytes.get(FRAME_HEAD as usize + payload.len()..).unwrap_or_default();
+    }
+}
+
+fn group(payload: &[u8], timed: bool) -> Option<Group> {
+    let mut payload = Decoder(payload);
+    let sequence = payload.number()?;
+    let kinds = payload.byte().filter(|kinds| *kinds < 4)?;
+    let events = Events { created: kinds & 2 != 0, completed: kinds & 1 != 0, terminated: payload.flag()? };
+    let fragmented = payload.flag()?;
+    let now = if timed { payload.number()? } else { 0 };
+    let keeps = Keeps { events, fragmented, now };
+    let count = payload.number()?;
+    let steps = (0..count).map(|_| decode(&mut payload)).collect::<Option<_>>()?;
+    payload.is_empty().then_some(Group { sequence, keeps, steps })
+}
+
+/// The one kind of step that names no upload, of format 3.
+const ACKNOWLEDGE: u8 = 0;
+
+/// A creation with [`Explicit`](tus_proto::Explicit), and a commit that completes such an upload: kinds of their own, so
+/// that a journal from before there were any is read as it was written.
+const CREATE_EXPLICIT: u8 = 32;
+const COMMIT_FINISH: u8 = 33;
+
+fn encode(step: &Step, out: &mut Encoder) {
+    match step {
+        Step::Create { id, created, length, metadata, expires, partial, file, explicit } => {
+            let kind = if explicit.is_some() { CREATE_EXPLICIT } else { 1 };
+            out.byte(kind).text(id.as_str()).number(created.as_micros()).optional(*length).text(metadata);
+            out.optional(expires.map(WallTime::as_micros));
+            out.byte((*partial).into()).optional(file.map(|file| file.0));
+            if let Some(explicit) = explicit {
+                encode_explicit(explicit, out);
+            }
+        }
+        Step::Commit { id, fence, from, to, length, expires, finish, inline } => {
+            let kind = if *finish { COMMIT_FINISH } else { 2 };
+            out.byte(kind).text(id.as_str()).number(fence.0).number(*from).number(*to).optional(*length);
+            let inline = mutation!("small-not-in-journal", inline.as_ref(), None);
+            out.optional(expires.map(WallTime::as_micros)).byte(inline.is_some().into());
+            if let Some(bytes) = inline {
+                out.bytes(bytes);
+            }
+        }
+        Step::NewExtent { id, fence, at, file } => {
+            out.byte(3).text(id.as_str()).number(fence.0).number(*at).number(file.0);
+        }
+        Step::Delete { id, fence } => {
+            out.byte(4).text(id.as_str()).number(fence.0);
+        }
+        Step::Expire { id, before, remember } => {
+            out.byte(5).text(id.as_str()).number(before.as_micros()).number(remember.as_micros());
+        }
+        Step::Forget { id } => {
+            out.byte(6).text(id.as_str());
+        }
+        Step::Concat(wanted) => {
+            out.byte(7).text(wanted.id.as_str()).number(wanted.created.as_micros()).text(&wanted.metadata);
+            out.text(&wanted.header).optional(wanted.expires.map(WallTime::as_micros)).optional(wanted.max);
+            out.byte(wanted.delete_parts.into()).number(wanted.max_waiting);
+            out.number(wanted.parts.len() as u64);
+            for part in &wanted.parts {
+                out.text(part.as_str());
+            }
+        }
+        Step::Consolidation { id, state } => {
+            let (tag, file, copied) = match state {
+                CopyState::Begun(file) => (0, file, 0),
+                CopyState::Copied(CopyProgress { file, copied }) => (1, file, *copied),
+                CopyState::Whole(file) => (2, file, 0),
+                CopyState::GivenUp(file) => (3, file, 0),
+            };
+            out.byte(8).text(id.as_str()).byte(tag).number(file.0).number(copied);
+        }
+        Step::Acknowledge { id: None, number } => {
+            out.byte(ACKNOWLEDGE).number(*number);
+        }
+        Step::Acknowledge { id: Some(id), number } => {
+            out.byte(9).text(id.as_str()).number(*number);
+        }
+        Step::Annotate { id, number, note } => {
+            out.byte(11).text(id.as_str()).number(*number).bytes(note);
+        }
+        Step::Consume { id } => {
+            out.byte(12).text(id.as_str());
+        }
+        Step::Postpone { id, number, until } => {
+            out.byte(10).text(id.as_str()).number(*number).number(until.as_micros());
+        }
+    }
+}
+
+fn decode(bytes: &mut Decoder<'_>) -> Option<Step> {
+    let kind = bytes.byte()?;
+    if kind == ACKNOWLEDGE {
+        return Some(Step::Acknowledge { id: None, number: bytes.number()? });
+    }
+    let id = UploadId::new(bytes.text()?)?;
+    Some(match kind {
+        1 | CREATE_EXPLICIT => Step::Create {
+            id,
+            created: WallTime::from_micros(bytes.number()?),
+            length: bytes.optional()?,
+            metadata: bytes.text()?.to_owned(),
+            expires: bytes.optional()?.map(WallTime::from_micros),
+            partial: bytes.flag()?,
+            file: bytes.optional()?.map(FileId),
+            explicit: if kind == CREATE_EXPLICIT { Some(decode_explicit(bytes)?) } else { None },
+        },
+        2 | COMMIT_FINISH => Step::Commit {
+            id,
+            fence: Fence(bytes.number()?),
+            from: bytes.number()?,
+            to: bytes.number()?,
+            length: bytes.optional()?,
+            expires: bytes.optional()?.map(WallTime::from_micros),
+            finish: kind == COMMIT_FINISH,
+            inline: if bytes.flag()? { Some(bytes.bytes()?.to_owned()) } else { None },
+        },
+        3 => Step::NewExtent {
+            id,
+            fence: Fence(bytes.number()?),
+            at: bytes.number()?,
+            file: FileId(bytes.number()?),
+        },
+        4 => Step::Delete { id, fence: Fence(bytes.number()?) },
+        5 => Step::Expire {
+            id,
+            before: WallTime::from_micros(bytes.number()?),
+            remember: WallTime::from_micros(bytes.number()?),
+        },
+        6 => Step::Forget { id },
+        7 => Step::Concat(decode_concat(id, bytes)?),
+        8 => Step::Consolidation { id, state: decode_stage(bytes)? },
+        11 => Step::Annotate { id, number: bytes.number()?, note: bytes.bytes()?.to_owned() },
+        12 => Step::Consume { id },
+        9 => Step::Acknowledge { id: Some(id), number: bytes.number()? },
+        10 => {
+            let (number, until) = (bytes.number()?, WallTime::from_micros(bytes.number()?));
+            Step::Postpone { id, number, until }
+        }
+        _ => return None,
+    })
+}
+
+fn decode_stage(bytes: &mut Decoder<'_>) -> Option<CopyState> {
+    let tag = bytes.byte()?;
+    let (file, copied) = (FileId(bytes.number()?), bytes.number()?);
+    Some(match tag {
+        0 => CopyState::Begun(file),
+        1 => CopyState::Copied(CopyProgress { file, copied }),
+        2 => CopyState::Whole(file),
+        3 => CopyState::GivenUp(file),
+        _ => return None,
+    })
+}
+
+fn decode_concat(id: UploadId, bytes: &mut Decoder<'_>) -> Option<Concatenation> {
+    let created = WallTime::from_micros(bytes.number()?);
+    let metadata = bytes.text()?.to_owned();
+    let header = bytes.text()?.to_owned();
+    let expires = bytes.optional()?.map(WallTime::from_micros);
+    let max = bytes.optional()?;
+    let delete_parts = bytes.flag()?;
+    let max_waiting = bytes.number()?;
+    let count = bytes.number()?;
+    let parts = (0..count).map(|_| UploadId::new(bytes.text()?)).collect::<Option<_>>()?;
+    Some(Concatenation { id, created, metadata, header, expires, parts, max, delete_parts, max_waiting })
+}
+
+/// Against torn writes, not against people. Each word is mixed in by a step that can be undone: so no change of a single
+/// one goes unnoticed.
+fn checksum(bytes: &[u8]) -> u64 {
+    let step = |hash: u64, word: u64| (hash.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let (words, rest) = bytes.as_chunks();
+    let hash = words.iter().fold(bytes.len() as u64, |hash, word| step(hash, u64::from_le_bytes(*word)));
+    rest.iter().fold(hash, |hash, byte| step(hash, u64::from(*byte)))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const KEEPS: Keeps = Keeps {
+        events: Events { created: true, completed: true, terminated: false },
+        fragmented: true,
+        now: 11,
+    };
+
+    fn steps() -> Vec<Step> {
+        let id = UploadId::new("a-1").unwrap();
+        vec![
+            Step::Create {
+                id: id.clone(),
+                created: WallTime::from_micros(3),
+                length: None,
+                metadata: "k".to_owned(),
+                expires: Some(WallTime::from_micros(5)),
+                partial: true,
+                file: Some(FileId(8)),
+                explicit: None,
+            },
+            Step::Create {
+                id: id.clone(),
+                created: WallTime::from_micros(3),
+                length: Some(4),
+                metadata: String::new(),
+                expires: None,
+                partial: false,
+                file: None,
+                explicit: Some(tus_proto::Explicit::new(false)),
+            },
+            Step::Concat(Concatenation {
+                id: id.clone(),
+                created: WallTime::from_micros(4),
+                metadata: "k".to_owned(),
+                header: "final; /b /b".to_owned(),
+                expires: Some(WallTime::from_micros(6)),
+                parts: vec![UploadId::new("b").unwrap(); 2],
+                max: Some(7),
+                delete_parts: true,
+                max_waiting: 8,
+            }),
+            commit(&id, None),
+            Step::Commit {
+                id: id.clone(),
+                fence: Fence(2),
+                from: 9,
+                to: 9,
+                length: Some(9),
+                expires: None,
+                finish: true,
+                inline: None,
+            },
+            commit(&id, Some(b"123456789".to_vec())),
+            Step::NewExtent { id: id.clone(), fence: Fence(3), at: 9, file: FileId(10) },
+            Step::Delete { id: id.clone(), fence: Fence(4) },
+            Step::Expire {
+                id: id.clone(),
+                before: WallTime::from_micros(6),
+                remember: WallTime::from_micros(7),
+            },
+            Step::Forget { id: id.clone() },
+            Step::Acknowledge { id: None, number: 9 },
+            Step::Acknowledge { id: Some(id.clone()), number: 9 },
+            Step::Annotate { id: id.clone(), number: 9, note: b"a note".to_vec() },
+            Step::Consume { id: id.clone() },
+            Step::Postpone { id: id.clone(), number: 9, until: WallTime::from_micros(10) },
+            Step::Consolidation { id: id.clone(), state: CopyState::Begun(FileId(1)) },
+            Step::Consolidation {
+                id: id.clone(),
+                state: CopyState::Copied(CopyProgress { file: FileId(1), copied: 2 }),
+            },
+            Step::Consolidation { id: id.clone(), state: CopyState::Whole(FileId(1)) },
+            Step::Consolidation { id, state: CopyState::GivenUp(FileId(1)) },
+        ]
+    }
+
+    fn commit(id: &UploadId, inline: Option<Vec<u8>>) -> Step {
+        let (from, to, length) = (0, 9, Some(9));
+        Step::Commit {
+            id: id.clone(),
+            fence: Fence(2),
+            from,
+            to,
+            length,
+            expires: None,
+            finish: false,
+            inline,
+        }
+    }
+
+    #[test]
+    fn a_torn_or_damaged_tail_ends_the_journal_at_the_last_whole_frame() {
+        let (first, second) = (frame(1, KEEPS, &steps()), frame(2, KEEPS, &steps()[..1]));
+        let whole = [first.clone(), second].concat();
+        assert_eq!(groups(&whole, true).len(), 2);
+        assert_eq!(groups(&whole, true)[0], Group { sequence: 1, keeps: KEEPS, steps: steps() });
+        for cut in first.len()..whole.len() {
+            assert_eq!(groups(&whole[..cut], true).len(), 1, "cut at {cut}");
+            let mut damaged = whole.clone();
+            damaged[cut] ^= 0x10;
+            assert_eq!(groups(&damaged, true).len(), 1, "damaged at {cut}");
+        }
+    }
+}

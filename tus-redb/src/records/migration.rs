@@ -1,0 +1,34 @@
+//! A store of format 3 is made into one of format 4 when it is opened: in one durable transaction, so that a cut leaves
+//! either. What changed is the outbox, which was by number alone. The journal keeps its groups: see `journal.rs`.
+
+use redb::{Database, ReadableTable};
+
+use crate::{
+    error::Error,
+    outbox,
+    records::{
+        apply::{Keeps, Tables},
+        database::{self, OUTBOX},
+    },
+};
+
+/// Makes the tables of format 3 into those of this one.
+pub(crate) fn migrate(database: &Database) -> Result<(), Error> {
+    let txn = database::begin_durable(database)?;
+    {
+        let old = txn.open_table(OUTBOX)?;
+        let mut tables = Tables::open(&txn, Keeps::default())?;
+        for entry in old.iter()? {
+            let (number, bytes) = entry?;
+            // A damaged one was never delivered; `verify` tells of it before an upgrade.
+            if let Some(event) = outbox::decode(number.value(), bytes.value()) {
+                tables.put_event(&event, 0)?;
+            }
+        }
+        txn.open_table(database::EVENTS)?;
+        txn.open_table(database::DUE_EVENTS)?;
+    }
+    txn.delete_table(OUTBOX)?;
+    database::set_format(&txn)?;
+    Ok(txn.commit()?)
+}

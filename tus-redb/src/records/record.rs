@@ -1,0 +1,376 @@
+//! A record as it lies in the database: what [`Record`] tells, and where the bytes are.
+
+use std::collections::BTreeSet;
+
+use tus_proto::{Algorithm, Concat, Digest, Explicit, Fence, Record, UploadId, WallTime};
+
+use crate::{
+    files::FileId,
+    records::codec::{Decoder, Encoder},
+};
+
+/// An upload's row. Its offset is the sum of its extents, and is kept nowhere else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub(crate) created: WallTime,
+    pub(crate) length: Option<u64>,
+    /// The highest fencing number that was committed.
+    pub(crate) fence: Fence,
+    /// The body, in order. Only the last extent grows.
+    pub(crate) extents: Vec<Extent>,
+    pub(crate) metadata: String,
+    /// When it expires. The expiry index has an entry for exactly that time.
+    pub(crate) expires: Option<WallTime>,
+    pub(crate) kind: Kind,
+    /// Whether it is complete, for an upload that its length alone does not complete.
+    pub(crate) explicit: Option<Explicit>,
+}
+
+/// What an upload is in a concatenation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Plain,
+    Partial,
+    Final {
+        /// `Upload-Concat` as it was sent.
+        header: String,
+        /// There until all parts are finished. The row has no extents as long.
+        pending: Option<Pending>,
+    },
+}
+
+/// What a final is to be made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pending {
+    /// In order. The same upload may stand several times.
+    pub(crate) parts: Vec<Part>,
+    /// Whether the parts go once the final is complete.
+    pub(crate) delete_parts: bool,
+}
+
+/// A part of a pending final.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) id: UploadId,
+    pub(crate) bytes: Bytes,
+}
+
+/// What a pending final has of a part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Bytes {
+    /// Nothing yet; the length where it is known.
+    Awaited(Option<u64>),
+    /// All of it, by references of its own: the part may be deleted.
+    There(Vec<Extent>),
+}
+
+/// The first `len` bytes of a data file, as part of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Extent {
+    pub(crate) file: FileId,
+    pub(crate) len: u64,
+}
+
+/// The layout of a row's bytes, in their first byte: rows of several layouts may lie side by side.
+const LAYOUT: u8 = 2;
+
+/// The layout of a row that has [`Row::explicit`]: the same, and that behind it.
+const LAYOUT_EXPLICIT: u8 = 3;
+
+/// The longest upload the protocol can speak of, in bytes.
+const MAX_LENGTH: u64 = i64::MAX as u64;
+
+impl Row {
+    pub(crate) fn offset(&self) -> u64 {
+        self.extents.iter().map(|extent| extent.len).sum()
+    }
+
+    pub(crate) fn is_complete(&self) -> bool {
+        self.length == Some(self.offset()) && self.explicit.as_ref().is_none_or(|explicit| explicit.complete)
+    }
+
+    pub(crate) fn record(&self, id: &UploadId) -> Record {
+        Record {
+            id: id.clone(),
+            created: self.created,
+            offset: self.offset(),
+            length: self.length,
+            metadata: self.metadata.clone(),
+            expires: self.expires,
+            concat: match &self.kind {
+                Kind::Plain => None,
+                Kind::Partial => Some(Concat::Partial),
+                Kind::Final { header, .. } => Some(Concat::Final(header.clone())),
+            },
+            explicit: self.explicit.clone(),
+        }
+    }
+
+    pub(crate) fn is_part(&self) -> bool {
+        self.kind == Kind::Partial
+    }
+
+    pub(crate) fn is_final(&self) -> bool {
+        matches!(self.kind, Kind::Final { .. })
+    }
+
+    /// What it is to be made of, if it is a final and that is not all there.
+    pub(crate) fn pending(&self) -> Option<&Pending> {
+        match &self.kind {
+            Kind::Final { pending, .. } => pending.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// The same, to change it.
+    pub(crate) fn pending_mut(&mut self) -> Option<&mut Pending> {
+        match &mut self.kind {
+            Kind::Final { pending, .. } => pending.as_mut(),
+            _ => None,
+        }
+    }
+
+    /// All references to data files: those of its body, and those of the finished parts of a pending final.
+    pub(crate) fn references(&self) -> impl Iterator<Item = Extent> {
+        let parts = self.pending().into_iter().flat_map(|pending| &pending.parts);
+        self.extents.iter().chain(parts.flat_map(Part::extents)).copied()
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut bytes = Encoder::default();
+        let layout = if self.explicit.is_some() { LAYOUT_EXPLICIT } else { LAYOUT };
+        bytes.byte(layout).number(self.created.as_micros()).optional(self.length).number(self.fence.0);
+        encode_pieces(&self.extents, &mut bytes);
+        bytes.text(&self.metadata).optional(self.expires.map(WallTime::as_micros));
+        self.kind.encode(&mut bytes);
+        if let Some(explicit) = &self.explicit {
+            encode_explicit(explicit, &mut bytes);
+        }
+        bytes.0
+    }
+
+    /// None where the bytes are damaged.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut bytes = Decoder(bytes);
+        let layout = bytes.byte()?;
+        if !matches!(layout, LAYOUT | LAYOUT_EXPLICIT) {
+            return None;
+        }
+        let created = WallTime::from_micros(bytes.number()?);
+        let length = bytes.optional()?;
+        let fence = Fence(bytes.number()?);
+        let extents = decode_pieces(&mut bytes)?;
+        let metadata = bytes.text()?.to_owned();
+        let expires = bytes.optional()?.map(WallTime::from_micros);
+        let kind = Kind::decode(&mut bytes)?;
+        let explicit = if layout == LAYOUT_EXPLICIT { Some(decode_explicit(&mut bytes)?) } else { None };
+        bytes.is_empty().then_some(Self {
+            created,
+            length,
+            fence,
+            extents,
+            metadata,
+            expires,
+            kind,
+            explicit,
+        })
+    }
+}
+
+impl Kind {
+    fn encode(&self, out: &mut Encoder) {
+        match self {
+            Self::Plain => {
+                out.byte(0);
+            }
+            Self::Partial => {
+                out.byte(1);
+            }
+            Self::Final { header, pending: None } => {
+                out.byte(2).text(header);
+            }
+            Self::Final { header, pending: Some(pending) } => {
+                out.byte(3).text(header).byte(pending.delete_parts.into()).number(pending.parts.len() as u64);
+                for part in &pending.parts {
+                    part.encode(out);
+                }
+            }
+        }
+    }
+
+    fn decode(bytes: &mut Decoder<'_>) -> Option<Self> {
+        Some(match bytes.byte()? {
+            0 => Self::Plain,
+            1 => Self::Partial,
+            2 => Self::Final { header: bytes.text()?.to_owned(), pending: None },
+            3 => {
+                let header = bytes.text()?.to_owned();
+                let delete_parts = bytes.flag()?;
+                let count = bytes.number()?;
+                let parts = (0..count).map(|_| Part::decode(bytes)).collect::<Option<_>>()?;
+                Self::Final { header, pending: Some(Pending { parts, delete_parts }) }
+            }
+            _ => return None,
+        })
+    }
+}
+
+impl Pending {
+    /// How long the final will be; none while that of a part is not known, or where it is beyond all bounds.
+    pub(crate) fn length(&self) -> Option<u64> {
+        sum(self.parts.iter().map(Part::length))
+    }
+
+    /// What the final is made of; none while a part is awaited.
+    pub(crate) fn extents(&self) -> Option<Vec<Extent>> {
+        let awaits = self.parts.iter().any(|part| matches!(part.bytes, Bytes::Awaited(_)));
+        (!awaits).then(|| self.parts.iter().flat_map(Part::extents).copied().collect())
+    }
+
+    /// The parts' ids, each once.
+    pub(crate) fn ids(&self) -> BTreeSet<&UploadId> {
+        self.parts.iter().map(|part| &part.id).collect()
+    }
+}
+
+/// How long several uploads are together; none where that can't be told.
+pub(crate) fn sum(mut lengths: impl Iterator<Item = Option<u64>>) -> Option<u64> {
+    lengths.try_fold(0, |sum: u64, length| sum.checked_add(length?)).filter(|sum| *sum <= MAX_LENGTH)
+}
+
+impl Part {
+    fn length(&self) -> Option<u64> {
+        match &self.bytes {
+            Bytes::Awaited(length) => *length,
+            Bytes::There(extents) => Some(extents.iter().map(|extent| extent.len).sum()),
+        }
+    }
+
+    pub(crate) fn extents(&self) -> &[Extent] {
+        match &self.bytes {
+            Bytes::Awaited(_) => &[],
+            Bytes::There(extents) => extents,
+        }
+    }
+
+    fn encode(&self, out: &mut Encoder) {
+        out.text(self.id.as_str());
+        match &self.bytes {
+            Bytes::Awaited(length) => {
+                out.byte(0).optional(*length);
+            }
+            Bytes::There(extents) => encode_pieces(extents, out.byte(1)),
+        }
+    }
+
+    fn decode(bytes: &mut Decoder<'_>) -> Option<Self> {
+        let id = UploadId::new(bytes.text()?)?;
+        let bytes = match bytes.byte()? {
+            0 => Bytes::Awaited(bytes.optional()?),
+            1 => Bytes::There(decode_pieces(bytes)?),
+            _ => return None,
+        };
+        Some(Self { id, bytes })
+    }
+}
+
+pub(crate) fn encode_explicit(explicit: &Explicit, out: &mut Encoder) {
+    out.byte(explicit.complete.into());
+    match explicit.digest.as_deref() {
+        None => {
+            out.byte(0);
+        }
+        Some((algorithm, digest)) => {
+            out.byte(1).text(algorithm.name()).bytes(digest.as_bytes());
+        }
+    }
+}
+
+pub(crate) fn decode_explicit(bytes: &mut Decoder<'_>) -> Option<Explicit> {
+    let mut explicit = Explicit::new(bytes.flag()?);
+    if bytes.flag()? {
+        let (algorithm, digest) = (Algorithm::named(bytes.text()?)?, Digest::new(bytes.bytes()?)?);
+        explicit.digest = Some(Box::new((algorithm, digest)));
+    }
+    Some(explicit)
+}
+
+fn encode_pieces(extents: &[Extent], out: &mut Encoder) {
+    out.number(extents.len() as u64);
+    for extent in extents {
+        out.number(extent.file.0).number(extent.len);
+    }
+}
+
+fn decode_pieces(bytes: &mut Decoder<'_>) -> Option<Vec<Extent>> {
+    let count = bytes.number()?;
+    (0..count).map(|_| Some(Extent { file: FileId(bytes.number()?), len: bytes.number()? })).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn rows_survive_encoding_and_damage_is_noticed() {
+        let row = Row {
+            created: WallTime::from_micros(7),
+            length: Some(1 << 40),
+            fence: Fence(9),
+            extents: vec![Extent { file: FileId(1), len: 2 }, Extent { file: FileId(3), len: 0 }],
+            metadata: "filename d29ybGQ=".to_owned(),
+            expires: Some(WallTime::from_micros(11)),
+            kind: Kind::Plain,
+            explicit: None,
+        };
+        let mut hashed = Explicit::new(true);
+        hashed.digest = Digest::new(&[7; 20]).map(|digest| Box::new((Algorithm::Sha1, digest)));
+        assert_eq!(row.offset(), 2);
+        let deferred = Row { length: None, extents: vec![], expires: None, ..row.clone() };
+        let pending = Pending { parts: parts(), delete_parts: true };
+        let made_of = |pending| Kind::Final { header: "final; /a".to_owned(), pending };
+        for row in [
+            Row { kind: Kind::Partial, ..row.clone() },
+            Row { kind: made_of(None), ..row.clone() },
+            Row { explicit: Some(Explicit::new(false)), ..row.clone() },
+            Row { explicit: Some(hashed), ..row.clone() },
+            Row { kind: made_of(Some(pending)), ..deferred.clone() },
+            row,
+            deferred,
+        ] {
+            let bytes = row.encode();
+            assert_eq!(Row::decode(&bytes), Some(row));
+            for cut in 0..bytes.len() {
+                assert_eq!(Row::decode(&bytes[..cut]), None, "cut at {cut}");
+            }
+            assert_eq!(Row::decode(&[&bytes[..], &[0]].concat()), None);
+        }
+    }
+
+    fn parts() -> Vec<Part> {
+        let id = UploadId::new("a").unwrap();
+        let extents = vec![Extent { file: FileId(4), len: 6 }, Extent { file: FileId(5), len: 1 }];
+        [Bytes::Awaited(None), Bytes::Awaited(Some(3)), Bytes::There(extents)]
+            .map(|bytes| Part { id: id.clone(), bytes })
+            .into()
+    }
+
+    #[test]
+    fn a_final_is_as_long_as_its_parts_together_where_that_can_be_told() {
+        let [unknown, three, seven] = parts().try_into().unwrap();
+        let made_of = |parts: &[&Part]| Pending {
+            parts: parts.iter().copied().cloned().collect(),
+            delete_parts: false,
+        };
+        assert_eq!(made_of(&[&unknown, &three]).length(), None);
+        let awaiting = made_of(&[&seven, &three, &seven]);
+        assert_eq!((awaiting.length(), awaiting.extents()), (Some(17), None));
+        let whole = made_of(&[&seven, &seven]);
+        assert_eq!((whole.length(), whole.extents().unwrap().len()), (Some(14), 4));
+        let huge = |len| Part { bytes: Bytes::Awaited(Some(len)), ..three.clone() };
+        assert_eq!(made_of(&[&huge(MAX_LENGTH - 3), &three]).length(), Some(MAX_LENGTH));
+        assert_eq!(made_of(&[&huge(MAX_LENGTH - 2), &three]).length(), None);
+        assert_eq!(made_of(&[&huge(MAX_LENGTH), &huge(MAX_LENGTH), &three]).length(), None);
+    }
+}
