@@ -24,3 +24,8 @@ pub mod tower;
 
 pub use message::{Answer, Body, Request};
 pub use row::{Expect, Row, Step, Wire};
+
+/// The examples of docs/embedding.md, compiled. They are here because a package has only its own directory.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/embedding.md")]
+struct EmbeddingDoctests;

@@ -85,14 +85,22 @@ fn rules_of(page: &str) -> usize {
     rules
 }
 
-/// The ten lines of the README are those that `tus-tower`'s README has, which are compiled there.
+/// The example for axum in the README and in docs/embedding.md is the one in `tus-tower`'s README, which is compiled there.
 #[test]
 fn the_example_for_axum_is_the_one_that_is_compiled() {
-    let (readme, compiled) = (read("../README.md"), read("../tus-tower/README.md"));
     let code = |page: &str, fence: &str| {
         let (_, rest) = page.split_once(fence)?;
         Some(rest.split_once("\n```")?.0.to_owned())
     };
-    let ours = readme.split_once("### In axum").and_then(|(_, rest)| code(rest, "```rust,ignore\n"));
-    assert_eq!(ours.unwrap(), code(&compiled, "```rust,no_run\n").unwrap());
+    let compiled = code(&read("../tus-tower/README.md"), "```rust,no_run\n").unwrap();
+    for page in ["../README.md", "../docs/embedding.md"] {
+        assert_eq!(code(&read(page), "```rust,ignore\n").unwrap(), compiled, "{page}");
+    }
+}
+
+/// The README is to be read in one go; what needs more words has a page in docs/.
+#[test]
+fn the_readme_is_short() {
+    let words = read("../README.md").split_whitespace().count();
+    assert!(words <= 1500, "{words} words");
 }

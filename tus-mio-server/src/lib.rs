@@ -29,8 +29,3 @@ pub use paths::SettingsError;
 pub use server::{Handle, ServeError, Server, ServerBuilder, Settings};
 pub use tls::{TlsError, TlsFiles};
 pub use tus_driver::{Caller, LockService};
-
-/// The examples of the README, compiled.
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-struct ReadmeDoctests;

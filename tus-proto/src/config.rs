@@ -146,6 +146,11 @@ impl Config {
         forwarded_for(head, self.proxy?)
     }
 
+    /// Returns whether finished uploads may be downloaded.
+    pub fn downloads(&self) -> bool {
+        self.downloads
+    }
+
     /// The path of the collection, without a trailing slash; empty for the root.
     pub fn base_path(&self) -> &str {
         &self.base_path

@@ -1,6 +1,18 @@
 // Debian's Chromium, and the page's hooks: what a person would do on it, and what it sent.
+//
+// TUS_PAGE_DIR names a directory whose files are shown in place of the server's own page: to work on the page without
+// building the server.
 
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import { extname, join } from 'node:path'
 import { chromium } from 'playwright-core'
+
+const axeSource = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
+
+const types = { '.html': 'text/html', '.css': 'text/css', '.js': 'text/javascript' }
 
 /** Starts the browser. Nothing that it does of its own accord leaves the machine. */
 export function launch() {
@@ -18,14 +30,28 @@ export function launch() {
   })
 }
 
-/** Opens the server's page in a profile of its own, which ends with the test `t`. */
-export async function openPage(t, browser, server) {
-  const context = await browser.newContext()
+/** Opens the server's page in a profile of its own, which ends with the test `t`. `options` are Playwright's. */
+export async function openPage(t, browser, server, options = {}) {
+  const context = await browser.newContext(options)
   t.after(() => context.close())
   const page = await context.newPage()
+  if (process.env.TUS_PAGE_DIR) await showSources(page, server)
   const network = await context.newCDPSession(page)
   await page.goto(server.page)
   return new UploadPage(page, network)
+}
+
+async function showSources(page, server) {
+  const downloads = server.args.includes('--enable-downloads') ? 'on' : 'off'
+  await page.route(
+    (url) => url.href.startsWith(server.page) && /^\/($|[a-z-]+\.(js|css)$)/.test(url.pathname),
+    async (route) => {
+      const name = new URL(route.request().url()).pathname.slice(1) || 'index.html'
+      const body = await readFile(join(process.env.TUS_PAGE_DIR, name), 'utf8')
+      const filled = body.replaceAll('{{base_path}}', '/files').replaceAll('{{downloads}}', downloads)
+      await route.fulfill({ body: filled, contentType: `${types[extname(name)]}; charset=utf-8` })
+    },
+  )
 }
 
 class UploadPage {
@@ -64,8 +90,22 @@ class UploadPage {
     })
   }
 
-  async choose(file) {
-    await this.#hook('file-input').setInputFiles(file.path)
+  async choose(...files) {
+    await this.#hook('file-input').setInputFiles(files.map((file) => file.path))
+  }
+
+  async chooseFolder(path) {
+    await this.#hook('folder-input').setInputFiles(path)
+  }
+
+  /** Adds `count` files of one byte, as one choice: Playwright itself takes no more than some dozens. */
+  async chooseMany(count) {
+    await this.#hook('file-input').evaluate((input, count) => {
+      const transfer = new DataTransfer()
+      for (let index = 0; index < count; index += 1) transfer.items.add(new File(['x'], `file-${index}.txt`))
+      input.files = transfer.files
+      input.dispatchEvent(new Event('change'))
+    }, count)
   }
 
   /** Drops a file with this text on the page. */
@@ -86,12 +126,52 @@ class UploadPage {
   }
 
   async click(button) {
-    await this.#hook(button).click()
+    await this.#hook(button).first().click()
   }
 
-  /** Waits until the only row is in this state. */
+  /** Waits until a row is in this state. */
   async reaches(state, timeout = 120_000) {
-    await this.#page.locator(`[data-testid=upload][data-state=${state}]`).waitFor({ timeout })
+    await this.#page.locator(`[data-testid=upload][data-state=${state}]`).first().waitFor({ timeout })
+  }
+
+  /** Waits until so many rows are in this state. */
+  async has(count, state) {
+    const rows = this.rows(state)
+    await rows.nth(count - 1).waitFor({ timeout: 60_000 })
+    assert.equal(await rows.count(), count)
+  }
+
+  /** The rows in a state. */
+  rows(state) {
+    return this.#page.locator(`[data-testid=upload][data-state=${state}]`)
+  }
+
+  /** The URL of the only upload. */
+  async url() {
+    return this.#hook('upload').getAttribute('data-url')
+  }
+
+  /** Playwright's page, for what only one test does. */
+  get tab() {
+    return this.#page
+  }
+
+  async isVisible(hook) {
+    return this.#hook(hook).first().isVisible()
+  }
+
+  /** The findings of axe, one line each. */
+  async audit() {
+    // By the debugger: the page's policy lets no other script in.
+    await this.#page.evaluate(axeSource)
+    const { violations } = await this.#page.evaluate(() => globalThis.axe.run())
+    return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ target }) => target.join(' ')).join(', ')}`)
+  }
+
+  /** Saves a picture, if TUS_PICTURES names a directory. */
+  async picture(name) {
+    const directory = process.env.TUS_PICTURES
+    if (directory) await this.#page.screenshot({ path: join(directory, `${name}.png`), fullPage: true })
   }
 
   /** Waits until no row is left. */

@@ -35,6 +35,11 @@ class Server {
     this.#args = args
   }
 
+  /** The flags that the test has chosen. */
+  get args() {
+    return this.#args
+  }
+
   /** The URL of the page. */
   get page() {
     return new URL('/', this.endpoint).href

@@ -359,8 +359,8 @@ impl<S: Store> Session<S> {
                 if max == 0 {
                     return;
                 }
-                let rotate = mutation!("rotation-not-asked", rotate, false);
-                let grant = AppendGrant { id, fence, at, max, rotate };
+                let asked = mutation!("rotation-not-asked", rotate, false);
+                let grant = AppendGrant { id, fence, at, max, rotate: asked };
                 let later = || ticket(inlet, move |opened| Arrival::Sink(op, opened));
                 if let Answer::Now(opened) = store.append(grant, later) {
                     self.on_sink(now, op, opened);

@@ -12,6 +12,7 @@ use super::{
     bucket::BucketArgs,
     choices::{Location, MethodOverride, ProxyHeaders},
     config::ConfigArgs,
+    health::HealthArgs,
     hooks::HookArgs,
     host_args::HostArgs,
     import::ImportCommand,
@@ -132,6 +133,8 @@ pub(crate) enum Command {
     /// Check all records against all data files, and mend what is wrong
     #[command(after_help = VERIFY_HELP)]
     Verify(VerifyArgs),
+    /// Ask a running server whether it can commit uploads: exit status 0 if it can, else 1
+    Health(HealthArgs),
     /// Take over the uploads that another server has left
     #[command(subcommand)]
     Import(ImportCommand),
@@ -530,6 +533,7 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
+    use crate::cli::documented::document;
 
     fn parse(line: &str) -> Cli {
         Cli::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"))
@@ -550,7 +554,7 @@ mod tests {
 
     #[test]
     fn the_unit_in_the_documentation_starts_it() {
-        let unit = include_str!("../../../docs/systemd.md");
+        let Some(unit) = document("systemd.md") else { return };
         let line = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap_or_default();
         let cli = parse(line);
         assert!(cli.serve.listen.is_empty(), "the sockets are systemd's");

@@ -6,7 +6,10 @@ mod args;
 mod bucket;
 mod choices;
 mod config;
+#[cfg(test)]
+mod documented;
 mod export;
+mod health;
 mod hooks;
 mod host_args;
 mod import;
@@ -89,6 +92,7 @@ fn dispatch(cli: Cli, completed: &config::Completed) -> Result<(), Failure> {
         Some(Command::Export(args)) => export::export(&args),
         Some(Command::Stats(args)) => store::stats(&args),
         Some(Command::Verify(args)) => store::verify(&args),
+        Some(Command::Health(args)) => health::health(&args),
         Some(Command::Import(command)) => import::import(&command),
         Some(Command::Config(ConfigCommand::Check(args))) => config::check(&args, completed),
         Some(Command::Completions(args)) => manual::completions(args.shell),

@@ -1,14 +1,19 @@
-// What outlives a reload: which upload belongs to which file. The browser never hands a file back by itself,
-// so the person chooses it again, and its fingerprint finds the upload.
+// What outlives a reload: which upload belongs to which file, and which are finished. The browser never hands a file
+// back by itself, so the person chooses it again, and its fingerprint finds the upload.
 
 const PREFIX = 'tus-mio-server ';
 
-/** Tells files apart without reading them. */
-export function fingerprint(file, collection) {
-  return PREFIX + JSON.stringify([file.name, file.size, file.lastModified, file.type, collection]);
+/** Tells files apart without reading them; `path` is the name with its folders. */
+export function fingerprint(file, path, collection) {
+  return PREFIX + JSON.stringify([path, file.size, file.lastModified, file.type, collection]);
 }
 
-/** Keeps `{name, size, type, url, stored}`. A browser that keeps nothing can still upload. */
+/** The key of a finished upload: the same file may be uploaded again, as another. */
+export function finished(url, collection) {
+  return PREFIX + JSON.stringify([url, 0, 0, 'finished', collection]);
+}
+
+/** Keeps `{name, size, type, url, stored, done}`. A browser that keeps nothing can still upload. */
 export function remember(key, entry) {
   try {
     localStorage.setItem(key, JSON.stringify(entry));
@@ -25,7 +30,7 @@ export function forget(key) {
   }
 }
 
-/** All unfinished uploads to this collection, as `[key, entry]`. */
+/** All uploads to this collection that were neither cancelled nor dismissed, as `[key, entry]`. */
 export function recall(collection) {
   const found = [];
   try {

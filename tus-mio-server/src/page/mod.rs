@@ -2,18 +2,25 @@
 //! tus client; the server treats it as any other. Its files are compiled in, so that the binary is all there is.
 
 const NONCE: &str = "{{nonce}}";
-const PLACEHOLDER: &str = "{{base_path}}";
+const BASE_PATH: &str = "{{base_path}}";
+const DOWNLOADS: &str = "{{downloads}}";
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
-const FILES: [(&str, Asset<'static>); 6] = [
+const FILES: [(&str, Asset<'static>); 12] = [
     ("/page.css", Asset { content_type: CSS, body: include_str!("page.css") }),
     ("/page.js", Asset { content_type: JAVASCRIPT, body: include_str!("page.js") }),
     ("/upload.js", Asset { content_type: JAVASCRIPT, body: include_str!("upload.js") }),
     ("/tus.js", Asset { content_type: JAVASCRIPT, body: include_str!("tus.js") }),
     ("/memory.js", Asset { content_type: JAVASCRIPT, body: include_str!("memory.js") }),
     ("/words.js", Asset { content_type: JAVASCRIPT, body: include_str!("words.js") }),
+    ("/list.js", Asset { content_type: JAVASCRIPT, body: include_str!("list.js") }),
+    ("/rows.js", Asset { content_type: JAVASCRIPT, body: include_str!("rows.js") }),
+    ("/folders.js", Asset { content_type: JAVASCRIPT, body: include_str!("folders.js") }),
+    ("/lang-en.js", Asset { content_type: JAVASCRIPT, body: include_str!("lang-en.js") }),
+    ("/lang-de.js", Asset { content_type: JAVASCRIPT, body: include_str!("lang-de.js") }),
+    ("/lang-zh.js", Asset { content_type: JAVASCRIPT, body: include_str!("lang-zh.js") }),
 ];
 
 /// What marks the page's own script and style in one answer: what lies at the same origin beside them, uploads above
@@ -59,14 +66,15 @@ pub struct Asset<'a> {
 }
 
 impl Page {
-    /// The page that uploads to the collection at this path, as [`tus_proto::Config::base_path`] tells it:
-    /// empty for the root.
-    pub fn new(base_path: &str) -> Self {
+    /// The page that uploads to the collection at this path, in the form of [`tus_proto::Config::base_path`]: empty
+    /// for the root. It shows links to downloads if the server has `downloads`.
+    pub fn new(base_path: &str, downloads: bool) -> Self {
         let collection = if base_path.is_empty() { "/" } else { base_path };
-        Self { html: include_str!("index.html").replace(PLACEHOLDER, &escaped(collection)) }
+        let html = include_str!("index.html").replace(DOWNLOADS, if downloads { "on" } else { "off" });
+        Self { html: html.replace(BASE_PATH, &escaped(collection)) }
     }
 
-    /// The file at this path of a request target, without its query; none where the page has no such file.
+    /// The file at this path of a request target, without its query; `None` if the page has no such file.
     pub fn asset(&self, path: &str) -> Option<Asset<'_>> {
         if path == "/" {
             return Some(Asset { content_type: HTML, body: &self.html });
@@ -98,7 +106,7 @@ mod tests {
     use super::*;
 
     fn html(base_path: &str) -> String {
-        Nonce::of([7; 16]).fill(Page::new(base_path).asset("/").unwrap().body)
+        Nonce::of([7; 16]).fill(Page::new(base_path, false).asset("/").unwrap().body)
     }
 
     /// What stands between each occurrence of `before` and the quote that follows.
@@ -113,6 +121,40 @@ mod tests {
         assert_eq!(meta(""), "/");
         assert_eq!(meta("/a\"><b c='&"), "/a&quot;&gt;&lt;b c=&#39;&amp;");
         assert!(!html("/files").contains("{{"));
+    }
+
+    #[test]
+    fn the_page_knows_whether_there_are_downloads() {
+        let meta = |downloads| {
+            quoted(Page::new("", downloads).asset("/").unwrap().body, "name=\"tus-downloads\" content=\"")
+                .remove(0)
+        };
+        assert_eq!((meta(true), meta(false)), ("on".to_owned(), "off".to_owned()));
+    }
+
+    /// Each language has the same keys, and no other.
+    #[test]
+    fn the_languages_have_the_same_texts() {
+        let keys = |path: &str| -> Vec<String> {
+            let page = Page::new("/files", true);
+            let lines = page.asset(path).unwrap().body.lines();
+            let entries =
+                lines.filter_map(|line| line.strip_prefix("  ")?.split_once(": ").map(|(key, _)| key));
+            let is_key = |key: &&str| key.chars().all(|c| c.is_ascii_alphanumeric());
+            // A long text may stand on the line after its key.
+            let bare = page.asset(path).unwrap().body.lines();
+            let bare = bare.filter_map(|line| line.strip_prefix("  ")?.strip_suffix(" =>")?.split_once(": "));
+            let all = entries.filter(is_key).chain(bare.map(|(key, _)| key));
+            let mut all: Vec<_> = all.map(str::to_owned).collect();
+            all.sort();
+            all.dedup();
+            all
+        };
+        let english = keys("/lang-en.js");
+        assert!(english.len() > 70, "{english:?}");
+        for language in ["/lang-de.js", "/lang-zh.js"] {
+            assert_eq!(keys(language), english, "{language}");
+        }
     }
 
     #[test]
@@ -146,7 +188,7 @@ mod tests {
 
     #[test]
     fn whatever_the_page_refers_to_is_there() {
-        let page = Page::new("/files");
+        let page = Page::new("/files", true);
         let html = html("/files");
         let mut paths = quoted(&html, "src=\"");
         paths.extend(quoted(&html, "<link rel=\"stylesheet\" href=\""));
@@ -159,7 +201,7 @@ mod tests {
 
     #[test]
     fn each_file_has_its_type_and_others_are_not_there() {
-        let page = Page::new("/files");
+        let page = Page::new("/files", true);
         let content_type = |path| page.asset(path).map(|asset| asset.content_type);
         assert_eq!(content_type("/"), Some("text/html; charset=utf-8"));
         assert_eq!(content_type("/page.css"), Some("text/css; charset=utf-8"));

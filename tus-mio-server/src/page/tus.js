@@ -1,5 +1,7 @@
 // The wire: one function for each request of tus 1.0.0. Nothing here knows of rows, queues or retries.
 
+import { t } from './words.js';
+
 const ANSWER_TIMEOUT = 30_000; // ms that a request without a body may take
 const STALL_TIMEOUT = 60_000; // ms in which at least one byte of a body must leave
 
@@ -11,7 +13,7 @@ export class Refusal extends Error {
   constructor(xhr) {
     const text = (xhr.responseText || '').trim();
     const [, code, said] = /^(?:(ERR_[A-Z_]+):\s*)?([^<>{}]{3,200})$/.exec(text) || [];
-    super(said ? sentence(said) : `The server answered with ${`${xhr.status} ${xhr.statusText}`.trim()}.`);
+    super(said ? t('serverSays', sentence(said)) : t('answered', `${xhr.status} ${xhr.statusText}`.trim()));
     this.status = xhr.status;
     this.code = code;
     this.retryAfter = Number.parseInt(xhr.getResponseHeader('Retry-After'), 10) || 0;
@@ -23,15 +25,16 @@ function sentence(text) {
   return /[.!?]$/.test(capital) ? capital : `${capital}.`;
 }
 
-/** What the server says of itself: `{maxSize}`, in bytes, or undefined where there is no limit. */
+/** The server's limits: `{maxSize}` in bytes, undefined if there is none. */
 export async function discover(collection) {
   const xhr = await request('OPTIONS', collection);
   return { maxSize: whole(xhr.getResponseHeader('Tus-Max-Size')) };
 }
 
-/** Creates an upload for the file, and answers its URL. Not to be aborted: its URL would be lost. */
-export async function create(collection, file) {
-  const pairs = [['filename', file.name], ['filetype', file.type]].filter(([, value]) => value);
+/** Creates an upload for the file, and returns its URL. Not to be aborted: its URL would be lost. */
+export async function create(collection, file, path) {
+  const folder = path === file.name ? '' : path;
+  const pairs = [['filename', file.name], ['filetype', file.type], ['relativePath', folder]].filter(([, value]) => value);
   const xhr = await request('POST', collection, {
     headers: {
       'Upload-Length': String(file.size),
@@ -51,7 +54,7 @@ export async function inspect(url, signal) {
   return { offset, length: whole(xhr.getResponseHeader('Upload-Length')) };
 }
 
-/** Appends a blob at the offset, and answers the new offset. `onSent` is told the bytes that have left. */
+/** Appends a blob at the offset, and returns the new offset. `onSent` is called with the number of bytes that were sent. */
 export async function append(url, offset, blob, { signal, onSent }) {
   const headers = { 'Upload-Offset': String(offset), 'Content-Type': 'application/offset+octet-stream' };
   const xhr = await request('PATCH', url, { headers, body: blob, signal, onSent });

@@ -1,31 +1,40 @@
-// One file on its way: what it does next when something happens to it. Knows the wire, not the screen.
+// One upload: what it does next when something happens to it. It knows the wire, not the screen.
 
 import * as tus from './tus.js';
-import { forget, remember } from './memory.js';
+import { finished, forget, remember } from './memory.js';
+import { t } from './words.js';
 
 const PAUSES = [1, 2, 4, 8, 15, 30]; // s before the next attempt, while none gets further
 const SHORT_PAUSES = [0.2, 1, 1, 2, 4, 8]; // the same where the server is there and only needs a moment
 const SMALLEST_CHUNK = 64 * 1024; // bytes
 const RATE_WINDOW = 5_000; // ms over which the speed is taken
 const TICK = 100; // ms between two reports of progress
+const UNDO = 6_000; // ms in which a cancelled upload can be taken back
 
-/** Fails for good: only the person can help. */
-class Failure extends Error {}
+/** A failure that no retry by itself repairs. `again` tells whether the person may try again with the same file. */
+class Failure extends Error {
+  constructor(message, { again = false, choose = false } = {}) {
+    super(message);
+    Object.assign(this, { again, choose });
+  }
+}
 
 export class Upload {
-  /** queued, uploading, waiting, paused, done, failed, resumable; `gone` is to be taken off the list. */
+  /** queued, uploading, waiting, paused, done, failed, resumable, cancelled, deleting; `gone` leaves the list. */
   state = 'queued';
   stored = 0; // bytes the server is known to have
   sent = 0; // bytes that have left, of which an unknown part arrived; never below `stored`
   certain = false; // whether `stored` is all the server has
   asking = false; // whether the server is being asked for it
-  leaving = false; // whether it is being deleted
   error = ''; // the sentence for `failed`
+  again = true; // for `failed`: whether trying again can succeed
+  undeleted = false; // for `failed`: the server has refused to delete it
   note = ''; // a sentence that is no error
   reason = ''; // for `waiting`: why
   retryAt = 0; // for `waiting`: when it goes on, ms
   resumedAt = 0; // bytes that needed no sending this time
 
+  #before = 'queued'; // the state that `undo` returns to
   #collection;
   #changed;
   #stop = new AbortController();
@@ -38,18 +47,23 @@ export class Upload {
   #told = 0;
 
   /** From a file, or from what `memory` kept of one: then `resumable`, until `attach` brings the file. */
-  constructor(collection, key, { file, entry }, changed) {
+  constructor(collection, key, { file, path, entry }, changed) {
     this.#collection = collection;
     this.#changed = changed;
     this.key = key;
     this.file = file;
-    const { name, size, type, url, stored } = entry ?? file;
+    const { name, size, type, url, stored, done } = entry ?? { name: path, size: file.size, type: file.type };
     Object.assign(this, { name, size, type, url });
     if (entry) {
-      this.state = 'resumable';
+      this.state = done ? 'done' : 'resumable';
       this.stored = this.sent = stored || 0;
-      this.#begin((signal) => this.#confirm(signal));
     }
+  }
+
+  /** Asks the server for the state of an upload that `memory` kept. Ends when there is an answer, or none to be had. */
+  check() {
+    this.#begin((signal) => (this.state === 'done' ? this.#stillThere(signal) : this.#confirm(signal)));
+    return this.#work;
   }
 
   attach(file) {
@@ -60,7 +74,7 @@ export class Upload {
   /** Takes a place in the queue. */
   resume() {
     this.#halt();
-    this.leaving = false;
+    this.undeleted = false;
     this.#show('queued');
   }
 
@@ -79,11 +93,25 @@ export class Upload {
     this.#wake();
   }
 
-  /** Stops, and deletes what the server has of it. */
+  /** Stops it, and deletes what the server has of it unless `undo` comes first. */
   cancel() {
-    this.leaving = true;
-    this.#show(this.state);
-    this.#begin((signal) => this.#terminate(signal));
+    this.#before = this.undeleted ? 'paused' : this.state;
+    this.#show('cancelled');
+    this.#begin(async (signal) => {
+      await this.#sleep(UNDO / 1000);
+      if (signal.aborted) return;
+      this.#show('deleting');
+      await this.#terminate(signal);
+    });
+  }
+
+  /** Takes a cancellation back. */
+  undo() {
+    if (this.state !== 'cancelled') return;
+    const wasMoving = ['uploading', 'waiting', 'queued'].includes(this.#before);
+    if (wasMoving) return this.resume();
+    this.#halt();
+    this.#show(this.#before === 'failed' ? 'paused' : this.#before);
   }
 
   /** Leaves the list, and whatever the server has to the server. */
@@ -122,9 +150,9 @@ export class Upload {
       } catch (problem) {
         if (signal.aborted) return;
         if (problem.code === 'ERR_UPLOAD_INTERRUPTED') {
-          return this.pause('Something else has taken over this upload, perhaps another tab. Resume to go on here.');
+          return this.pause(t('takenOver'));
         }
-        if (!retryable(problem)) return this.#show('failed', { error: problem.message });
+        if (!retryable(problem)) return this.#fail(problem);
         await this.#rest(problem, signal);
       }
     }
@@ -134,16 +162,17 @@ export class Upload {
     this.#show('uploading', { note: this.note });
     if (this.url && !this.certain) await this.#ask(signal);
     if (!this.url) await this.#create();
+    if (signal.aborted) return;
     this.resumedAt = this.stored;
     while (this.stored < this.size && !signal.aborted) await this.#send(signal);
   }
 
   async #create() {
     try {
-      this.url = await tus.create(this.#collection, this.file);
+      this.url = await tus.create(this.#collection, this.file, this.name);
     } catch (problem) {
       // Of an upload these would say that it has gone; of the collection, that nothing will come of it.
-      if ([404, 409, 410].includes(problem.status)) throw new Failure(problem.message);
+      if ([404, 409, 410].includes(problem.status)) throw new Failure(problem.message, { again: true });
       throw problem;
     }
     this.#know(0);
@@ -163,8 +192,8 @@ export class Upload {
     forget(this.key);
     this.url = undefined;
     this.stored = this.sent = 0;
-    this.note = 'The server no longer has this upload, so it begins anew.';
-    if (++this.#restarts > 3) throw new Failure('The server loses this upload again and again.');
+    this.note = t('startsAgain');
+    if (++this.#restarts > 3) throw new Failure(t('lostAgain'), { again: true });
   }
 
   async #send(signal) {
@@ -174,7 +203,7 @@ export class Upload {
     this.certain = false;
     try {
       const offset = await tus.append(this.url, from, blob, { signal, onSent });
-      if (offset <= from || offset > this.size) throw new Failure('The server counts its bytes differently.');
+      if (offset <= from || offset > this.size) throw new Failure(t('wrongCount'));
       this.#know(offset);
     } catch (problem) {
       if (signal.aborted) throw problem;
@@ -194,7 +223,7 @@ export class Upload {
     try {
       await this.file.slice(offset, offset + 1).arrayBuffer();
     } catch {
-      throw new Failure('The file has changed or can’t be read any more. Choose it again.');
+      throw new Failure(t('fileChanged'), { choose: true });
     }
   }
 
@@ -206,13 +235,22 @@ export class Upload {
       if (this.url && this.stored === this.size) return this.#finish();
       if (!this.url && !this.file) {
         this.note = '';
-        this.error = 'The server no longer has this upload. Choose the file again to begin anew.';
+        this.error = t('goneChoose');
         this.state = 'failed';
       }
     } catch {
       // Not known now: it is asked again before anything is sent.
     }
     if (!signal.aborted) this.#changed(this);
+  }
+
+  // A finished upload may have been deleted since; then there is nothing to list.
+  async #stillThere(signal) {
+    try {
+      await tus.inspect(this.url, signal);
+    } catch (problem) {
+      if (!signal.aborted && [404, 410].includes(problem.status)) this.forget();
+    }
   }
 
   async #terminate(signal) {
@@ -227,8 +265,9 @@ export class Upload {
           await this.#sleep(1);
           continue;
         }
-        const why = problem instanceof tus.Unreachable ? 'The server can’t be reached.' : problem.message;
-        return this.#show('failed', { error: `It has stopped, but isn’t deleted. ${why}` });
+        const why = problem instanceof tus.Unreachable ? t('unreachable') : problem.message;
+        this.undeleted = true;
+        return this.#show('failed', { error: t('notDeleted', why) });
       }
     }
     this.forget();
@@ -275,12 +314,22 @@ export class Upload {
   }
 
   #finish() {
+    const { name, size, type, url } = this;
     forget(this.key);
+    this.key = finished(url, this.#collection);
+    remember(this.key, { name, size, type, url, stored: size, done: true });
+    this.stored = this.sent = size;
+    this.file = undefined; // The browser may free it.
     this.#show('done');
   }
 
-  #show(state, { error = '', note = '' } = {}) {
-    this.#set({ state, error, note });
+  #fail(problem) {
+    if (problem.choose) this.file = undefined;
+    this.#show('failed', { error: problem.message, again: mayTryAgain(problem) });
+  }
+
+  #show(state, { error = '', note = '', again = true } = {}) {
+    this.#set({ state, error, note, again });
   }
 
   #set(fields) {
@@ -295,10 +344,14 @@ function retryable(problem) {
   return [404, 408, 409, 410, 423, 425, 429].includes(status) || (status >= 500 && status !== 501 && status !== 507);
 }
 
+// Trying again by hand: not where the same request gets the same answer, as for a file that is too large.
+function mayTryAgain(problem) {
+  if (problem instanceof Failure) return problem.again || problem.choose;
+  return ![400, 405, 411, 412, 413, 414, 415, 422, 431, 501].includes(problem.status);
+}
+
 function reasonFor(problem) {
-  if (!navigator.onLine) return 'You are offline.';
-  if (problem instanceof tus.Unreachable) {
-    return problem.midway ? 'The connection to the server was lost.' : 'The server can’t be reached.';
-  }
-  return problem.status === 423 ? 'The server is still busy with this upload.' : problem.message;
+  if (!navigator.onLine) return t('offline');
+  if (problem instanceof tus.Unreachable) return t(problem.midway ? 'connectionLost' : 'unreachable');
+  return problem.status === 423 ? t('busy') : problem.message;
 }

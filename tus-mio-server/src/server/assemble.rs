@@ -149,7 +149,9 @@ impl Parts {
             clock,
             hooks,
             attributions: Arc::default(),
-            page: settings.demo.then(|| Page::new(settings.protocol.base_path())),
+            page: settings
+                .demo
+                .then(|| Page::new(settings.protocol.base_path(), settings.protocol.downloads())),
             metrics_path: settings.metrics_path,
             status_is_public: settings.admin_listen.is_empty(),
             notices: runtime::Notices::default(),

@@ -220,3 +220,15 @@ fn administration_that_others_reach_needs_a_token() {
     run.assert_fails(1, &["the token in missing can't be read"]);
     assert_eq!(place.names(), [""; 0]);
 }
+
+#[test]
+fn health_asks_the_server_of_a_directory_or_at_an_address() {
+    let place = Place::new();
+    place.run(&["health"], &[]).assert_fails(1, &["no server has ./tus-data open", "--data-dir"]);
+    let (server, address) = serve(&place, "tus-data", &[]);
+    assert_eq!(place.run(&["health"], &[]).assert_quiet_success(), "healthy\n");
+    let at = ["health", "--data-dir", "elsewhere", "--address", &address];
+    assert_eq!(place.run(&at, &[]).assert_quiet_success(), "healthy\n");
+    drop(server);
+    place.run(&at, &[]).assert_fails(1, &["does not answer"]);
+}

@@ -86,13 +86,13 @@ const LONGEST_REST: u32 = 512;
 
 impl Store {
     /// Whether [`Self::consolidate`] may find something.
-    pub fn needs_materialize(&self) -> bool {
+    pub fn needs_consolidation(&self) -> bool {
         self.fragmented.load(Ordering::Acquire)
     }
 
     /// Whether an upload is to be put into one file, and is not yet; not where that was tried and failed, though it
     /// is tried again. As cheap as [`Self::load`].
-    pub fn awaits_materialize(&self, id: &UploadId) -> Result<bool, Failure> {
+    pub fn awaits_consolidation(&self, id: &UploadId) -> Result<bool, Failure> {
         self.awaits_one_file(id).map_err(|trouble| self.staging.note(trouble))
     }
 

@@ -284,7 +284,7 @@ impl Shared {
             failing: self.failing.load(Ordering::Relaxed),
             full: self.engine.is_full(),
             needs_reclaim: self.engine.needs_reclaim(),
-            needs_consolidation: self.engine.needs_materialize(),
+            needs_consolidation: self.engine.needs_consolidation(),
         };
         while let Some(chore) = self.next_chore(now, signals) {
             self.queue(chore);
@@ -379,7 +379,7 @@ impl Shared {
         let _ = self.carry_out(Chore::FlushData);
         self.carry_out(Chore::Flush)?;
         while self.engine.needs_reclaim() && self.carry_out(Chore::Reclaim)? {}
-        while self.engine.needs_materialize() && self.carry_out(Chore::Consolidate)? {}
+        while self.engine.needs_consolidation() && self.carry_out(Chore::Consolidate)? {}
         self.engine.drop_view();
         Ok(())
     }

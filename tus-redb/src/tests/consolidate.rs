@@ -85,13 +85,13 @@ fn a_finished_upload_is_put_into_one_file() {
             upload(&store, "single", &[700]).unwrap();
             store.commit(&[Change::Create(record("empty", Some(0)))]);
             store.flush().unwrap();
-            assert!(store.needs_materialize());
-            assert_eq!(store.awaits_materialize(&id("a")), Ok(true));
-            assert_eq!(store.awaits_materialize(&id("single")), Ok(false));
+            assert!(store.needs_consolidation());
+            assert_eq!(store.awaits_consolidation(&id("a")), Ok(true));
+            assert_eq!(store.awaits_consolidation(&id("single")), Ok(false));
             let before = store.paths(&id("single")).unwrap();
             assert!(finish(&store, budget) >= 9_504 / budget as usize);
-            assert!(!store.needs_materialize());
-            assert_eq!(store.awaits_materialize(&id("a")), Ok(false));
+            assert!(!store.needs_consolidation());
+            assert_eq!(store.awaits_consolidation(&id("a")), Ok(false));
             assert_eq!((files(&store, "a"), store.paths(&id("single")).unwrap()), (1, before));
             assert_eq!(body(&store, "a"), bytes(&PARTS));
             reclaim(&store);
@@ -128,7 +128,7 @@ fn a_final_that_repeats_its_parts_stays_as_it_is() {
         let store = open(&disk, Durability::Strict);
         upload_as(&store, Some(Concat::Partial), "p", &[300]).unwrap();
         concat(&store, "twice", &["p", "p"], delete_parts);
-        assert_eq!(store.awaits_materialize(&id("twice")), Ok(false));
+        assert_eq!(store.awaits_consolidation(&id("twice")), Ok(false));
         finish(&store, u64::MAX);
         assert_eq!((files(&store, "twice"), stored(&disk)), (2, 300));
         assert_eq!(store.verify().unwrap(), []);
@@ -159,7 +159,7 @@ fn finals_of_the_same_parts_add_nothing_to_the_disk() {
         for n in 1..30 {
             assert!(store.delete(&id(&format!("f-{n:02}"))).unwrap());
         }
-        assert!(store.needs_materialize(), "{durability:?}: the last one has them alone");
+        assert!(store.needs_consolidation(), "{durability:?}: the last one has them alone");
         finish(&store, u64::MAX);
         reclaim(&store);
         assert_eq!((files(&store, "f-00"), stored(&disk)), (1, 70_000), "{durability:?}");
@@ -174,18 +174,18 @@ fn a_final_is_put_into_one_file_once_its_parts_are_gone() {
         let store = open(&disk, durability);
         upload_as(&store, Some(Concat::Partial), "p", &[40, 50]).unwrap();
         upload_as(&store, Some(Concat::Partial), "q", &[300]).unwrap();
-        assert_eq!(store.awaits_materialize(&id("p")), Ok(false), "a part is for finals to read");
+        assert_eq!(store.awaits_consolidation(&id("p")), Ok(false), "a part is for finals to read");
         concat(&store, "f", &["q", "p"], false);
         store.flush().unwrap();
-        assert_eq!(store.awaits_materialize(&id("f")), Ok(false), "its parts need the files");
+        assert_eq!(store.awaits_consolidation(&id("f")), Ok(false), "its parts need the files");
         finish(&store, 350);
         assert_eq!(files(&store, "f"), 3);
         assert!(store.delete(&id("q")).unwrap());
-        assert_eq!(store.awaits_materialize(&id("f")), Ok(false));
+        assert_eq!(store.awaits_consolidation(&id("f")), Ok(false));
         drop(store);
         let store = open(&disk, durability);
         assert!(store.delete(&id("p")).unwrap());
-        assert_eq!(store.awaits_materialize(&id("f")), Ok(true));
+        assert_eq!(store.awaits_consolidation(&id("f")), Ok(true));
         let whole = [bytes(&[300]), bytes(&[90])].concat();
         assert_eq!(store.consolidate(350), Ok(true));
         assert_eq!((store.verify().unwrap(), body(&store, "f")), (vec![], whole.clone()));
@@ -203,7 +203,7 @@ fn a_final_that_takes_its_parts_is_put_into_one_file_at_once() {
     upload_as(&store, Some(Concat::Partial), "p", &[40, 50]).unwrap();
     upload_as(&store, Some(Concat::Partial), "q", &[300]).unwrap();
     concat(&store, "f", &["q", "p"], true);
-    assert_eq!(store.awaits_materialize(&id("f")), Ok(true));
+    assert_eq!(store.awaits_consolidation(&id("f")), Ok(true));
     finish(&store, 350);
     reclaim(&store);
     assert_eq!((files(&store, "f"), stored(&disk)), (1, 390));
@@ -266,7 +266,7 @@ fn a_crash_costs_no_more_than_what_was_not_recorded() {
         assert_eq!(task.map(|task| task.copied), Some(3_000));
         drop(store);
         let store = open(&disk, durability);
-        assert!(store.needs_materialize());
+        assert!(store.needs_consolidation());
         assert_eq!(progress(&store, "a"), task, "{durability:?}, {crash:?}");
         assert_eq!(finish(&store, 1_000), 7);
         assert_eq!(body(&store, "a"), bytes(&PARTS));
@@ -346,7 +346,7 @@ fn a_full_disk_puts_it_off() {
             disk.set_free(Some(free));
             for _ in 0..3 {
                 assert_eq!(store.consolidate(4_000), Err(Failure::NoSpace), "{durability:?}");
-                assert!(store.needs_materialize());
+                assert!(store.needs_consolidation());
             }
         }
         assert_eq!(
@@ -411,7 +411,7 @@ fn eventual_copies_nothing_that_a_flush_may_take_back() {
     store.flush().unwrap();
     assert_eq!(store.consolidate(100), Ok(false));
     upload(&store, "a", &PARTS).unwrap();
-    assert!(!store.needs_materialize());
+    assert!(!store.needs_consolidation());
     assert_eq!(store.consolidate(u64::MAX), Ok(false));
     // The call for all of them fails, and then that for the first of the three: it is lost.
     let next = disk.calls();
@@ -420,7 +420,7 @@ fn eventual_copies_nothing_that_a_flush_may_take_back() {
     assert_eq!(store.consolidate(u64::MAX), Ok(false));
     store.flush().unwrap();
     assert!(!store.load(&id("a")).unwrap().unwrap().is_complete());
-    assert_eq!(store.awaits_materialize(&id("a")), Ok(false));
+    assert_eq!(store.awaits_consolidation(&id("a")), Ok(false));
     finish(&store, 100);
     assert_eq!(store.verify().unwrap(), []);
 }
@@ -431,8 +431,8 @@ fn it_can_be_left_undone() {
     let options = Options { consolidate: false, ..options(Durability::Strict) };
     let store = Store::open_on(Arc::new(disk), &options).unwrap();
     upload(&store, "a", &PARTS).unwrap();
-    assert!(!store.needs_materialize());
-    assert_eq!(store.awaits_materialize(&id("a")), Ok(false));
+    assert!(!store.needs_consolidation());
+    assert_eq!(store.awaits_consolidation(&id("a")), Ok(false));
     assert_eq!(store.consolidate(u64::MAX), Ok(false));
     assert_eq!((files(&store, "a"), store.verify().unwrap()), (3, vec![]));
 }
@@ -543,9 +543,9 @@ fn what_could_not_be_put_into_one_file_is_not_waited_for() {
         upload(&store, "a", &PARTS).unwrap();
         store.flush().unwrap();
         disk.set_free(Some(8 << 10));
-        assert_eq!(store.awaits_materialize(&id("a")), Ok(true));
+        assert_eq!(store.awaits_consolidation(&id("a")), Ok(true));
         assert_eq!(store.consolidate(u64::MAX), Err(Failure::NoSpace));
-        assert_eq!(store.awaits_materialize(&id("a")), Ok(false), "{durability:?}");
+        assert_eq!(store.awaits_consolidation(&id("a")), Ok(false), "{durability:?}");
         disk.set_free(None);
         reclaim(&store);
         finish(&store, u64::MAX);
@@ -571,7 +571,7 @@ fn what_was_completed_in_spite_of_a_failure_is_put_into_one_file() {
         disk.heal();
         if store.load(&id("f")).unwrap().is_some() {
             happened += 1;
-            assert!(store.needs_materialize(), "fault at {late}");
+            assert!(store.needs_consolidation(), "fault at {late}");
         }
     }
     assert!(happened > 0);

@@ -316,13 +316,13 @@ fn who_is_told_of_files_gets_one() {
         assert_eq!(store.paths(&id("final")).unwrap(), [], "its bytes are in the records");
         store.flush().unwrap();
         for name in ["final", "plain"] {
-            assert!(store.awaits_materialize(&id(name)).unwrap());
+            assert!(store.awaits_consolidation(&id(name)).unwrap());
         }
         assert_eq!(store.verify().unwrap(), []);
         while store.consolidate(500).unwrap() {}
         store.flush().unwrap();
         for name in ["final", "plain"] {
-            assert!(!store.awaits_materialize(&id(name)).unwrap());
+            assert!(!store.awaits_consolidation(&id(name)).unwrap());
             assert_eq!(store.paths(&id(name)).unwrap().len(), 1);
             assert_eq!(body(&store, name), bytes(0..600));
             delete(&store, name);

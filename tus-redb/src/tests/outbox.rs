@@ -459,7 +459,7 @@ fn an_upload_that_is_about_to_be_put_into_one_file_is_told_of_after_that() {
     let parts = vec![id("p"), id("q")];
     store.commit(&[Change::Concat { record: of, parts, max: None, delete_parts: true }]);
     assert_eq!(due(&store, 0).0, []);
-    while store.needs_materialize() {
+    while store.needs_consolidation() {
         store.consolidate(1 << 20).unwrap();
     }
     assert_eq!(names(&due(&store, 0).0), [("final", EventKind::Completed, 0)]);

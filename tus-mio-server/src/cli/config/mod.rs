@@ -5,6 +5,9 @@
 
 mod file;
 
+#[cfg(test)]
+pub(crate) use file::flags;
+
 use std::{
     ffi::OsString,
     fmt::Write as _,
