@@ -9,11 +9,11 @@ extern crate tus_proto;
 
 pub mod admin;
 mod blocking;
+mod cidr;
 pub mod hooks;
 mod host;
 pub mod http1;
 mod listen;
-mod network;
 pub mod page;
 mod paths;
 pub mod publish;
@@ -22,9 +22,9 @@ mod server;
 mod tls;
 
 pub use blocking::{Blocking, Reply, ReplyBody};
+pub use cidr::{IpNet, NetworkError};
 pub use host::HostLimits;
 pub use listen::{Address, AddressError, Inherited};
-pub use network::{Network, NetworkError};
 pub use paths::SettingsError;
 pub use server::{Handle, ServeError, Server, ServerBuilder, Settings};
 pub use tls::{TlsError, TlsFiles};

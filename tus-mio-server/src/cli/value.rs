@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use tus_mio_server::{Address, AddressError, Network, NetworkError};
+use tus_mio_server::{Address, AddressError, IpNet, NetworkError};
 use tus_proto::Algorithm;
 
 /// No size is larger: tus lengths are at most 2^63-1.
@@ -95,7 +95,7 @@ pub(crate) fn algorithms(text: &str) -> Result<Algorithms, String> {
 
 /// The networks of `--uncounted-addresses`, as one value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Networks(pub(crate) Vec<Network>);
+pub(crate) struct Networks(pub(crate) Vec<IpNet>);
 
 /// Addresses and networks separated by commas, or `none`.
 pub(crate) fn networks(text: &str) -> Result<Networks, String> {
@@ -321,7 +321,7 @@ mod tests {
     fn networks_are_a_list_or_none() {
         let parsed = |text: &str| text.parse().expect("a network");
         assert_eq!(networks("10.0.0.0/8, ::1"), Ok(Networks(vec![parsed("10.0.0.0/8"), parsed("::1")])));
-        assert_eq!(networks("127.0.0.0/8,::1"), Ok(Networks(Network::LOOPBACK.into())));
+        assert_eq!(networks("127.0.0.0/8,::1"), Ok(Networks(IpNet::LOOPBACK.into())));
         assert_eq!(networks(" none "), Ok(Networks(vec![])));
         for (bad, word) in [("", "\"\""), ("::1,", "\"\""), ("::1,none", "\"none\""), ("::1,a", "\"a\"")] {
             let error = networks(bad).expect_err(bad);

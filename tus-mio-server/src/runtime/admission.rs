@@ -3,7 +3,7 @@
 use std::{collections::HashMap, net::IpAddr, sync::Mutex};
 
 use super::mailbox::lock;
-use crate::network::Network;
+use crate::cidr::IpNet;
 
 /// How many connections there may be.
 #[derive(Clone, Debug)]
@@ -12,7 +12,7 @@ pub(crate) struct Limits {
     /// From one address; 0 for no limit.
     pub each: usize,
     /// Whose connections are not counted there.
-    pub uncounted: Vec<Network>,
+    pub uncounted: Vec<IpNet>,
     /// How many bits of an IPv4 and of an IPv6 address tell one from another.
     pub prefixes: (u8, u8),
 }
@@ -97,7 +97,7 @@ impl Admission {
         let Limits { each, uncounted, prefixes: (v4, v6), .. } = &self.limits;
         let peer = peer.filter(|peer| *each > 0 && !uncounted.iter().any(|near| near.contains(*peer)))?;
         let bits = if peer.is_ipv4() { *v4 } else { *v6 };
-        Some(Network::of(peer, bits).address())
+        Some(IpNet::of(peer, bits).address())
     }
 }
 
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     fn admission(all: usize, each: usize, prefixes: (u8, u8)) -> Admission {
-        Admission::new(Limits { all, each, uncounted: Network::LOOPBACK.into(), prefixes })
+        Admission::new(Limits { all, each, uncounted: IpNet::LOOPBACK.into(), prefixes })
     }
 
     fn enter(admission: &Admission, peer: &str) -> Entry {

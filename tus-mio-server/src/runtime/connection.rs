@@ -14,10 +14,10 @@ use super::{
     ConnectionId,
     accept::WELCOME,
     access::Access,
-    body::Body,
     buffers::{BUFFER, Unread},
-    download::Download,
-    hooked::Asked,
+    egress::Download,
+    hook_calls::Asked,
+    ingress::Body,
     socket::{Accepted, Socket},
 };
 use crate::{http1::Conn, tls};

@@ -13,9 +13,9 @@ use tus_proto::{Cancel, Cut, ErrorCode, Instant, LockEvent, Now, Owner};
 
 use super::{
     ConnectionId, Shared,
-    body::cut,
     buffers::{BUFFER, Buffers},
     connection::Connection,
+    ingress::cut,
     locks,
     mailbox::Message,
     metrics::Expired,
@@ -221,7 +221,7 @@ impl<S: Store> EventLoop<S> {
             Message::Arrived(owner, arrival) => {
                 self.with_owner(owner, |this, connection| this.arrive(connection, arrival));
             }
-            Message::Hooked(owner, op, reply) => {
+            Message::HookCalls(owner, op, reply) => {
                 self.with_owner(owner, |this, connection| this.on_hook_reply(connection, op, reply));
             }
             Message::Body(id, done) => {

@@ -3,12 +3,12 @@
 use tus_driver::Store;
 use tus_proto::{Cut, Now};
 
-use super::{accept::WELCOME, body::cut, connection::Connection, event_loop::EventLoop, mailbox::Message};
+use super::{accept::WELCOME, connection::Connection, event_loop::EventLoop, ingress::cut, mailbox::Message};
 use crate::http1::Reason;
 
 /// What a connection is, where it may be closed to make room; the cheapest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cheap {
+pub(super) enum EvictionClass {
     /// Between requests, or it never sent any.
     Idle,
     /// Its head does not come.
@@ -19,7 +19,7 @@ pub(super) enum Cheap {
     Slow,
 }
 
-impl Cheap {
+impl EvictionClass {
     pub(super) const ALL: [Self; 4] = [Self::Idle, Self::Head, Self::Linger, Self::Slow];
 }
 
@@ -40,14 +40,14 @@ impl<S: Store> EventLoop<S> {
 
     fn pass_on(&self, search: Search) {
         let mailboxes = &self.shared.mailboxes;
-        if search.wanted > 0 && search.stops < Cheap::ALL.len() * mailboxes.len() {
+        if search.wanted > 0 && search.stops < EvictionClass::ALL.len() * mailboxes.len() {
             mailboxes[search.stops % mailboxes.len()].post(Message::MakeRoom(search));
         }
     }
 
     /// One stop of a search.
     pub(super) fn make_room(&mut self, mut search: Search) {
-        let kind = Cheap::ALL[search.stops / self.shared.mailboxes.len()];
+        let kind = EvictionClass::ALL[search.stops / self.shared.mailboxes.len()];
         let connections = self.slots.iter().filter_map(|slot| slot.connection.as_ref());
         let mut found: Vec<_> = connections
             .filter(|connection| self.cheapness(connection) == Some(kind))
@@ -65,22 +65,23 @@ impl<S: Store> EventLoop<S> {
     }
 
     /// What it is. None where it must not be closed: it is at work, or had no chance to be.
-    fn cheapness(&self, connection: &Connection<S>) -> Option<Cheap> {
+    fn cheapness(&self, connection: &Connection<S>) -> Option<EvictionClass> {
         let (settings, now) = (&self.shared.http, self.now.monotonic);
         let (at, reason) = connection.http.deadline()?;
         let used = |time: std::time::Duration| time.saturating_sub(at.since(now));
         match reason {
             Reason::Idle if !connection.served && now.since(connection.since) < WELCOME => None,
-            Reason::Idle => Some(Cheap::Idle),
+            Reason::Idle => Some(EvictionClass::Idle),
             Reason::Head => {
                 let left = connection.http.head_end()?.since(now);
-                (settings.head_timeout.saturating_sub(left) >= WELCOME).then_some(Cheap::Head)
+                (settings.head_timeout.saturating_sub(left) >= WELCOME).then_some(EvictionClass::Head)
             }
-            Reason::Linger => (used(settings.linger_timeout) >= WELCOME).then_some(Cheap::Linger),
-            Reason::Body => (used(settings.body_timeout) >= settings.body_timeout / 2).then_some(Cheap::Slow),
-            Reason::Response => {
-                (used(settings.response_timeout) >= settings.response_timeout / 2).then_some(Cheap::Slow)
+            Reason::Linger => (used(settings.linger_timeout) >= WELCOME).then_some(EvictionClass::Linger),
+            Reason::Body => {
+                (used(settings.body_timeout) >= settings.body_timeout / 2).then_some(EvictionClass::Slow)
             }
+            Reason::Response => (used(settings.response_timeout) >= settings.response_timeout / 2)
+                .then_some(EvictionClass::Slow),
         }
     }
 }

@@ -7,7 +7,12 @@ use std::{collections::BTreeMap, sync::Mutex};
 use tus_driver::Store;
 use tus_proto::{ErrorCode, Instant};
 
-use super::{ConnectionId, connection::Connection, event_loop::EventLoop, mailbox::Message, mailbox::lock};
+use super::{
+    ConnectionId,
+    connection::Connection,
+    event_loop::EventLoop,
+    mailbox::{Message, lock},
+};
 
 /// What every connection may hold for a head without being counted, in bytes.
 const FREE: usize = 4 << 10;

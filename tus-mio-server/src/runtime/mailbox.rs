@@ -14,8 +14,8 @@ use tus_proto::{HookReply, Instant, LockEvent, OpId, Owner};
 
 use super::{
     ConnectionId,
+    egress::worker::{ReadAhead, Sent},
     eviction::Search,
-    sending::{ReadAhead, Sent},
     socket::Accepted,
     workers::BodyDone,
 };
@@ -36,7 +36,7 @@ pub(crate) enum Message<S: Store> {
     /// Something has arrived for one of the loop's sessions.
     Arrived(Owner, Arrival<S>),
     /// A hook that one of the loop's exchanges has asked has decided.
-    Hooked(Owner, OpId, HookReply),
+    HookCalls(Owner, OpId, HookReply),
     /// The store has more bytes for a connection's download, or takes more of its body.
     StoreReady(ConnectionId),
     /// A worker brings back what it was lent.

@@ -14,7 +14,7 @@ use tus_proto::Protocol;
 use tus_redb::Refusal;
 
 use self::process::Process;
-use super::eviction::Cheap;
+use super::eviction::EvictionClass;
 use crate::http1;
 
 /// All counters of a server.
@@ -28,7 +28,7 @@ pub(crate) struct Metrics {
     pub(super) refused_by_rate: Counter,
     refused_by_space: [Counter; 2],
     pub(super) accept_failures: Counter,
-    evicted: [Counter; Cheap::ALL.len()],
+    evicted: [Counter; EvictionClass::ALL.len()],
     /// Requests whose body is received.
     pub(super) receiving: Gauge,
     open: Gauge,
@@ -136,7 +136,7 @@ impl Metrics {
     }
 
     /// A connection had to make room.
-    pub(super) fn evicted(&self, what: Cheap) {
+    pub(super) fn evicted(&self, what: EvictionClass) {
         self.evicted[what as usize].inc();
     }
 

@@ -9,19 +9,18 @@ mod accept;
 mod access;
 mod admission;
 mod attributions;
-mod body;
 mod buffers;
 mod connection;
 mod deliverer;
-mod download;
+mod egress;
 mod event_loop;
 mod eviction;
 mod executor;
 mod heads;
+mod hook_calls;
 mod hook_pool;
-mod hooked;
+mod ingress;
 mod inlet;
-mod lanes;
 mod locks;
 mod mailbox;
 mod metrics;
@@ -31,10 +30,7 @@ mod presence;
 mod rate;
 mod request;
 mod routes;
-mod sending;
 mod socket;
-mod splice;
-mod stay;
 mod timers;
 mod turn;
 mod workers;
@@ -56,7 +52,7 @@ pub(crate) use deliverer::Deliverer;
 pub(crate) use event_loop::{ACCEPTING, EventLoop, WAKER};
 pub(crate) use executor::{Spawner, Threads};
 pub(crate) use heads::Heads;
-pub(crate) use hooked::Hooked;
+pub(crate) use hook_calls::HookCalls;
 pub(crate) use locks::{Loops, owner};
 pub(crate) use mailbox::{Mailbox, Message};
 pub(crate) use metrics::Metrics;
@@ -94,7 +90,7 @@ pub(crate) struct Shared<S: Store> {
     /// Where requests of all threads are told what the locks bring about.
     pub inbox: Arc<dyn Inbox>,
     /// None where nobody has hooks.
-    pub hooks: Option<Hooked>,
+    pub hooks: Option<HookCalls>,
     /// Of which request an event is, for hooks that are shown it.
     pub attributions: Arc<Attributions>,
     pub workers: Arc<Workers<S>>,

@@ -6,7 +6,7 @@ use std::{collections::HashMap, net::IpAddr, sync::Mutex, time::Duration};
 use tus_proto::Instant;
 
 use super::mailbox::lock;
-use crate::network::Network;
+use crate::cidr::IpNet;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
@@ -19,14 +19,14 @@ const MOST: usize = 100_000;
 pub(crate) struct UploadRate {
     /// 0 for no limit.
     limit: u32,
-    uncounted: Vec<Network>,
+    uncounted: Vec<IpNet>,
     prefixes: (u8, u8),
     /// When an address's hour has begun, and how many uploads it has created since.
     hours: Mutex<HashMap<IpAddr, (Instant, u32)>>,
 }
 
 impl UploadRate {
-    pub(crate) fn new(limit: u32, uncounted: Vec<Network>, prefixes: (u8, u8)) -> Self {
+    pub(crate) fn new(limit: u32, uncounted: Vec<IpNet>, prefixes: (u8, u8)) -> Self {
         Self { limit, uncounted, prefixes, hours: Mutex::default() }
     }
 
@@ -43,7 +43,7 @@ impl UploadRate {
             return Ok(());
         };
         let (v4, v6) = self.prefixes;
-        let address = Network::of(address, if address.is_ipv4() { v4 } else { v6 }).address();
+        let address = IpNet::of(address, if address.is_ipv4() { v4 } else { v6 }).address();
         let mut hours = lock(&self.hours);
         if hours.len() >= MOST && !hours.contains_key(&address) {
             hours.retain(|_, (begun, _)| now.since(*begun) < HOUR);
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn an_hour_begins_with_the_first_upload() {
-        let rate = UploadRate::new(2, Network::LOOPBACK.into(), (32, 64));
+        let rate = UploadRate::new(2, IpNet::LOOPBACK.into(), (32, 64));
         let at = |seconds: u64| Instant::from_micros(seconds * 1_000_000);
         let admit = |address: &str, seconds| rate.admit(Some(address.parse().unwrap()), at(seconds));
         assert_eq!(admit("192.0.2.1", 10), Ok(()));

@@ -10,9 +10,9 @@ use tus_proto::{
 use super::{
     access::{self, Access, Outcome},
     attributions::Witness,
-    body::Body,
     connection::{Connection, Request},
     event_loop::EventLoop,
+    ingress::Body,
     inlet::LoopInlet,
     locks,
 };

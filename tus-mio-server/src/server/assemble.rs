@@ -30,8 +30,8 @@ use crate::{
     page::Page,
     publish::{Publish, Publisher},
     runtime::{
-        self, Admission, EventLoop, Heads, Hooked, Limits, Loops, Mailbox, Message, Metrics, Shared, Spawner,
-        Threads, UploadRate, Workers,
+        self, Admission, EventLoop, Heads, HookCalls, Limits, Loops, Mailbox, Message, Metrics, Shared,
+        Spawner, Threads, UploadRate, Workers,
     },
     tls::{Acceptor, TlsError},
 };
@@ -313,12 +313,12 @@ fn close_store<S: Store>(shared: &Shared<S>) {
     }
 }
 
-fn hooked(hooks: Arc<dyn HookRunner>, clock: Clock, settings: &Settings) -> Hooked {
+fn hooked(hooks: Arc<dyn HookRunner>, clock: Clock, settings: &Settings) -> HookCalls {
     let first = settings.hook_pause.max(Duration::from_millis(1));
     let pauses = Pauses { first, longest: settings.hook_longest_pause.max(first) };
     // A request waits for one hook at a time.
     let limit = settings.max_connections.max(1);
-    Hooked::new(hooks, clock, (settings.hook_threads.clamp(1, 1024), limit), settings.hook_timeout, pauses)
+    HookCalls::new(hooks, clock, (settings.hook_threads.clamp(1, 1024), limit), settings.hook_timeout, pauses)
 }
 
 fn named(role: &str, index: usize) -> thread::Builder {

@@ -9,7 +9,7 @@ use tus_driver::{
 use tus_proto::Config;
 use tus_redb::Durability;
 
-use crate::{host::HostLimits, http1, listen::Address, network::Network, publish::Publish, tls::TlsFiles};
+use crate::{cidr::IpNet, host::HostLimits, http1, listen::Address, publish::Publish, tls::TlsFiles};
 
 /// What a server is to be. Made from the defaults, with what differs changed.
 #[derive(Clone, Debug)]
@@ -53,8 +53,8 @@ pub struct Settings {
     /// behind a proxy, all come from one.
     pub max_connections_per_address: usize,
     /// Whose connections are not counted there: those of the proxies. UNIX sockets' never are. Default
-    /// [`Network::LOOPBACK`].
-    pub uncounted_addresses: Vec<Network>,
+    /// [`IpNet::LOOPBACK`].
+    pub uncounted_addresses: Vec<IpNet>,
     /// How many bits of an IPv4 and of an IPv6 address tell one from another there. Default 32 and 64.
     pub address_prefixes: (u8, u8),
     /// How long requests may go on after a shutdown was asked for. Default 10 s.
@@ -122,7 +122,7 @@ impl Default for Settings {
             tls: None,
             max_connections: 4096,
             max_connections_per_address: 0,
-            uncounted_addresses: Network::LOOPBACK.into(),
+            uncounted_addresses: IpNet::LOOPBACK.into(),
             address_prefixes: (32, 64),
             shutdown_timeout: Duration::from_secs(10),
             cleanup_interval: Duration::from_secs(60),

@@ -5,7 +5,6 @@
 
 mod file;
 
-#[cfg(test)]
 pub(crate) use file::flags;
 
 use std::{
@@ -85,7 +84,7 @@ fn add_file(mut arguments: Vec<OsString>, program: &Command) -> Result<Completed
     let Some(path) = path else { return Ok(Completed { arguments, file: None, warnings: Vec::new() }) };
     let mut file = File::read(&path, program)?;
     file.settings.retain(|setting| {
-        let mut flags = file::flags(command);
+        let mut flags = flags(command);
         flags.any(|(name, flag)| name == setting.key && !is_set(flag, &arguments))
     });
     arguments.extend(file.settings.iter().filter_map(|setting| setting.argument.clone()));
@@ -146,7 +145,7 @@ pub(crate) fn check(args: &ServeArgs, completed: &Completed) -> Result<(), Failu
 fn report(matches: &ArgMatches, completed: &Completed) -> String {
     let program = Cli::command();
     let mut text = String::new();
-    for (name, flag) in file::flags(&program) {
+    for (name, flag) in flags(&program) {
         let place = match matches.value_source(flag.get_id().as_str()) {
             Some(ValueSource::CommandLine) => {
                 completed.place_of(&format!("--{name}")).unwrap_or_else(|| "the command line".into())

@@ -9,7 +9,7 @@ use std::{
 use tus_driver::{Source, Store};
 use tus_proto::Failure;
 
-use super::socket::Socket;
+use crate::runtime::socket::Socket;
 
 /// How much is copied at once where it must be copied.
 const BUFFER: usize = 64 << 10;
@@ -48,7 +48,7 @@ pub(crate) struct ReadAhead<S: Store> {
 }
 
 /// Reads what is in an upload from `from` on into `data`, a buffer's worth, at most `limit`.
-pub(super) fn read_ahead<S: Store>(
+pub(in crate::runtime) fn read_ahead<S: Store>(
     mut source: Box<S::Source>,
     from: u64,
     limit: u64,
@@ -73,7 +73,7 @@ pub(super) fn read_ahead<S: Store>(
 
 /// Sends what is in an upload from `from` up to `to`, or as much of it as the socket takes. `buffer` is made
 /// large enough when it is needed.
-pub(super) fn send<S: Store>(
+pub(in crate::runtime) fn send<S: Store>(
     socket: &Socket,
     mut source: Box<S::Source>,
     (from, to): (u64, u64),

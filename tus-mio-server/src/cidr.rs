@@ -8,13 +8,13 @@ use std::{
 
 /// The addresses that begin with the same bits. As text `10.0.0.0/8`, `2001:db8::/32`, or a single address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
+pub struct IpNet {
     /// The first of them.
     address: IpAddr,
     bits: u8,
 }
 
-impl Network {
+impl IpNet {
     /// The addresses of this machine itself.
     pub const LOOPBACK: [Self; 2] = [
         Self { address: IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), bits: 8 },
@@ -48,7 +48,7 @@ impl Network {
     }
 }
 
-impl FromStr for Network {
+impl FromStr for IpNet {
     type Err = NetworkError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -97,7 +97,7 @@ mod tests {
             ("::1", "::1", "127.0.0.1"),
             ("::/0", "3fff::1", "0.0.0.0"),
         ] {
-            let parsed: Network = network.parse().unwrap();
+            let parsed: IpNet = network.parse().unwrap();
             assert!(parsed.contains(inside.parse().unwrap()), "{network} {inside}");
             assert!(!parsed.contains(outside.parse().unwrap()), "{network} {outside}");
         }
@@ -119,13 +119,13 @@ mod tests {
             "::ffff:10.0.0.1",
             "127.0.0.1:80",
         ] {
-            assert_eq!(text.parse::<Network>(), Err(NetworkError(())), "{text:?}");
+            assert_eq!(text.parse::<IpNet>(), Err(NetworkError(())), "{text:?}");
         }
     }
 
     #[test]
     fn this_machine_is_the_loopback() {
-        let parsed = ["127.0.0.0/8", "::1"].map(|text| text.parse::<Network>().unwrap());
-        assert_eq!(parsed, Network::LOOPBACK);
+        let parsed = ["127.0.0.0/8", "::1"].map(|text| text.parse::<IpNet>().unwrap());
+        assert_eq!(parsed, IpNet::LOOPBACK);
     }
 }

@@ -5,10 +5,9 @@ use std::io::{ErrorKind, Read};
 
 use tus_driver::Store;
 
-use super::{
+use crate::runtime::{
     socket::Socket,
-    stay::Stay,
-    workers::{BodyDone, BodySink, MoveEnd},
+    workers::{BodyDone, BodySink, MoveEnd, budget::WorkerBudget},
 };
 
 /// How much is copied at once where it must be copied.
@@ -16,7 +15,7 @@ const BUFFER: usize = 256 << 10;
 
 /// What a worker keeps between quanta: a pipe that is empty, and a buffer that is made when it is needed.
 #[derive(Debug, Default)]
-pub(super) struct Mover {
+pub(in crate::runtime) struct Mover {
     #[cfg(target_os = "linux")]
     pipe: linux::Pipe,
     buffer: Vec<u8>,
@@ -24,18 +23,18 @@ pub(super) struct Mover {
 
 impl Mover {
     /// Moves at most `limit` bytes, or as many as come while the stay lasts.
-    pub(super) fn run<S: Store>(
+    pub(in crate::runtime) fn run<S: Store>(
         &mut self,
         socket: &Socket,
         mut sink: BodySink<S>,
         limit: u64,
-        mut stay: Stay<'_, S>,
+        mut budget: WorkerBudget<'_, S>,
     ) -> BodyDone<S> {
         #[cfg(target_os = "linux")]
-        if let Some((taken, end)) = self.pipe.run(socket, &mut sink, limit, &mut stay) {
+        if let Some((taken, end)) = self.pipe.run(socket, &mut sink, limit, &mut budget) {
             return BodyDone { sink, data: None, taken, end };
         }
-        let (taken, end) = self.copy(socket, &mut sink, limit, &mut stay);
+        let (taken, end) = self.copy(socket, &mut sink, limit, &mut budget);
         BodyDone { sink, data: None, taken, end }
     }
 
@@ -44,7 +43,7 @@ impl Mover {
         socket: &Socket,
         sink: &mut BodySink<S>,
         limit: u64,
-        stay: &mut Stay<'_, S>,
+        budget: &mut WorkerBudget<'_, S>,
     ) -> (u64, MoveEnd) {
         self.buffer.resize(BUFFER, 0);
         let mut taken = 0;
@@ -57,12 +56,12 @@ impl Mover {
                     if let Err(failure) = sink.write(&mut &self.buffer[..count]) {
                         return (taken, MoveEnd::Failed(failure));
                     }
-                    if !stay.goes_on(count as u64) {
+                    if !budget.goes_on(count as u64) {
                         break;
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    if !stay.wait(socket) {
+                    if !budget.wait(socket) {
                         return (taken, MoveEnd::WouldBlock);
                     }
                 }
@@ -85,15 +84,14 @@ mod linux {
     use tus_driver::Store;
     use tus_proto::Failure;
 
-    use super::super::{
+    use crate::runtime::{
         socket::Socket,
-        stay::Stay,
-        workers::{BodySink, MoveEnd, QUANTUM},
+        workers::{BodySink, MoveEnd, QUANTUM, budget::WorkerBudget},
     };
 
     /// A pipe between socket and file. It is empty between quanta: one that could not be emptied is thrown away.
     #[derive(Debug, Default)]
-    pub(super) enum Pipe {
+    pub(in crate::runtime) enum Pipe {
         #[default]
         Untried,
         Open {
@@ -106,12 +104,12 @@ mod linux {
 
     impl Pipe {
         /// None where it can't be done this way, with nothing taken.
-        pub(super) fn run<S: Store>(
+        pub(in crate::runtime) fn run<S: Store>(
             &mut self,
             socket: &Socket,
             sink: &mut BodySink<S>,
             limit: u64,
-            stay: &mut Stay<'_, S>,
+            budget: &mut WorkerBudget<'_, S>,
         ) -> Option<(u64, MoveEnd)> {
             if !matches!(sink.splice_target(), Ok(Some(_))) {
                 return None;
@@ -129,7 +127,7 @@ mod linux {
                     Ok(count) => {
                         taken += count as u64;
                         match empty::<S>(read, count, sink) {
-                            Emptied::Spliced if stay.goes_on(count as u64) => {}
+                            Emptied::Spliced if budget.goes_on(count as u64) => {}
                             Emptied::Spliced => break,
                             Emptied::Copied => {
                                 *self = Self::Unusable;
@@ -141,7 +139,7 @@ mod linux {
                             }
                         }
                     }
-                    Err(Errno::AGAIN) if stay.wait(socket) => {}
+                    Err(Errno::AGAIN) if budget.wait(socket) => {}
                     Err(Errno::AGAIN) => return Some((taken, MoveEnd::WouldBlock)),
                     Err(Errno::INTR) => {}
                     Err(Errno::INVAL | Errno::NOSYS) if taken == 0 => {

@@ -1,6 +1,8 @@
 //! An upload on its way to the socket: the runtime's half of an answer that bears one. The disk may make a reader
 //! wait, so a worker sends it, a quantum at a time, whenever the socket takes more.
 
+pub(super) mod worker;
+
 use std::io::ErrorKind;
 
 use tus_driver::Store;
@@ -10,8 +12,8 @@ use super::{
     ConnectionId,
     access::{Access, Outcome},
     connection::Connection,
+    egress::worker::{ReadAhead, SendEnd, Sent},
     event_loop::EventLoop,
-    sending::{ReadAhead, SendEnd, Sent},
     workers::{Address, Job},
 };
 

@@ -1,6 +1,8 @@
 //! A body on its way from the socket to the store: the runtime's half of an Append. Large stretches of plain
 //! data are moved by a worker from socket to store; the rest is decoded here and written by a worker.
 
+pub(super) mod worker;
+
 use std::task::Poll;
 
 use tus_driver::Store;

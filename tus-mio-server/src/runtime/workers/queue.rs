@@ -7,49 +7,49 @@ use std::collections::VecDeque;
 
 use tus_driver::{Class, Store};
 
-use super::workers::Job;
+use crate::runtime::workers::Job;
 
 /// The jobs that wait, and how many of each lane are being done.
 #[derive(Debug)]
-pub(super) struct Lanes<S: Store> {
-    bodies: Line<S>,
-    disk: Line<S>,
+pub(in crate::runtime) struct WorkQueue<S: Store> {
+    bodies: BoundedQueue<S>,
+    disk: BoundedQueue<S>,
     /// Which had its turn last.
-    last: Lane,
+    last: QueueKind,
     /// Long housekeeping, one at a time, when there is nothing else to do; and whether it is under way.
     idle: VecDeque<Job<S>>,
     idling: bool,
-    pub(super) closed: bool,
+    pub(in crate::runtime) closed: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lane {
+pub(in crate::runtime) enum QueueKind {
     Bodies,
     Disk,
 }
 
 #[derive(Debug)]
-struct Line<S: Store> {
+struct BoundedQueue<S: Store> {
     jobs: VecDeque<Job<S>>,
     running: usize,
     most: usize,
 }
 
-impl<S: Store> Lanes<S> {
+impl<S: Store> WorkQueue<S> {
     /// For so many workers on so many cores.
-    pub(super) fn new(workers: usize, cores: usize) -> Self {
-        let line = |most: usize| Line { jobs: VecDeque::new(), running: 0, most: most.max(1) };
+    pub(in crate::runtime) fn new(workers: usize, cores: usize) -> Self {
+        let line = |most: usize| BoundedQueue { jobs: VecDeque::new(), running: 0, most: most.max(1) };
         Self {
             bodies: line(workers.min(cores)),
             disk: line(workers.saturating_sub(1)),
-            last: Lane::Disk,
+            last: QueueKind::Disk,
             idle: VecDeque::new(),
             idling: false,
             closed: false,
         }
     }
 
-    pub(super) fn push(&mut self, job: Job<S>) {
+    pub(in crate::runtime) fn push(&mut self, job: Job<S>) {
         match job {
             Job::Run(Class::Idle, _) => self.idle.push_back(job),
             _ => self.line(job.lane()).jobs.push_back(job),
@@ -57,8 +57,8 @@ impl<S: Store> Lanes<S> {
     }
 
     /// The next job that may be done, each lane in its turn. It counts until [`Self::done`] is told of it.
-    pub(super) fn take(&mut self) -> Option<Job<S>> {
-        let other = if self.last == Lane::Disk { Lane::Bodies } else { Lane::Disk };
+    pub(in crate::runtime) fn take(&mut self) -> Option<Job<S>> {
+        let other = if self.last == QueueKind::Disk { QueueKind::Bodies } else { QueueKind::Disk };
         for lane in [other, self.last] {
             let line = self.line(lane);
             if line.is_ready() {
@@ -77,39 +77,39 @@ impl<S: Store> Lanes<S> {
     }
 
     /// The idle job that was taken is done.
-    pub(super) fn idled(&mut self) {
+    pub(in crate::runtime) fn idled(&mut self) {
         self.idling = false;
     }
 
     /// A job of this lane was done. Whoever did it takes the next: nobody has to be woken for what it has kept waiting.
-    pub(super) fn done(&mut self, lane: Lane) {
+    pub(in crate::runtime) fn done(&mut self, lane: QueueKind) {
         self.line(lane).running -= 1;
     }
 
     /// Whether a job waits for who has one of the bodies' places, or for one worker more.
-    pub(super) fn are_wanting(&self) -> bool {
+    pub(in crate::runtime) fn are_wanting(&self) -> bool {
         !self.bodies.jobs.is_empty() || self.disk.is_ready()
     }
 
-    fn line(&mut self, lane: Lane) -> &mut Line<S> {
+    fn line(&mut self, lane: QueueKind) -> &mut BoundedQueue<S> {
         match lane {
-            Lane::Bodies => &mut self.bodies,
-            Lane::Disk => &mut self.disk,
+            QueueKind::Bodies => &mut self.bodies,
+            QueueKind::Disk => &mut self.disk,
         }
     }
 }
 
-impl<S: Store> Line<S> {
+impl<S: Store> BoundedQueue<S> {
     fn is_ready(&self) -> bool {
         self.running < self.most && !self.jobs.is_empty()
     }
 }
 
 impl<S: Store> Job<S> {
-    pub(super) fn lane(&self) -> Lane {
+    pub(in crate::runtime) fn lane(&self) -> QueueKind {
         match self {
-            Self::Move { .. } | Self::Write { .. } | Self::Run(Class::Compute, _) => Lane::Bodies,
-            Self::Send { .. } | Self::Read { .. } | Self::Run(..) => Lane::Disk,
+            Self::Move { .. } | Self::Write { .. } | Self::Run(Class::Compute, _) => QueueKind::Bodies,
+            Self::Send { .. } | Self::Read { .. } | Self::Run(..) => QueueKind::Disk,
         }
     }
 }
@@ -133,16 +133,16 @@ mod tests {
     }
 
     /// Lanes with so many jobs of each, and which of them are taken, until there is none to take.
-    fn taken(workers: usize, cores: usize, bodies: usize, disk: usize) -> Vec<Lane> {
-        let mut lanes = Lanes::new(workers, cores);
-        (0..disk).for_each(|_| lanes.push(job(Class::Blocking)));
-        (0..bodies).for_each(|_| lanes.push(job(Class::Compute)));
-        std::iter::from_fn(|| lanes.take()).map(|job| job.lane()).collect()
+    fn taken(workers: usize, cores: usize, bodies: usize, disk: usize) -> Vec<QueueKind> {
+        let mut queue = WorkQueue::new(workers, cores);
+        (0..disk).for_each(|_| queue.push(job(Class::Blocking)));
+        (0..bodies).for_each(|_| queue.push(job(Class::Compute)));
+        std::iter::from_fn(|| queue.take()).map(|job| job.lane()).collect()
     }
 
     #[test]
     fn bodies_have_a_worker_for_each_core_and_the_disk_all_but_one() {
-        use Lane::{Bodies, Disk};
+        use QueueKind::{Bodies, Disk};
         assert_eq!(taken(4, 2, 9, 9), [Bodies, Disk, Bodies, Disk, Disk]);
         assert_eq!(taken(4, 2, 9, 0), [Bodies; 2]);
         assert_eq!(taken(4, 2, 0, 9), [Disk; 3]);
@@ -152,39 +152,39 @@ mod tests {
 
     #[test]
     fn idle_work_is_done_where_there_is_nothing_else_to_do_and_by_one_worker() {
-        let mut lanes = Lanes::new(3, 2);
-        lanes.push(job(Class::Idle));
-        lanes.push(job(Class::Idle));
-        lanes.push(job(Class::Background));
-        assert_eq!(lanes.take().map(class), Some(Class::Background));
-        assert_eq!(lanes.take().map(class), Some(Class::Idle), "the other worker of the disk");
-        lanes.done(Lane::Disk);
-        assert!(lanes.take().is_none(), "one at a time");
-        lanes.done(Lane::Disk);
-        lanes.idled();
-        assert_eq!(lanes.take().map(class), Some(Class::Idle));
+        let mut queue = WorkQueue::new(3, 2);
+        queue.push(job(Class::Idle));
+        queue.push(job(Class::Idle));
+        queue.push(job(Class::Background));
+        assert_eq!(queue.take().map(class), Some(Class::Background));
+        assert_eq!(queue.take().map(class), Some(Class::Idle), "the other worker of the disk");
+        queue.done(QueueKind::Disk);
+        assert!(queue.take().is_none(), "one at a time");
+        queue.done(QueueKind::Disk);
+        queue.idled();
+        assert_eq!(queue.take().map(class), Some(Class::Idle));
     }
 
     #[test]
     fn idle_work_leaves_the_last_worker_to_bodies() {
-        let mut lanes = Lanes::new(2, 2);
-        lanes.push(job(Class::Idle));
-        lanes.push(job(Class::Blocking));
-        assert_eq!(lanes.take().map(class), Some(Class::Blocking));
-        assert!(lanes.take().is_none(), "the other worker is for bodies");
-        lanes.done(Lane::Disk);
-        assert_eq!(lanes.take().map(class), Some(Class::Idle));
+        let mut queue = WorkQueue::new(2, 2);
+        queue.push(job(Class::Idle));
+        queue.push(job(Class::Blocking));
+        assert_eq!(queue.take().map(class), Some(Class::Blocking));
+        assert!(queue.take().is_none(), "the other worker is for bodies");
+        queue.done(QueueKind::Disk);
+        assert_eq!(queue.take().map(class), Some(Class::Idle));
     }
 
     #[test]
     fn a_job_that_is_done_makes_room_for_the_next_of_its_lane() {
-        let mut lanes = Lanes::new(2, 2);
-        lanes.push(job(Class::Background));
-        lanes.push(job(Class::Blocking));
-        assert_eq!(lanes.take().map(class), Some(Class::Background));
-        assert!(lanes.take().is_none() && !lanes.are_wanting());
-        lanes.done(Lane::Disk);
-        assert!(lanes.are_wanting());
-        assert_eq!(lanes.take().map(class), Some(Class::Blocking));
+        let mut queue = WorkQueue::new(2, 2);
+        queue.push(job(Class::Background));
+        queue.push(job(Class::Blocking));
+        assert_eq!(queue.take().map(class), Some(Class::Background));
+        assert!(queue.take().is_none() && !queue.are_wanting());
+        queue.done(QueueKind::Disk);
+        assert!(queue.are_wanting());
+        assert_eq!(queue.take().map(class), Some(Class::Blocking));
     }
 }

@@ -1,6 +1,9 @@
 //! The threads for what may block on the disk or burn the processor: moving body bytes, syncing, unlinking.
 //! A job carries what it needs and brings it back; no connection's state is shared with a worker.
 
+pub(super) mod budget;
+pub(super) mod queue;
+
 use std::{
     fmt,
     sync::{
@@ -15,12 +18,14 @@ use tus_proto::Failure;
 
 use super::{
     ConnectionId,
-    lanes::{Lane, Lanes},
+    egress::worker::{read_ahead, send},
+    ingress::worker::Mover,
     mailbox::{Mailbox, Message, lock},
-    sending::{read_ahead, send},
     socket::Socket,
-    splice::Mover,
-    stay::{SHARE, Stay},
+    workers::{
+        budget::{MAX_BYTES, WorkerBudget},
+        queue::{QueueKind, WorkQueue},
+    },
 };
 
 /// How many body bytes a job moves before it makes room for others who wait, so that many uploads share the workers.
@@ -89,7 +94,7 @@ pub(crate) enum MoveEnd {
 /// The pool.
 #[derive(Debug)]
 pub(crate) struct Workers<S: Store> {
-    lanes: Mutex<Lanes<S>>,
+    queue: Mutex<WorkQueue<S>>,
     ready: Condvar,
     /// How many of them wait for a socket, and how many may.
     waiting: AtomicUsize,
@@ -101,13 +106,13 @@ impl<S: Store> Workers<S> {
     pub(crate) fn new(threads: usize, cores: usize) -> Self {
         // Half of those that move bodies, and never the last one there is.
         let may_wait = cores.div_ceil(2).min(threads / 2);
-        let lanes = Mutex::new(Lanes::new(threads, cores));
-        Self { lanes, ready: Condvar::new(), waiting: AtomicUsize::new(0), may_wait }
+        let queue = Mutex::new(WorkQueue::new(threads, cores));
+        Self { queue, ready: Condvar::new(), waiting: AtomicUsize::new(0), may_wait }
     }
 
     /// Whether a job waits for a thread.
     pub(super) fn are_wanted(&self) -> bool {
-        lock(&self.lanes).are_wanting()
+        lock(&self.queue).are_wanting()
     }
 
     /// Lets a thread wait for a socket, unless that would leave too few for other bodies.
@@ -119,15 +124,15 @@ impl<S: Store> Workers<S> {
 
     /// Queues a job. The queue is bounded by its users: a connection has at most one body job and one commit.
     pub(crate) fn submit(&self, job: Job<S>) {
-        let mut lanes = lock(&self.lanes);
-        lanes.push(job);
-        drop(lanes);
+        let mut queue = lock(&self.queue);
+        queue.push(job);
+        drop(queue);
         self.ready.notify_one();
     }
 
     /// Ends the threads once the queue is empty.
     pub(crate) fn close(&self) {
-        lock(&self.lanes).closed = true;
+        lock(&self.queue).closed = true;
         self.ready.notify_all();
     }
 
@@ -140,7 +145,7 @@ impl<S: Store> Workers<S> {
             last = Some(job.lane());
             match job {
                 Job::Move { to, socket, sink, limit } => {
-                    let done = mover.run(&socket, sink, limit.min(SHARE), Stay::begin(self));
+                    let done = mover.run(&socket, sink, limit.min(MAX_BYTES), WorkerBudget::begin(self));
                     deliver(mailboxes, to, done);
                 }
                 Job::Write { to, mut sink, data } => {
@@ -160,7 +165,7 @@ impl<S: Store> Workers<S> {
                 Job::Run(class, Step(step)) => {
                     step();
                     if class == Class::Idle {
-                        lock(&self.lanes).idled();
+                        lock(&self.queue).idled();
                     }
                 }
             }
@@ -168,19 +173,19 @@ impl<S: Store> Workers<S> {
     }
 
     /// The next job, for whoever is done with one of this lane.
-    fn next(&self, last: Option<Lane>) -> Option<Job<S>> {
-        let mut lanes = lock(&self.lanes);
+    fn next(&self, last: Option<QueueKind>) -> Option<Job<S>> {
+        let mut queue = lock(&self.queue);
         if let Some(lane) = last {
-            lanes.done(lane);
+            queue.done(lane);
         }
         loop {
-            if let Some(job) = lanes.take() {
+            if let Some(job) = queue.take() {
                 return Some(job);
             }
-            if lanes.closed {
+            if queue.closed {
                 return None;
             }
-            lanes = self.ready.wait(lanes).unwrap_or_else(PoisonError::into_inner);
+            queue = self.ready.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }

@@ -6,17 +6,17 @@ use std::time::{Duration, Instant};
 
 use tus_driver::Store;
 
-use super::{
+use crate::runtime::{
     socket::Socket,
     workers::{QUANTUM, Workers},
 };
 
 /// The most bytes moved in one stay. Fewer cost more hand-overs; with more, strict durability has less to sync while
 /// the rest arrives.
-pub(super) const SHARE: u64 = 16 * QUANTUM;
+pub(in crate::runtime) const MAX_BYTES: u64 = 16 * QUANTUM;
 
 /// The longest stay. A HEAD that wants a checkpoint, a newcomer and a shutdown wait for its end.
-const LONGEST: Duration = Duration::from_millis(20);
+const MAX_TIME: Duration = Duration::from_millis(20);
 
 /// The least that must have come since the last wait for another to be worth a worker's time.
 const BURST: u64 = 64 << 10;
@@ -26,7 +26,7 @@ const WAIT: Duration = Duration::from_millis(2);
 
 /// One stay.
 #[derive(Debug)]
-pub(super) struct Stay<'a, S: Store> {
+pub(in crate::runtime) struct WorkerBudget<'a, S: Store> {
     workers: &'a Workers<S>,
     began: Instant,
     moved: u64,
@@ -34,20 +34,20 @@ pub(super) struct Stay<'a, S: Store> {
     burst: u64,
 }
 
-impl<'a, S: Store> Stay<'a, S> {
-    pub(super) fn begin(workers: &'a Workers<S>) -> Self {
+impl<'a, S: Store> WorkerBudget<'a, S> {
+    pub(in crate::runtime) fn begin(workers: &'a Workers<S>) -> Self {
         Self { workers, began: Instant::now(), moved: 0, burst: 0 }
     }
 
     /// So many bytes were moved. Tells whether to go on with what the socket has.
-    pub(super) fn goes_on(&mut self, count: u64) -> bool {
+    pub(in crate::runtime) fn goes_on(&mut self, count: u64) -> bool {
         self.moved += count;
         self.burst += count;
         self.moved < QUANTUM || (!self.is_over() && !self.workers.are_wanted())
     }
 
     /// The socket has no more. Waits for a moment, where that is likely to pay. Tells whether there is more now.
-    pub(super) fn wait(&mut self, socket: &Socket) -> bool {
+    pub(in crate::runtime) fn wait(&mut self, socket: &Socket) -> bool {
         if self.burst < BURST || self.is_over() || self.workers.are_wanted() {
             return false;
         }
@@ -56,7 +56,7 @@ impl<'a, S: Store> Stay<'a, S> {
     }
 
     fn is_over(&self) -> bool {
-        self.began.elapsed() >= LONGEST
+        self.began.elapsed() >= MAX_TIME
     }
 }
 
@@ -81,10 +81,8 @@ mod tests {
 
     use tus_driver::{Class, MemoryStore};
 
-    use super::{
-        super::workers::{Job, Step},
-        *,
-    };
+    use super::*;
+    use crate::runtime::workers::{Job, Step};
 
     /// Both ends of a connection.
     fn connection() -> (Socket, Peer) {
@@ -96,47 +94,47 @@ mod tests {
     }
 
     /// A stay that is not over in this test, however slow the machine is.
-    fn young(workers: &Workers<MemoryStore>) -> Stay<'_, MemoryStore> {
-        Stay { began: Instant::now() + Duration::from_secs(60), ..Stay::begin(workers) }
+    fn young(workers: &Workers<MemoryStore>) -> WorkerBudget<'_, MemoryStore> {
+        WorkerBudget { began: Instant::now() + Duration::from_secs(60), ..WorkerBudget::begin(workers) }
     }
 
     #[test]
     fn a_worker_waits_only_after_a_burst_and_once_for_each() {
         let (workers, (socket, mut peer)) = (Workers::<MemoryStore>::new(2, 2), connection());
         peer.write_all(b"more").unwrap();
-        let mut stay = young(&workers);
-        assert!(!stay.wait(&socket), "nothing came before");
-        assert!(stay.goes_on(BURST - 1) && !stay.wait(&socket), "too little came before");
-        let mut stay = young(&workers);
-        assert!(stay.goes_on(BURST) && stay.wait(&socket));
-        assert!(!stay.wait(&socket), "nothing was moved since");
+        let mut budget = young(&workers);
+        assert!(!budget.wait(&socket), "nothing came before");
+        assert!(budget.goes_on(BURST - 1) && !budget.wait(&socket), "too little came before");
+        let mut budget = young(&workers);
+        assert!(budget.goes_on(BURST) && budget.wait(&socket));
+        assert!(!budget.wait(&socket), "nothing was moved since");
     }
 
     #[test]
     fn a_silent_client_holds_a_worker_no_longer_than_a_wait() {
         let (workers, (socket, _peer)) = (Workers::new(2, 2), connection());
-        let mut stay = young(&workers);
-        assert!(stay.goes_on(BURST) && !stay.wait(&socket));
+        let mut budget = young(&workers);
+        assert!(budget.goes_on(BURST) && !budget.wait(&socket));
     }
 
     #[test]
     fn a_stay_has_an_end() {
         let (workers, (socket, mut peer)) = (Workers::<MemoryStore>::new(2, 2), connection());
         peer.write_all(b"more").unwrap();
-        let Some(began) = Instant::now().checked_sub(LONGEST) else { return };
-        let mut stay = Stay { began, ..Stay::begin(&workers) };
-        assert!(stay.goes_on(QUANTUM - 1), "a quantum is everybody's");
-        assert!(!stay.wait(&socket) && !stay.goes_on(1));
+        let Some(began) = Instant::now().checked_sub(MAX_TIME) else { return };
+        let mut budget = WorkerBudget { began, ..WorkerBudget::begin(&workers) };
+        assert!(budget.goes_on(QUANTUM - 1), "a quantum is everybody's");
+        assert!(!budget.wait(&socket) && !budget.goes_on(1));
     }
 
     #[test]
     fn who_waits_for_a_worker_gets_it_after_a_quantum() {
         let (workers, (socket, mut peer)) = (Workers::<MemoryStore>::new(2, 2), connection());
         peer.write_all(b"more").unwrap();
-        let mut stay = young(&workers);
-        assert!(stay.goes_on(QUANTUM));
+        let mut budget = young(&workers);
+        assert!(budget.goes_on(QUANTUM));
         workers.submit(Job::Run(Class::Background, Step(Box::new(|| {}))));
-        assert!(!stay.wait(&socket) && !stay.goes_on(1));
+        assert!(!budget.wait(&socket) && !budget.goes_on(1));
     }
 
     #[test]

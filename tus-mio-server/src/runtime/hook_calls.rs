@@ -16,7 +16,7 @@ use super::{
 
 /// What a server needs to call hooks.
 #[derive(Debug)]
-pub(crate) struct Hooked {
+pub(crate) struct HookCalls {
     hooks: Arc<dyn HookRunner>,
     /// For hooks that requests wait for.
     pool: HookPool,
@@ -34,7 +34,7 @@ pub(super) struct Asked {
     pub until: Instant,
 }
 
-impl Hooked {
+impl HookCalls {
     /// Calls these hooks, `threads` at a time; at most `limit` calls wait for a thread.
     pub(crate) fn new(
         hooks: Arc<dyn HookRunner>,
@@ -96,7 +96,7 @@ impl<S: Store> EventLoop<S> {
             if !is_awaited && reply == HookReply::Failed {
                 metrics.hook_failed(hook);
             }
-            post(&mailboxes, loop_index, Message::Hooked(owner, op, reply));
+            post(&mailboxes, loop_index, Message::HookCalls(owner, op, reply));
         });
         self.shared.metrics.hook_called(hook);
         let until = self.now.monotonic.after(hooks.map_or(Duration::ZERO, |hooks| hooks.timeout));
