@@ -19,6 +19,7 @@ mod paths;
 pub mod publish;
 mod runtime;
 mod server;
+mod sync;
 mod tls;
 
 pub use blocking::{Blocking, Reply, ReplyBody};

@@ -20,7 +20,7 @@ use socket2::{Domain, SockAddr, Type};
 use crate::{
     admin::reachable,
     runtime::{Accepted, Socket},
-    server::ServeError,
+    server::error::ServeError,
 };
 
 /// How many connections may wait to be accepted.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{listen::Address, page::Page, server::Settings};
+use crate::{listen::Address, page::Page, server::settings::Settings};
 
 /// Where the server tells how it is.
 pub(crate) const HEALTH_PATH: &str = "/healthz";

@@ -9,15 +9,12 @@ use tus_driver::Store;
 use super::{
     ConnectionId,
     admission::Entry,
-    connection::Connection,
+    connection::{Connection, WELCOME},
     event_loop::{EventLoop, GENERATION_SHIFT, Slot, TOKEN_HALF},
     mailbox::Message,
     socket::{Accepted, Socket},
 };
 use crate::http1::Conn;
-
-/// How long a new connection has for its first request before it counts as idle.
-pub(super) const WELCOME: Duration = Duration::from_secs(1);
 
 /// How many connections are accepted in one turn.
 const ACCEPTS: usize = 64;

@@ -2,8 +2,8 @@
 
 use std::{collections::HashMap, net::IpAddr, sync::Mutex};
 
-use super::mailbox::lock;
 use crate::cidr::IpNet;
+use crate::sync::lock;
 
 /// How many connections there may be.
 #[derive(Clone, Debug)]

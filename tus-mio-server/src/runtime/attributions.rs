@@ -15,7 +15,7 @@ use std::{
 use tus_driver::{EventKind, EventWitness};
 use tus_proto::{RequestInfo, UploadId};
 
-use super::mailbox::lock;
+use crate::sync::lock;
 
 /// How many requests are remembered. A request has 100 fields at the most, and is usually some hundred bytes.
 const MOST: usize = 4096;

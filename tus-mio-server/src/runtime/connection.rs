@@ -7,20 +7,21 @@ use std::{
     time::Duration,
 };
 
-use tus_driver::{Session, Store};
-use tus_proto::{Instant, Now, Owner};
+use tus_driver::{Session, Store, hooks::Hook};
+use tus_proto::{Cut, Instant, Now, OpId, Owner};
 
 use super::{
     ConnectionId,
-    accept::WELCOME,
     access::Access,
     buffers::{BUFFER, Unread},
-    egress::Download,
-    hook_calls::Asked,
-    ingress::Body,
+    egress::download::Download,
+    ingress::state::Body,
     socket::{Accepted, Socket},
 };
 use crate::{http1::Conn, tls};
+
+/// How long a new connection has for its first request before it counts as idle.
+pub(super) const WELCOME: Duration = Duration::from_secs(1);
 
 /// How much is read at once where a head is expected: bytes behind the head wait in memory for their turn.
 const HEAD_READ: usize = 16 << 10;
@@ -242,6 +243,25 @@ impl<S: Store> Connection<S> {
         self.readable = false;
         self.unread = Unread::default();
         self.http.reset();
+    }
+}
+
+/// A hook that an exchange waits for.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub op: OpId,
+    pub hook: Hook,
+    /// How long it waits.
+    pub until: Instant,
+}
+
+/// The body will not go on.
+pub(super) fn cut<S: Store>(connection: &mut Connection<S>, now: Now, why: Cut) {
+    if why == Cut::PeerGone {
+        connection.give_up();
+    }
+    if let Some(request) = &mut connection.request {
+        request.session.cut_body(now, why);
     }
 }
 

@@ -13,7 +13,8 @@ use tus_driver::{
 };
 use tus_proto::{Failure, Instant, UploadId};
 
-use super::{Shared, hook_pool::HookPool, mailbox::lock};
+use super::{Shared, hook_pool::HookPool};
+use crate::sync::lock;
 
 /// How often is looked whether a completion still waits, where nothing tells.
 const HELD: Duration = Duration::from_millis(100);

@@ -14,8 +14,7 @@ use tus_proto::{Cancel, Cut, ErrorCode, Instant, LockEvent, Now, Owner};
 use super::{
     ConnectionId, Shared,
     buffers::{BUFFER, Buffers},
-    connection::Connection,
-    ingress::cut,
+    connection::{Connection, cut},
     locks,
     mailbox::Message,
     metrics::Expired,
@@ -221,7 +220,7 @@ impl<S: Store> EventLoop<S> {
             Message::Arrived(owner, arrival) => {
                 self.with_owner(owner, |this, connection| this.arrive(connection, arrival));
             }
-            Message::HookCalls(owner, op, reply) => {
+            Message::HookReplied(owner, op, reply) => {
                 self.with_owner(owner, |this, connection| this.on_hook_reply(connection, op, reply));
             }
             Message::Body(id, done) => {

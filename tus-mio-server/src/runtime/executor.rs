@@ -7,7 +7,10 @@ use tus_proto::{Instant, Now};
 
 use super::{
     mailbox::{Mailbox, hold_wakes},
-    workers::{self, Workers},
+    workers::{
+        Workers,
+        job::{self, Step},
+    },
 };
 
 /// A server's threads, as its store sees them.
@@ -60,7 +63,7 @@ impl<S: Store> Executor for Threads<S> {
     fn run(&self, class: Class, job: Job) {
         match class {
             Class::Commit => self.commits.run(class, job),
-            _ => self.workers.submit(workers::Job::Run(class, workers::Step(job))),
+            _ => self.workers.submit(job::Job::Run(class, Step(job))),
         }
     }
 

@@ -7,12 +7,8 @@ use std::{collections::BTreeMap, sync::Mutex};
 use tus_driver::Store;
 use tus_proto::{ErrorCode, Instant};
 
-use super::{
-    ConnectionId,
-    connection::Connection,
-    event_loop::EventLoop,
-    mailbox::{Message, lock},
-};
+use super::{ConnectionId, connection::Connection, event_loop::EventLoop, mailbox::Message};
+use crate::sync::lock;
 
 /// What every connection may hold for a head without being counted, in bytes.
 const FREE: usize = 4 << 10;

@@ -10,7 +10,10 @@ use tus_driver::{
 use tus_proto::{HookCall, HookReply, Instant, OpId};
 
 use super::{
-    Mailbox, Message, connection::Connection, deliverer::Deliverer, event_loop::EventLoop,
+    Mailbox, Message,
+    connection::{Asked, Connection},
+    deliverer::Deliverer,
+    event_loop::EventLoop,
     hook_pool::HookPool,
 };
 
@@ -23,15 +26,6 @@ pub(crate) struct HookCalls {
     timeout: Duration,
     /// For hooks that come after the fact; none where none is subscribed.
     pub deliverer: Option<Arc<Deliverer>>,
-}
-
-/// A hook that an exchange waits for.
-#[derive(Debug)]
-pub(super) struct Asked {
-    op: OpId,
-    hook: Hook,
-    /// How long it waits.
-    pub until: Instant,
 }
 
 impl HookCalls {
@@ -96,7 +90,7 @@ impl<S: Store> EventLoop<S> {
             if !is_awaited && reply == HookReply::Failed {
                 metrics.hook_failed(hook);
             }
-            post(&mailboxes, loop_index, Message::HookCalls(owner, op, reply));
+            post(&mailboxes, loop_index, Message::HookReplied(owner, op, reply));
         });
         self.shared.metrics.hook_called(hook);
         let until = self.now.monotonic.after(hooks.map_or(Duration::ZERO, |hooks| hooks.timeout));

@@ -13,7 +13,7 @@ use std::{
 use tus_driver::Clock;
 use tus_proto::Instant;
 
-use super::mailbox::lock;
+use crate::sync::lock;
 
 /// How long a thread waits for a call before it ends.
 const IDLE: Duration = Duration::from_secs(10);

@@ -3,7 +3,7 @@
 use std::{
     cell::Cell,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Mutex,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -15,10 +15,11 @@ use tus_proto::{HookReply, Instant, LockEvent, OpId, Owner};
 use super::{
     ConnectionId,
     egress::worker::{ReadAhead, Sent},
-    eviction::Search,
+    eviction::class::Search,
     socket::Accepted,
-    workers::BodyDone,
+    workers::job::BodyDone,
 };
+use crate::sync::lock;
 
 /// Something for an event loop to do.
 #[derive(Debug)]
@@ -36,7 +37,7 @@ pub(crate) enum Message<S: Store> {
     /// Something has arrived for one of the loop's sessions.
     Arrived(Owner, Arrival<S>),
     /// A hook that one of the loop's exchanges has asked has decided.
-    HookCalls(Owner, OpId, HookReply),
+    HookReplied(Owner, OpId, HookReply),
     /// The store has more bytes for a connection's download, or takes more of its body.
     StoreReady(ConnectionId),
     /// A worker brings back what it was lent.
@@ -48,7 +49,7 @@ pub(crate) enum Message<S: Store> {
     Shutdown,
 }
 
-/// The letter box of one event loop. It needs no bound of its own: messages answer what requests have asked for, of which
+/// The messages for one event loop. It needs no bound of its own: messages answer what requests have asked for, of which
 /// each has one command and one job at a time, and new connections are counted before they are told.
 #[derive(Debug)]
 pub(crate) struct Mailbox<S: Store> {
@@ -104,9 +105,4 @@ impl<S: Store> Mailbox<S> {
     pub(crate) fn take(&self, empty: &mut Vec<Message<S>>) {
         std::mem::swap(&mut *lock(&self.messages), empty);
     }
-}
-
-/// Locks a mutex whose data stays whole even if a holder panicked: each is changed in single steps.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -14,7 +14,7 @@ use tus_proto::Protocol;
 use tus_redb::Refusal;
 
 use self::process::Process;
-use super::eviction::EvictionClass;
+use super::eviction::class::EvictionClass;
 use crate::http1;
 
 /// All counters of a server.

@@ -8,7 +8,7 @@ use std::{
 
 use tus_proto::{ErrorCode, Response, UploadId};
 
-use super::mailbox::lock;
+use crate::sync::lock;
 
 /// How long a line stands for those that equal it.
 const PAUSE: Duration = Duration::from_secs(10);

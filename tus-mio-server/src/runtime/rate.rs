@@ -5,8 +5,8 @@ use std::{collections::HashMap, net::IpAddr, sync::Mutex, time::Duration};
 
 use tus_proto::Instant;
 
-use super::mailbox::lock;
 use crate::cidr::IpNet;
+use crate::sync::lock;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 

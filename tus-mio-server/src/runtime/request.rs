@@ -12,7 +12,7 @@ use super::{
     attributions::Witness,
     connection::{Connection, Request},
     event_loop::EventLoop,
-    ingress::Body,
+    ingress::state::Body,
     inlet::LoopInlet,
     locks,
 };

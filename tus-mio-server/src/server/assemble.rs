@@ -20,9 +20,11 @@ use tus_driver::{
 use tus_proto::{Failure, WallTime};
 
 use super::{
-    Control, Handle, ServeError, Server, Settings,
+    Control, Handle, Server,
     endpoints::admin_endpoints,
+    error::ServeError,
     limits::{cores, limits},
+    settings::Settings,
 };
 use crate::{
     admin::{AdminServer, Administration, Desk, Endpoint, Waiters},

@@ -1,6 +1,6 @@
 //! Where administration is to be had: the addresses of its own, and the socket in the data directory.
 
-use super::{ServeError, Settings};
+use super::{error::ServeError, settings::Settings};
 use crate::{
     admin::{Endpoint, Guard, SOCKET, Token},
     listen::{Address, Listener},

@@ -2,7 +2,7 @@
 
 use tus_redb::Durability;
 
-use super::Settings;
+use super::settings::Settings;
 use crate::runtime::Limits;
 
 /// How many cores this process may use.

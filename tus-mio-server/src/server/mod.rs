@@ -2,9 +2,9 @@
 
 mod assemble;
 mod endpoints;
-mod error;
+pub(crate) mod error;
 mod limits;
-mod settings;
+pub(crate) mod settings;
 
 use std::{fmt, sync::Arc};
 

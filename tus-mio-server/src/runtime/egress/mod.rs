@@ -1,6 +1,7 @@
 //! An upload on its way to the socket: the runtime's half of an answer that bears one. The disk may make a reader
 //! wait, so a worker sends it, a quantum at a time, whenever the socket takes more.
 
+pub(super) mod download;
 pub(super) mod worker;
 
 use std::io::ErrorKind;
@@ -10,32 +11,19 @@ use tus_proto::{Body, Response};
 
 use super::{
     ConnectionId,
-    access::{Access, Outcome},
     connection::Connection,
-    egress::worker::{ReadAhead, SendEnd, Sent},
+    egress::{
+        download::Download,
+        worker::{ReadAhead, SendEnd, Sent},
+    },
     event_loop::EventLoop,
-    workers::{Address, Job},
+    workers::job::{Address, Job},
 };
 
 /// How much may wait in the kernel beyond what is under way: what the peer has not taken buys it no time, and
 /// takes up no memory of ours.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const UNSENT: u32 = 256 << 10;
-
-/// The upload that the answer under way bears.
-#[derive(Debug)]
-pub(super) struct Download<S: Store> {
-    /// None while a worker has it.
-    source: Option<Box<S::Source>>,
-    /// The next byte to be sent.
-    at: u64,
-    /// The first one.
-    from: u64,
-    /// For the log, once it is sent.
-    access: Option<(Box<Access>, Outcome)>,
-    /// The store had no more bytes the last time.
-    waits: bool,
-}
 
 impl<S: Store> EventLoop<S> {
     /// The answer was given: what it bears follows it.
@@ -179,19 +167,6 @@ impl<S: Store> EventLoop<S> {
         }
         self.shared.metrics.busy.dec();
         true
-    }
-}
-
-impl<S: Store> Download<S> {
-    /// Logs its request when it is sent, or will not be.
-    pub(super) fn log_when_sent(&mut self, access: Box<Access>, outcome: Outcome) {
-        self.access = Some((access, outcome));
-    }
-
-    /// Whether the store must still be waited for: it is asked again once it says that it is ready.
-    fn awaits(&mut self, ready: &mut bool) -> bool {
-        self.waits = self.waits && !std::mem::take(ready);
-        self.waits
     }
 }
 

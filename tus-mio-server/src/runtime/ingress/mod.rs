@@ -1,6 +1,7 @@
 //! A body on its way from the socket to the store: the runtime's half of an Append. Large stretches of plain
 //! data are moved by a worker from socket to store; the rest is decoded here and written by a worker.
 
+pub(super) mod state;
 pub(super) mod worker;
 
 use std::task::Poll;
@@ -11,9 +12,12 @@ use tus_proto::{Cut, Now, Trailers};
 use super::{
     accept::listen_for_input,
     buffers::BUFFER,
-    connection::{Connection, ReadEnd},
+    connection::{Connection, ReadEnd, cut},
     event_loop::EventLoop,
-    workers::{Address, BodyDone, BodySink, Job, MoveEnd, waker},
+    workers::{
+        job::{Address, BodyDone, BodySink, Job, MoveEnd},
+        waker,
+    },
 };
 use crate::http1::{Eof, Event};
 
@@ -25,17 +29,6 @@ const WRITE_MAX: usize = 2 * BUFFER;
 
 /// How often a body is read in one turn: a sender of tiny chunks must not keep others waiting.
 const READS: usize = 16;
-
-/// The network's half of a request's body.
-#[derive(Debug, Default)]
-pub(super) struct Body {
-    /// Others waited for the buffer this body gave back: it takes the next one in this round at the earliest.
-    not_before: u64,
-    /// A HEAD waits: its question goes to the session when this many bytes have been taken from the socket.
-    drain_until: Option<u64>,
-    /// Its session has asked for it: metrics count it.
-    pub(super) received: bool,
-}
 
 /// How a body ended, as the connection's HTTP saw it. It is told when the bytes before it are on their way.
 #[derive(Debug)]
@@ -320,14 +313,4 @@ fn decode<S: Store>(
     }
     connection.unread.push(rest);
     end
-}
-
-/// The body will not go on.
-pub(super) fn cut<S: Store>(connection: &mut Connection<S>, now: Now, why: Cut) {
-    if why == Cut::PeerGone {
-        connection.give_up();
-    }
-    if let Some(request) = &mut connection.request {
-        request.session.cut_body(now, why);
-    }
 }

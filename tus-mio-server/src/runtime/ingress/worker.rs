@@ -7,7 +7,10 @@ use tus_driver::Store;
 
 use crate::runtime::{
     socket::Socket,
-    workers::{BodyDone, BodySink, MoveEnd, budget::WorkerBudget},
+    workers::{
+        budget::WorkerBudget,
+        job::{BodyDone, BodySink, MoveEnd},
+    },
 };
 
 /// How much is copied at once where it must be copied.
@@ -86,7 +89,10 @@ mod linux {
 
     use crate::runtime::{
         socket::Socket,
-        workers::{BodySink, MoveEnd, QUANTUM, budget::WorkerBudget},
+        workers::{
+            budget::WorkerBudget,
+            job::{BodySink, MoveEnd, QUANTUM},
+        },
     };
 
     /// A pipe between socket and file. It is empty between quanta: one that could not be emptied is thrown away.

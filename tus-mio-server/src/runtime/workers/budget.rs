@@ -8,7 +8,7 @@ use tus_driver::Store;
 
 use crate::runtime::{
     socket::Socket,
-    workers::{QUANTUM, Workers},
+    workers::{Workers, job::QUANTUM},
 };
 
 /// The most bytes moved in one stay. Fewer cost more hand-overs; with more, strict durability has less to sync while
@@ -82,7 +82,7 @@ mod tests {
     use tus_driver::{Class, MemoryStore};
 
     use super::*;
-    use crate::runtime::workers::{Job, Step};
+    use crate::runtime::workers::job::{Job, Step};
 
     /// Both ends of a connection.
     fn connection() -> (Socket, Peer) {

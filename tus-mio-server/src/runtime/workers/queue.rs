@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use tus_driver::{Class, Store};
 
-use crate::runtime::workers::Job;
+use crate::runtime::workers::job::Job;
 
 /// The jobs that wait, and how many of each lane are being done.
 #[derive(Debug)]
@@ -119,7 +119,7 @@ mod tests {
     use tus_driver::MemoryStore;
 
     use super::*;
-    use crate::runtime::workers::Step;
+    use crate::runtime::workers::job::Step;
 
     fn job(class: Class) -> Job<MemoryStore> {
         Job::Run(class, Step(Box::new(|| {})))

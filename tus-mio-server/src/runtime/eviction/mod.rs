@@ -1,36 +1,17 @@
 //! Making room where there are too many connections: the cheapest go first, on whichever loop they are.
 
+pub(super) mod class;
+
 use tus_driver::Store;
 use tus_proto::{Cut, Now};
 
-use super::{accept::WELCOME, connection::Connection, event_loop::EventLoop, ingress::cut, mailbox::Message};
+use super::{
+    connection::{Connection, WELCOME, cut},
+    event_loop::EventLoop,
+    eviction::class::{EvictionClass, Search},
+    mailbox::Message,
+};
 use crate::http1::Reason;
-
-/// What a connection is, where it may be closed to make room; the cheapest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum EvictionClass {
-    /// Between requests, or it never sent any.
-    Idle,
-    /// Its head does not come.
-    Head,
-    /// It has its answer and does not go.
-    Linger,
-    /// Its body, or the taking of its download, has used up half of the time that it has without a byte.
-    Slow,
-}
-
-impl EvictionClass {
-    pub(super) const ALL: [Self; 4] = [Self::Idle, Self::Head, Self::Linger, Self::Slow];
-}
-
-/// A search for connections to close. It goes over all loops for one kind, then for the next.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Search {
-    /// How many stops it has had.
-    stops: usize,
-    /// How many are still to be found.
-    wanted: usize,
-}
 
 impl<S: Store> EventLoop<S> {
     /// Asks all loops to close the cheapest connections.
