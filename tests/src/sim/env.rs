@@ -34,6 +34,8 @@ pub(super) struct Env {
     pub(super) over: bool,
     /// How many of the disk's faults are in the report.
     pub(super) faults_counted: u64,
+    /// A thread of the store has hung: who waited for it may have been turned away meanwhile.
+    pub(super) hung: bool,
     last_owner: u64,
     last_link: u64,
     traced: bool,
@@ -59,6 +61,7 @@ impl Env {
             report: Report::default(),
             over: false,
             faults_counted: 0,
+            hung: false,
             last_owner: 0,
             last_link: 0,
             traced,

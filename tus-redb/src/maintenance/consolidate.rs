@@ -178,7 +178,9 @@ impl Store {
                 let row = rows.get(key.value())?.and_then(|row| Row::decode(row.value()));
                 let Some(row) = row.filter(|row| writer.is_settled(row)) else { continue };
                 let (progress, len) = (value.value().map(CopyProgress::from), row.offset());
-                if backoffs.get(&id).is_none_or(|backoffs| self.has_space(len, Some(*backoffs))) {
+                // A copy that has begun has its space: what is free now is what it has left to others.
+                let may_go_on = progress.is_some();
+                if may_go_on || backoffs.get(&id).is_none_or(|backoff| self.has_space(len, Some(*backoff))) {
                     return Ok(Some(Task { id, progress, len }));
                 }
             }

@@ -335,17 +335,17 @@ fn one_that_can_not_be_read_hinders_no_other() {
 
 #[test]
 fn a_full_disk_puts_it_off() {
-    const NEEDED: u64 = 40_000 + 5_000 + 4 * (256 << 10);
+    const NEEDED: u64 = 800_000 + 100_000 + 4 * (256 << 10);
     for durability in BOTH {
         let disk = SimDisk::new();
         let store = open(&disk, durability);
-        upload(&store, "a", &[20_000, 20_000]).unwrap();
+        upload(&store, "a", &[400_000, 400_000]).unwrap();
         store.flush().unwrap();
         let written = disk.traffic("data/");
-        for free in [20_000, 50_000, NEEDED - 5_000] {
+        for free in [400_000, 900_000, NEEDED - 5_000] {
             disk.set_free(Some(free));
             for _ in 0..3 {
-                assert_eq!(store.consolidate(4_000), Err(Failure::NoSpace), "{durability:?}");
+                assert_eq!(store.consolidate(100_000), Err(Failure::NoSpace), "{durability:?}");
                 assert!(store.needs_consolidation());
             }
         }
@@ -355,9 +355,10 @@ fn a_full_disk_puts_it_off() {
             "{durability:?}: nothing is written"
         );
         assert!(!store.is_full(), "{durability:?}");
+        // Once the copy has its space, less is free than it needed; it goes on.
         disk.set_free(Some(NEEDED + (256 << 10)));
-        finish(&store, 4_000);
-        assert_eq!((files(&store, "a"), body(&store, "a")), (1, bytes(&[20_000, 20_000])));
+        finish(&store, 100_000);
+        assert_eq!((files(&store, "a"), body(&store, "a")), (1, bytes(&[400_000, 400_000])));
         assert_eq!(store.verify().unwrap(), []);
     }
 }

@@ -124,7 +124,7 @@ impl Client {
             _ => false,
         };
         assert!(!honest || excused, "{status} {code} to {:?}", asked.request);
-        let calm = env.plan.faults.is_calm() && !env.plan.hooked();
+        let calm = env.plan.faults.is_calm() && !env.plan.hooked() && !env.hung;
         if calm && self.is_alone(env) && honest && env.plan.expiry.is_none() {
             let slow = matches!(code, "ERR_READ_TIMEOUT" | "ERR_HEAD_TIMEOUT");
             assert!(status < 300 || status == 413 || slow, "{status} {code}, and nothing went wrong");

@@ -93,6 +93,7 @@ impl Server {
         let mut desk = self.shared.desk();
         let Some(job) = desk.jobs.get_mut(index).filter(|job| job.owner.is_some()) else { return false };
         job.held = Some(until);
+        env.hung = true;
         env.report.faults += 1;
         true
     }
