@@ -1,8 +1,8 @@
-//! What stands between a tus [`Exchange`](tus_proto::Exchange) and the world, written once: a [`Session`] is one request
-//! as a sans-I/O machine, and the ports are traits. A runtime moves bytes between its sockets and a session; a
+//! Connects a tus [`Exchange`](tus_proto::Exchange) to a store, a lock service and hooks. A [`Session`] is one request as
+//! a sans-I/O state machine, and the ports are traits. A runtime moves bytes between its sockets and a session; a
 //! [`Store`] keeps what it is given; neither knows tus.
 //!
-//! No threads, no sockets, no timers are made here. A store gets them from the runtime, as an [`Executor`].
+//! This crate creates no threads, sockets or timers. A store gets them from the runtime, as an [`Executor`].
 
 #[macro_use(mutation)]
 pub extern crate tus_proto;

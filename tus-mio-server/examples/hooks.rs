@@ -1,5 +1,5 @@
-//! A server that knows its users, and does something with what they have uploaded. Run it with
-//! `cargo run --example hooks`, then:
+//! A server that authorises its users, and copies what they have uploaded to a directory of theirs. Run it with
+//! `cargo run --example hooks`, with another address after `--` if 127.0.0.1:8080 is taken. Then:
 //!
 //! ```sh
 //! curl -i http://127.0.0.1:8080/files -X POST -H 'Tus-Resumable: 1.0.0' -H 'Authorization: Bearer sesame' \
@@ -36,24 +36,23 @@ impl Archive {
         })
     }
 
-    /// Everybody must say who they are, and see nothing of anybody else's, not even that it is there; nor make a
-    /// final of it.
+    /// Each user needs a token, sees only their own uploads, and can't concatenate others'.
     fn authorise(&self, incoming: &Incoming<'_>) -> Result<(), HookError> {
         let user = self.user(&incoming.request)?;
         let theirs = |upload: &Upload| upload.metadata.get_str("owner") == Some(user);
         if incoming.uploads().all(theirs) { Ok(()) } else { Err(Reject::with(404).into()) }
     }
 
-    /// Whose an upload is stands in its metadata, whatever its client says of it.
+    /// Writes the owner into the metadata, in place of what the client sent.
     fn sign(&self, creation: &Creation<'_>) -> Result<Changes, HookError> {
         let mut metadata = creation.upload.metadata.clone();
         metadata.set("owner", self.user(&creation.request)?)?;
         Ok(Changes::none().metadata(metadata))
     }
 
-    /// May be called twice for the same upload, after a crash: the copy is made beside, and renamed when it is whole.
+    /// Copies a finished upload. After a crash it is called again for the same upload: the copy is renamed when it is whole.
     fn keep(&self, upload: &Upload, files: &[DataFile]) -> Result<(), HookError> {
-        let owner = upload.metadata.get_str("owner").ok_or_else(|| HookError::failed("it is nobody's"))?;
+        let owner = upload.metadata.get_str("owner").ok_or_else(|| HookError::failed("it has no owner"))?;
         let dir = self.dir.join(owner);
         fs::create_dir_all(&dir)?;
         let (copy, part) = (dir.join(upload.id.as_str()), dir.join(format!("{}.part", upload.id)));
@@ -76,7 +75,12 @@ fn main() -> Result<(), tus_mio_server::ServeError> {
         .on_incoming_request(move |incoming| authorises.authorise(incoming))
         .on_upload_create(move |creation| signs.sign(creation))
         .on_upload_complete(move |upload, files| keeps.keep(upload, files));
-    let server = Server::bind(Settings { hooks, ..Settings::default() })?;
-    println!("listening on {:?}", server.addresses());
+    let mut settings = Settings { hooks, ..Settings::default() };
+    if let Some(address) = std::env::args().nth(1).and_then(|text| text.parse().ok()) {
+        settings.listen = vec![address];
+    }
+    let server = Server::bind(settings)?;
+    let addresses: Vec<_> = server.addresses().iter().map(ToString::to_string).collect();
+    println!("listening on {}", addresses.join(" "));
     server.run()
 }

@@ -1,8 +1,12 @@
-//! A tus 1.0.0 resumable upload server.
+//! A server for resumable uploads (tus 1.0.0), to run or to embed.
 //!
-//! [`Server`] is the whole of it, made from [`Settings`]. The protocol is in [`tus_proto`], what is kept in
-//! [`tus_redb`]; here bytes are moved between them and the sockets. [`http1`] is HTTP/1.1 without a socket,
-//! [`Blocking`] the server without HTTP, for other frameworks. [`hooks`] are where a program decides.
+//! - [`Server`], made from [`Settings`], listens and serves: `Server::bind(settings)?.run()`.
+//! - [`Blocking`] is the same server as a function that blocks, for a framework that has parsed the request.
+//! - [`hooks`] are functions of yours that accept or reject requests and process finished uploads.
+//! - [`http1`] is HTTP/1.1 without a socket.
+//!
+//! The protocol is in [`tus_proto`] and the store in [`tus_redb`]. This crate moves bytes between them and the sockets. It
+//! needs a Unix; without the default feature `cli` it brings no command line, log or signals.
 
 #[macro_use(mutation)]
 extern crate tus_proto;

@@ -3,10 +3,10 @@
 //!
 //! One object an upload, its *record*, is the only truth about it. It is written by compare-and-set alone; bytes are
 //! objects and parts that are written once and that the record names; nothing is ever derived from a listing but what
-//! may be removed. The lock is a lease in the record. So servers need to know nothing of each other.
+//! may be removed. The lock is a lease in the record. So servers don't need to know each other.
 //!
-//! [`BucketStore`] is a [`Store`](tus_driver::Store) over any [`Bucket`]: [`CloudBucket`] stands on the crate
-//! `object_store` (S3 and its kin, Google Cloud Storage, Azure, memory). [`BucketStore::locks`] is the lock service for all
+//! [`BucketStore`] is a [`Store`](tus_driver::Store) over any [`Bucket`]: [`CloudBucket`] uses the crate
+//! `object_store` (S3 and compatible stores, Google Cloud Storage, Azure, memory). [`BucketStore::locks`] is the lock service for all
 //! servers of the bucket. All work is done by tasks and timers of the runtime's [`Executor`](tus_driver::Executor).
 //!
 //! The clients of clouds need a tokio runtime under the tasks. An executor that has none is wrapped by `WithRuntime`, which

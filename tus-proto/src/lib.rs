@@ -1,8 +1,8 @@
 //! The tus 1.0.0 resumable upload protocol as a pure state machine, and the IETF's resumable uploads on the same uploads.
 //!
 //! One [`Exchange`] is one request, from its head to its response. It reads no clock, opens no file, owns no
-//! thread: [`Input`]s go in, [`Output`]s come out. Control goes through the exchange, body bytes go beside
-//! it: the exchange grants permission ("append at most N bytes at offset O"), and is told what came of it.
+//! thread: [`Input`]s go in, [`Output`]s come out. Control goes through the exchange; body bytes bypass
+//! it: the exchange grants permission ("append at most N bytes at offset O"), and receives the result.
 #![no_std]
 
 extern crate alloc;

@@ -1,6 +1,6 @@
 //! A durable store for resumable uploads: records in [redb], bytes in flat files.
 //!
-//! It carries out the commands of [`tus_proto::Command`] and has no threads of its own: staging (a [`Sink`]),
+//! It executes the commands of [`tus_proto::Command`] and has no threads of its own: staging (a [`Sink`]),
 //! making staged bytes durable (its [`Syncer`]) and committing a group of changes ([`Store::commit`]) are
 //! calls, which a server makes from its workers and its committer. The invariant that makes recovery trivial:
 //! *an upload's bytes are at least as long as its record's offset, and all past that offset is garbage.*

@@ -1,14 +1,14 @@
-//! Resumable uploads, tus 1.0.0, as a [`tower_service::Service`]: [`Tus`] mounts in axum, in hyper, and wherever else
-//! such services do.
+//! Resumable uploads, tus 1.0.0, as a [`tower_service::Service`]: [`Tus`] mounts in axum, hyper and every other
+//! framework that takes such a service.
 //!
 //! - A request whose future is dropped, by a timeout layer or with its connection, loses nothing: what had arrived is
 //!   committed, and the upload's lock is released.
 //! - A slow body holds no thread. At most 256 KiB of a body are in memory, and the last frame that the server has read.
 //! - Any [`Store`](tus_driver::Store) of `tus-driver`: `tus-redb` by default.
 //!
-//! # What a framework leaves to others
-//! The head's limits and time, and idle connections, are the business of whoever serves: hyper's
-//! `header_read_timeout`, for one. Bodies that stall, or come too slowly, are ended here: see [`Limits`].
+//! # What your server must limit
+//! The size and time of a head, and idle connections: by hyper's `header_read_timeout`, for example. This service ends
+//! bodies that stall or come too slowly: see [`Limits`].
 
 mod alarm;
 mod body;

@@ -91,14 +91,14 @@ For bash: tus-mio-server completions bash > /etc/bash_completion.d/tus-mio-serve
 const MAN_HELP: &str = "\
 To install it: tus-mio-server man > /usr/local/share/man/man1/tus-mio-server.1";
 
-/// A tus 1.0.0 server for resumable uploads.
+/// A server for resumable uploads (tus 1.0.0).
 ///
-/// Without a command it serves. The other commands look into a store, through the server that has it open if one has.
+/// Without a command it serves. The other commands read or change a store, through the running server if there is one.
 #[derive(Parser, Debug)]
 #[command(name = "tus-mio-server", version, after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
 #[command(allow_negative_numbers = true)]
 pub(crate) struct Cli {
-    /// What to do; serve if none is named.
+    /// The command; `None` serves.
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
     /// The flags of serve.
@@ -112,30 +112,30 @@ pub(crate) enum Command {
     /// Serve uploads (the default)
     #[command(after_help = AFTER_HELP, allow_negative_numbers = true)]
     Serve(Box<ServeArgs>),
-    /// List the uploads in a store, oldest first if nothing else is asked for
+    /// List the uploads in a store, oldest first by default
     #[command(after_help = LIST_HELP)]
     List(ListArgs),
-    /// Show all that is known of an upload
+    /// Show an upload: its state, metadata and data files
     #[command(after_help = SHOW_HELP)]
     Show(UploadArgs),
-    /// Write the bytes of an upload to standard output; of an unfinished one, those that are there
+    /// Write the committed bytes of an upload to standard output
     #[command(after_help = CAT_HELP)]
     Cat(CatArgs),
-    /// Remove an upload: its record and its bytes. Asks nothing
+    /// Delete an upload, its record and its bytes, without a question
     #[command(after_help = DELETE_HELP)]
     Delete(UploadArgs),
-    /// Write finished uploads, or others, to files named by their ids, each with what is known of it as ID.json
+    /// Write finished uploads to files named by their ids, each with its metadata as ID.json
     #[command(after_help = EXPORT_HELP)]
     Export(ExportArgs),
-    /// Tell how many uploads there are, and how many bytes
+    /// Count uploads and their bytes
     #[command(after_help = STATS_HELP)]
     Stats(StoreArgs),
-    /// Check all records against all data files, and mend what is wrong
+    /// Check all records against all data files, and repair with --repair
     #[command(after_help = VERIFY_HELP)]
     Verify(VerifyArgs),
     /// Ask a running server whether it can commit uploads: exit status 0 if it can, else 1
     Health(HealthArgs),
-    /// Take over the uploads that another server has left
+    /// Import the uploads of another server
     #[command(subcommand)]
     Import(ImportCommand),
     /// Check a configuration without serving
@@ -154,7 +154,7 @@ pub(crate) enum Command {
 /// What to do with a configuration.
 #[derive(Subcommand, Debug)]
 pub(crate) enum ConfigCommand {
-    /// Check the flags, the environment and the file as serve would, and write each setting with where it comes from
+    /// Check flags, environment and file as serve would, and write each setting with its source
     #[command(after_help = CHECK_HELP, allow_negative_numbers = true)]
     Check(Box<ServeArgs>),
 }
@@ -192,12 +192,12 @@ pub(crate) struct ServeArgs {
     #[arg(value_parser = value::address, value_delimiter = ',', help_heading = "Network")]
     pub(crate) listen: Vec<Address>,
 
-    /// Speak TLS at all TCP addresses, with the certificate in this PEM file and those it is signed with behind it. On
-    /// SIGHUP it is read again [default: none, plain HTTP]
+    /// Speak TLS at all TCP addresses, with the certificates in this PEM file: the server's first, followed by the
+    /// intermediate ones. SIGHUP reads it again [default: none, plain HTTP]
     #[arg(long, env = "TUS_TLS_CERT", value_name = "FILE", requires = "tls_key", help_heading = "Network")]
     pub(crate) tls_cert: Option<PathBuf>,
 
-    /// The certificate's private key, a PEM file [default: none]
+    /// The certificate's private key, a PEM file. SIGHUP reads it again [default: none]
     #[arg(long, env = "TUS_TLS_KEY", value_name = "FILE", requires = "tls_cert", help_heading = "Network")]
     pub(crate) tls_key: Option<PathBuf>,
 
@@ -211,38 +211,37 @@ pub(crate) struct ServeArgs {
     )]
     pub(crate) base_path: String,
 
-    /// Path of the metrics for Prometheus; none to have none. Health is at /healthz always
+    /// Path of the metrics for Prometheus, or none to have none. Health is always at /healthz
     #[arg(long, env = "TUS_METRICS_PATH", value_name = "PATH", default_value = "/metrics")]
     #[arg(help_heading = "Network")]
     pub(crate) metrics_path: String,
 
-    /// Answer with whole URLs as locations, or with paths; auto: with URLs, but with paths where a request shows a proxy
-    /// or a browser
+    /// Whether Location is a URL or a path. auto: a path if the request shows a proxy or a browser, else a URL
     #[arg(long, env = "TUS_LOCATION", value_name = "FORM", default_value = "auto", help_heading = "Network")]
     pub(crate) location: Location,
 
-    /// Answer with absolute locations under this http or https URL, the uploads' as clients reach it [default: none]
+    /// Make Location from this http or https URL, under which clients reach the uploads [default: none]
     #[arg(long, env = "TUS_LOCATION_BASE_URL", value_name = "URL", help_heading = "Network")]
     pub(crate) location_base_url: Option<String>,
 
-    /// Answer with absolute locations, from what the proxy's headers say, else Host. Only behind a proxy that sets
-    /// these headers, or adds to them [default: off]
+    /// Make Location from the proxy's headers, else from Host. Only use it with a proxy that sets these headers or
+    /// adds to them [default: off]
     #[arg(long, env = "TUS_BEHIND_PROXY", value_parser = value::switch, help_heading = "Network")]
     pub(crate) behind_proxy: bool,
 
-    /// In which headers the proxy says how it was reached: X-Forwarded-Host, -Proto and -Port, or Forwarded. Others
-    /// are not believed; of a list the last member counts
+    /// The headers of the proxy that are believed: X-Forwarded-Host, -Proto and -Port, or Forwarded. Of a list the
+    /// last member counts
     #[arg(long, env = "TUS_PROXY_HEADERS", value_name = "HEADERS", default_value = "x-forwarded")]
     #[arg(help_heading = "Network")]
     pub(crate) proxy_headers: ProxyHeaders,
 
-    /// Which requests X-HTTP-Method-Override may turn into those of another method. any defeats what a proxy allows
-    /// by method
+    /// Which requests X-HTTP-Method-Override may turn into those of another method. any passes a proxy's rules by
+    /// method
     #[arg(long, env = "TUS_METHOD_OVERRIDE", value_name = "REQUESTS", default_value = "post")]
     #[arg(help_heading = "Network")]
     pub(crate) method_override: MethodOverride,
 
-    /// Origins whose pages may upload from a browser, as https://example.org, or * for all; may be repeated
+    /// Origins whose pages may upload from a browser, such as https://example.org, or * for all; may be repeated
     /// [default: none]
     #[arg(
         long,
@@ -254,16 +253,16 @@ pub(crate) struct ServeArgs {
     #[arg(help_heading = "Browsers")]
     pub(crate) cors_allow_origin: Vec<String>,
 
-    /// Request headers those pages may send beside the protocol's own; may be repeated [default: none]
+    /// Request headers that those pages may send in addition to the protocol's own; may be repeated [default: none]
     #[arg(long, env = "TUS_CORS_ALLOW_HEADERS", value_name = "NAME", value_delimiter = ',')]
     #[arg(help_heading = "Browsers")]
     pub(crate) cors_allow_headers: Vec<String>,
 
-    /// Let those pages send cookies and the like; not where they are all pages [default: off]
+    /// Let those pages send cookies and other credentials; not possible with origin * [default: off]
     #[arg(long, env = "TUS_CORS_ALLOW_CREDENTIALS", value_parser = value::switch, help_heading = "Browsers")]
     pub(crate) cors_allow_credentials: bool,
 
-    /// How long a browser may remember what it was allowed [default: the browser's own rule]
+    /// How long a browser may cache what CORS allows [default: the browser's own rule]
     #[arg(long, env = "TUS_CORS_MAX_AGE", value_name = "DURATION", value_parser = value::duration)]
     #[arg(help_heading = "Browsers")]
     pub(crate) cors_max_age: Option<Duration>,
@@ -312,29 +311,29 @@ pub(crate) struct ServeArgs {
     #[arg(value_parser = value::algorithms, help_heading = "Uploads")]
     pub(crate) checksum_algorithms: value::Algorithms,
 
-    /// Refuse to delete uploads on a client's request [default: off]
+    /// Reject clients' requests to delete uploads [default: off]
     #[arg(long, env = "TUS_DISABLE_TERMINATION", value_parser = value::switch, help_heading = "Uploads")]
     pub(crate) disable_termination: bool,
 
-    /// Speak tus 1.0.0 alone, and not the IETF's resumable uploads [default: off]
+    /// Speak only tus 1.0.0, and not the IETF's resumable uploads [default: off]
     #[arg(long, env = "TUS_DISABLE_RUFH", value_parser = value::switch, help_heading = "Uploads")]
     pub(crate) disable_rufh: bool,
 
-    /// Refuse to put uploads together from parts [default: off]
+    /// Reject requests to concatenate uploads [default: off]
     #[arg(long, env = "TUS_DISABLE_CONCATENATION", value_parser = value::switch, help_heading = "Uploads")]
     pub(crate) disable_concatenation: bool,
 
-    /// Refuse to put uploads together before all their parts are finished [default: off]
+    /// Reject requests to concatenate uploads that are not finished [default: off]
     #[arg(long, env = "TUS_DISABLE_CONCATENATION_UNFINISHED", value_parser = value::switch)]
     #[arg(help_heading = "Uploads")]
     pub(crate) disable_concatenation_unfinished: bool,
 
-    /// Most parts of one concatenation
+    /// Largest number of parts of one concatenation
     #[arg(long, env = "TUS_MAX_PARTS", value_name = "NUMBER", default_value = "1000")]
     #[arg(value_parser = value::count(100_000), help_heading = "Uploads")]
     pub(crate) max_parts: usize,
 
-    /// Delete parts as soon as an upload put together from them is complete [default: off]
+    /// Delete the parts of a concatenation as soon as it is complete [default: off]
     #[arg(long, env = "TUS_DELETE_PARTS", value_parser = value::switch, help_heading = "Uploads")]
     pub(crate) delete_parts: bool,
 
@@ -342,7 +341,7 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "TUS_ENABLE_DOWNLOADS", value_parser = value::switch, help_heading = "Uploads")]
     pub(crate) enable_downloads: bool,
 
-    /// How long an unfinished upload lives after its last bytes; 0 for ever
+    /// How long an unfinished upload lives after its last bytes; 0 means forever
     #[arg(long, env = "TUS_UPLOAD_EXPIRY", value_name = "DURATION", default_value = "0")]
     #[arg(value_parser = value::duration, help_heading = "Uploads")]
     pub(crate) upload_expiry: Duration,
@@ -352,12 +351,12 @@ pub(crate) struct ServeArgs {
     #[arg(value_parser = value::duration, help_heading = "Uploads")]
     pub(crate) cleanup_interval: Duration,
 
-    /// How many unfinished final uploads may name one part
+    /// How many unfinished concatenations may name the same part
     #[arg(long, env = "TUS_MAX_WAITING_FINALS", value_name = "NUMBER", default_value = "4")]
     #[arg(value_parser = value::count(1_000), help_heading = "Uploads")]
     pub(crate) max_waiting_finals: usize,
 
-    /// How long a writer waits for an earlier one of the same upload to yield; 0 not to wait
+    /// How long a request waits for an earlier writer of the same upload to yield; 0 rejects it at once
     #[arg(long, env = "TUS_LOCK_WAIT", value_name = "DURATION", default_value = "5s")]
     #[arg(value_parser = value::duration, help_heading = "Uploads")]
     pub(crate) lock_wait: Duration,
@@ -375,8 +374,8 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) hooks: HookArgs,
 
-    /// How long requests may take to finish after SIGTERM or SIGINT; a second signal ends at once. Then their bodies are
-    /// cut, and the answers that say so have 2s more
+    /// How long requests may take to finish after SIGTERM or SIGINT; a second signal ends at once. After that their
+    /// bodies are cut off, and their responses have 2s more
     #[arg(long, env = "TUS_SHUTDOWN_TIMEOUT", value_name = "DURATION", default_value = "10s")]
     #[arg(value_parser = value::duration, help_heading = "Deadlines")]
     pub(crate) shutdown_timeout: Duration,
@@ -385,24 +384,24 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "TUS_THREADS", value_name = "NUMBER", value_parser = value::count(64), help_heading = "Resources")]
     pub(crate) threads: Option<usize>,
 
-    /// Memory for buffers of bodies that must be decoded, all event loops together; each has at least one of 128KiB
+    /// Memory for bodies that must be decoded, all event loops together; each has at least one buffer of 128KiB
     /// [default: 4MiB an event loop]
     #[arg(long, env = "TUS_BUFFER_MEMORY", value_name = "SIZE", value_parser = value::size)]
     #[arg(help_heading = "Resources")]
     pub(crate) buffer_memory: Option<u64>,
 
-    /// Memory for heads that are not complete, all connections together; beyond it the oldest of more than 4KiB is
+    /// Memory for incomplete heads, all connections together; when it is full, the oldest of more than 4KiB is
     /// rejected
     #[arg(long, env = "TUS_HEAD_MEMORY", value_name = "SIZE", default_value = "4MiB", value_parser = value::size)]
     #[arg(help_heading = "Resources")]
     pub(crate) head_memory: u64,
 
-    /// Threads that may wait for the disk
+    /// Threads for the disk
     #[arg(long, env = "TUS_WORKERS", value_name = "NUMBER", default_value = "4", value_parser = value::count(64))]
     #[arg(help_heading = "Resources")]
     pub(crate) workers: usize,
 
-    /// Connections open at once, over all listeners; idle and slow ones make room for new ones
+    /// Connections open at once, over all listeners; idle and slow ones are closed to make room for new ones
     #[arg(long, env = "TUS_MAX_CONNECTIONS", value_name = "NUMBER", default_value = "4096")]
     #[arg(value_parser = value::count(1_000_000), help_heading = "Resources")]
     pub(crate) max_connections: usize,
@@ -412,17 +411,17 @@ pub(crate) struct ServeArgs {
     #[arg(value_parser = value::count_or_none(1_000_000), help_heading = "Resources")]
     pub(crate) max_connections_per_address: usize,
 
-    /// Addresses and networks whose connections are not counted there, proxies above all: a list, or none
+    /// Addresses and networks that --max-connections-per-address does not count, such as proxies: a list, or none
     #[arg(long, env = "TUS_UNCOUNTED_ADDRESSES", value_name = "LIST", default_value = "127.0.0.0/8,::1")]
     #[arg(value_parser = value::networks, help_heading = "Resources")]
     pub(crate) uncounted_addresses: value::Networks,
 
-    /// How many bits of IPv4 and of IPv6 addresses tell one from another there
+    /// How many bits of IPv4 and of IPv6 addresses count as one address in --max-connections-per-address
     #[arg(long, env = "TUS_ADDRESS_PREFIXES", value_name = "BITS,BITS", default_value = "32,64")]
     #[arg(value_parser = value::prefixes, help_heading = "Resources")]
     pub(crate) address_prefixes: (u8, u8),
 
-    /// What to log on standard error. On SIGHUP it is read again from the configuration file
+    /// What to log on standard error. SIGHUP reads it again from the configuration file
     #[arg(
         long,
         env = "TUS_LOG_LEVEL",
@@ -432,7 +431,7 @@ pub(crate) struct ServeArgs {
     )]
     pub(crate) log_level: LogLevel,
 
-    /// How to log: a line of text, or a JSON object, for each event
+    /// Format of the log: a line of text, or a JSON object, for each event
     #[arg(
         long,
         env = "TUS_LOG_FORMAT",

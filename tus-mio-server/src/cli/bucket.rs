@@ -27,12 +27,12 @@ pub(crate) struct BucketArgs {
     #[arg(help_heading = "Object store")]
     pub(crate) store_part_size: u64,
 
-    /// Memory for bytes on their way to the object store, of all uploads together; where it is used up, bodies wait
+    /// Memory for bytes in transit to the object store, of all uploads together; when it is full, bodies wait
     #[arg(long, env = "TUS_STORE_MEMORY", value_name = "SIZE", default_value = "256MiB", value_parser = value::size)]
     #[arg(help_heading = "Object store")]
     pub(crate) store_memory: u64,
 
-    /// How many parts may be on their way to the object store at once
+    /// How many parts may be in transit to the object store at once
     #[arg(long, env = "TUS_STORE_CONCURRENCY", value_name = "COUNT", default_value = "16")]
     #[arg(value_parser = clap::value_parser!(u16).range(1..), help_heading = "Object store")]
     pub(crate) store_concurrency: u16,

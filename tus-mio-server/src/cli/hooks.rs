@@ -16,16 +16,16 @@ const QUEUE: Duration = Duration::from_secs(15);
 /// The flags.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct HookArgs {
-    /// Send events to this URL, and ask it before uploads are created and deleted [default: none]
+    /// Send hooks to this URL [default: none]
     #[arg(long, env = "TUS_HOOKS_HTTP", value_name = "URL", help_heading = "Hooks")]
     #[arg(conflicts_with = "hooks_dir")]
     pub(crate) hooks_http: Option<String>,
 
-    /// The same with programs in this directory, named pre-create, post-finish and so on [default: none]
+    /// Run hooks as programs in this directory, named pre-create, post-finish and so on [default: none]
     #[arg(long, env = "TUS_HOOKS_DIR", value_name = "DIRECTORY", help_heading = "Hooks")]
     pub(crate) hooks_dir: Option<PathBuf>,
 
-    /// Which hooks are called: a list
+    /// Which hooks are called, separated by commas
     #[arg(long, env = "TUS_HOOKS_ENABLED_EVENTS", value_name = "LIST", value_delimiter = ',')]
     #[arg(
         default_value = "pre-create,post-create,post-receive,post-terminate,post-finish",
@@ -33,41 +33,41 @@ pub(crate) struct HookArgs {
     )]
     pub(crate) hooks_enabled_events: Vec<HookType>,
 
-    /// How often post-receive is called for an upload at the most; at least 1ms
+    /// Shortest time between two calls of post-receive for an upload; at least 1ms
     #[arg(long, env = "TUS_HOOKS_PROGRESS_INTERVAL", value_name = "DURATION", default_value = "1s")]
     #[arg(value_parser = value::duration, help_heading = "Hooks")]
     pub(crate) hooks_progress_interval: Duration,
 
-    /// Headers of a client's request that are sent on with its events: a list [default: none]
+    /// Headers of a client's request that are sent to --hooks-http, separated by commas [default: none]
     #[arg(long, env = "TUS_HOOKS_HTTP_FORWARD_HEADERS", value_name = "LIST", value_delimiter = ',')]
     #[arg(help_heading = "Hooks")]
     pub(crate) hooks_http_forward_headers: Vec<String>,
 
-    /// How long all tries of a call together may take; at least 1ms
+    /// How long all attempts of a call may take together; at least 1ms
     #[arg(long, env = "TUS_HOOKS_HTTP_TIMEOUT", value_name = "DURATION", default_value = "15s")]
     #[arg(value_parser = value::duration, help_heading = "Hooks")]
     pub(crate) hooks_http_timeout: Duration,
 
-    /// How many tries there are, on errors of the network and on 5xx
+    /// Number of attempts, on network errors and on 5xx
     #[arg(long, env = "TUS_HOOKS_HTTP_RETRY", value_name = "NUMBER", default_value = "3")]
     #[arg(value_parser = value::count(100), help_heading = "Hooks")]
     pub(crate) hooks_http_retry: usize,
 
-    /// The pause between two tries
+    /// Pause between two attempts
     #[arg(long, env = "TUS_HOOKS_HTTP_BACKOFF", value_name = "DURATION", default_value = "1s")]
     #[arg(value_parser = value::duration, help_heading = "Hooks")]
     pub(crate) hooks_http_backoff: Duration,
 
-    /// The largest answer
+    /// Largest response of the hook service
     #[arg(long, env = "TUS_HOOKS_HTTP_SIZE_LIMIT", value_name = "SIZE", default_value = "5KiB")]
     #[arg(value_parser = value::size, help_heading = "Hooks")]
     pub(crate) hooks_http_size_limit: u64,
 
-    /// File of the certificates, in PEM form, that the URL's may be signed with [default: the system's]
+    /// PEM file of the certificates that may have signed the URL's [default: the system's]
     #[arg(long, env = "TUS_HOOKS_HTTP_CA", value_name = "FILE", help_heading = "Hooks")]
     pub(crate) hooks_http_ca: Option<PathBuf>,
 
-    /// How many hooks that requests wait for may run at once, and as many that are told of events
+    /// How many hooks that requests wait for may run at once; as many more may run for events
     #[arg(long, env = "TUS_HOOKS_CONCURRENCY", value_name = "NUMBER", default_value = "64")]
     #[arg(value_parser = value::count(1024), help_heading = "Hooks")]
     pub(crate) hooks_concurrency: usize,

@@ -11,23 +11,24 @@ const MOST_METADATA: u64 = 64 << 10;
 /// The flags.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct HostArgs {
-    /// Create no upload while less of the disk is free; 0 for no limit
+    /// Reject new uploads while less space than this is free on the disk; 0 for no limit
     #[arg(long, env = "TUS_MIN_FREE_SPACE", value_name = "SIZE", default_value = "0", value_parser = value::size)]
     #[arg(help_heading = "Uploads")]
     pub(crate) min_free_space: u64,
 
-    /// Create no upload while all have as many bytes as this; 0 for no limit. The server reads all records when it starts
+    /// Reject new uploads while all uploads together have this many bytes; 0 for no limit. The server reads all
+    /// records when it starts
     #[arg(long, env = "TUS_MAX_STORE_SIZE", value_name = "SIZE", default_value = "0", value_parser = value::size)]
     #[arg(help_heading = "Uploads")]
     pub(crate) max_store_size: u64,
 
-    /// Count there what unfinished uploads have announced and not sent yet, the new one too, and keep as much of the disk
-    /// free [default: off]
+    /// Let --min-free-space and --max-store-size also count the announced bytes of unfinished uploads that have not
+    /// arrived, those of the new one too [default: off]
     #[arg(long, env = "TUS_RESERVE_ANNOUNCED", value_parser = value::switch, help_heading = "Uploads")]
     pub(crate) reserve_announced: bool,
 
-    /// Uploads that one address may create in an hour, but for those of --uncounted-addresses; 0 for no limit. The
-    /// client's by the proxy's headers with --behind-proxy
+    /// Uploads that one address may create in an hour; 0 for no limit. --uncounted-addresses are exempt; with
+    /// --behind-proxy it is the client's address from the proxy's headers
     #[arg(long, env = "TUS_MAX_UPLOADS_PER_HOUR", value_name = "NUMBER", default_value = "0")]
     #[arg(value_parser = value::count_or_none(1_000_000), help_heading = "Uploads")]
     pub(crate) max_uploads_per_hour: usize,
@@ -37,12 +38,12 @@ pub(crate) struct HostArgs {
     #[arg(help_heading = "Uploads")]
     pub(crate) max_metadata_size: u64,
 
-    /// Permissions of data files, whatever the umask: 0640 lets the group read them, too. Those that are there stay
+    /// Permissions of new data files, regardless of the umask; 0640 lets the group read them
     #[arg(long, env = "TUS_FILE_MODE", value_name = "OCTAL", default_value = "0600", value_parser = mode::<0o600>)]
     #[arg(help_heading = "Storage")]
     pub(crate) file_mode: u32,
 
-    /// Permissions of directories that are made for them, the data directory too: 0750 lets the group in
+    /// Permissions of new directories, the data directory included, regardless of the umask; 0750 lets the group in
     #[arg(long, env = "TUS_DIR_MODE", value_name = "OCTAL", default_value = "0700", value_parser = mode::<0o700>)]
     #[arg(help_heading = "Storage")]
     pub(crate) dir_mode: u32,

@@ -13,18 +13,17 @@ const MOST_COLLECTED: u64 = 16 << 20;
 /// The flags.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct LimitArgs {
-    /// End a request when no byte of its head or body came for this long; 0 to wait for ever
+    /// End a request when no byte of its head or body arrives for this long; 0 means never
     #[arg(long, env = "TUS_REQUEST_TIMEOUT", value_name = "DURATION", default_value = "30s")]
     #[arg(value_parser = value::duration, help_heading = "Deadlines")]
     pub(crate) request_timeout: Duration,
 
-    /// End a request whose body brings fewer bytes a second, beyond the request timeout; 0 if it must only bring some
+    /// End a request whose body arrives at fewer bytes per second, after the request timeout; 0 means no minimum
     #[arg(long, env = "TUS_BODY_MIN_RATE", value_name = "SIZE", default_value = "500", value_parser = value::size)]
     #[arg(help_heading = "Deadlines")]
     pub(crate) body_min_rate: u64,
 
-    /// End a download whose client takes fewer bytes a second, beyond the response timeout; 0 if it must only take
-    /// some
+    /// End a download whose client takes fewer bytes per second, after the response timeout; 0 means no minimum
     #[arg(long, env = "TUS_DOWNLOAD_MIN_RATE", value_name = "SIZE", default_value = "4KiB", value_parser = value::size)]
     #[arg(help_heading = "Deadlines")]
     pub(crate) download_min_rate: u64,
@@ -39,22 +38,22 @@ pub(crate) struct LimitArgs {
     #[arg(value_parser = value::duration, help_heading = "Deadlines")]
     pub(crate) idle_timeout: Duration,
 
-    /// How long a client may take to take an answer, and how long no byte of a download; at least 1ms
+    /// How long a client may take to take a response, or take no byte of a download; at least 1ms
     #[arg(long, env = "TUS_RESPONSE_TIMEOUT", value_name = "DURATION", default_value = "30s")]
     #[arg(value_parser = value::duration, help_heading = "Deadlines")]
     pub(crate) response_timeout: Duration,
 
-    /// How long a connection is read from behind an answer that ends it, so that the answer arrives; at least 1ms
+    /// How long a connection is read after a response that ends it, so that the response arrives; at least 1ms
     #[arg(long, env = "TUS_LINGER_TIMEOUT", value_name = "DURATION", default_value = "10s")]
     #[arg(value_parser = value::duration, help_heading = "Deadlines")]
     pub(crate) linger_timeout: Duration,
 
-    /// How much is read there
+    /// How many bytes are read in --linger-timeout
     #[arg(long, env = "TUS_LINGER_SIZE", value_name = "SIZE", default_value = "16MiB", value_parser = value::size)]
     #[arg(help_heading = "Connections")]
     pub(crate) linger_size: u64,
 
-    /// Largest unwanted body that is read to keep its connection
+    /// Largest unwanted body that is read to keep its connection open
     #[arg(long, env = "TUS_DRAIN_SIZE", value_name = "SIZE", default_value = "256KiB", value_parser = value::size)]
     #[arg(help_heading = "Connections")]
     pub(crate) drain_size: u64,
@@ -64,7 +63,7 @@ pub(crate) struct LimitArgs {
     #[arg(help_heading = "Connections")]
     pub(crate) max_head_size: u64,
 
-    /// Most fields of a head, and of a trailer section
+    /// Largest number of fields in a head, and in a trailer section
     #[arg(long, env = "TUS_MAX_FIELDS", value_name = "NUMBER", default_value = "100")]
     #[arg(value_parser = value::count(10_000), help_heading = "Connections")]
     pub(crate) max_fields: usize,

@@ -7,7 +7,8 @@ use super::value;
 /// The flags.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct LogArgs {
-    /// Log each request at level info, with its id, size, time and answer; one without an id is given one [default: off]
+    /// Log each request at level info, with its id, size, time and status; a request without an id gets one [default:
+    /// off]
     #[arg(long, env = "TUS_ACCESS_LOG", value_parser = value::switch, help_heading = "Logging")]
     pub(crate) access_log: bool,
 }

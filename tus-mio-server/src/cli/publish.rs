@@ -10,29 +10,30 @@ use super::{Failure, value};
 /// The flags.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct PublishArgs {
-    /// Put each finished upload into this directory, as a file with a name of its own; never in place of another file. It
-    /// must be there [default: none]
+    /// Put each finished upload into this existing directory, as a file with a name of its own. It never replaces a
+    /// file [default: none]
     #[arg(long, env = "TUS_PUBLISH", value_name = "DIRECTORY", help_heading = "Publishing")]
     pub(crate) publish: Option<PathBuf>,
 
-    /// Its name there: {filename}, {id}, {date} and {any key of the metadata}, made harmless; equal ones are numbered
+    /// Names of published files: {filename}, {id}, {date} and {any key of the metadata}, made harmless; equal names
+    /// are numbered
     #[arg(long, env = "TUS_PUBLISH_NAME", value_name = "PATTERN", default_value = "{filename}")]
     #[arg(value_parser = pattern, help_heading = "Publishing")]
     pub(crate) publish_name: NamePattern,
 
-    /// Publish by hard links, where that can be: no byte is there twice, and the files share mode and content with the
-    /// store's [default: off]
+    /// Publish by hard links where possible: they take no space, and share mode and content with the store's files
+    /// [default: off]
     #[arg(long, env = "TUS_PUBLISH_LINK", value_parser = value::switch, requires = "publish")]
     #[arg(help_heading = "Publishing")]
     pub(crate) publish_link: bool,
 
-    /// Permissions of published files that are no links, in octal
+    /// Permissions of published files that are not links, in octal
     #[arg(long, env = "TUS_PUBLISH_MODE", value_name = "MODE", default_value = "0644", value_parser = mode)]
     #[arg(help_heading = "Publishing")]
     pub(crate) publish_mode: u32,
 
-    /// Group of published files that are no links, by name or number; one that this user is in [default: the
-    /// system's rule]
+    /// Group of published files that are not links, by name or number; the server's user must be a member [default:
+    /// the system's rule]
     #[arg(
         long,
         env = "TUS_PUBLISH_GROUP",
@@ -42,7 +43,7 @@ pub(crate) struct PublishArgs {
     )]
     pub(crate) publish_group: Option<String>,
 
-    /// Delete an upload once it is published, and hooks were told of it [default: off]
+    /// Delete an upload after it is published and its hooks have run [default: off]
     #[arg(long, env = "TUS_DELETE_PUBLISHED", value_parser = value::switch, requires = "publish")]
     #[arg(help_heading = "Publishing")]
     pub(crate) delete_published: bool,

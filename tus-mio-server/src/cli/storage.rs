@@ -26,21 +26,21 @@ pub(crate) struct StorageArgs {
     #[arg(long, env = "TUS_DURABILITY", default_value = "strict", help_heading = "Storage")]
     pub(crate) durability: Durability,
 
-    /// Leave a finished concatenation in its parts' files: whoever reads it finds several, in order [default: off]
+    /// Leave a finished concatenation in the files of its parts, and never copy it into one file [default: off]
     #[arg(long, alias = "no-materialize", env = "TUS_NO_CONSOLIDATE", value_parser = value::switch, help_heading = "Storage")]
     pub(crate) no_consolidate: bool,
 
-    /// Memory for records; where there are many uploads, more of it spares reads. At least 64KiB
+    /// Memory for cached records; with many uploads, more of it saves reads. At least 64KiB
     #[arg(long, env = "TUS_RECORD_CACHE", value_name = "SIZE", default_value = "4MiB", value_parser = value::size)]
     #[arg(help_heading = "Storage")]
     pub(crate) record_cache: u64,
 
-    /// Space that is set aside so that deletes work on a full disk; 0 for none, and they may fail there
+    /// Space set aside so that deletes work on a full disk; 0 for none
     #[arg(long, env = "TUS_DISK_RESERVE", value_name = "SIZE", default_value = "8MiB", value_parser = value::size)]
     #[arg(help_heading = "Storage")]
     pub(crate) disk_reserve: u64,
 
-    /// Uploads up to this size are kept with the records, not in files of their own; 0 for none. At most 64KiB
+    /// Keep uploads of at most this size with the records, not in files of their own; 0 for none. At most 64KiB
     #[arg(long, env = "TUS_SMALL_UPLOADS", value_name = "SIZE", default_value = "16KiB", value_parser = value::size)]
     #[arg(help_heading = "Storage")]
     pub(crate) small_uploads: u64,

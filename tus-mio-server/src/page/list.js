@@ -136,7 +136,8 @@ export class List {
   }
 
   #deserves(upload) {
-    return this.#rows.size < this.#wanted || ALWAYS_SHOWN.includes(upload.state);
+    const most = this.#wanted + (ALWAYS_SHOWN.includes(upload.state) ? ROWS : 0);
+    return this.#rows.size < most;
   }
 
   #show(upload) {

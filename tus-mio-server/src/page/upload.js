@@ -90,7 +90,7 @@ export class Upload {
   }
 
   tryNow() {
-    this.#wake();
+    if (this.state === 'waiting') this.#wake();
   }
 
   /** Stops it, and deletes what the server has of it unless `undo` comes first. */

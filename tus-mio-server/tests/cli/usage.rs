@@ -60,7 +60,6 @@ fn help_explains_each_flag_with_its_default() {
     let bare = place.run(&["--help"], &[]);
     let named = place.run(&["serve", "--help"], &[]);
     for help in [bare.assert_quiet_success(), named.assert_quiet_success()] {
-        let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
         for (flag, default) in [
             ("listen", "the sockets that the process was started with, else 127.0.0.1:8080"),
             ("data-dir", "./tus-data"),
@@ -125,9 +124,12 @@ fn help_explains_each_flag_with_its_default() {
             ("log-level", "info"),
             ("log-format", "text"),
         ] {
-            // Between this flag and the next one.
-            let (_, behind) = words.split_once(&format!(" --{flag} ")).unwrap_or_else(|| panic!("--{flag}"));
-            let section = behind.split(" --").next().unwrap();
+            // From this flag to the next one. Lines of text are indented more, and may begin with another flag.
+            let of_flag = |section: &&str| {
+                section.starts_with(&format!("{flag} ")) || section.starts_with(&format!("{flag}\n"))
+            };
+            let section = help.split("\n      --").find(of_flag).unwrap_or_else(|| panic!("--{flag}"));
+            let section = section.split_whitespace().collect::<Vec<_>>().join(" ");
             assert!(section.contains(&format!("[default: {default}]")), "--{flag}: {section}");
             let variable = format!("[env: TUS_{}=]", flag.replace('-', "_").to_uppercase());
             assert!(section.contains(&variable), "--{flag}: {section}");

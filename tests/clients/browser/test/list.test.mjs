@@ -158,8 +158,8 @@ test('10 000 files do not freeze the page', limits, async (t) => {
   await page.click('more')
   const longest = await page.tab.evaluate(() => globalThis.longest)
   t.diagnostic(`the page stood still for ${Math.round(longest)} ms at most`)
-  // Bounds an order of magnitude, on a machine that others may use: quadratic work takes a minute.
-  assert.ok(longest < 5_000, `${longest} ms`)
+  // An order of magnitude, on a machine that others may use: quadratic work takes a minute.
+  assert.ok(longest < 2_000, `${longest} ms`)
 })
 
 test('only what can succeed is offered to be tried again', limits, async (t) => {

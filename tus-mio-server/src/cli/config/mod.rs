@@ -28,8 +28,8 @@ use super::{
 /// The flag for the file.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ConfigArgs {
-    /// Read settings from this TOML file, whose keys are the flags' names. Flags win over the environment, that over the
-    /// file [default: none]
+    /// Read settings from this TOML file, whose keys are the flags' names. Flags override the environment, which
+    /// overrides the file [default: none]
     #[arg(long, env = "TUS_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 }
