@@ -1,5 +1,5 @@
-//! What is asked of an object store, as small as this crate needs it: one trait, behind which the cloud's clients, the
-//! memory and the simulated bucket stand. Nothing here retries: a caller must see each answer that was lost.
+//! What is asked of an object store, as small as this crate needs it: one trait, which the clouds' clients, the
+//! memory and the simulated bucket implement. Nothing here retries: a caller must see each answer that was lost.
 
 use std::{fmt, future::Future, ops::Range, pin::Pin, sync::Arc};
 
@@ -31,7 +31,7 @@ impl Version {
 /// On which condition an object is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Condition {
-    /// On none: for keys that nobody else ever writes.
+    /// On none: for keys that only one writer ever writes.
     None,
     /// That there is no such object.
     Absent,
@@ -129,6 +129,9 @@ pub trait Bucket: fmt::Debug + Send + Sync + 'static {
 
     /// Writes an object as a whole.
     fn put(&self, key: Key, payload: Payload, condition: Condition) -> Reply<Version>;
+
+    /// Copies an object within the bucket.
+    fn copy(&self, from: Key, to: Key) -> Reply<()>;
 
     /// Removes an object. One that is not there is no error.
     fn delete(&self, key: Key) -> Reply<()>;

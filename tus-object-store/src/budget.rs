@@ -4,6 +4,9 @@ use std::{sync::Mutex, task::Waker};
 
 use crate::requests::lock;
 
+/// The smallest share of the free bytes.
+const LEAST: usize = 4 << 10;
+
 /// Counts bytes that are held. A sink asks for room before it takes more, and waits where there is none.
 #[derive(Debug)]
 pub(crate) struct Budget {
@@ -14,6 +17,8 @@ pub(crate) struct Budget {
 #[derive(Debug, Default)]
 struct State {
     used: usize,
+    /// How many sinks there are.
+    sinks: usize,
     /// Of these, on their way.
     sending: usize,
     waiting: Vec<Waker>,
@@ -24,14 +29,21 @@ impl Budget {
         Self { total, state: Mutex::default() }
     }
 
-    /// How many bytes are free; if none, the waker that `waker` makes is woken when some are.
-    pub(crate) fn free(&self, waker: &dyn Fn() -> Waker) -> usize {
+    /// A sink's share of the free bytes, at most `most`; if none are free, the waker that `waker` makes is woken when some
+    /// are. What all sinks are offered at once exceeds the total by no more than [`LEAST`] each.
+    pub(crate) fn share(&self, most: usize, waker: &dyn Fn() -> Waker) -> usize {
         let mut state = lock(&self.state);
         let free = self.total.saturating_sub(state.used);
         if free == 0 {
             state.waiting.push(waker());
         }
-        free
+        most.min(free).min((free / state.sinks.max(1)).max(LEAST))
+    }
+
+    /// Counts a sink more, or one less.
+    pub(crate) fn count_sink(&self, is_new: bool) {
+        let sinks = &mut lock(&self.state).sinks;
+        *sinks = if is_new { *sinks + 1 } else { sinks.saturating_sub(1) };
     }
 
     /// Takes bytes, whether or not they are free: those who ask first exceed the total by what they take at once.

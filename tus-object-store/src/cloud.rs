@@ -107,6 +107,11 @@ impl<S: ObjectStore + MultipartStore> Bucket for CloudBucket<S> {
         })
     }
 
+    fn copy(&self, from: Key, to: Key) -> Reply<()> {
+        let (store, from, to) = (self.store.clone(), self.path(&from), self.path(&to));
+        Box::pin(async move { store.copy(&from, &to).await.map_err(to_fault) })
+    }
+
     fn delete(&self, key: Key) -> Reply<()> {
         let (store, path) = (self.store.clone(), self.path(&key));
         Box::pin(async move {

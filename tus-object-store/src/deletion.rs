@@ -25,7 +25,7 @@ impl Shared {
         let now = self.requests.executor.now().wall;
         let until = now.after(self.options.remembered).as_micros();
         let seen = lock(&self.active).get(id).map_or(0, |active| active.fence);
-        // Before the tombstone: a crash in between must leave somebody who removes the bytes.
+        // Before the tombstone: after a crash in between a sweep must find the bytes.
         self.file_expiry(id.as_str(), now.as_micros()).await.map_err(LookupError::Failed)?;
         let posts = lock(&self.events).kinds.terminated;
         let hint = match posts {

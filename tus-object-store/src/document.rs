@@ -27,7 +27,7 @@ pub(crate) struct Document {
     pub fence: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<Lease>,
-    /// Somebody waits for the lease.
+    /// A request at another server waits for the lease.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wanted: Option<Wanted>,
     pub state: State,
@@ -50,6 +50,9 @@ pub(crate) struct Document {
     /// Finals that are, or are to be, made of these bytes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub finals: Vec<String>,
+    /// It is to be published, and this is its mark.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publication: Option<String>,
     /// Of what a final is made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parts: Option<Parts>,
@@ -63,6 +66,9 @@ pub(crate) struct Lease {
     pub fence: u64,
     pub beat: u64,
     pub ttl_ms: u64,
+    /// Where its holder can be asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -216,6 +222,7 @@ impl Document {
             events: Vec::new(),
             last_event: 0,
             finals: Vec::new(),
+            publication: None,
             parts: None,
         }
     }
@@ -283,7 +290,7 @@ impl Document {
     }
 
     /// No more parts are added to the multipart upload that an earlier writer has begun: it may have sent parts that
-    /// nobody knows of, and may still send them.
+    /// no record names, and may still send them.
     pub(crate) fn seal(&mut self) {
         if let Some(Extent { place: Place::Parts { open, .. }, .. }) = self.extents.last_mut() {
             *open = false;

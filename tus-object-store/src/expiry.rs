@@ -61,6 +61,7 @@ impl Shared {
 
     /// Looks at all that is due.
     pub(crate) async fn sweep(self: &Arc<Self>) -> Result<(), Failure> {
+        self.publish_rest().await?;
         for shard in 0..keys::INDEX_SHARDS {
             let mut after: Option<Key> = None;
             loop {
@@ -147,7 +148,7 @@ impl Shared {
         }
     }
 
-    /// Whether somebody is writing to an upload, here or elsewhere.
+    /// Whether a request is writing to an upload, here or at another server.
     fn is_written(&self, id: &UploadId, document: &Document) -> bool {
         let here = lock(&self.active).get(id).is_some_and(|active| active.staging.strong_count() > 0);
         let leased = document.lease.as_ref();

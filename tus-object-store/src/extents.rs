@@ -9,7 +9,7 @@ use crate::{
     Fault,
     document::{Document, Extent, Place, Tail},
     keys,
-    records::{Trouble, failure},
+    records::{Step, Trouble, failure},
     requests::PATIENCE,
     shared::Shared,
 };
@@ -46,6 +46,23 @@ impl Shared {
             extent.place = Place::Object(name.clone());
         }
         Ok(())
+    }
+
+    /// Makes objects of an upload's multipart uploads before it is complete, so that its bytes can be read. What is
+    /// written next goes elsewhere.
+    pub(crate) async fn make_readable(&self, id: &UploadId, document: Document) -> Result<Document, Failure> {
+        let mut extents = document.extents.clone();
+        self.complete(id.as_str(), &mut extents).await?;
+        let done = self
+            .update(id, |now| {
+                if now.extents != document.extents {
+                    return Step::Leave(());
+                }
+                now.extents.clone_from(&extents);
+                Step::Write(())
+            })
+            .await?;
+        Ok(done.document)
     }
 
     /// Reads bytes of an upload from an offset on: as many as lie together, at most `max`; none past the last.
@@ -146,7 +163,7 @@ impl Shared {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Removed {
     Yes,
-    /// Somebody here is reading them.
+    /// A download here is reading them.
     Later,
     /// A final has them, and sees to it that they are looked at when it goes.
     Shared,

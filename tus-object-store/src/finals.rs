@@ -48,9 +48,16 @@ impl Shared {
         if let Some(expires) = document.expires {
             self.file_expiry(record.id.as_str(), expires).await?;
         }
+        if complete {
+            document.publication = self.mark_for_publication(&record.id).await?;
+        }
+        let publishes = document.publication.is_some();
         let made = document.record(&record.id);
         if !self.create(&record.id, document).await? {
             return Ok(Completion::Exists.into());
+        }
+        if publishes {
+            self.publish_later(&record.id);
         }
         if complete && delete {
             self.consume(&parts).await;
@@ -127,7 +134,7 @@ impl Shared {
     pub(crate) async fn complete_finals(self: &Arc<Self>, part: &Document) -> Vec<UploadId> {
         let mut events = Vec::new();
         for id in part.finals.iter().filter_map(|of| UploadId::new(of)) {
-            // What fails here is done by the next who looks at the final.
+            // What fails here is done when the final is looked at next.
             if let Ok((_, true)) = self.complete_final(&id, None).await {
                 events.push(id);
             }
@@ -166,11 +173,13 @@ impl Shared {
             true => Some(self.put_hint(id).await.map_err(Trouble::Failed)?),
             false => None,
         };
+        let mark = self.mark_for_publication(id).await.map_err(Trouble::Failed)?;
         let done = self
             .update(id, |document| {
                 if !document.is_live() || !document.is_pending() || !document.gather(&found) {
                     return Step::Leave(false);
                 }
+                document.publication.clone_from(&mark);
                 if let Some(hint) = &hint {
                     document.post(EventKind::Completed, self.stamp(), hint.clone());
                 }
@@ -179,6 +188,9 @@ impl Shared {
             .await?;
         if done.value && parts.delete {
             self.consume(&ids).await;
+        }
+        if done.value {
+            self.publish_later(id);
         }
         let event = done.value && hint.is_some();
         if event {

@@ -6,6 +6,7 @@
 //! d/SHARD/ID/NAME         its bytes, written once
 //! x/SHARD/MINUTE/ID       when to look whether it has expired
 //! o/SHARD/ID/NAME         an event may wait in its record
+//! p/SHARD/ID/NAME         a finished upload may have to be published
 //! m/opening               how often a server was started on this bucket
 //! m/probe/…               the trial at the start
 //! ```
@@ -62,7 +63,16 @@ pub(crate) fn hints(shard: u32) -> Key {
     format!("o/{shard}").into()
 }
 
-/// The upload of a hint, and the hint's name.
+/// The mark of an upload that is to be published.
+pub(crate) fn publication(id: &str, name: &str) -> Key {
+    format!("p/{}/{id}/{name}", index_shard(id)).into()
+}
+
+pub(crate) fn publications(shard: u32) -> Key {
+    format!("p/{shard}").into()
+}
+
+/// The upload of a hint or a mark, and the hint's name.
 pub(crate) fn parse_hint(key: &str) -> Option<(&str, &str)> {
     key.splitn(3, '/').nth(2)?.split_once('/')
 }

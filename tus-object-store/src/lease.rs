@@ -1,6 +1,6 @@
 //! Locks that servers share: a lease in the record, taken by compare-and-set, with a number that rises with each grant.
 //!
-//! In this process a [`LockTable`] says whose turn it is; who has the turn asks for the lease. Whether the holder of a lease
+//! In this process a [`LockTable`] says whose turn it is; the request that has the turn asks for the lease. Whether the holder of a lease
 //! still lives is told by its writes alone: a lease that was seen unchanged for its whole life, on this machine's steady
 //! clock, is over. No two machines' times are compared, and a wrong guess costs a request and no byte: a record takes
 //! nothing from a writer whose number is not the highest.
@@ -20,6 +20,7 @@ use tus_proto::{Fence, Instant, LockCall, LockEvent, LockReply, LockTable, OpId,
 
 use crate::{
     document::{Document, Lease, Wanted},
+    peers::{PeerQuestion, PeerRequest},
     records::{Step, Trouble},
     requests::lock,
     shared::{Held, Shared},
@@ -28,7 +29,7 @@ use crate::{
 /// How often a lease that another server has is looked at.
 const POLL: Duration = Duration::from_millis(500);
 
-/// How often the record is looked at under a lease where nothing is written: does somebody wait?
+/// How often the record is read under a lease where nothing is written, to see whether a request waits.
 const WATCH: Duration = Duration::from_secs(2);
 
 /// The lock service of a [`BucketStore`](crate::BucketStore). A clone is the same one.
@@ -78,6 +79,11 @@ enum Taken {
     },
     /// Another server has it.
     Wait,
+    /// Another server has it, and can be asked at this URL about the lease of this fencing number.
+    Ask {
+        url: String,
+        fence: u64,
+    },
     /// There is no upload any more.
     Gone,
 }
@@ -159,15 +165,25 @@ impl LeaseLocks {
 
     /// Takes the lease, or waits for it.
     async fn acquire(self, caller: Caller, owner: Owner, op: OpId, wish: Wish, rotate: bool) {
+        // The last lease whose holder was asked.
+        let mut asked = None;
         let reply = loop {
             if wish.given_up.load(Ordering::Acquire) {
                 break LockReply::TimedOut;
             }
-            match self.take(&wish, rotate, &caller).await {
+            match self.take(&wish, rotate, &caller, asked).await {
                 Ok(Taken::Yes { fence, rotate }) => break LockReply::Granted { fence: Fence(fence), rotate },
                 // The look-up that follows tells it.
                 Ok(Taken::Gone) | Err(Trouble::Missing) => {
                     break LockReply::Granted { fence: Fence(0), rotate: false };
+                }
+                Ok(Taken::Ask { url, fence }) => {
+                    asked = Some(fence);
+                    let question = PeerQuestion::Yield(wish.offset);
+                    let mut request = PeerRequest::new(wish.key.clone(), fence, question);
+                    request.patience = request.patience.min(wish.until.since(self.now()));
+                    // Where there is no answer the record tells the holder, and it is waited for.
+                    self.shared.ask_peer(&url, request).await;
                 }
                 Ok(Taken::Wait) if wish.preempt && self.now().after(POLL) < wish.until => {
                     self.shared.requests.sleep(POLL).await;
@@ -209,8 +225,14 @@ impl LeaseLocks {
         self.deliver(&mut turns);
     }
 
-    /// Tries to take the lease.
-    async fn take(&self, wish: &Wish, rotate: bool, caller: &Caller) -> Result<Taken, Trouble> {
+    /// Tries to take the lease; `asked` is the number of the one whose holder was asked to yield.
+    async fn take(
+        &self,
+        wish: &Wish,
+        rotate: bool,
+        caller: &Caller,
+        asked: Option<u64>,
+    ) -> Result<Taken, Trouble> {
         let shared = &self.shared;
         let done = shared
             .update(&wish.key, |document| {
@@ -219,6 +241,12 @@ impl LeaseLocks {
                 }
                 let other = document.lease.as_ref().filter(|lease| lease.owner != shared.owner);
                 if other.is_some_and(|lease| !shared.has_run_out(&wish.key, lease)) {
+                    if wish.preempt
+                        && let Some((url, fence)) = shared.peer_of(&wish.key, document)
+                        && asked != Some(fence)
+                    {
+                        return Step::Leave(Taken::Ask { url, fence });
+                    }
                     return match document.wanted {
                         None if wish.preempt => {
                             document.wanted = Some(Wanted { by: shared.owner, offset: wish.offset });
@@ -229,13 +257,14 @@ impl LeaseLocks {
                 }
                 // One that was not given back may still be written under, from here too.
                 let rotate = rotate || document.lease.is_some();
-                if rotate {
+                if mutation!("multipart-not-sealed", rotate, false) {
                     document.seal();
                 }
                 let fence = document.fence.max(shared.first_fence) + 1;
                 let ttl_ms = u64::try_from(wish.ttl.as_millis()).unwrap_or(u64::MAX);
                 document.fence = fence;
-                document.lease = Some(Lease { owner: shared.owner, fence, beat: 0, ttl_ms });
+                let peer = shared.options.peers.as_ref().map(|peers| peers.own_url().to_owned());
+                document.lease = Some(Lease { owner: shared.owner, fence, beat: 0, ttl_ms, peer });
                 document.wanted = None;
                 Step::Write(Taken::Yes { fence, rotate })
             })
@@ -260,7 +289,7 @@ impl LeaseLocks {
         Ok(done.value)
     }
 
-    /// Looks from time to time whether somebody waits for a lease that nothing is written under: a body whose client is
+    /// Looks from time to time whether a request waits for a lease that nothing is written under: a body whose client is
     /// gone. One that commits sees it then.
     fn watch(&self, key: UploadId, fence: u64) {
         let at = self.now().after(WATCH);
@@ -292,7 +321,7 @@ impl LeaseLocks {
                 return Step::Leave(());
             }
             (document.lease, document.wanted) = (None, None);
-            if held.dirty {
+            if mutation!("part-number-reused", held.dirty, false) {
                 document.seal();
             }
             Step::Write(())
@@ -303,6 +332,7 @@ impl LeaseLocks {
             tracing::warn!(upload = key.as_str(), ?failure, "a lease could not be given back; it runs out");
         }
         lock(&self.shared.cache).remove(key);
+        self.shared.given_back.notify_waiters();
     }
 
     /// Shows that the holder lives, if no commit has lately.
@@ -387,9 +417,13 @@ impl LockService for LeaseLocks {
                 }
                 turns.table.call(self.now(), owner, op, call);
             }
-            LockCall::Renew { .. } | LockCall::Checkpoint { .. } => {
-                turns.table.call(self.now(), owner, op, call)
+            LockCall::Checkpoint { ref key } => {
+                if self.shared.options.peers.is_some() && !lock(&self.shared.held).contains_key(key) {
+                    self.shared.heads.put(key);
+                }
+                turns.table.call(self.now(), owner, op, call);
             }
+            LockCall::Renew { .. } => turns.table.call(self.now(), owner, op, call),
         }
         self.deliver(&mut turns);
     }

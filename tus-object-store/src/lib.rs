@@ -14,11 +14,16 @@
 //!
 //! `docs/object-store.md` argues what is promised, case by case.
 
+#[macro_use(mutation)]
+extern crate tus_proto;
+
+mod admin;
 mod bucket;
 mod budget;
 mod cloud;
 #[cfg(feature = "cloud")]
 mod connect;
+mod deferred;
 mod deletion;
 mod document;
 mod expiry;
@@ -27,7 +32,11 @@ mod finals;
 mod keys;
 mod lease;
 mod outbox;
+#[cfg(feature = "peers")]
+mod peer_http;
+mod peers;
 mod probe;
+mod publish;
 mod records;
 mod requests;
 #[cfg(feature = "runtime")]
@@ -38,16 +47,21 @@ mod staging;
 mod store;
 mod writing;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 #[cfg(feature = "cloud")]
 pub use self::connect::{ConnectError, connect};
+#[cfg(feature = "peers")]
+pub use self::peer_http::{HttpPeers, PeerSecret};
 #[cfg(feature = "runtime")]
 pub use self::runtime::WithRuntime;
 pub use self::{
+    admin::{BucketCheck, BucketExtent, BucketFinding, BucketUpload},
     bucket::{Bucket, Condition, Fault, Key, Object, Payload, Reply, Version},
     cloud::CloudBucket,
+    deferred::DeferredLocks,
     lease::LeaseLocks,
+    peers::{PeerQuestion, PeerReply, PeerRequest, Peers},
     probe::OpenError,
     source::BucketSource,
     staging::{BucketSink, Staged},
@@ -82,6 +96,11 @@ pub struct Options {
     pub event_patience: Duration,
     /// Whether the bucket is tried when the store is opened: whether its compare-and-set holds.
     pub probe: bool,
+    /// Below which key finished uploads are published, as `PREFIX/ID/NAME`; `None` if they are not. All servers of a
+    /// bucket must have the same.
+    pub publish_prefix: Option<String>,
+    /// How servers reach each other; `None` if they do not.
+    pub peers: Option<Arc<dyn Peers>>,
 }
 
 impl Options {
@@ -106,6 +125,8 @@ impl Default for Options {
             remembered: Duration::from_secs(24 * 60 * 60),
             event_patience: Duration::from_secs(60),
             probe: true,
+            publish_prefix: None,
+            peers: None,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Events wait in the record that they are about, written with the change that made them true. A hint of its own for each
 //! event, written before it, says where one may wait: a hint without an event is dropped, an event without a hint can't be.
 //!
-//! Who has made an event delivers it. If that does not come to it, any other server does, once it has seen the event
+//! The server that made an event delivers it. If it does not, any other server does, once it has seen the event
 //! unchanged for a while: so it is delivered at least once, and by one in most cases.
 
 use std::sync::Arc;
@@ -43,12 +43,12 @@ impl Shared {
         }
     }
 
-    /// Who posts an event, and when.
+    /// Which opening posts an event, and when.
     pub(crate) fn stamp(&self) -> (u64, WallTime) {
         (self.owner, self.requests.executor.now().wall)
     }
 
-    /// Whether this opening is to deliver an event: it is its own, or nobody else does.
+    /// Whether this opening is to deliver an event: it is its own, or no other opening delivers it.
     fn is_mine(&self, id: &UploadId, event: &Event) -> bool {
         let state = format!("{}-{}", event.attempts, event.due);
         event.by == self.owner || self.is_stale(id, event.number, &state)
@@ -124,8 +124,8 @@ impl Shared {
         due.events.push(to_outbox(id, document, event));
     }
 
-    /// Whether this has been seen as it is for so long that nobody else will do anything about it.
-    fn is_stale(&self, id: &UploadId, number: u64, state: &str) -> bool {
+    /// Whether this has been seen unchanged for so long that no other server will deliver it.
+    pub(crate) fn is_stale(&self, id: &UploadId, number: u64, state: &str) -> bool {
         let now = self.requests.now();
         let mut events = lock(&self.events);
         if events.seen.len() >= SEEN {

@@ -209,6 +209,10 @@ impl Shared {
                 Step::Write(value) => value,
             };
             lock(&self.cache).remove(id);
+            // From here on the record as the grant has left it may be outdated, and others may see that.
+            if let Some(held) = lock(&self.held).get_mut(id) {
+                held.reload = None;
+            }
             let sent = self.requests.now();
             match self.write(id, &base, &mut next, until, &mut pauses).await? {
                 Written::Yes(version, size) => {
@@ -239,7 +243,8 @@ impl Shared {
         let bytes = next.encode(nonce).map_err(Trouble::Failed)?;
         let (key, size) = (keys::record(id.as_str()), bytes.len());
         loop {
-            let condition = Condition::Is(base.version.clone());
+            let condition =
+                mutation!("unconditional-put", Condition::Is(base.version.clone()), Condition::None);
             let put = self.requests.bucket.put(key.clone(), bytes.clone().into(), condition);
             match self.requests.once(Duration::ZERO, put).await {
                 Ok(version) => return Ok(Written::Yes(version, size)),
@@ -247,12 +252,15 @@ impl Shared {
                     tracing::warn!(upload = id.as_str(), error = why, "can't write a record");
                     return Err(Trouble::Failed(Failure::Io));
                 }
+                Err(Fault::Unclear(_)) if mutation!("lost-answer-believed", false, true) => {
+                    return Ok(Written::Yes(base.version.clone(), size));
+                }
                 Err(Fault::Condition | Fault::Unclear(_) | Fault::Missing) => {}
             }
-            // It may be ours, somebody else's, or as it was: then two writes met, or ours was not made, or is still on its
+            // It may be ours, another server's, or as it was: then two writes met, or ours was not made, or is still on its
             // way. That one can't come after the next, which has the same condition.
             let now = self.read_base(id, until).await?;
-            if now.document.trail.contains(&nonce) {
+            if mutation!("nonce-not-read-back", now.document.trail.contains(&nonce), false) {
                 return Ok(match now.document.trail.last() == Some(&nonce) {
                     true => Written::Yes(now.version, now.size),
                     false => Written::Earlier(now),
@@ -272,6 +280,6 @@ enum Written {
     Yes(Version, usize),
     /// Yes, and others have written since.
     Earlier(Base),
-    /// Somebody else has written.
+    /// Another server has written.
     No(Base),
 }

@@ -34,7 +34,7 @@ pub(crate) struct Requests {
     timers: Arc<Mutex<Timers>>,
 }
 
-/// Who waits until when. One timer of the executor's stands for all: most waits are time-outs of requests, which end long
+/// What waits until when. One timer of the executor's stands for all: most waits are time-outs of requests, which end long
 /// before.
 #[derive(Default)]
 struct Timers {

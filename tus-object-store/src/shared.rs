@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tus_driver::{Caller, EventKinds};
 use tus_proto::{Fence, Instant, LockEvent, UploadId};
 
@@ -18,6 +18,7 @@ use crate::{
     Options,
     budget::Budget,
     document::{Document, Lease},
+    peers::HeadMarks,
     records::Cache,
     requests::{Requests, lock},
     staging::Staging,
@@ -43,6 +44,12 @@ pub(crate) struct Shared {
     /// Which uploads are open for reading here, and how often: their bytes stay meanwhile.
     pub readers: Mutex<BTreeMap<UploadId, usize>>,
     pub closing: AtomicBool,
+    /// Uploads that are published at once.
+    pub publishing: Semaphore,
+    /// A lease was given back, or lost.
+    pub given_back: Notify,
+    /// HEADs whose look-up is to ask another server's writer to commit first.
+    pub heads: HeadMarks,
 }
 
 /// The last sink of an upload.
@@ -68,7 +75,7 @@ pub(crate) struct Held {
     pub dirty: bool,
     /// A HEAD waits for a commit.
     pub asked: bool,
-    /// The holder was told that somebody waits.
+    /// The holder was told that a request waits.
     pub yielded: bool,
 }
 
@@ -172,7 +179,8 @@ impl Shared {
         }
         let mut stagings: Vec<_> =
             lock(&self.active).values().filter_map(|active| active.staging.upgrade()).collect();
-        stagings.sort_by_key(|staging| std::cmp::Reverse(staging.buffered()));
+        // Bodies go on meanwhile: each is asked once, else there is no order among them.
+        stagings.sort_by_cached_key(|staging| std::cmp::Reverse(staging.buffered()));
         for staging in stagings {
             if !self.budget.is_stuck() || staging.relieve() == 0 {
                 return;

@@ -1,4 +1,4 @@
-//! Reading an upload's bytes: a piece ahead of whoever reads, so that the bucket's latency is paid once.
+//! Reading an upload's bytes: one piece is read ahead, so that the bucket's latency is paid once.
 
 use std::{
     fmt,

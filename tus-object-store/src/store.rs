@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tus_driver::{
     Answer, AppendGrant, Change, Changed, DueEvents, EventKinds, EventQuery, Executor, Loaded, LookupError,
     Opened, Store, Ticket,
@@ -16,7 +16,8 @@ use tus_proto::{Algorithm, Completion, Digest, Failure, Fence, Hasher, UploadId}
 use crate::{
     Bucket, BucketSink, BucketSource, LeaseLocks, OpenError, Options, Staged,
     budget::Budget,
-    document::Document,
+    document::{Document, Place},
+    peers::{HeadMarks, PeerQuestion, PeerRequest},
     requests::{Requests, lock},
     shared::Shared,
 };
@@ -33,7 +34,7 @@ const DIGEST: u64 = 4 << 20;
 /// must be the only server of its bucket; it then begins a new object for each request, and gains nothing by that.
 #[derive(Clone)]
 pub struct BucketStore {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     locks: LeaseLocks,
 }
 
@@ -67,6 +68,9 @@ impl BucketStore {
             events: Mutex::default(),
             readers: Mutex::default(),
             closing: false.into(),
+            publishing: Semaphore::new(2),
+            given_back: Notify::new(),
+            heads: HeadMarks::default(),
             requests,
             options,
         });
@@ -104,8 +108,21 @@ impl BucketStore {
     }
 
     async fn look_up(shared: &Arc<Shared>, id: &UploadId) -> Result<Document, LookupError> {
-        let document = shared.read(id).await?;
-        let document = shared.for_reader(document)?;
+        let mut document = shared.read(id).await?;
+        if shared.heads.take(id)
+            && let Some((url, fence)) = shared.peer_of(id, &document)
+        {
+            let request = PeerRequest::new(id.clone(), fence, PeerQuestion::Checkpoint);
+            if shared.ask_peer(&url, request).await {
+                document = shared.read(id).await?;
+            }
+        }
+        let mut document = shared.for_reader(document)?;
+        let needed = document.expires.is_some() && !document.finals.is_empty() && document.is_complete();
+        if needed && shared.is_awaited(&document).await.map_err(LookupError::Failed)? {
+            // A finished part does not expire while a pending final needs it.
+            document.expires = None;
+        }
         if !document.is_pending() {
             return Ok(document);
         }
@@ -147,6 +164,34 @@ impl BucketStore {
         let index = |offset: u64| usize::try_from(offset.saturating_sub(base)).unwrap_or(usize::MAX);
         let (rest, skip) = (rest.to_bytes(), index(at));
         hasher.update(rest.get(skip..index(to)).ok_or(Failure::Io)?);
+        Ok(hasher.finish())
+    }
+
+    /// Hashes committed bytes, from the first one up to `to`.
+    async fn hash_committed(
+        shared: &Arc<Shared>,
+        id: &UploadId,
+        to: u64,
+        algorithm: Algorithm,
+    ) -> Result<Digest, Failure> {
+        let mut document = shared.read(id).await.map_err(Failure::from)?;
+        if to > document.offset {
+            return Err(Failure::Io);
+        }
+        if document.extents.iter().any(|extent| matches!(extent.place, Place::Parts { .. })) {
+            document = shared.make_readable(id, document).await?;
+        }
+        let mut hasher = Hasher::new(algorithm);
+        let mut at = 0;
+        while at < to {
+            let place = (document.extents.as_slice(), document.tail.as_ref());
+            let bytes = shared.read_bytes(id.as_str(), place, at, (to - at).min(DIGEST)).await?;
+            if bytes.is_empty() {
+                return Err(Failure::Io);
+            }
+            hasher.update(&bytes);
+            at += bytes.len() as u64;
+        }
         Ok(hasher.finish())
     }
 
@@ -231,6 +276,17 @@ impl Store for BucketStore {
     ) -> Answer<Result<Digest, Failure>> {
         let (shared, staged) = (self.shared.clone(), staged.clone());
         self.task(later, async move { Self::hash(&shared, &staged, range, algorithm).await })
+    }
+
+    fn hash(
+        &self,
+        id: &UploadId,
+        to: u64,
+        algorithm: Algorithm,
+        later: impl FnOnce() -> Ticket<Result<Digest, Failure>>,
+    ) -> Answer<Result<Digest, Failure>> {
+        let (shared, id) = (self.shared.clone(), id.clone());
+        self.task(later, async move { Self::hash_committed(&shared, &id, to, algorithm).await })
     }
 
     fn open(

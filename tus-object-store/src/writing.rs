@@ -22,11 +22,18 @@ impl Shared {
             let hint = self.put_hint(&record.id).await?;
             document.post(EventKind::Completed, self.stamp(), hint);
         }
+        if record.is_complete() && !record.is_partial() {
+            document.publication = self.mark_for_publication(&record.id).await?;
+        }
         if let Some(expires) = document.expires {
             // Before the record: a record without an entry would never expire.
             self.file_expiry(record.id.as_str(), expires).await?;
         }
+        let publishes = document.publication.is_some();
         let created = self.create(&record.id, document).await?;
+        if created && publishes {
+            self.publish_later(&record.id);
+        }
         let events = if created && completed { vec![record.id] } else { Vec::new() };
         self.wake(&events);
         Ok(Changed::new(if created { Completion::Created } else { Completion::Exists }, events))
@@ -34,7 +41,7 @@ impl Shared {
 
     pub(crate) async fn append(self: &Arc<Self>, grant: AppendGrant) -> Opened<BucketSink> {
         let AppendGrant { id, fence, at, rotate, .. } = grant;
-        // Under a lease nobody else changes what matters here, and the record as the grant left it is known.
+        // Under a lease no other server changes what matters here, and the record as the grant left it is known.
         let dirty = self.with_held(&id, fence, |held| held.dirty);
         let document = match dirty.and_then(|_| lock(&self.cache).peek(&id)) {
             Some(document) => document,
@@ -45,10 +52,13 @@ impl Shared {
         if !document.is_live() {
             return Err(LookupError::Missing);
         }
-        if fence.0 < document.fence.max(seen) || at != document.offset || document.is_final() {
+        let fenced = mutation!("lease-fence-ignored", fence.0 < document.fence.max(seen), false);
+        if fenced || at != document.offset || document.is_final() {
             return Err(conflict);
         }
-        let before = self.before(&document, dirty == Some(false) && !rotate).await?;
+        let go_on = mutation!("part-number-reused", dirty == Some(false), true)
+            && mutation!("multipart-not-sealed", !rotate, true);
+        let before = self.before(&document, go_on).await?;
         let staging = Staging::new(self.clone(), id.clone(), fence.0, before);
         let active = Active { fence: fence.0, staging: Arc::downgrade(&staging) };
         let mut actives = lock(&self.active);
@@ -72,6 +82,7 @@ impl Shared {
         let mut extents = sealed.extents;
         let taken = match &document.tail {
             None => Bytes::new(),
+            Some(_) if mutation!("tail-not-taken-up", false, true) => Bytes::new(),
             Some(tail @ Tail::Inline(_)) => tail.bytes().map_err(LookupError::Failed)?,
             Some(Tail::Object { key, len }) if *len < self.options.shortest_part() => {
                 self.read_object(&document.id, key, 0..*len).await.map_err(LookupError::Failed)?
@@ -135,7 +146,7 @@ impl Shared {
         if commit.finish {
             return Rest::Finish;
         }
-        // Without leases nobody says whether a HEAD waits.
+        // Without leases it is not known whether a HEAD waits.
         let asked = self.with_held(&commit.id, commit.fence, |held| held.asked).unwrap_or(true);
         match (closed, asked) {
             (true, _) => Rest::End,
@@ -170,6 +181,14 @@ impl Shared {
             true => self.put_hint(id).await.map_err(LookupError::Failed)?,
             false => String::new(),
         };
+        let mark = match commit.finish {
+            true => self.mark_for_publication(id).await.map_err(LookupError::Failed)?,
+            false => None,
+        };
+        #[cfg(mutations)]
+        if mutation!("tail-deleted-first", false, true) {
+            self.delete_tail(id).await?;
+        }
         let mut old_tail = None;
         let done = self
             .update(id, |document| {
@@ -202,6 +221,9 @@ impl Shared {
                         (document.lease, document.wanted) = (None, None);
                     }
                 }
+                if !document.is_partial() && !was_complete && mark.is_some() {
+                    document.publication.clone_from(&mark);
+                }
                 let post = kept && !document.is_partial() && !was_complete;
                 if post {
                     document.post(EventKind::Completed, self.stamp(), hint.clone());
@@ -214,13 +236,16 @@ impl Shared {
         if let Some(old) = old_tail.filter(|old| !done.document.names(old)) {
             self.delete_later(old);
         }
+        if done.document.publication.is_some() {
+            self.publish_later(id);
+        }
         let mut events = if posted { vec![id.clone()] } else { Vec::new() };
         if commit.finish && !done.document.finals.is_empty() {
             events.extend(self.complete_finals(&done.document).await);
         }
         self.wake(&events);
         if closed && offset < commit.to {
-            // The bucket did not take all: what it took is kept, and nobody is told that the rest is.
+            // The bucket did not take all: what it took is kept, and the request fails.
             return Err(LookupError::Failed(Failure::Unavailable));
         }
         Ok(Changed::new(Completion::Committed { offset }, events))
@@ -258,6 +283,16 @@ impl Shared {
         Ok(extents)
     }
 
+    /// A bug that is put in on purpose: the tail's object goes before the record that names the bytes anew.
+    #[cfg(mutations)]
+    async fn delete_tail(&self, id: &UploadId) -> Result<(), LookupError> {
+        if let Some(tail) = self.read(id).await?.tail_key() {
+            let deleted = self.requests.clear(|bucket| bucket.delete(tail.clone())).await;
+            deleted.map_err(|fault| LookupError::Failed(crate::records::failure(&fault)))?;
+        }
+        Ok(())
+    }
+
     pub(crate) fn delete_later(self: &Arc<Self>, key: crate::Key) {
         let shared = self.clone();
         self.spawn(async move {
@@ -290,7 +325,7 @@ impl Shared {
 
 /// Whether a commit may be made on this record.
 fn check(commit: &Commit<Staged>, document: &Document) -> Result<(), LookupError> {
-    if document.state != State::Live {
+    if mutation!("tombstone-ignored", document.state != State::Live, false) {
         return Err(LookupError::Missing);
     }
     let known = document.length;
@@ -298,8 +333,11 @@ fn check(commit: &Commit<Staged>, document: &Document) -> Result<(), LookupError
     let changes_length = known.is_some() && commit.length.is_some_and(|length| known != Some(length));
     let fits =
         length.is_none_or(|length| commit.to <= length) && (!commit.finish || length == Some(commit.to));
-    let expected = commit.from == document.offset && commit.from <= commit.to && !document.is_final();
-    if commit.fence.0 < document.fence || !expected || changes_length || !fits {
+    let expected = mutation!("commit-offset-not-compared", commit.from == document.offset, true)
+        && commit.from <= commit.to
+        && !document.is_final();
+    let fenced = mutation!("lease-fence-ignored", commit.fence.0 < document.fence, false);
+    if fenced || !expected || changes_length || !fits {
         return Err(LookupError::Conflict { offset: document.offset });
     }
     Ok(())

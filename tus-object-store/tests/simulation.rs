@@ -3,11 +3,11 @@
 //!
 //! `SEEDS=20000 cargo test -p tus-object-store --test simulation` runs more seeds than by default, `SEED=17` one alone.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::cast_possible_truncation)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::cast_possible_truncation, clippy::print_stderr)]
 
 mod support;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use support::{
     cluster::{Ask, Cluster, small, told},
@@ -38,6 +38,8 @@ struct Asked {
     upload: usize,
     kind: Kind,
     told: u64,
+    /// Its deletion was acknowledged before.
+    deleted: bool,
     since: u64,
 }
 
@@ -73,6 +75,7 @@ impl Run {
         options.uniform_parts = rng.once_in(5);
         options.probe = false;
         let mut cluster = Cluster::with_config(seed, options, config);
+        cluster.net = rng.once_in(2).then(Arc::default);
         let servers = (0..2 + rng.below(2)).map(|_| cluster.start(rng.below(300_000_000))).collect();
         Self { seed, rng, cluster, servers, uploads: Vec::new(), asked: Vec::new() }
     }
@@ -126,13 +129,15 @@ impl Run {
                 id
             }
         };
-        self.asked.push(Asked { id, upload: index, kind, told, since });
+        let deleted = self.uploads[index].deleted;
+        self.trace(|| format!("{kind:?} {id} of upload {index} at server {server}, told {told}"));
+        self.asked.push(Asked { id, upload: index, kind, told, deleted, since });
     }
 
     /// Hears the answers that have come.
     fn hear(&mut self) {
         for index in (0..self.asked.len()).rev() {
-            let Asked { id, upload, kind, told: before, since } = self.asked[index];
+            let Asked { id, upload, kind, told: before, deleted, since } = self.asked[index];
             let Some(request) = self.cluster.requests.get_mut(&id) else {
                 // Its server is dead.
                 self.asked.swap_remove(index);
@@ -149,7 +154,9 @@ impl Run {
             let Some(answer) = answer else { continue };
             let (status, offset) = told(&answer);
             let context = format!("seed {}, {kind:?} {id}: {status} {offset:?}", self.seed);
+            self.trace(|| format!("{kind:?} {id} is answered {status} {offset:?}"));
             let upload = &mut self.uploads[upload];
+            assert!(!deleted || !matches!(status, 200 | 204 | 409), "{context}: it was deleted before");
             match (kind, status, offset) {
                 (Kind::Head, 200, Some(offset)) | (Kind::Patch, 409, Some(offset)) => {
                     assert!(offset >= before, "{context}: it was {before} already");
@@ -180,11 +187,19 @@ impl Run {
         }
     }
 
+    /// With `SEED`, what happens is written to standard error.
+    fn trace(&self, text: impl FnOnce() -> String) {
+        if std::env::var_os("SEED").is_some() {
+            eprintln!("{:>12} {}", self.cluster.world.now(), text());
+        }
+    }
+
     fn disturb(&mut self) {
         match self.rng.below(40) {
             0 => {
                 let index = self.rng.below(self.servers.len() as u64) as usize;
                 self.cluster.kill(self.servers[index]);
+                self.trace(|| format!("server {} dies", self.servers[index]));
                 // What it was asked has no answer now.
                 let quiet = self.cluster.model.lock().unwrap().faults;
                 // A bucket that answers too late lets nobody start.
@@ -194,6 +209,7 @@ impl Run {
             }
             1 => {
                 let server = self.server();
+                self.trace(|| format!("server {server} stands still"));
                 self.cluster.world.pause(server, 1_000_000 + self.rng.below(40_000_000));
             }
             2 => {

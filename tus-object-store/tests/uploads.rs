@@ -4,10 +4,16 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use support::cluster::{Ask, Cluster, small, told};
-use tus_driver::tus_proto::{Config, Cut};
+use tus_driver::{
+    Answer, Store, Ticket,
+    tus_proto::{Algorithm, Config, Cut, Hasher, UploadId},
+};
 
 fn cluster() -> (Cluster, u64, u64) {
     let mut cluster = Cluster::new(1, small());
@@ -272,4 +278,94 @@ fn sixty_four_bodies_go_on_with_memory_for_few() {
         cluster.requests.remove(&id);
     }
     assert_eq!(cluster.servers[&one].store.memory_used(), 0);
+}
+
+#[test]
+fn servers_that_reach_each_other_ask_for_commits_and_for_leases() {
+    let mut cluster = Cluster::new(3, small());
+    cluster.net = Some(Arc::default());
+    let (one, two) = (cluster.start(0), cluster.start(0));
+    let upload = cluster.create(one, 200, &[]);
+    let mut ask = Ask::patch(&upload, 0, &bytes(130));
+    (ask.promised, ask.holds) = (Some(200), true);
+    let writer = cluster.ask(one, ask);
+    cluster
+        .run_until(|cluster| cluster.requests[&writer].body.is_empty().then_some(()))
+        .expect("what there is is sent");
+    let begun = cluster.world.now();
+    assert_eq!(
+        cluster.head(two, &upload),
+        (200, Some(130)),
+        "the other server has committed what has arrived"
+    );
+    assert!(cluster.world.now() - begun < 1_000_000);
+    // A HEAD where nobody writes, or where the writer is, asks nobody.
+    let asked = *cluster.net.as_ref().unwrap().asked.lock().unwrap();
+    assert_eq!(cluster.head(one, &upload), (200, Some(130)));
+    let other = cluster.create(two, 5, &[]);
+    assert_eq!(cluster.head(one, &other), (200, Some(0)));
+    assert_eq!(*cluster.net.as_ref().unwrap().asked.lock().unwrap(), asked);
+    // A newcomer at the other server goes on at once.
+    let begun = cluster.world.now();
+    let response = cluster.send(two, Ask::patch(&upload, 130, &bytes(200)[130..]));
+    assert_eq!(told(&response), (204, Some(200)));
+    assert!(cluster.world.now() - begun < 10_000_000);
+    assert_eq!(cluster.answer(writer).status(), 400, "the writer has yielded");
+    assert_eq!(cluster.get(one, &upload).0, 200);
+}
+
+#[test]
+fn finished_uploads_are_published_also_after_a_crash() {
+    let mut options = small();
+    options.publish_prefix = Some("done".into());
+    let mut cluster = Cluster::new(5, options);
+    let one = cluster.start(0);
+    let name = [("Upload-Metadata", "filename YS9i")];
+    let mut uploads = Vec::new();
+    for len in [0, 7, 130, 730] {
+        let upload = cluster.create(one, len as u64, &name);
+        if len > 0 {
+            let response = cluster.send(one, Ask::patch(&upload, 0, &bytes(len)));
+            assert_eq!(told(&response), (204, Some(len as u64)));
+        }
+        uploads.push((upload, len));
+    }
+    // The last one's server dies before it is published, or after: another does what is left.
+    cluster.kill(one);
+    let two = cluster.start(0);
+    cluster.sweep(two);
+    cluster.run_for(Duration::from_secs(5));
+    for (upload, len) in &uploads {
+        let key = format!("done/{}/a_b", upload.rsplit('/').next().unwrap());
+        let model = cluster.model.lock().unwrap();
+        assert_eq!(model.objects.get(&key).map(|object| object.to_vec()), Some(bytes(*len)), "{key}");
+    }
+    assert!(cluster.keys("p/").is_empty());
+    // The copy stays.
+    assert_eq!(cluster.send(two, Ask::new("DELETE", &uploads[3].0)).status(), 204);
+    assert_eq!(cluster.keys("done/").len(), 4);
+}
+
+#[test]
+fn committed_bytes_are_hashed_wherever_they_are_and_the_upload_goes_on() {
+    let (mut cluster, one, two) = cluster();
+    let whole = bytes(500);
+    let upload = cluster.create(one, 500, &[]);
+    let mut at = 0;
+    for to in [10, 280, 333, 500] {
+        let response = cluster.send(one, Ask::patch(&upload, at as u64, &whole[at..to]));
+        assert_eq!(told(&response), (204, Some(to as u64)));
+        at = to;
+        let id = UploadId::new(upload.rsplit('/').next().unwrap()).unwrap();
+        let hashed = Arc::new(Mutex::new(None));
+        let answer = hashed.clone();
+        let later = move || Ticket::new(move |digest| *answer.lock().unwrap() = Some(digest));
+        let store = cluster.servers[&two].store.clone();
+        assert!(matches!(store.hash(&id, to as u64, Algorithm::Sha256, later), Answer::Later));
+        let digest = cluster.run_until(|_| hashed.lock().unwrap().take()).unwrap().unwrap();
+        let mut hasher = Hasher::new(Algorithm::Sha256);
+        hasher.update(&whole[..to]);
+        assert_eq!(digest, hasher.finish(), "{to}");
+    }
+    assert_eq!(cluster.get(two, &upload), (200, whole));
 }

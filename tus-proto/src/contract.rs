@@ -7,7 +7,7 @@ use core::fmt::{self, Write as _};
 use crate::{Command, Completion, HookCall, HookReply, Instant, LockCall, LockReply, Response};
 
 /// Names one call of an exchange, so that its completion can be told from a late or foreign one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub struct OpId(pub(crate) u32);
 
 /// What an exchange wants done, first in, first out.

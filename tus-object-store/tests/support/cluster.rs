@@ -12,7 +12,7 @@ use tus_driver::{
     Arrival, Caller, Effect, Executor, Inbox, Inlet, LockService, Session, Source, Store,
     tus_proto::{Body, Cancel, Config, Cut, Framing, Head, LockEvent, Now, Owner, Response, Trailers},
 };
-use tus_object_store::{BucketStore, LeaseLocks, Options};
+use tus_object_store::{BucketStore, LeaseLocks, Options, PeerReply, PeerRequest, Peers};
 
 use super::{
     model::{Faults, Model, SimBucket},
@@ -26,9 +26,47 @@ pub struct Cluster {
     pub config: Arc<Config>,
     pub servers: BTreeMap<u64, Server>,
     pub requests: BTreeMap<u64, Request>,
+    /// The way between servers, if they reach each other.
+    pub net: Option<Arc<Net>>,
     post: Arc<Post>,
     inbox: Arc<dyn Inbox>,
     last: u64,
+}
+
+/// The servers that can be asked, by their names.
+#[derive(Default)]
+pub struct Net {
+    stores: Mutex<BTreeMap<String, BucketStore>>,
+    /// How often one was asked.
+    pub asked: Mutex<u64>,
+}
+
+struct Reachable {
+    url: String,
+    net: Arc<Net>,
+}
+
+impl std::fmt::Debug for Reachable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.url)
+    }
+}
+
+impl Peers for Reachable {
+    fn own_url(&self) -> &str {
+        &self.url
+    }
+
+    fn ask(&self, url: &str, request: PeerRequest) -> PeerReply {
+        *self.net.asked.lock().unwrap() += 1;
+        let store = self.net.stores.lock().unwrap().get(url).cloned();
+        Box::pin(async move {
+            match store {
+                Some(store) => store.answer_peer(request).await,
+                None => false,
+            }
+        })
+    }
 }
 
 pub struct Server {
@@ -43,6 +81,8 @@ pub struct Request {
     pub body: VecDeque<u8>,
     /// No more of the body comes for now.
     pub slow: bool,
+    /// Its body does not end with the bytes that there are.
+    pub holds: bool,
     pub cut: Option<Cut>,
     ended: bool,
     pub response: Option<Response>,
@@ -98,12 +138,14 @@ pub struct Ask<'a> {
     pub body: Vec<u8>,
     /// How many bytes the head promises, if not those of the body.
     pub promised: Option<u64>,
+    /// Nothing comes after the body's bytes, not even its end.
+    pub holds: bool,
     pub cut: Option<Cut>,
 }
 
 impl<'a> Ask<'a> {
     pub fn new(method: &'a str, target: &'a str) -> Self {
-        Self { method, target, fields: Vec::new(), body: Vec::new(), promised: None, cut: None }
+        Self { method, target, fields: Vec::new(), body: Vec::new(), promised: None, holds: false, cut: None }
     }
 
     pub fn field(mut self, name: &'a str, value: impl ToString) -> Self {
@@ -145,6 +187,7 @@ impl Cluster {
             config: Arc::new(config),
             servers: BTreeMap::new(),
             requests: BTreeMap::new(),
+            net: None,
             post,
             inbox,
             last: 0,
@@ -162,7 +205,10 @@ impl Cluster {
         let executor = self.world.executor(server, skew);
         let bucket = SimBucket { world: self.world.clone(), model: self.model.clone(), server };
         let opened = Arc::new(Mutex::new(None));
-        let (on, options, told) = (executor.clone(), self.options.clone(), opened.clone());
+        let (on, mut options, told) = (executor.clone(), self.options.clone(), opened.clone());
+        if let Some(net) = &self.net {
+            options.peers = Some(Arc::new(Reachable { url: format!("server-{server}"), net: net.clone() }));
+        }
         let open = async move {
             let store = BucketStore::open(Arc::new(bucket), on, options).await;
             *told.lock().unwrap() = Some(store);
@@ -170,6 +216,9 @@ impl Cluster {
         assert!(executor.spawn(Box::pin(open)).is_ok());
         let store = self.run_until(|_| opened.lock().unwrap().take()).expect("it opens").unwrap();
         let locks = store.locks();
+        if let Some(net) = &self.net {
+            net.stores.lock().unwrap().insert(format!("server-{server}"), store.clone());
+        }
         self.servers.insert(server, Server { store, locks, executor });
         server
     }
@@ -180,6 +229,9 @@ impl Cluster {
             self.requests.iter().filter(|(_, of)| of.server == server).map(|(id, _)| *id).collect();
         for id in lost {
             self.requests.remove(&id);
+        }
+        if let Some(net) = &self.net {
+            net.stores.lock().unwrap().remove(&format!("server-{server}"));
         }
         let dead = self.servers.remove(&server);
         drop(dead);
@@ -209,6 +261,7 @@ impl Cluster {
             session,
             body,
             slow: false,
+            holds: ask.holds,
             cut: ask.cut,
             ended: false,
             response: None,
@@ -324,6 +377,9 @@ impl Cluster {
             return false;
         }
         if request.body.is_empty() {
+            if request.holds {
+                return false;
+            }
             if std::mem::replace(&mut request.ended, true) {
                 return false;
             }

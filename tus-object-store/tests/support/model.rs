@@ -194,6 +194,15 @@ impl Bucket for SimBucket {
         })
     }
 
+    fn copy(&self, from: Key, to: Key) -> Reply<()> {
+        self.request("copy", false, move |model| {
+            let bytes = model.objects.get(&*from).cloned().ok_or(Fault::Missing)?;
+            let tag = etag(&bytes);
+            model.write(&to, bytes, tag);
+            Ok(())
+        })
+    }
+
     fn delete(&self, key: Key) -> Reply<()> {
         self.request("delete", false, move |model| {
             model.objects.remove(&*key);

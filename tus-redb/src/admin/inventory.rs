@@ -110,6 +110,28 @@ impl ListQuery {
             && self.larger_than.is_none_or(|bytes| record.offset > bytes)
     }
 
+    /// The page of these records, for stores that have all of them at hand.
+    pub fn select(&self, records: impl IntoIterator<Item = Record>) -> ListPage {
+        let wanted = records.into_iter().filter(|record| self.wants(record));
+        let mut found: Vec<(Cursor, Record)> = wanted
+            .map(|record| (Cursor { key: self.key(&record), id: record.id.clone() }, record))
+            .filter(|(cursor, _)| {
+                self.after
+                    .as_ref()
+                    .is_none_or(|after| if self.descending { cursor < after } else { cursor > after })
+            })
+            .collect();
+        found.sort_unstable_by(
+            |(one, _), (other, _)| {
+                if self.descending { other.cmp(one) } else { one.cmp(other) }
+            },
+        );
+        let more = found.len() > self.limit;
+        found.truncate(self.limit);
+        let next = found.last().map(|(cursor, _)| cursor.clone()).filter(|_| more);
+        ListPage { records: found.into_iter().map(|(_, record)| record).collect(), next }
+    }
+
     fn key(&self, record: &Record) -> u64 {
         match self.sort {
             Sort::Id => 0,
