@@ -169,6 +169,155 @@ impl Drop for Gateway {
     }
 }
 
+/// Runs a command on the bucket, and returns its output.
+fn command(gateway: &Gateway, arguments: &[&str]) -> (bool, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_tus-mio-server"))
+        .args(arguments)
+        .args(gateway.flags())
+        .env("AWS_ACCESS_KEY_ID", "ak")
+        .env("AWS_SECRET_ACCESS_KEY", "sksksksk")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    (output.status.success(), text + &String::from_utf8_lossy(&output.stderr))
+}
+
+fn json(gateway: &Gateway, arguments: &[&str]) -> serde_json::Value {
+    let (_, text) = command(gateway, &[arguments, &["--json"]].concat());
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {text}"))
+}
+
+fn id(target: &str) -> &str {
+    target.rsplit('/').next().unwrap()
+}
+
+#[test]
+fn a_bucket_keeps_uploads_over_restarts() {
+    let Some(gateway) = Gateway::start() else {
+        eprintln!("VERSITYGW names no program: nothing was tried");
+        return;
+    };
+    let flags = gateway.flags();
+    let server = Server::start(&flags);
+    let whole = bytes(12_000_000);
+    let target = server.create(whole.len());
+    let (status, head, _) =
+        server.ask("PATCH", &target, &Server::patch_fields(0, 7_000_000), &whole[..7_000_000]);
+    assert_eq!((status, field(&head, "upload-offset")), (204, Some("7000000".into())), "{head}");
+    drop(server);
+    let server = Server::start(&flags);
+    assert_eq!(server.offset(&target), Some(7_000_000));
+    let fields = Server::patch_fields(7_000_000, 5_000_000);
+    assert_eq!(server.ask("PATCH", &target, &fields, &whole[7_000_000..]).0, 204);
+    let (status, _, body) = server.ask("GET", &target, "", &[]);
+    assert!(status == 200 && body == whole, "the bytes are others");
+
+    let mut parts = Vec::new();
+    for (from, to) in [(0, 10), (10, 6_000_000), (6_000_000, 12_000_000)] {
+        let fields = format!(
+            "Upload-Length: {}\r\nUpload-Concat: partial\r\nContent-Type: application/offset+octet-stream\r\nContent-Length: {}\r\n",
+            to - from,
+            to - from
+        );
+        let (status, head, _) = server.ask("POST", "/files", &fields, &whole[from..to]);
+        assert_eq!(status, 201, "{head}");
+        let location = field(&head, "location").unwrap();
+        parts.push(location[location.find("/files").unwrap()..].to_owned());
+    }
+    let fields = format!("Upload-Concat: final;{}\r\nContent-Length: 0\r\n", parts.join(" "));
+    let (status, head, _) = server.ask("POST", "/files", &fields, &[]);
+    assert_eq!(status, 201, "{head}");
+    let location = field(&head, "location").unwrap();
+    let last = location[location.find("/files").unwrap()..].to_owned();
+    for part in &parts {
+        assert_eq!(server.ask("DELETE", part, "", &[]).0, 204);
+    }
+    let (status, _, body) = server.ask("GET", &last, "", &[]);
+    assert!(status == 200 && body == whole, "the bytes of the final are others");
+    assert_eq!(server.ask("DELETE", &target, "", &[]).0, 204);
+    assert_eq!(server.ask("HEAD", &target, "", &[]).0, 404);
+    let verdict = json(&gateway, &["verify"]);
+    assert_eq!(verdict["ok"], true, "{verdict}");
+}
+
+#[test]
+fn uploads_in_a_bucket_expire() {
+    let Some(gateway) = Gateway::start() else {
+        eprintln!("VERSITYGW names no program: nothing was tried");
+        return;
+    };
+    let server = Server::start(
+        &[gateway.flags(), vec!["--upload-expiry=1s".into(), "--cleanup-interval=1s".into()]].concat(),
+    );
+    let target = server.create(10);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while server.ask("HEAD", &target, "", &[]).0 == 200 {
+        assert!(Instant::now() < deadline, "it does not expire");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(server.ask("HEAD", &target, "", &[]).0, 410);
+}
+
+#[test]
+fn commands_look_into_a_bucket() {
+    let Some(gateway) = Gateway::start() else {
+        eprintln!("VERSITYGW names no program: nothing was tried");
+        return;
+    };
+    let server = Server::start(&[gateway.flags(), vec!["--upload-expiry=24h".into()]].concat());
+    let whole = bytes(6_000_000);
+    let (finished, unfinished) = (server.create(whole.len()), server.create(50));
+    assert_eq!(server.ask("PATCH", &finished, &Server::patch_fields(0, whole.len()), &whole).0, 204);
+    assert_eq!(server.ask("PATCH", &unfinished, &Server::patch_fields(0, 20), &whole[..20]).0, 204);
+
+    let list = json(&gateway, &["list", "--sort=size", "--descending"]);
+    let uploads = list["uploads"].as_array().unwrap();
+    let ids: Vec<_> = uploads.iter().map(|upload| upload["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, [id(&finished), id(&unfinished)]);
+    let limited = json(&gateway, &["list", "--limit=1"]);
+    assert_eq!(limited["uploads"].as_array().unwrap().len(), 1);
+    let rest = json(&gateway, &["list", "--after", limited["next"].as_str().unwrap()]);
+    assert_eq!(rest["uploads"].as_array().unwrap().len(), 1);
+    let shown = json(&gateway, &["show", id(&finished)]);
+    assert_eq!((&shown["offset"], &shown["complete"]), (&6_000_000.into(), &true.into()), "{shown}");
+    assert!(shown["data"][0]["path"].as_str().unwrap().starts_with("d/"), "{shown}");
+    let stats = json(&gateway, &["stats"]);
+    assert_eq!(
+        (&stats["uploads"], &stats["bytes"], &stats["missing"]),
+        (&2.into(), &6_000_020.into(), &30.into())
+    );
+    let (good, text) = command(&gateway, &["cat", id(&unfinished)]);
+    assert!(good && text.len() >= 20, "{text}");
+
+    let dir = tempfile::tempdir().unwrap();
+    let done = json(&gateway, &["export", dir.path().to_str().unwrap()]);
+    assert_eq!(done["exported"], 1, "{done}");
+    assert!(std::fs::read(dir.path().join(id(&finished))).unwrap() == whole, "the bytes are others");
+
+    let verdict = json(&gateway, &["verify"]);
+    assert_eq!((&verdict["ok"], &verdict["uploads"]), (&true.into(), &2.into()), "{verdict}");
+    // An entry of the expiry index and an object go, as no server ever lets them.
+    std::fs::remove_dir_all(gateway.dir.path().join("bucket/up/x")).unwrap();
+    let object = gateway.dir.path().join("bucket/up").join(shown["data"][0]["path"].as_str().unwrap());
+    std::fs::remove_file(object).unwrap();
+    let verdict = json(&gateway, &["verify"]);
+    let findings = verdict["findings"].as_array().unwrap();
+    let mut kinds: Vec<_> = findings.iter().map(|finding| finding["kind"].as_str().unwrap()).collect();
+    kinds.sort_unstable();
+    assert_eq!(kinds, ["missing-object", "wrong-expiry"], "{verdict}");
+    let verdict = json(&gateway, &["verify", "--repair"]);
+    assert_eq!(verdict["ok"], false, "{verdict}");
+    let verdict = json(&gateway, &["verify"]);
+    assert_eq!(verdict["findings"].as_array().unwrap().len(), 1, "{verdict}");
+
+    let deleted = json(&gateway, &["delete", id(&finished)]);
+    assert_eq!(deleted["bytes"], 6_000_000);
+    assert_eq!(server.ask("HEAD", &finished, "", &[]).0, 404);
+    let (good, text) = command(&gateway, &["show", id(&finished)]);
+    assert!(!good && text.contains("there is no upload"), "{text}");
+    assert_eq!(json(&gateway, &["verify"])["ok"], true);
+}
+
 /// `KILLS=50` kills more often than by default.
 #[test]
 fn two_servers_share_a_bucket_and_kills_lose_nothing() {
@@ -228,4 +377,6 @@ fn two_servers_share_a_bucket_and_kills_lose_nothing() {
     }
     let (status, _, body) = servers[0].ask("GET", &target, "", &[]);
     assert!(status == 200 && body == whole, "the bytes are others");
+    let verdict = json(&gateway, &["verify"]);
+    assert_eq!(verdict["ok"], true, "{verdict}");
 }

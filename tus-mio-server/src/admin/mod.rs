@@ -2,6 +2,8 @@
 //! answers by it at its socket in the data directory and at the addresses of its own; [`Client`] asks such a server;
 //! [`Offline`] is for a store that no server has open. Documents are the same for all three, and are the JSON on the wire.
 
+#[cfg(feature = "object-store")]
+mod bucket;
 mod client;
 mod connection;
 mod delete;
@@ -16,6 +18,8 @@ mod socket;
 
 use std::{fmt, io::Read};
 
+#[cfg(feature = "object-store")]
+pub use bucket::InBucket;
 pub use client::Client;
 pub(crate) use delete::{Deleter, LOOP as DELETER_LOOP, Waiters};
 pub use documents::{

@@ -1,11 +1,15 @@
-//! The way to a store: through the server that has it open, or, where none has, by opening it.
+//! The way to a store: through the server that has it open, or, where none has, by opening it. A bucket is asked itself.
 
 use std::{path::Path, thread, time::Duration};
 
 use tus_mio_server::admin::{AdminError, Administration, Client, Offline};
 use tus_redb::{OpenError, Options, Store};
 
-use super::{Failure, table::shown};
+use super::{
+    Failure,
+    bucket::{Opened, PlaceArgs},
+    table::shown,
+};
 
 /// How often it is tried while a process has the store open and does not answer: a server that starts, or ends.
 const TRIES: u32 = 20;
@@ -20,11 +24,15 @@ pub(crate) struct Access<'a> {
 enum Way {
     Own(Box<Offline>),
     Beside(Client),
+    Bucket(Opened),
 }
 
 impl<'a> Access<'a> {
-    /// Finds the server of this directory, or opens it.
-    pub(crate) fn to(dir: &'a Path, options: &Options) -> Result<Self, Failure> {
+    /// Opens the bucket, if one is named; else finds the server of this directory, or opens that.
+    pub(crate) fn to(dir: &'a Path, place: &'a PlaceArgs, options: &Options) -> Result<Self, Failure> {
+        if let Some(opened) = place.administration()? {
+            return Ok(Self { way: Way::Bucket(opened), dir: Path::new(place.url().unwrap_or_default()) });
+        }
         let mut tries = 0;
         loop {
             if let Some(client) = server_of(dir)? {
@@ -56,6 +64,7 @@ impl<'a> Access<'a> {
         match &self.way {
             Way::Own(offline) => &**offline,
             Way::Beside(client) => client,
+            Way::Bucket(opened) => &*opened.administration,
         }
     }
 
@@ -63,7 +72,15 @@ impl<'a> Access<'a> {
     pub(crate) fn own(&self) -> Option<&Store> {
         match &self.way {
             Way::Own(offline) => Some(offline.store()),
-            Way::Beside(_) => None,
+            Way::Beside(_) | Way::Bucket(_) => None,
+        }
+    }
+
+    /// The bucket, if it is one.
+    pub(crate) fn bucket(&self) -> Option<&Opened> {
+        match &self.way {
+            Way::Bucket(opened) => Some(opened),
+            Way::Own(_) | Way::Beside(_) => None,
         }
     }
 

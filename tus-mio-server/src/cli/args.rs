@@ -9,7 +9,7 @@ use tus_mio_server::Address;
 
 use super::{
     admin_args::AdminArgs,
-    bucket::BucketArgs,
+    bucket::{BucketArgs, PlaceArgs},
     choices::{Location, MethodOverride, ProxyHeaders},
     config::ConfigArgs,
     health::HealthArgs,
@@ -457,6 +457,10 @@ pub(crate) struct StoreArgs {
     #[arg(long, env = "TUS_DATA_DIR", value_name = "DIRECTORY", default_value = "./tus-data")]
     pub(crate) data_dir: PathBuf,
 
+    /// The bucket, if uploads are in one.
+    #[command(flatten)]
+    pub(crate) bucket: PlaceArgs,
+
     /// Write one JSON document in place of text [default: off]
     #[arg(long, env = "TUS_JSON", value_parser = value::switch)]
     pub(crate) json: bool,
@@ -499,6 +503,10 @@ pub(crate) struct CatArgs {
     /// Directory of the uploads; beside a running server it is asked
     #[arg(long, env = "TUS_DATA_DIR", value_name = "DIRECTORY", default_value = "./tus-data")]
     pub(crate) data_dir: PathBuf,
+
+    /// The bucket, if uploads are in one.
+    #[command(flatten)]
+    pub(crate) bucket: PlaceArgs,
 }
 
 /// The least important events that are logged.

@@ -29,7 +29,7 @@ struct Done {
 
 /// Writes uploads out.
 pub(crate) fn export(args: &ExportArgs) -> Result<(), Failure> {
-    let store = Access::to(&args.store.data_dir, &Options::default())?;
+    let store = Access::to(&args.store.data_dir, &args.store.bucket, &Options::default())?;
     if args.to.as_os_str() == "-" {
         return archive(&store, args);
     }

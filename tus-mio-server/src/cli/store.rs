@@ -17,12 +17,15 @@ use super::{
     verdict::Verdict,
 };
 
+/// The format of records in buckets.
+const BUCKET_FORMAT: u64 = 1;
+
 /// How many bytes of an upload are in memory at once.
 pub(crate) const PIECE: usize = 64 << 10;
 
 /// Lists uploads.
 pub(crate) fn list(args: &ListArgs) -> Result<(), Failure> {
-    let store = Access::to(&args.store.data_dir, &Options::default())?;
+    let store = Access::to(&args.store.data_dir, &args.store.bucket, &Options::default())?;
     let (query, limit) = args.query();
     let mut listing = None;
     let next = each_page(&store, query, limit, |page| {
@@ -65,14 +68,14 @@ pub(crate) fn each_page(
 
 /// Shows one upload.
 pub(crate) fn show(args: &UploadArgs) -> Result<(), Failure> {
-    let store = Access::to(&args.store.data_dir, &Options::default())?;
+    let store = Access::to(&args.store.data_dir, &args.store.bucket, &Options::default())?;
     let upload = store.ask().upload(&args.id).map_err(|error| store.failed(error, &args.id))?;
     report::show(output(), args.store.json, &upload).map_err(unwritten)
 }
 
 /// Writes the bytes of one upload.
 pub(crate) fn cat(args: &CatArgs) -> Result<(), Failure> {
-    let store = Access::to(&args.data_dir, &Options::default())?;
+    let store = Access::to(&args.data_dir, &args.bucket, &Options::default())?;
     let content = store.ask().content(&args.id).map_err(|error| store.failed(error, &args.id))?;
     let (mut out, mut bytes, mut left) = (io::stdout().lock(), content.bytes, content.length);
     let mut buffer = vec![0; PIECE];
@@ -91,14 +94,14 @@ pub(crate) fn some(count: usize) -> io::Result<usize> {
 
 /// Removes one upload.
 pub(crate) fn delete(args: &UploadArgs) -> Result<(), Failure> {
-    let store = Access::to(&args.store.data_dir, &Options::default())?;
+    let store = Access::to(&args.store.data_dir, &args.store.bucket, &Options::default())?;
     let deleted = store.ask().delete(&args.id).map_err(|error| store.failed(error, &args.id))?;
     report::deleted(output(), args.store.json, &deleted).map_err(unwritten)
 }
 
 /// Tells what there is.
 pub(crate) fn stats(args: &StoreArgs) -> Result<(), Failure> {
-    let store = Access::to(&args.data_dir, &Options::default())?;
+    let store = Access::to(&args.data_dir, &args.bucket, &Options::default())?;
     let stats = store.ask().stats().map_err(|error| store.failed(error, ""))?;
     report::stats(output(), args.json, &stats).map_err(unwritten)
 }
@@ -111,7 +114,8 @@ pub(crate) fn verify(args: &VerifyArgs) -> Result<(), Failure> {
 }
 
 fn verified(args: &VerifyArgs) -> Result<Verdict, Failure> {
-    let store = Access::to(&args.store.data_dir, &Options { check: true, ..Options::default() })?;
+    let store =
+        Access::to(&args.store.data_dir, &args.store.bucket, &Options { check: true, ..Options::default() })?;
     let mut progress = Progress::new();
     let Some(own) = store.own() else { return checked(&store, &mut progress) };
     let found = own.verify_watched(&mut |uploads| progress.show(uploads));
@@ -122,7 +126,8 @@ fn verified(args: &VerifyArgs) -> Result<Verdict, Failure> {
 
 /// Asks a running server for all steps of its check.
 fn checked(store: &Access<'_>, progress: &mut Progress) -> Result<Verdict, Failure> {
-    let mut verdict = Verdict { uploads: 0, bytes: 0, findings: Vec::new() };
+    let format = if store.bucket().is_some() { BUCKET_FORMAT } else { tus_redb::FORMAT };
+    let mut verdict = Verdict { format, uploads: 0, bytes: 0, findings: Vec::new() };
     let mut place = None;
     loop {
         let page = store.ask().check(place.as_deref()).map_err(|error| store.failed(error, ""))?;
@@ -140,6 +145,11 @@ fn checked(store: &Access<'_>, progress: &mut Progress) -> Result<Verdict, Failu
 
 fn repaired(args: &VerifyArgs) -> Result<Verdict, Failure> {
     let dir = &args.store.data_dir;
+    if let Some(opened) = args.store.bucket.administration()? {
+        let page = (opened.repair)().map_err(|error| Failure::Environment(error.to_string()))?;
+        let (uploads, bytes, findings) = (page.uploads, page.bytes, page.findings);
+        return Ok(Verdict { format: BUCKET_FORMAT, uploads, bytes, findings });
+    }
     if server_of(dir)?.is_some() {
         return Err(Failure::Environment(format!(
             "--repair needs the store alone, and a server has {} open: stop it first",
@@ -163,7 +173,7 @@ fn repaired(args: &VerifyArgs) -> Result<Verdict, Failure> {
 /// A verdict on all uploads there are.
 fn counted(store: &Access<'_>, findings: Vec<FindingDocument>) -> Result<Verdict, Failure> {
     let stats = store.ask().stats().map_err(|error| store.failed(error, ""))?;
-    Ok(Verdict { uploads: stats.uploads, bytes: stats.bytes, findings })
+    Ok(Verdict { format: tus_redb::FORMAT, uploads: stats.uploads, bytes: stats.bytes, findings })
 }
 
 fn broken(store: &Access<'_>, own: &Store, failure: tus_proto::Failure) -> Failure {

@@ -9,6 +9,8 @@ use super::{json::Json, table::shown};
 /// What came of a check.
 #[derive(Debug)]
 pub(crate) struct Verdict {
+    /// The format of the store.
+    pub(crate) format: u64,
     /// How many uploads there are.
     pub(crate) uploads: u64,
     /// How many committed bytes they have.
@@ -54,7 +56,7 @@ impl Verdict {
     fn write_json(&self, mut json: Json<impl Write>) -> io::Result<()> {
         json.begin('{')?;
         json.key("ok")?.boolean(self.is_good())?;
-        json.key("format")?.number(tus_redb::FORMAT)?;
+        json.key("format")?.number(self.format)?;
         json.key("uploads")?.number(self.uploads)?;
         json.key("bytes")?.number(self.bytes)?;
         json.key("findings")?.begin('[')?;
@@ -86,7 +88,7 @@ mod tests {
     fn verdict_as(json: bool, findings: Vec<Finding>) -> String {
         let mut out = Vec::new();
         let findings = findings.iter().map(finding).collect();
-        Verdict { uploads: 3, bytes: 1_012, findings }.write(&mut out, json).unwrap();
+        Verdict { format: 4, uploads: 3, bytes: 1_012, findings }.write(&mut out, json).unwrap();
         String::from_utf8(out).unwrap()
     }
 
