@@ -92,6 +92,11 @@ impl Client {
         client
     }
 
+    /// Waits so long for what must come.
+    pub fn set_patience(&mut self, patience: Duration) {
+        self.stream.socket().set_read_timeout(Some(patience)).unwrap();
+    }
+
     /// Sends bytes. A server that has answered already may have closed: that shows when the answer is read.
     pub fn write(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes).and_then(|()| self.stream.flush());
@@ -306,7 +311,10 @@ fn parse_head(head: &[u8]) -> Result<Answer, String> {
 /// A [`Wire`] over TCP.
 #[derive(Debug)]
 pub struct Tcp {
-    address: SocketAddr,
+    /// Where the servers are: each connection goes to any of them.
+    addresses: Vec<SocketAddr>,
+    /// What the next choice of a server is drawn from.
+    draw: u64,
     /// Over TLS, with these certificates trusted.
     tls: Option<Arc<ClientConfig>>,
     /// The connection for whole requests, as long as the server keeps it.
@@ -317,7 +325,12 @@ pub struct Tcp {
 impl Tcp {
     /// To the server at this address.
     pub fn new(address: SocketAddr) -> Self {
-        Self { address, tls: None, kept: None, open: HashMap::new() }
+        Self::among(vec![address], 0)
+    }
+
+    /// To several servers of the same uploads: each request goes to one of them, as `seed` has it.
+    pub fn among(addresses: Vec<SocketAddr>, seed: u64) -> Self {
+        Self { addresses, draw: seed, tls: None, kept: None, open: HashMap::new() }
     }
 
     /// The same, over TLS.
@@ -325,10 +338,13 @@ impl Tcp {
         Self { tls: Some(tls), ..Self::new(address) }
     }
 
-    fn connect(&self) -> Client {
+    fn connect(&mut self) -> Client {
+        // A linear congruential generator (Knuth's MMIX): its high bits are good enough to choose by.
+        self.draw = self.draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let address = self.addresses[(self.draw >> 33) as usize % self.addresses.len()];
         match &self.tls {
-            Some(tls) => Client::connect_secured(self.address, tls.clone()),
-            None => Client::connect(self.address),
+            Some(tls) => Client::connect_secured(address, tls.clone()),
+            None => Client::connect(address),
         }
     }
 
@@ -339,11 +355,15 @@ impl Tcp {
 
 impl Wire for Tcp {
     fn send(&mut self, request: &Request) -> Answer {
-        let mut client = self.kept.take().unwrap_or_else(|| self.connect());
+        let mut client = match self.kept.take() {
+            Some(kept) => kept,
+            None => self.connect(),
+        };
         client.request(request);
         let answer =
             client.answer(request.method == "HEAD").unwrap_or_else(|error| panic!("{request:?}: {error}"));
-        if answer.value("Connection").is_none_or(|value| !value.eq_ignore_ascii_case("close")) {
+        let closes = answer.value("Connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
+        if !closes && self.addresses.len() == 1 {
             self.kept = Some(client);
         }
         answer

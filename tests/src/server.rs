@@ -1,10 +1,19 @@
 //! A server in threads of this process, on a port and in a directory of the system's choice.
 
-use std::{convert::Infallible, net::SocketAddr, path::Path, sync::Arc, thread::JoinHandle, time::Duration};
+use std::{
+    convert::Infallible,
+    error::Error,
+    net::SocketAddr,
+    path::Path,
+    sync::{Arc, OnceLock},
+    thread::JoinHandle,
+    time::Duration,
+};
 
 use tempfile::TempDir;
 use tus_driver::Store;
 use tus_mio_server::{Address, Handle, Server, Settings};
+use tus_object_store::{Bucket, BucketStore, DeferredLocks, Options, WithRuntime};
 
 /// A server that runs until it is dropped.
 #[derive(Debug)]
@@ -32,6 +41,30 @@ impl Running {
         let dir = Arc::new(TempDir::new().unwrap());
         let builder = Server::builder(settings(dir.path(), change));
         Self::of(builder.store(|_| Ok::<_, Infallible>(store)).bind().unwrap(), dir)
+    }
+
+    /// Starts one that shares this bucket with others.
+    pub fn start_on(
+        bucket: Arc<dyn Bucket>,
+        options: Options,
+        change: impl FnOnce(&mut Settings),
+    ) -> (Self, BucketStore) {
+        let dir = Arc::new(TempDir::new().unwrap());
+        let locks = Arc::new(DeferredLocks::default());
+        let mut settings = settings(dir.path(), change);
+        settings.locks = Some(locks.clone());
+        let opened = Arc::new(OnceLock::new());
+        let place = opened.clone();
+        let open = move |executor| -> Result<BucketStore, Box<dyn Error + Send + Sync>> {
+            let executor = Arc::new(WithRuntime::new(executor, 1)?);
+            let store = BucketStore::open_blocking(bucket, executor, options)?;
+            locks.set(store.locks());
+            place.get_or_init(|| store.clone());
+            Ok(store)
+        };
+        let server = Server::builder(settings).store(open).bind().unwrap();
+        let store = opened.get().unwrap().clone();
+        (Self::of(server, dir), store)
     }
 
     fn of(server: Server, dir: Arc<TempDir>) -> Self {
