@@ -42,6 +42,8 @@ pub use tus_driver::{
     self,
     hooks::{AsyncHooks, Hooks},
 };
+#[cfg(feature = "object-store")]
+pub use tus_object_store;
 #[cfg(feature = "redb")]
 pub use tus_redb;
 
