@@ -30,7 +30,7 @@ impl Budget {
     }
 
     /// A sink's share of the free bytes, at most `most`; if none are free, the waker that `waker` makes is woken when some
-    /// are. What all sinks are offered at once exceeds the total by no more than [`LEAST`] each.
+    /// are. Nothing is reserved, as a sink may take its share late: so all together exceed the total a little.
     pub(crate) fn share(&self, most: usize, waker: &dyn Fn() -> Waker) -> usize {
         let mut state = lock(&self.state);
         let free = self.total.saturating_sub(state.used);
