@@ -35,7 +35,18 @@ pub fn check(request: &Request, answer: &Answer) -> Result<(), String> {
     if status == 201 && !appends && answer.value("Location").is_none() {
         return Err("a 201 must tell the Location".into());
     }
+    if is_ietf(request, answer) && !is_incomplete_where_it_must(request, answer) {
+        return Err("an error that answers content must say that it is not the resource's own".into());
+    }
     body(request, answer)
+}
+
+/// Whether an error which the IETF's protocol answers to content says that the upload is not complete by it.
+fn is_incomplete_where_it_must(request: &Request, answer: &Answer) -> bool {
+    let says = |name, value| answer.value(name) == Some(value);
+    let brings = ["POST", "PUT", "PATCH"].contains(&request.method.as_str());
+    let is_error = answer.status >= 400 && answer.status != 405;
+    !(brings && is_error) || says("Upload-Complete", "?0") || says("Upload-Incomplete", "?1")
 }
 
 /// Whether the answer is one of the IETF's protocol. A request that says nothing of tus may get one: its upload decides.

@@ -234,7 +234,10 @@ impl Exchange {
                     Completion::Committed { offset } if (least..=to).contains(&offset) => {
                         (self.expires, receiving.expires) = (expires, expires);
                         receiving.plan_renewal(&self.config, now);
-                        receiving.declare.take_if(|_| declared);
+                        // The end of the body may have shown meanwhile that this commit was to complete the upload: then
+                        // another one does.
+                        let completes_late = !finish && receiving.length == Some(to);
+                        receiving.declare.take_if(|_| declared && !completes_late);
                         if last && receiving.staged == to {
                             // A store with part sizes of its own keeps what it could take; the client sends the rest again.
                             // Of a commit that ran beside the body, that is no answer: the next one takes the rest.

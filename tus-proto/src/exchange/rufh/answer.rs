@@ -45,7 +45,13 @@ impl Exchange {
             }
             Answer::Mismatch(offset) => made.mismatch(offset),
             Answer::State(record) => made.state(&record),
-            other => other.response(&self.config, self.framing, now.date).not_tus(),
+            other => {
+                let mut response = other.response(&self.config, self.framing, now.date).not_tus();
+                if response.status() >= 400 {
+                    made.push_incomplete(&mut response);
+                }
+                response
+            }
         };
         // What is answered here was answered without reading the body.
         response.connection = match (self.framing, response.status()) {
@@ -77,10 +83,15 @@ impl Maker<'_> {
         if status == 413 {
             self.push_limits(&mut response);
         }
-        if code == ErrorCode::UploadCompleted {
-            self.push_completion(&mut response, true);
-        }
+        self.push_incomplete(&mut response);
         response
+    }
+
+    /// The answer is not that of the resource which processes complete uploads, even if the upload is complete.
+    fn push_incomplete(&self, response: &mut Response) {
+        if self.rufh.transfers {
+            self.push_completion(response, false);
+        }
     }
 
     fn mismatch(&self, offset: u64) -> Response {
@@ -114,12 +125,13 @@ impl Maker<'_> {
         let mut response = match completes & !finished {
             // The body ended before the length that was announced.
             true => self.problem(ErrorCode::InconsistentUploadLength),
-            false => self.success(status),
+            false => {
+                let mut response = self.success(status);
+                self.push_completion(&mut response, *finished);
+                response.push("Upload-Offset", offset);
+                response
+            }
         };
-        self.push_completion(&mut response, *finished);
-        if version.offset_in_answers && response.status() < 300 {
-            response.push("Upload-Offset", offset);
-        }
         if let Some(location) = location {
             response.push("Location", location);
             if !finished {

@@ -34,6 +34,8 @@ pub(super) struct Rufh {
     named: bool,
     /// Nothing in the request tells which protocol it speaks: it is that which began the upload.
     undecided: bool,
+    /// The request brings content: each answer to it tells whether the upload is complete.
+    transfers: bool,
     /// An undecided request is a GET where there are no downloads.
     by_get: bool,
     /// What is wrong with an undecided request, if it turns out to be of this protocol.

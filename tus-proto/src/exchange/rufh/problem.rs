@@ -25,7 +25,9 @@ pub(super) fn body(rufh: &Rufh, code: ErrorCode, expected: Option<u64>) -> Strin
     let mut body = String::from("{");
     let kind = match code {
         ErrorCode::MismatchedOffset => Some(("mismatching-upload-offset", "the offset is another")),
-        ErrorCode::UploadCompleted => Some(("completed-upload", "the upload is complete")),
+        ErrorCode::UploadCompleted if rufh.version.completed_type => {
+            Some(("completed-upload", "the upload is complete"))
+        }
         ErrorCode::InconsistentUploadLength => {
             Some(("inconsistent-upload-length", "the lengths contradict each other"))
         }
@@ -46,4 +48,19 @@ pub(super) fn body(rufh: &Rufh, code: ErrorCode, expected: Option<u64>) -> Strin
     }
     body.push_str("}\n");
     body
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exchange::rufh::{request, version::Version};
+
+    #[test]
+    fn the_type_of_complete_uploads_is_told_by_versions_that_have_it() {
+        for (number, typed) in [(5, false), (6, true), (7, true), (8, true), (9, false)] {
+            let version = Version::numbered(number).unwrap_or(Version::newest());
+            let body = body(&request::new(version, true), ErrorCode::UploadCompleted, None);
+            assert_eq!(body.contains("#completed-upload"), typed, "{number}: {body}");
+        }
+    }
 }

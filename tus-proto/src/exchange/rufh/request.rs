@@ -55,11 +55,12 @@ fn spoken(head: &Head<'_>) -> Option<(Box<Rufh>, Option<bool>)> {
     Some((rufh, completes))
 }
 
-fn new(version: &'static Version, named: bool) -> Box<Rufh> {
+pub(super) fn new(version: &'static Version, named: bool) -> Box<Rufh> {
     Box::new(Rufh {
         version,
         named,
         undecided: false,
+        transfers: false,
         by_get: false,
         rejected: None,
         completes: false,
@@ -156,8 +157,9 @@ fn create(
     rufh: &mut Rufh,
     completes: Option<bool>,
 ) -> Result<Request, ErrorCode> {
+    rufh.transfers = true;
     rufh.completes = completes.ok_or(ErrorCode::InvalidUploadComplete)?;
-    rufh.length = claimed(head, rufh.completes, 0)?;
+    rufh.length = claimed(config, head, rufh.completes, 0)?;
     let metadata = metadata::of(head, config.max_metadata)?;
     let with_upload = head.framing != Framing::Length(0);
     let checksums = content_digest(config, head)?;
@@ -178,12 +180,13 @@ fn append(
     rufh: &mut Rufh,
     completes: Option<bool>,
 ) -> Result<Request, ErrorCode> {
+    rufh.transfers = true;
     if rufh.version.typed_append && !content_type(head).is_some_and(metadata::is_partial_upload) {
         return Err(ErrorCode::InvalidContentType);
     }
     rufh.offset = structured::integer(head, "Upload-Offset").ok_or(ErrorCode::InvalidOffset)?;
     rufh.completes = completes.ok_or(ErrorCode::InvalidUploadComplete)?;
-    rufh.length = claimed(head, rufh.completes, rufh.offset)?;
+    rufh.length = claimed(config, head, rufh.completes, rufh.offset)?;
     let checksums = content_digest(config, head)?;
     read_whole_digests(config, head, rufh);
     let (id, offset, length) = (id.clone(), rufh.offset, None);
@@ -191,13 +194,23 @@ fn append(
 }
 
 /// The upload's length, as far as a request tells it: by `Upload-Length`, and by where its body ends if that completes the
-/// upload.
-fn claimed(head: &Head<'_>, completes: bool, offset: u64) -> Result<Option<u64>, ErrorCode> {
+/// upload. The limits come before lengths that contradict each other: the client is to learn them, and the upload stays
+/// valid.
+fn claimed(config: &Config, head: &Head<'_>, completes: bool, offset: u64) -> Result<Option<u64>, ErrorCode> {
     let length = structured::integer(head, "Upload-Length");
-    let end = match head.framing {
-        Framing::Length(body) if completes => Some(offset.saturating_add(body)),
-        _ => None,
+    let body = match head.framing {
+        Framing::Length(bytes) => Some(bytes),
+        Framing::Chunked => None,
     };
+    let end = body.filter(|_| completes).map(|bytes| offset.saturating_add(bytes));
+    let exceeds =
+        |max: Option<u64>, bytes: Option<u64>| max.is_some_and(|max| bytes.is_some_and(|b| b > max));
+    if exceeds(config.max_size(), length.max(end)) {
+        return Err(ErrorCode::MaxSizeExceeded);
+    }
+    if exceeds(config.max_chunk_size(), body) {
+        return Err(ErrorCode::ChunkSizeExceeded);
+    }
     match (length, end) {
         (Some(length), Some(end)) if length != end => Err(ErrorCode::InconsistentUploadLength),
         (length, end) => Ok(length.or(end)),

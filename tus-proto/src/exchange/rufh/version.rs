@@ -12,14 +12,14 @@ pub(super) struct Version {
     pub typed_append: bool,
     /// The status of an append that does not complete the upload.
     pub append_status: u16,
-    /// Whether answers to creations and appends tell `Upload-Offset`.
-    pub offset_in_answers: bool,
     /// Whether HEAD and DELETE with an upload field in it are rejected.
     pub bare_requests: bool,
     /// What `Upload-Limit` calls the seconds that an upload still lives. `None` if there is no such field.
     pub lifetime: Option<&'static str>,
     /// Whether an upload is invalid for good once a request went past its length.
     pub invalid_past_length: bool,
+    /// Whether there is a problem type for appends to complete uploads.
+    pub completed_type: bool,
     /// Whether interim answers tell how much of a body is stored.
     pub progress: bool,
 }
@@ -55,10 +55,10 @@ static VERSIONS: [Version; 7] = [
     Version { number: 3, completion: Completion::Incomplete, ..FOURTH },
     FOURTH,
     Version { number: 5, ..FOURTH },
-    Version { number: 6, typed_append: true, lifetime: Some("expires"), ..FOURTH },
+    Version { number: 6, typed_append: true, lifetime: Some("expires"), completed_type: true, ..FOURTH },
     SEVENTH,
-    Version { number: 8, invalid_past_length: true, progress: true, ..SEVENTH },
-    Version { number: 9, invalid_past_length: true, progress: true, ..SEVENTH },
+    EIGHTH,
+    Version { number: 9, completed_type: false, ..EIGHTH },
 ];
 
 const FOURTH: Version = Version {
@@ -66,10 +66,10 @@ const FOURTH: Version = Version {
     completion: Completion::Complete,
     typed_append: false,
     append_status: 201,
-    offset_in_answers: true,
     bare_requests: true,
     lifetime: None,
     invalid_past_length: false,
+    completed_type: false,
     progress: false,
 };
 
@@ -78,12 +78,14 @@ const SEVENTH: Version = Version {
     completion: Completion::Complete,
     typed_append: true,
     append_status: 204,
-    offset_in_answers: false,
     bare_requests: false,
     lifetime: Some("max-age"),
     invalid_past_length: false,
+    completed_type: true,
     progress: false,
 };
+
+const EIGHTH: Version = Version { number: 8, invalid_past_length: true, progress: true, ..SEVENTH };
 
 impl Version {
     /// The version of this number.

@@ -18,7 +18,7 @@ fn post_put_and_patch_on_the_collection_create() {
         assert_eq!(response.header("Location"), Some(&*location()));
         assert_eq!(response.header("Upload-Complete"), Some("?0"));
         assert_eq!(response.header("Upload-Limit"), Some("min-size=0"));
-        assert_eq!(response.header("Upload-Offset"), None);
+        assert_eq!(response.header("Upload-Offset"), Some("0"));
         assert_eq!(response.header("Tus-Resumable"), None);
         assert_eq!(script.events, [Event::Created]);
     }
