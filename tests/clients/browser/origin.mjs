@@ -1,4 +1,4 @@
-// A page of another origin than the server's: it has tus-js-client and Uppy, and nothing of ours.
+// A page of another origin than the server's: it has tus-js-client, its pre-release, and Uppy, and nothing of ours.
 
 import { createServer } from 'node:http'
 import { readFile } from 'node:fs/promises'
@@ -8,11 +8,14 @@ const html = `<!doctype html>
 <meta charset="utf-8">
 <title>elsewhere</title>
 <input type="file" id="file">
+<script src="/tus5.js"></script>
+<script>const tus5 = window.tus</script>
 <script src="/tus.js"></script>
 <script src="/uppy.js"></script>`
 
 const scripts = {
   '/tus.js': 'tus-js-client/dist/tus.min.js',
+  '/tus5.js': 'tus-js-client-5/dist/tus.min.js',
   '/uppy.js': 'uppy/dist/uppy.min.js',
 }
 

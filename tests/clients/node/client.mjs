@@ -2,7 +2,7 @@
 
 import { createReadStream } from 'node:fs'
 import { Transform } from 'node:stream'
-import * as tus from 'tus-js-client'
+import * as stable from 'tus-js-client'
 
 /** Retries for as long as a server takes to come back: at most a minute. */
 export const patient = Array(600).fill(100)
@@ -10,14 +10,14 @@ export const patient = Array(600).fill(100)
 /**
  * An upload that has been started. `finished` settles with it; `requests` lists what was sent, in order, as
  * `{ method, url, offset, header(name), status }` (`status` is there once it is answered). Beside the client's own
- * options there is `beforeRequest(sent)`, awaited before each of them.
+ * options there are `beforeRequest(sent)`, awaited before each of them, and `library`: the edition of tus-js-client.
  */
-export function startUpload(source, { beforeRequest = () => {}, ...options }) {
+export function startUpload(source, { beforeRequest = () => {}, library = stable, ...options }) {
   const requests = []
   const open = new Map()
   let upload
   const finished = new Promise((resolve, reject) => {
-    upload = new tus.Upload(source, {
+    upload = new library.Upload(source, {
       storeFingerprintForResuming: false,
       async onBeforeRequest(request) {
         const offset = request.getHeader('Upload-Offset')
@@ -55,13 +55,14 @@ export function fileSource(file) {
  * connection open: so a test cuts a request exactly where it wants to. `held` resolves when it holds.
  */
 export class HoldingStack {
-  #inner = new tus.DefaultHttpStack()
+  #inner
   #limit
   #holding = false
   #hold
   held = new Promise((resolve) => (this.#hold = resolve))
 
-  constructor(limit) {
+  constructor(limit, library = stable) {
+    this.#inner = library.defaultOptions.httpStack
     this.#limit = limit
   }
 

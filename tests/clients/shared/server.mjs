@@ -103,8 +103,7 @@ function serverBinary() {
 }
 
 /** What HEAD tells of an upload, on a connection of its own: its status, its offset or null, its headers. */
-export async function head(uploadUrl) {
-  const headers = { 'Tus-Resumable': '1.0.0' }
+export async function head(uploadUrl, headers = { 'Tus-Resumable': '1.0.0' }) {
   const [response] = await once(request(uploadUrl, { method: 'HEAD', headers, agent: false }).end(), 'response')
   response.resume()
   const offset = response.headers['upload-offset']

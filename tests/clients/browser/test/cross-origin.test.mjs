@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { makeFile, MiB } from '../../shared/file.mjs'
-import { head, startServer } from '../../shared/server.mjs'
+import { head, headUntil, startServer } from '../../shared/server.mjs'
 import { serveOrigin } from '../origin.mjs'
 import { launch } from '../page.mjs'
 
@@ -38,13 +38,14 @@ function uploadWithUppy(page, endpoint, options = {}) {
   )
 }
 
-/** Uploads the chosen file with tus-js-client, and answers its URL. */
+/** Uploads the chosen file with tus-js-client, by its pre-release if a protocol is named, and answers its URL. */
 function uploadWithTus(page, endpoint, options = {}) {
   return page.evaluate(
     ([endpoint, options]) =>
       new Promise((resolve, reject) => {
         const file = document.querySelector('#file').files[0]
-        const upload = new tus.Upload(file, {
+        const library = options.protocol ? tus5 : tus
+        const upload = new library.Upload(file, {
           endpoint,
           retryDelays: [],
           onSuccess: () => resolve(upload.url),
@@ -106,3 +107,36 @@ test('tus-js-client uploads four parts at once from another origin', limits, asy
   assert.equal((await head(url)).offset, file.size)
   assert.equal(await server.storedSha256(url), file.sha256)
 })
+
+for (const [protocol, version] of [['ietf-draft-03', '5'], ['ietf-draft-05', '6']]) {
+  test(`${protocol}: an upload from another origin survives kill -9 of the server`, limits, async (t) => {
+    const origin = await serveOrigin(t)
+    const server = await startServer(t, '--cors-allow-origin', origin)
+    const file = await makeFile(t, 16 * MiB + 3)
+    const page = await openPage(t, origin, file)
+    const network = await page.context().newCDPSession(page)
+    const throttle = (uploadThroughput) =>
+      network.send('Network.emulateNetworkConditions', { offline: false, latency: 0, downloadThroughput: -1, uploadThroughput })
+    const appends = []
+    page.on('request', (request) => request.method() === 'PATCH' && appends.push(request))
+
+    await throttle(4 * MiB)
+    const begun = page.waitForRequest((request) => request.method() === 'PATCH')
+    const cut = assert.rejects(uploadWithTus(page, server.endpoint, { protocol }))
+    const upload = (await begun).url()
+    const { offset } = await headUntil(upload, ({ offset }) => offset > MiB)
+    await server.kill()
+    // The pre-release does not try again by itself in a browser; it goes on when it is told to.
+    await cut
+    await throttle(-1)
+    await server.start()
+
+    const url = await uploadWithTus(page, server.endpoint, { protocol, uploadUrl: upload })
+    const last = appends.at(-1).headers()
+    assert.ok(Number(last['upload-offset']) >= offset, 'what HEAD told is there')
+    assert.equal(last['upload-draft-interop-version'], version)
+    const { headers } = await head(url, { 'Upload-Draft-Interop-Version': version })
+    assert.deepEqual([headers['upload-offset'], headers['upload-complete']], [String(file.size), '?1'])
+    assert.equal(await server.storedSha256(url), file.sha256)
+  })
+}
