@@ -1,5 +1,6 @@
 //! Documents of hooks beside those that tusd 2.9.1 sent for the same requests (`tests/data/tusd-hooks.json`), member by
-//! member. What differs is listed here, and in docs/from-tusd.md with its reason.
+//! member. What differs is listed here, and in docs/from-tusd.md with its reason. `tests/tusd/record` compares the recording
+//! with what tusd itself sends.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
