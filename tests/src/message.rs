@@ -78,6 +78,11 @@ impl Request {
         self
     }
 
+    /// Whether it has a field of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.fields.iter().any(|(field, _)| field.eq_ignore_ascii_case(name))
+    }
+
     /// With the content type of upload bodies.
     pub fn upload_type(self) -> Self {
         self.with("Content-Type", "application/offset+octet-stream")

@@ -31,10 +31,11 @@ fn sweep(seeds: impl IntoIterator<Item = u64>) -> Report {
 
 /// Seeds are of use only where much happens.
 fn sweep_quarter(quarter: u64) {
-    let Report { requests, answers, downloads, commits, late, crashes, power_cuts, faults, .. } =
+    let Report { requests, ietf, answers, downloads, commits, late, crashes, power_cuts, faults, .. } =
         sweep(quarter * SEEDS..(quarter + 1) * SEEDS);
     let much = requests > 1_500 && answers > 1_500 && commits > 1_000;
     assert!(late > 0 && downloads > 50, "no writer came too late, or nobody fetched anything");
+    assert!(ietf > 300, "hardly anybody spoke the IETF's protocol");
     assert!(much && crashes > 40 && power_cuts > 15 && faults > 500, "too little happened");
 }
 

@@ -55,6 +55,7 @@ fn main() -> io::Result<()> {
     let Report {
         steps,
         requests,
+        ietf,
         answers,
         downloads,
         commits,
@@ -67,7 +68,7 @@ fn main() -> io::Result<()> {
     let hours = virtual_micros / 3_600_000_000;
     writeln!(
         out,
-        "{seeds} seeds from {from}: {steps} steps, {requests} requests, {answers} answers, {downloads} downloads, {commits} commits, \
+        "{seeds} seeds from {from}: {steps} steps, {requests} requests ({ietf} of the IETF's protocol), {answers} answers, {downloads} downloads, {commits} commits, \
          {late} changes of late writers, {crashes} crashes ({power_cuts} with the machine), {faults} faults, {hours} hours of virtual time, \
          in {seconds:.1} s ({:.1} ms a seed)",
         seconds * 1e3 / seeds as f64

@@ -20,6 +20,8 @@ pub(super) struct LinkId(pub(super) u64);
 pub(super) struct Env {
     pub(super) plan: Plan,
     pub(super) choice: Choice,
+    /// What decides which protocol a request speaks: apart from the rest, which so is the same in either.
+    pub(super) dialect: Choice,
     pub(super) now: Now,
     pub(super) disk: SimDisk,
     pub(super) links: BTreeMap<LinkId, Link>,
@@ -46,6 +48,7 @@ impl Env {
         let oracle = Oracle::new(&plan);
         Self {
             plan,
+            dialect: choice.clone(),
             choice,
             now: Now {
                 monotonic: Instant::from_micros(0),

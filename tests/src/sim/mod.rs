@@ -28,6 +28,8 @@ pub struct Report {
     pub steps: u64,
     /// Requests that reached the server.
     pub requests: u64,
+    /// How many requests clients meant in the IETF's protocol.
+    pub ietf: u64,
     /// Answers that it gave.
     pub answers: u64,
     /// Answers to clients that bore an upload, or a range of one.
@@ -51,6 +53,7 @@ impl Report {
     pub fn add(&mut self, other: &Self) {
         self.steps += other.steps;
         self.requests += other.requests;
+        self.ietf += other.ietf;
         self.answers += other.answers;
         self.downloads += other.downloads;
         self.commits += other.commits;

@@ -9,6 +9,9 @@ use tus_redb::{Durability, Events, Options};
 
 use crate::choice::Choice;
 
+const MOSTLY_EVENTUAL: [Durability; 4] =
+    [Durability::Eventual, Durability::Eventual, Durability::Eventual, Durability::Strict];
+
 /// One run's mix.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
@@ -30,6 +33,8 @@ pub(super) struct Plan {
     pub(super) hooks: Subscriptions,
     /// Clients fetch what they have uploaded.
     pub(super) downloads: bool,
+    /// How many of a hundred requests are in the IETF's protocol.
+    pub(super) ietf: u64,
     /// How many steps until the faults end.
     pub(super) steps: u32,
 }
@@ -202,7 +207,7 @@ impl Plan {
             let roles: Vec<Role> = (0..count)
                 .map(|_| {
                     let often = match faults.feud || downloads {
-                        _ if removals => 2,
+                        _ if removals => 1,
                         true => 3,
                         false => 6,
                     };
@@ -247,7 +252,9 @@ impl Plan {
         // What is synced before its record meets no power cut.
         let durability = choice.pick(match faults.blackouts {
             Some(Meets::Writes) => &[Durability::Eventual],
-            Some(Meets::Removals) => &[Durability::Eventual, Durability::Strict],
+            // Both bugs that these faults are to bring out are of records that come before what they stand on.
+            Some(Meets::Removals) => &MOSTLY_EVENTUAL,
+            None if faults.syncs > 0 => &MOSTLY_EVENTUAL,
             None => &[Durability::Eventual, Durability::Strict],
         });
         let kept = choice.one_in(2);
@@ -259,11 +266,14 @@ impl Plan {
             _ if more_finals > 0 && kept => 0,
             (0, None) => choice.pick(&[0, 30, 1_000, 16 << 10]),
             // Power cuts are to meet data files.
-            (0, Some(_)) => choice.pick(&[0, 0, 30, 1_000]),
+            (0, Some(Meets::Writes)) => choice.pick(&[0, 0, 30, 1_000]),
+            (0, Some(Meets::Removals)) => choice.pick(&[0, 0, 0, 30]),
             // A sync that fails is to meet bodies that have just outgrown the records.
             _ => choice.pick(&[0, half / 4, half]),
         };
         let cache_bytes = 1 << 20;
+        // Drawn apart: the rest is what it would be without it.
+        let ietf = choice.clone().pick(&[0, 0, 10, 60]);
         Self {
             config: Arc::new(builder.build().expect("these values make sense")),
             http: Arc::new(http),
@@ -286,6 +296,7 @@ impl Plan {
             faults,
             hooks,
             downloads,
+            ietf,
             steps: choice.pick(&[500, 1_500, 4_000]),
         }
     }

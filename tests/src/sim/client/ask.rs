@@ -12,10 +12,10 @@ use crate::{
 
 /// A request as bytes, and what it is.
 pub(super) struct Draft {
-    request: Request,
+    pub(super) request: Request,
     /// What follows what the request itself says: chunks' end, trailers.
-    tail: Vec<u8>,
-    kind: Kind,
+    pub(super) tail: Vec<u8>,
+    pub(super) kind: Kind,
 }
 
 impl Draft {
@@ -61,6 +61,7 @@ impl Client {
             },
             (Some(url), Some(offset)) => self.write(env, shelf, url, offset),
         };
+        let draft = self.translate(env, draft);
         self.send(env, shelf, draft);
     }
 

@@ -1,23 +1,23 @@
 //! What a client makes of an answer, and which answers it can't have been given by a server that keeps to the
 //! protocol.
 
-use super::{Asked, Client, Kind, Shelf};
+use super::{Asked, Client, Kind, Shelf, ietf};
 use tus_redb::Durability;
 
-use crate::{message::Answer, sim::env::Env};
+use crate::{message::Answer, rules, sim::env::Env};
 
 impl Client {
     pub(super) fn hear(&mut self, env: &mut Env, shelf: &mut Shelf, asked: &Asked, answer: &Answer) {
         let status = answer.status;
-        let code = String::from_utf8_lossy(&answer.body);
-        let code = code.split(':').next().unwrap_or_default();
+        let code = rules::code(answer).unwrap_or_default();
         env.note(|| format!("client {} hears {status} {code} to {:?}", self.index, asked.kind));
         self.wake = env.now.monotonic;
         self.check(env, asked, status, code);
         asked.check_fetched(env, answer, true);
+        self.check_digest(env, answer);
         let told = answer.value("Upload-Offset").map(|offset| offset.parse().expect("an offset"));
         match (asked.kind, status) {
-            (Kind::Create(sent), 201) => {
+            (Kind::Create(sent), 200 | 201) => {
                 assert!(!asked.whole || told == Some(sent), "{told:?} of {sent} bytes stored, says a 201");
                 self.adopt(shelf, asked, answer);
                 self.offset = told;
@@ -29,9 +29,10 @@ impl Client {
                 }
                 self.pause(env);
             }
-            (Kind::Look, 200) => {
+            (Kind::Look, 200 | 204) => {
                 self.offset = told;
-                self.undeclared = answer.value("Upload-Defer-Length").is_some();
+                self.undeclared =
+                    answer.value("Upload-Defer-Length").is_some() || ietf::is_incomplete(answer);
                 if told.is_none() {
                     self.pause(env);
                     // A power cut may have taken back what the parts' clients believe to be done.
@@ -47,7 +48,7 @@ impl Client {
                 self.done = status == 400 && env.over;
                 self.pause(env);
             }
-            (Kind::Write { to, .. }, 204) => {
+            (Kind::Write { to, .. }, 200 | 201 | 204) => {
                 assert_eq!(told, Some(to), "another offset than was sent");
                 self.offset = told;
             }
@@ -93,6 +94,24 @@ impl Client {
         }
     }
 
+    /// An answer before the final one: where the upload is, whatever becomes of the request.
+    pub(super) fn hear_interim(&mut self, shelf: &mut Shelf, answer: &Answer) {
+        let Some(asked) = self.asked.take() else { return };
+        assert!(
+            asked.request.has("Upload-Draft-Interop-Version"),
+            "{:?} named no version, and gets a 104",
+            asked.request
+        );
+        if answer.value("Location").is_some() {
+            assert!(
+                matches!(asked.kind, Kind::Create(_)),
+                "a 104 tells the Location of what was not created"
+            );
+            self.adopt(shelf, &asked, answer);
+        }
+        self.asked = Some(asked);
+    }
+
     fn length_of(&self, env: &Env) -> u64 {
         env.plan.files[self.role.file]
     }
@@ -101,7 +120,10 @@ impl Client {
     fn adopt(&mut self, shelf: &mut Shelf, asked: &Asked, answer: &Answer) {
         if shelf.url.is_none() {
             shelf.url = answer.value("Location").map(str::to_owned);
-            shelf.deferred = asked.request.fields.iter().any(|(name, _)| name == "Upload-Defer-Length");
+            shelf.deferred = match asked.is_ietf() {
+                true => !asked.request.has("Upload-Length"),
+                false => asked.request.has("Upload-Defer-Length"),
+            };
         }
     }
 
@@ -112,9 +134,16 @@ impl Client {
         assert!(asked.kind != Kind::Lie || status >= 400, "a lie was believed: {:?}", asked.request);
         let excused = match status {
             200 | 201 | 204 => true,
+            // An append in the IETF's protocol to what somebody else has completed.
+            400 if code == "ERR_UPLOAD_COMPLETED" => {
+                asked.is_ietf() && !matches!(asked.kind, Kind::Create(_))
+            }
             400 => matches!(code, "ERR_UPLOAD_INTERRUPTED") || !asked.whole,
-            // A creation may take so long that the upload has expired by then.
-            404 | 410 => !matches!(asked.kind, Kind::Create(_)) || env.plan.expiry.is_some(),
+            // A creation may take so long that the upload has expired by then, or somebody who was told of it by an interim
+            // answer has removed it.
+            404 | 410 => {
+                !matches!(asked.kind, Kind::Create(_)) || env.plan.expiry.is_some() || asked.is_ietf()
+            }
             403 => !matches!(asked.kind, Kind::Create(_)) || env.plan.hooked(),
             409 => !matches!(asked.kind, Kind::Create(_)),
             423 => true,

@@ -17,6 +17,7 @@ use crate::{client::take_answer, message::Request, rules};
 mod ask;
 mod fetch;
 mod hear;
+mod ietf;
 
 /// How long a client waits for an answer before it tries again on a new connection.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -90,6 +91,13 @@ struct Asked {
     kind: Kind,
     /// It was sent as a whole, or will be.
     whole: bool,
+}
+
+impl Asked {
+    /// It is in the IETF's protocol.
+    fn is_ietf(&self) -> bool {
+        !self.request.has("Tus-Resumable")
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -245,6 +253,10 @@ impl Client {
             };
             if answer.status == 100 {
                 self.hold = None;
+                continue;
+            }
+            if answer.status == 104 {
+                self.hear_interim(shelf, &answer);
                 continue;
             }
             rules::check(&asked.request, &answer)

@@ -69,7 +69,10 @@ impl Server {
                     }
                 }
                 Effect::Continue => connection.http.send_continue(env.now.monotonic),
-                Effect::Interim(interim) => connection.http.send_interim(&interim),
+                Effect::Interim(interim) => {
+                    request.watch.check_interim(env, &interim);
+                    connection.http.send_interim(&interim);
+                }
                 Effect::Respond(response) => {
                     env.note(|| format!("{} is answered {}", owner.0, outline(&response)));
                     env.report.answers += 1;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tus_driver::{Change, Commit};
 use tus_proto::{
-    Body, Completion, Framing, Head, HookCall, HookReply, Instant, LockCall, Response, UploadId,
+    Body, Completion, Framing, Head, HookCall, HookReply, Instant, Interim, LockCall, Response, UploadId,
 };
 use tus_redb::Syncer;
 
@@ -70,7 +70,8 @@ struct Asked {
 impl Watch {
     /// A request with this head has come.
     pub(super) fn new(env: &Env, head: &Head<'_>) -> Self {
-        let about = head.target.strip_prefix("/files/").and_then(UploadId::new);
+        // Clients send what they were told as Location: a URL.
+        let about = head.target.rsplit_once("/files/").and_then(|(_, id)| UploadId::new(id));
         let was_gone = about.as_ref().is_some_and(|id| env.oracle.may_be_gone(id, env.now.wall));
         let about = about.map(|id| {
             let told = env.oracle.told(&id);
@@ -232,6 +233,17 @@ impl Watch {
         assert!(!idle, "a HEAD waits for {:?}, which does not commit", self.about);
     }
 
+    /// Holds an answer before the final one against what is known of the upload: what it tells is committed.
+    pub(super) fn check_interim(&self, env: &mut Env, interim: &Interim) {
+        let Some((id, before)) = &self.about else { return };
+        if let Some(offset) = interim.header("Upload-Offset") {
+            env.oracle.on_told(id, offset.parse().expect("an offset is a number"), *before);
+        }
+        if let Some(location) = interim.header("Location") {
+            assert!(location.ends_with(id.as_str()), "{id} is made, and {location} told");
+        }
+    }
+
     /// Holds an answer against what is known of the upload.
     pub(super) fn check_answer(&self, env: &mut Env, response: &Response) {
         let status = response.status();
@@ -254,7 +266,7 @@ impl Watch {
             assert!(took <= HEAD_TIME || self.held_up, "a HEAD waited {took:?}");
         }
         if status == 500 || status == 507 {
-            let excused = response.body().starts_with("ERR_READ_TIMEOUT") || self.veto != Veto::Nothing;
+            let excused = response.body().contains("ERR_READ_TIMEOUT") || self.veto != Veto::Nothing;
             let faults = &env.plan.faults;
             assert!(excused || !faults.spare_the_disk() || faults.lockless > 0, "{status} without a fault");
         }
@@ -266,5 +278,8 @@ fn is_guarded(head: &Head<'_>) -> bool {
     let named =
         |name: &str, value: &str| head.values(name).any(|found| found.eq_ignore_ascii_case(value.as_bytes()));
     let chunked = head.framing == Framing::Chunked;
-    head.values("Upload-Checksum").next().is_some() || (chunked && named("Trailer", "Upload-Checksum"))
+    let has = |name| head.values(name).next().is_some();
+    // Each protocol has its own, and ignores the other's.
+    let ours = if has("Tus-Resumable") { "Upload-Checksum" } else { "Content-Digest" };
+    has(ours) || (chunked && named("Trailer", "Upload-Checksum"))
 }
