@@ -37,7 +37,9 @@ impl Exchange {
                 if rejection.to_head { response.without_body() } else { response }
             }
             Answer::Failed(code) => made.problem(code),
-            Answer::HeadFailed(code) => made.problem(code).without_body(),
+            // A GET asks for the offset, too.
+            Answer::HeadFailed(code) if rufh.to_head => made.problem(code).without_body(),
+            Answer::HeadFailed(code) => made.problem(code),
             Answer::CreatedButFailed { location, code } => {
                 let mut response = made.problem(code);
                 response.push("Location", location);

@@ -36,8 +36,8 @@ pub(super) struct Rufh {
     undecided: bool,
     /// The request brings content: each answer to it tells whether the upload is complete.
     transfers: bool,
-    /// An undecided request is a GET where there are no downloads.
-    by_get: bool,
+    /// Its answer has no body: it is a HEAD.
+    to_head: bool,
     /// What is wrong with an undecided request, if it turns out to be of this protocol.
     rejected: Option<ErrorCode>,
     /// The upload is complete with this request.

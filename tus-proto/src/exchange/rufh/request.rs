@@ -27,6 +27,7 @@ pub(in super::super) fn check(
         return None;
     }
     let Some((mut rufh, completes)) = spoken(head) else { return undecided(config, head, address) };
+    rufh.to_head = address.method == Method::Head;
     let request = read(config, head, address, &mut rufh, completes);
     Some((rufh, request))
 }
@@ -61,7 +62,7 @@ pub(super) fn new(version: &'static Version, named: bool) -> Box<Rufh> {
         named,
         undecided: false,
         transfers: false,
-        by_get: false,
+        to_head: false,
         rejected: None,
         completes: false,
         length: None,
@@ -85,16 +86,14 @@ fn undecided(
         return None;
     }
     let mut rufh = new(Version::newest(), false);
+    rufh.to_head = address.method == Method::Head;
     rufh.undecided = true;
     let id = id.clone();
     let request = match address.method {
         Method::Head | Method::Get if config.downloads => {
             checks::download(head, id, address.method == Method::Head)
         }
-        Method::Head | Method::Get => {
-            rufh.by_get = address.method == Method::Get;
-            Request::Head(id)
-        }
+        Method::Head | Method::Get => Request::Head(id),
         Method::Delete if config.termination => {
             Request::Terminate(TerminateRequest { id, if_match: IfMatch::of(head), late: false })
         }

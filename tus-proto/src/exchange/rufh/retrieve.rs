@@ -13,7 +13,7 @@ use crate::{
 impl Exchange {
     /// The answer to who has asked for the offset of this upload.
     pub(in super::super) fn seen(&mut self, record: Record) -> Answer {
-        let get = self.rufh.as_ref().is_some_and(|rufh| rufh.by_get);
+        let get = self.rufh.as_ref().is_some_and(|rufh| rufh.undecided && !rufh.to_head);
         match self.decide(&record) {
             Ok(()) => Answer::State(record),
             // A GET of an upload that tus 1.0.0 began, where downloads are off.

@@ -42,15 +42,17 @@ fn the_offset_is_told_by_head_and_get() {
 }
 
 #[test]
-fn what_is_not_there_is_told_without_a_body() {
-    let mut script =
-        Script::start(&Sent::bare("HEAD", "/files/upload").with("Upload-Draft-Interop-Version", 9));
-    let (op, _) = script.lock();
-    script.replied(op, LockReply::Checkpointed);
-    let (op, _) = script.store();
-    script.stored(op, Completion::Gone);
-    let response = script.responds();
-    assert_eq!((response.status(), response.body()), (410, ""));
+fn what_is_not_there_is_told_to_a_head_without_a_body() {
+    for (method, has_body) in [("HEAD", false), ("GET", true)] {
+        let mut script =
+            Script::start(&Sent::bare(method, "/files/upload").with("Upload-Draft-Interop-Version", 9));
+        let (op, _) = script.lock();
+        script.replied(op, LockReply::Checkpointed);
+        let (op, _) = script.store();
+        script.stored(op, Completion::Gone);
+        let response = script.responds();
+        assert_eq!((response.status(), !response.body().is_empty()), (410, has_body), "{method}");
+    }
 }
 
 #[test]
