@@ -11,9 +11,10 @@ use std::{
 };
 
 use tempfile::TempDir;
+use tus_driver::{MemoryStore, Store as Port};
 use tus_mio_server::{Blocking, Reply, hooks::Hooks};
 use tus_proto::{Body as Content, Config, Framing, Head, Trailers};
-use tus_redb::{Options, Store};
+use tus_redb::{Options, RedbStore, Store};
 
 use crate::{
     message::{Answer, Body, Last, Request},
@@ -25,17 +26,17 @@ const PATIENCE: Duration = Duration::from_millis(1);
 
 /// A store, and who asks it.
 #[derive(Debug)]
-pub struct Embedded {
-    uploads: Blocking,
-    open: HashMap<&'static str, Open>,
-    _dir: TempDir,
+pub struct Embedded<S: Port = RedbStore> {
+    uploads: Blocking<S>,
+    open: HashMap<&'static str, Open<S>>,
+    _dir: Option<TempDir>,
 }
 
 /// A request that has begun.
 #[derive(Debug)]
-struct Open {
+struct Open<S: Port> {
     pieces: Sender<Piece>,
-    thread: JoinHandle<Reply>,
+    thread: JoinHandle<Reply<S>>,
 }
 
 /// Something a connection brings.
@@ -93,9 +94,7 @@ impl Read for Stream {
 impl Embedded {
     /// An empty store in a directory of its own.
     pub fn new(config: Config) -> Self {
-        let dir = TempDir::new().unwrap();
-        let store = Store::open(dir.path(), &Options::default()).unwrap();
-        Self { uploads: Blocking::new(store, config), open: HashMap::new(), _dir: dir }
+        Self::with_hooks(config, Hooks::new())
     }
 
     /// The same, with hooks.
@@ -103,9 +102,19 @@ impl Embedded {
         let dir = TempDir::new().unwrap();
         let store = Store::open(dir.path(), &Options::default()).unwrap();
         let uploads = Blocking::with_hooks(store, config, hooks, None);
-        Self { uploads, open: HashMap::new(), _dir: dir }
+        Self { uploads, open: HashMap::new(), _dir: Some(dir) }
     }
+}
 
+impl Embedded<MemoryStore> {
+    /// An empty store in memory.
+    pub fn in_memory(config: Config) -> Self {
+        let uploads = Blocking::new(MemoryStore::default(), config);
+        Self { uploads, open: HashMap::new(), _dir: None }
+    }
+}
+
+impl<S: Port> Embedded<S> {
     fn open(&mut self, name: &'static str, request: &Request, left: bool) {
         let (pieces, stream) = Stream::new(matches!(request.body, Body::Chunked(..)));
         pieces.send(Piece::Bytes(request.body.sent())).unwrap();
@@ -118,18 +127,18 @@ impl Embedded {
     }
 
     /// Who carries the requests out.
-    pub fn uploads(&self) -> &Blocking {
+    pub fn uploads(&self) -> &Blocking<S> {
         &self.uploads
     }
 }
 
 /// Carries a request out whose body is read from there, as a framework would that passes on what it received.
-pub fn handle(uploads: &Blocking, request: &Request, body: impl Read) -> Reply {
+pub fn handle<S: Port>(uploads: &Blocking<S>, request: &Request, body: impl Read) -> Reply<S> {
     handle_as(uploads, request, body, false)
 }
 
 /// The same; `left` says that its peer has closed its side with the body incomplete.
-fn handle_as(uploads: &Blocking, request: &Request, mut body: impl Read, left: bool) -> Reply {
+fn handle_as<S: Port>(uploads: &Blocking<S>, request: &Request, mut body: impl Read, left: bool) -> Reply<S> {
     let framing = match &request.body {
         Body::None => Some(("Content-Length", "0".to_owned())),
         Body::Sized(length, _) => Some(("Content-Length", length.to_string())),
@@ -152,7 +161,7 @@ fn handle_as(uploads: &Blocking, request: &Request, mut body: impl Read, left: b
 }
 
 /// A reply as a client has it before any framing.
-fn answer(reply: Reply) -> Answer {
+fn answer<S: Port>(reply: Reply<S>) -> Answer {
     let (response, mut reader) = reply.into_parts();
     let mut body = Vec::new();
     reader.read_to_end(&mut body).unwrap();
@@ -161,7 +170,7 @@ fn answer(reply: Reply) -> Answer {
     Answer { body, ..Answer::from(&response) }
 }
 
-impl Wire for Embedded {
+impl<S: Port> Wire for Embedded<S> {
     fn send(&mut self, request: &Request) -> Answer {
         answer(handle(&self.uploads, request, &*request.body.sent()))
     }

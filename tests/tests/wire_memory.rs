@@ -1,12 +1,13 @@
-//! The wire contract over TCP with a store in memory: what a server answers is the same whatever keeps its uploads.
+//! The wire contract with a store in memory, over TCP and through the blocking entry: what a server answers is the same
+//! whatever keeps its uploads.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::time::Duration;
 
-use tests::{Row, client::Tcp, row, section_tests, server::Running, table};
+use tests::{Row, client::Tcp, embed::Embedded, row, server::Running, table};
 use tus_driver::MemoryStore;
 
-fn run(row: &Row) -> Result<(), String> {
+fn over_tcp(row: &Row) -> Result<(), String> {
     let server = Running::start_over(MemoryStore::default(), |settings| {
         settings.protocol = row.protocol();
         if row.stalls {
@@ -16,9 +17,22 @@ fn run(row: &Row) -> Result<(), String> {
     row::attempt(row, || Tcp::new(server.address()))
 }
 
-#[track_caller]
-fn section(name: &str) {
-    table::run_section(name, run);
+mod tcp {
+    #[track_caller]
+    fn section(name: &str) {
+        tests::table::run_section(name, super::over_tcp);
+    }
+
+    tests::section_tests!(section);
 }
 
-section_tests!(section);
+mod blocking {
+    use super::{Embedded, row, table};
+
+    #[track_caller]
+    fn section(name: &str) {
+        table::run_section(name, |row| row::attempt(row, || Embedded::in_memory(row.protocol())));
+    }
+
+    tests::section_tests!(section);
+}

@@ -11,6 +11,16 @@ pub enum Answer<T> {
     Later,
 }
 
+impl<T> Answer<T> {
+    /// The same answer, changed by `change` if it is here.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Answer<U> {
+        match self {
+            Self::Now(answer) => Answer::Now(change(answer)),
+            Self::Later => Answer::Later,
+        }
+    }
+}
+
 /// The right, and the duty, to answer one call, from any thread. A ticket that is dropped without an answer leaves
 /// its request waiting until it is cancelled: a store answers [`Failure::Unavailable`](tus_proto::Failure) instead.
 pub struct Ticket<T>(Box<dyn FnOnce(T) + Send>);
@@ -19,6 +29,14 @@ impl<T> Ticket<T> {
     /// A ticket whose answer goes to `deliver`.
     pub fn new(deliver: impl FnOnce(T) + Send + 'static) -> Self {
         Self(Box::new(deliver))
+    }
+
+    /// A ticket for another call, whose answer `change` makes this one's: for a store around another.
+    pub fn map<U>(self, change: impl FnOnce(U) -> T + Send + 'static) -> Ticket<U>
+    where
+        T: 'static,
+    {
+        Ticket::new(move |answer| self.answer(change(answer)))
     }
 
     /// Answers the call.

@@ -10,28 +10,37 @@ pub extern crate tus_proto;
 mod answer;
 mod body_timer;
 mod clock;
+mod counters;
 mod entropy;
 mod executor;
 pub mod hooks;
 mod locks;
+mod mailbox;
 mod memory;
 #[cfg(feature = "metrics")]
 pub mod metrics;
+mod open;
 pub mod outbox;
 mod queue;
 mod requests;
+mod service;
 mod session;
 mod store;
 
 pub use answer::{Answer, Ticket};
 pub use body_timer::BodyTimer;
+pub use bytes;
 pub use clock::Clock;
+pub use counters::Counters;
 pub use entropy::Entropy;
 pub use executor::{Class, Executor, Job, Task};
 pub use locks::{Caller, Inbox, LockService, Locks};
+pub use mailbox::{ask, park, thread_waker};
 pub use memory::MemoryStore;
+pub use open::{OpenStore, StoreRuntime};
 pub use queue::JobQueue;
-pub use requests::{Mailbox, RequestHandle, Requests};
+pub use requests::{Mailbox, Mailboxes, RequestHandle, Requests};
+pub use service::{RequestDriver, Service, ServiceSettings, Step};
 pub use session::{Arrival, Effect, EventWitness, HashingSink, Inlet, Session};
 pub use store::{
     AppendGrant, Change, Changed, Commit, DueEvents, EventKind, EventKinds, EventQuery, FileRange, Loaded,

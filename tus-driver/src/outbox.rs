@@ -6,6 +6,8 @@
 //! A delivery that failed is put off in the store, twice as long each time: a million events of a broken hook take no
 //! memory here, and delay nobody else's.
 
+mod delivery;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
@@ -13,6 +15,7 @@ use std::{
 
 use tus_proto::{Failure, Instant, Now, UploadId, WallTime};
 
+pub use self::delivery::{Delivery, DeliveryHandle, FilesOf, Turn};
 use crate::{Change, DueEvents, EventQuery, OutboxEvent};
 
 /// How long a delivery that failed rests.
@@ -72,7 +75,7 @@ pub struct Schedule {
     /// How many deliveries may run at once.
     limit: usize,
     /// The uploads of which an event is under way.
-    busy: BTreeMap<UploadId, Delivery>,
+    busy: BTreeMap<UploadId, UnderWay>,
     actions: VecDeque<Action>,
     /// There may be due events that were not read.
     news: bool,
@@ -88,7 +91,7 @@ pub struct Schedule {
 
 /// An event under way.
 #[derive(Debug)]
-struct Delivery {
+struct UnderWay {
     number: u64,
     /// How often it was put off before.
     attempts: u32,
@@ -189,7 +192,7 @@ impl Schedule {
                 continue;
             }
             let (number, attempts) = (event.number, event.attempts);
-            let delivery = Delivery { number, attempts, settlement: None, failures: 0 };
+            let delivery = UnderWay { number, attempts, settlement: None, failures: 0 };
             self.busy.insert(event.record.id.clone(), delivery);
             self.actions.push_back(Action::Deliver(event));
         }

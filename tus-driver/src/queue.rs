@@ -4,13 +4,14 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     fmt,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    task::Wake,
     time::Duration,
 };
 
 use tus_proto::{Instant, Now};
 
-use crate::{Class, Executor, Job, Task};
+use crate::{Answer, Class, Executor, Job, Task, Ticket, mailbox::lock};
 
 /// Fills a buffer with random bytes, if there are any.
 type Entropy = dyn Fn(&mut [u8]) -> bool + Send + Sync;
@@ -82,6 +83,35 @@ impl JobQueue {
         self.news.notify_all();
     }
 
+    /// Calls a store whose jobs are in this queue, and waits for the answer: with jobs up to the class `last`, which must
+    /// be that of the store's own for it.
+    pub fn ask<T: Send + 'static>(
+        self: &Arc<Self>,
+        last: Class,
+        call: impl FnOnce(&dyn Fn() -> Ticket<T>) -> Answer<T>,
+    ) -> T {
+        let slot: Arc<Mutex<Option<T>>> = Arc::default();
+        let later = || {
+            let (slot, queue) = (slot.clone(), self.clone());
+            Ticket::new(move |answer| {
+                *lock(&slot) = Some(answer);
+                queue.notify();
+            })
+        };
+        if let Answer::Now(answer) = call(&later) {
+            return answer;
+        }
+        loop {
+            let seen = self.seen();
+            if let Some(answer) = lock(&slot).take() {
+                return answer;
+            }
+            if !self.run_one(last) {
+                self.wait(seen, None);
+            }
+        }
+    }
+
     /// Drops all jobs and timers: what they hold on to is let go.
     pub fn clear(&self) {
         let state = std::mem::take(&mut *self.lock());
@@ -89,7 +119,7 @@ impl JobQueue {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 
@@ -102,6 +132,17 @@ impl State {
         }
         let index = self.ready.iter().position(|(class, _)| *class <= last)?;
         self.ready.remove(index).map(|(_, job)| job)
+    }
+}
+
+/// As a waker it wakes the threads that [`wait`](JobQueue::wait).
+impl Wake for JobQueue {
+    fn wake(self: Arc<Self>) {
+        self.notify();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.notify();
     }
 }
 

@@ -1,25 +1,31 @@
-//! The requests of a runtime without event loops: each has a mailbox, which wakes its task or thread, and finds the
-//! locks from there. What a request holds at the lock service goes with it, however it ends.
+//! The requests of a runtime that awaits or blocks: each has a mailbox, which wakes its task or thread, and finds the
+//! locks from there. What a request holds at the lock service is released when the request is dropped.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     task::{Context, Poll, Waker},
 };
 
 use tus_proto::{Cancel, Fence, Instant, LockCall, LockEvent, OpId, Owner, UploadId};
 
-use crate::{Arrival, Executor, Inbox, Inlet, LockService, Locks, Store};
+use crate::{
+    Arrival, Executor, Inbox, Inlet, LockService, Locks, Store,
+    mailbox::{WakeQueue, lock},
+};
 
 /// The requests under way, and the locks that they take.
 pub struct Requests<S: Store> {
-    registry: Arc<Registry<S>>,
-    locks: Locks,
+    mailboxes: Arc<Mailboxes<S>>,
+    locks: Arc<Locks>,
+    /// Where lock events are posted: to `mailboxes`, unless other requests take the same locks.
+    inbox: Arc<dyn Inbox>,
     executor: Arc<dyn Executor>,
 }
 
-struct Registry<S: Store>(Mutex<Table<S>>);
+/// The mailboxes of requests, by their owners' numbers.
+pub struct Mailboxes<S: Store>(Mutex<Table<S>>);
 
 struct Table<S: Store> {
     mailboxes: HashMap<Owner, Mailbox<S>>,
@@ -28,21 +34,38 @@ struct Table<S: Store> {
     empty: Vec<Waker>,
 }
 
+impl<S: Store> Mailboxes<S> {
+    /// None yet. The numbers of their owners begin after this one.
+    pub fn new(after: Owner) -> Self {
+        Self(Mutex::new(Table { mailboxes: HashMap::new(), last: after.0, empty: Vec::new() }))
+    }
+}
+
 impl<S: Store> Requests<S> {
     /// No requests yet. The first grant of a lock has at least the number `first`; without a service, the locks are
-    /// this process's alone.
+    /// those of this process.
     pub fn new(executor: Arc<dyn Executor>, first: Fence, service: Option<Arc<dyn LockService>>) -> Self {
-        let table = Table { mailboxes: HashMap::new(), last: 0, empty: Vec::new() };
-        let registry = Arc::new(Registry(Mutex::new(table)));
-        let inbox: Arc<dyn Inbox> = registry.clone();
-        let locks = Locks::new(first, service.map(|service| (service, inbox)));
-        Self { registry, locks, executor }
+        let mailboxes = Arc::new(Mailboxes::new(Owner(0)));
+        let inbox: Arc<dyn Inbox> = mailboxes.clone();
+        let locks = Locks::new(first, service.map(|service| (service, inbox.clone())));
+        Self::sharing(mailboxes, Arc::new(locks), inbox, executor)
     }
 
-    /// A new request's place among the others.
+    /// Requests that take locks which others take too. `inbox` is where lock events for all of them are posted; it passes
+    /// those for these requests on to `mailboxes`.
+    pub fn sharing(
+        mailboxes: Arc<Mailboxes<S>>,
+        locks: Arc<Locks>,
+        inbox: Arc<dyn Inbox>,
+        executor: Arc<dyn Executor>,
+    ) -> Self {
+        Self { mailboxes, locks, inbox, executor }
+    }
+
+    /// Adds a request.
     pub fn begin(self: &Arc<Self>) -> RequestHandle<S> {
         let mailbox = Mailbox::default();
-        let mut table = lock(&self.registry.0);
+        let mut table = lock(&self.mailboxes.0);
         table.last += 1;
         let owner = Owner(table.last);
         table.mailboxes.insert(owner, mailbox.clone());
@@ -52,7 +75,7 @@ impl<S: Store> Requests<S> {
 
     /// Tells every request that it must end.
     pub fn cancel(&self, why: Cancel) {
-        let mailboxes: Vec<_> = lock(&self.registry.0).mailboxes.values().cloned().collect();
+        let mailboxes: Vec<_> = lock(&self.mailboxes.0).mailboxes.values().cloned().collect();
         for mailbox in mailboxes {
             mailbox.post(Arrival::Cancel(why));
         }
@@ -60,7 +83,7 @@ impl<S: Store> Requests<S> {
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        lock(&self.registry.0).mailboxes.len()
+        lock(&self.mailboxes.0).mailboxes.len()
     }
 
     /// Whether there are none, and none holds, or waits for, a lock of this process.
@@ -75,7 +98,7 @@ impl<S: Store> Requests<S> {
 
     /// Waits until there are none.
     pub fn poll_empty(&self, cx: &Context<'_>) -> Poll<()> {
-        let mut table = lock(&self.registry.0);
+        let mut table = lock(&self.mailboxes.0);
         if table.mailboxes.is_empty() {
             return Poll::Ready(());
         }
@@ -84,7 +107,7 @@ impl<S: Store> Requests<S> {
     }
 }
 
-impl<S: Store> Inbox for Registry<S> {
+impl<S: Store> Inbox for Mailboxes<S> {
     fn post(&self, owner: Owner, event: LockEvent) {
         let mailbox = lock(&self.0).mailboxes.get(&owner).cloned();
         if let Some(mailbox) = mailbox {
@@ -110,14 +133,9 @@ impl<S: Store> RequestHandle<S> {
         &self.mailbox
     }
 
-    /// What came first and was not taken yet. `None` if nothing is there: the waker is then woken when something is.
+    /// Removes what came first. `None` if nothing is there: the waker is then woken when something is.
     pub fn take(&mut self, waker: &Waker) -> Option<Arrival<S>> {
-        let mut letters = lock(&self.mailbox.0);
-        let first = letters.arrived.pop_front();
-        if first.is_none() && !letters.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
-            letters.waker = Some(waker.clone());
-        }
-        drop(letters);
+        let first = self.mailbox.0.pop(waker);
         if matches!(first, Some(Arrival::Lock(LockEvent::Reply(..)))) {
             self.waits = false;
         }
@@ -126,10 +144,10 @@ impl<S: Store> RequestHandle<S> {
 
     /// Whether something is there to [`take`](Self::take).
     pub fn has_mail(&self) -> bool {
-        !lock(&self.mailbox.0).arrived.is_empty()
+        !self.mailbox.0.is_empty()
     }
 
-    /// Makes a lock call. What it brings about is posted to whom it concerns.
+    /// Makes a lock call. What it brings about is posted to the requests that it concerns.
     pub fn call(&mut self, op: OpId, call: LockCall) {
         match &call {
             LockCall::Acquire { key, .. } | LockCall::Checkpoint { key } => {
@@ -139,25 +157,20 @@ impl<S: Store> RequestHandle<S> {
             LockCall::Release { .. } => self.claim = None,
             LockCall::Renew { .. } | LockCall::Checkpointed { .. } => {}
         }
-        let Requests { registry, locks, executor } = &*self.requests;
+        let Requests { inbox, locks, executor, .. } = &*self.requests;
         let now = executor.now().monotonic;
-        locks.call(now, self.owner, op, call, |owner, event| registry.post(owner, event));
-    }
-
-    /// Whether a lock call of this request has no reply yet.
-    pub fn waits_for_lock(&self) -> bool {
-        self.waits
+        locks.call(now, self.owner, op, call, |owner, event| inbox.post(owner, event));
     }
 
     /// Lets the locks' time run out, and returns when that is due again: `None` if this request does not wait for one.
-    /// Requests that wait keep the time, for it is for them that it passes.
+    /// Only requests that wait need to do it.
     pub fn keep_time(&self, now: Instant) -> Option<Instant> {
-        let Requests { registry, locks, .. } = &*self.requests;
+        let Requests { inbox, locks, .. } = &*self.requests;
         let due = self.waits.then(|| locks.deadline()).flatten()?;
         if due > now {
             return Some(due);
         }
-        locks.timeout(now, |owner, event| registry.post(owner, event))
+        locks.timeout(now, |owner, event| inbox.post(owner, event))
     }
 }
 
@@ -167,7 +180,7 @@ impl<S: Store> Drop for RequestHandle<S> {
         if let Some((op, key)) = self.claim.take() {
             self.call(op, LockCall::Release { key });
         }
-        let mut table = lock(&self.requests.registry.0);
+        let mut table = lock(&self.requests.mailboxes.0);
         table.mailboxes.remove(&self.owner);
         let woken = if table.mailboxes.is_empty() { std::mem::take(&mut table.empty) } else { Vec::new() };
         drop(table);
@@ -176,16 +189,11 @@ impl<S: Store> Drop for RequestHandle<S> {
 }
 
 /// What has arrived for one request. A clone is the same mailbox.
-pub struct Mailbox<S: Store>(Arc<Mutex<Letters<S>>>);
-
-struct Letters<S: Store> {
-    arrived: VecDeque<Arrival<S>>,
-    waker: Option<Waker>,
-}
+pub struct Mailbox<S: Store>(WakeQueue<Arrival<S>>);
 
 impl<S: Store> Default for Mailbox<S> {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Letters { arrived: VecDeque::new(), waker: None })))
+        Self(WakeQueue::default())
     }
 }
 
@@ -197,23 +205,19 @@ impl<S: Store> Clone for Mailbox<S> {
 
 impl<S: Store> Inlet<S> for Mailbox<S> {
     fn post(&self, arrival: Arrival<S>) {
-        let mut letters = lock(&self.0);
-        letters.arrived.push_back(arrival);
-        let waker = letters.waker.take();
-        drop(letters);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        self.0.push(arrival);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<S: Store> fmt::Debug for Requests<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Requests").field("len", &self.len()).field("locks", &self.locks).finish()
+    }
+}
+
+impl<S: Store> fmt::Debug for Mailboxes<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mailboxes").field("len", &lock(&self.0).mailboxes.len()).finish()
     }
 }
 

@@ -9,7 +9,7 @@
 //! needs a Unix; without the default feature `cli` it brings no command line, log or signals.
 
 #[macro_use(mutation)]
-extern crate tus_proto;
+pub extern crate tus_proto;
 
 pub mod admin;
 mod blocking;
@@ -33,4 +33,5 @@ pub use listen::{Address, AddressError, Inherited};
 pub use paths::SettingsError;
 pub use server::{Handle, ServeError, Server, ServerBuilder, Settings};
 pub use tls::{TlsError, TlsFiles};
-pub use tus_driver::{Caller, LockService};
+pub use tus_driver::{self, Caller, LockService};
+pub use tus_redb;

@@ -5,7 +5,7 @@
 
 mod flags;
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     Router,
@@ -44,9 +44,14 @@ impl AsyncHooks for Application {
         hook == Hook::UploadComplete
     }
 
+    fn wants_requests(&self) -> bool {
+        true
+    }
+
     async fn on_upload_complete(&self, upload: &Upload, files: &[DataFile]) -> Result<(), HookError> {
         let name = upload.metadata.get_str("filename").unwrap_or("unnamed");
-        tracing::info!(id = %upload.id, name, files = files.len(), "an upload is complete");
+        let from = upload.request().and_then(|request| request.remote());
+        tracing::info!(id = %upload.id, name, files = files.len(), ?from, "an upload is complete");
         Ok(())
     }
 }
@@ -82,6 +87,8 @@ async fn serve(flags: Flags, token: Option<String>) -> Outcome<()> {
         asked_to_end().await;
         handle.shutdown().await
     });
+    // Hooks are shown where a request comes from.
+    let app = app.into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, app).with_graceful_shutdown(asked_to_end()).await?;
     Ok(ended.await??)
 }

@@ -9,12 +9,16 @@ use std::{path::Path, sync::Arc};
 use clap::Parser;
 use flags::{Flags, Outcome, asked_to_end};
 use http::uri::Scheme;
+use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
     service::TowerToHyperService,
 };
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{
@@ -22,10 +26,8 @@ use tokio_rustls::{
         pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     },
 };
+use tower::util::MapRequest;
 use tus_tower::Tus;
-
-/// The largest head of a request: a concatenation names all its parts in one.
-const HEAD: usize = 96 << 10;
 
 fn main() -> Outcome<()> {
     let flags = Flags::parse();
@@ -46,16 +48,23 @@ async fn serve(flags: Flags) -> Outcome<()> {
     let handle = tus.handle();
 
     let mut http = auto::Builder::new(TokioExecutor::new());
-    http.http1().timer(TokioTimer::new()).header_read_timeout(flags.head_timeout).max_buf_size(HEAD);
-    http.http2().timer(TokioTimer::new()).max_header_list_size(HEAD as u32);
+    let largest = u32::try_from(flags.max_head_size)?.max(8 << 10);
+    http.http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(flags.head_timeout)
+        .max_headers(flags.max_fields)
+        .max_buf_size(largest as usize);
+    http.http2().timer(TokioTimer::new()).max_header_list_size(largest);
     let http = Arc::new(http);
 
     let listener = TcpListener::bind(flags.address()?).await?;
     flags.announce(listener.local_addr()?)?;
     let mut end = std::pin::pin!(asked_to_end());
+    let places = Arc::new(Semaphore::new(flags.max_connections));
     loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+        let next = async { (places.clone().acquire_owned().await, listener.accept().await) };
+        let (place, accepted) = tokio::select! {
+            next = next => next,
             () = &mut end => break,
         };
         // Too many open files, for one: what is open now ends some time.
@@ -68,6 +77,7 @@ async fn serve(flags: Flags) -> Outcome<()> {
             if let Err(error) = connection(stream, &http, tls, tus).await {
                 tracing::debug!(error, "a connection failed");
             }
+            drop(place);
         });
     }
     Ok(handle.shutdown().await?)
@@ -80,7 +90,13 @@ async fn connection(
     tus: Tus,
 ) -> Outcome<()> {
     stream.set_nodelay(true)?;
-    let service = TowerToHyperService::new(tus);
+    // Hooks are shown where a request comes from.
+    let remote = stream.peer_addr()?;
+    let service = MapRequest::new(tus, move |mut request: http::Request<Incoming>| {
+        request.extensions_mut().insert(remote);
+        request
+    });
+    let service = TowerToHyperService::new(service);
     match tls {
         Some(tls) => http.serve_connection(TokioIo::new(tls.accept(stream).await?), service).await,
         None => http.serve_connection(TokioIo::new(stream), service).await,

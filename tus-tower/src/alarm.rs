@@ -28,18 +28,15 @@ impl Alarm {
         if next <= now {
             return true;
         }
-        let (set, sleep) =
-            self.0.get_or_insert_with(|| (next, Box::pin(tokio::time::sleep_until(pool.wake_at(next)))));
-        if next < *set {
-            sleep.as_mut().reset(pool.wake_at(next));
-            *set = next;
-        }
-        while sleep.as_mut().poll(cx) == Poll::Ready(()) {
-            if *set >= next {
+        let sleep = || (next, Box::pin(tokio::time::sleep_until(pool.wake_at(next))));
+        let (set, sleep) = self.0.get_or_insert_with(sleep);
+        let mut late = next < *set;
+        while late || sleep.as_mut().poll(cx) == Poll::Ready(()) {
+            if !late && *set >= next {
                 return true;
             }
             sleep.as_mut().reset(pool.wake_at(next));
-            *set = next;
+            (*set, late) = (next, false);
         }
         false
     }

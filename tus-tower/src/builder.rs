@@ -1,117 +1,21 @@
 //! From a store and what differs from the defaults to a service.
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex, atomic::AtomicBool},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use http::uri::Scheme;
-use tokio::{runtime::Handle, sync::mpsc::unbounded_channel};
 use tus_driver::{
-    Executor, LockService, MemoryStore, Requests, Store,
-    hooks::{AsyncHooks, HookRunner, HookSet, Hooks},
+    LockService, OpenStore, Service, ServiceSettings,
+    hooks::{AsyncHooks, HookCalls, HookRunner, HookSet, Hooks},
     outbox::Pauses,
 };
-use tus_proto::{Config, Subscriptions, WallTime};
+use tus_proto::Config;
 
 use crate::{
     Tus,
-    core::Core,
-    counters::Counters,
-    executor::{TokioExecutor, lock},
-    hooks::{HookCalls, Tasks},
-    outbox::{News, Outbox, post},
+    core::{Core, deliver},
+    executor::{Pool, TokioExecutor},
+    hooks::{BlockingThreads, tasks},
 };
-
-/// What a service's store is made of, once there is a runtime whose threads do its work.
-///
-/// Any function that makes a [`Store`] of an [`Executor`] is one.
-pub trait OpenStore {
-    /// The store.
-    type Store: Store;
-
-    /// Opens it.
-    fn open(self, runtime: StoreRuntime) -> Self::Store;
-
-    /// How far the lives of uploads had come when the store was open last. `None` if it does not know.
-    fn time(&self) -> Option<WallTime> {
-        None
-    }
-}
-
-/// What a service's store gets.
-#[derive(Clone)]
-#[non_exhaustive]
-pub struct StoreRuntime {
-    /// Where its work is to be done.
-    pub executor: Arc<dyn Executor>,
-    /// How often it is to look for expired uploads.
-    pub cleanup_interval: Duration,
-    counters: Counters,
-}
-
-impl fmt::Debug for StoreRuntime {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StoreRuntime")
-            .field("cleanup_interval", &self.cleanup_interval)
-            .field("counters", &self.counters)
-            .finish_non_exhaustive()
-    }
-}
-
-impl<S: Store, F: FnOnce(Arc<dyn Executor>) -> S> OpenStore for F {
-    type Store = S;
-
-    fn open(self, runtime: StoreRuntime) -> S {
-        self(runtime.executor)
-    }
-}
-
-impl OpenStore for MemoryStore {
-    type Store = Self;
-
-    fn open(self, _: StoreRuntime) -> Self {
-        self
-    }
-}
-
-#[cfg(feature = "redb")]
-impl OpenStore for tus_redb::Store {
-    type Store = tus_redb::RedbStore;
-
-    fn open(self, runtime: StoreRuntime) -> Self::Store {
-        let StoreRuntime { executor, cleanup_interval, counters } = runtime;
-        tus_redb::RedbStore::start(self, executor, Box::new(Watch(counters)), cleanup_interval)
-    }
-
-    fn time(&self) -> Option<WallTime> {
-        Self::time(self)
-    }
-}
-
-/// Counts and logs what the store does.
-#[cfg(feature = "redb")]
-struct Watch(Counters);
-
-#[cfg(feature = "redb")]
-impl tus_redb::Observer for Watch {
-    fn committed(&self, changes: usize, took: Duration) {
-        self.0.committed(changes, took);
-    }
-
-    fn finals_finished(&self, count: u64) {
-        self.0.finished(count);
-    }
-
-    fn swept(&self, expired: usize) {
-        self.0.swept(expired);
-    }
-
-    fn error(&self, text: &str) {
-        tracing::error!("the store: {text}");
-    }
-}
 
 /// What requests may cost, in time and in bytes. Made from the defaults.
 #[derive(Clone, Debug)]
@@ -171,24 +75,23 @@ impl Default for Limits {
 pub struct Builder<O> {
     store: O,
     config: Config,
-    locks: Option<Arc<dyn LockService>>,
     limits: Limits,
     scheme: Option<Scheme>,
     hooks: Option<MakeRunner>,
-    counters: Counters,
     executor: Option<TokioExecutor>,
+    settings: ServiceSettings,
 }
 
 /// Makes a runner of hooks, once there is a runtime.
-type MakeRunner = Box<dyn FnOnce(&Handle, &Limits) -> Option<Arc<dyn HookRunner>> + Send>;
+type MakeRunner = Box<dyn FnOnce(&Pool, &Limits) -> Option<Arc<dyn HookRunner>> + Send>;
 
 impl Tus {
-    /// Starts from the defaults: `store` is a [`tus_redb::Store`](https://docs.rs/tus-redb), a [`MemoryStore`], or a
-    /// function that opens another on the [`Executor`] that it is given.
+    /// Starts from the defaults: `store` is a [`tus_redb::Store`](https://docs.rs/tus-redb), a
+    /// [`MemoryStore`](tus_driver::MemoryStore), or a function that opens another on the
+    /// [`Executor`](tus_driver::Executor) that it is given.
     pub fn builder<O: OpenStore>(store: O) -> Builder<O> {
-        let (config, limits) = (Config::default(), Limits::default());
-        let counters = Counters::default();
-        Builder { store, config, locks: None, limits, scheme: None, hooks: None, counters, executor: None }
+        let (config, limits, settings) = Default::default();
+        Builder { store, config, limits, scheme: None, hooks: None, executor: None, settings }
     }
 }
 
@@ -199,9 +102,9 @@ impl<O: OpenStore> Builder<O> {
         self
     }
 
-    /// Who grants locks, if not this process alone writes to the uploads.
+    /// What grants locks, if other processes write to the same uploads.
     pub fn locks(mut self, locks: Arc<dyn LockService>) -> Self {
-        self.locks = Some(locks);
+        self.settings.locks = Some(locks);
         self
     }
 
@@ -210,24 +113,25 @@ impl<O: OpenStore> Builder<O> {
     ///
     /// A hook that never returns keeps its thread, also beyond a shutdown of the runtime: end that with
     /// `shutdown_timeout`.
-    pub fn hooks(mut self, hooks: Hooks) -> Self {
-        self.hooks = Some(Box::new(|_, _| Some(Arc::new(HookSet::new(hooks)?))));
-        self
+    pub fn hooks(self, hooks: Hooks) -> Self {
+        self.make_runner(|_, _| Some(Arc::new(HookSet::new(hooks)?)))
     }
 
     /// Hooks that await.
-    pub fn async_hooks(mut self, hooks: impl AsyncHooks) -> Self {
-        let hooks = Arc::new(hooks);
-        self.hooks = Some(Box::new(move |runtime, limits| {
-            let (runtime, timeout) = (runtime.clone(), limits.hook_timeout);
-            Some(Arc::new(Tasks { hooks, runtime, timeout }))
-        }));
-        self
+    pub fn async_hooks(self, hooks: impl AsyncHooks) -> Self {
+        self.make_runner(|pool, limits| Some(Arc::new(tasks(hooks, pool, limits))))
     }
 
     /// Hooks that are neither: see [`HookRunner`].
-    pub fn hook_runner(mut self, runner: Arc<dyn HookRunner>) -> Self {
-        self.hooks = Some(Box::new(|_, _| Some(runner)));
+    pub fn hook_runner(self, runner: Arc<dyn HookRunner>) -> Self {
+        self.make_runner(|_, _| Some(runner))
+    }
+
+    fn make_runner(
+        mut self,
+        make: impl FnOnce(&Pool, &Limits) -> Option<Arc<dyn HookRunner>> + Send + 'static,
+    ) -> Self {
+        self.hooks = Some(Box::new(make));
         self
     }
 
@@ -237,7 +141,7 @@ impl<O: OpenStore> Builder<O> {
         mut self,
         registry: &mut tus_driver::metrics::prometheus_client::registry::Registry,
     ) -> Self {
-        self.counters = Counters(Some(Arc::new(tus_driver::metrics::RequestMetrics::new(registry))));
+        self.settings.counters = tus_driver::Counters::new(registry);
         self
     }
 
@@ -269,45 +173,21 @@ impl<O: OpenStore> Builder<O> {
     /// # Errors
     /// There is no runtime here.
     pub fn build(self) -> Result<Tus, BuildError> {
-        let Self { store, mut config, locks, limits, scheme, hooks, counters, executor } = self;
+        let Self { store, config, limits, scheme, hooks, executor, mut settings } = self;
         let own = || TokioExecutor::start(limits.threads, store.time());
         let pool = executor.map_or_else(own, Ok)?.0;
-        let runtime = pool.runtime().clone();
-        let runner = hooks.and_then(|make| make(&runtime, &limits));
-        // Events are told without the requests that made them: none is kept for that.
-        let before = runner.as_ref().map(|runner| runner.subscriptions()).unwrap_or_default();
-        config.set_hooks(Subscriptions { requests: false, ..before });
-        let hooks = runner
-            .map(|runner| HookCalls::new(runner, runtime.clone(), limits.hook_timeout, limits.hook_threads));
-        let cleanup_interval = limits.cleanup_interval;
-        let executor = pool.clone();
-        let store = store.open(StoreRuntime { executor, cleanup_interval, counters: counters.clone() });
-        let told = hooks.clone().filter(|hooks| hooks.runner.delivers());
-        let (news, heard) = told.as_ref().map(|_| unbounded_channel()).unzip();
-        let requests = Arc::new(Requests::new(pool.clone(), store.first_fence(), locks));
-        let core = Arc::new(Core {
-            config: Arc::new(config),
-            store,
-            requests,
-            pool,
-            limits,
-            counters,
-            scheme,
-            closing: AtomicBool::new(false),
-            hooks,
-            news,
-            delivering: Mutex::default(),
+        settings.hooks = hooks.and_then(|make| make(&pool, &limits)).map(|runner| {
+            let threads = BlockingThreads::new(pool.clone(), limits.hook_threads);
+            HookCalls::new(runner, Arc::new(threads), limits.hook_timeout)
         });
-        if let Some((hooks, news)) = told.zip(heard) {
-            let to = core.news.clone();
-            core.store.keep_events(hooks.runner.events(), Box::new(move || post(&to, News::Committed)));
-            let Limits { hook_threads: threads, hook_pause, hook_longest_pause, .. } = core.limits;
-            let first = hook_pause.max(Duration::from_millis(1));
-            let pauses = Pauses { first, longest: hook_longest_pause.max(first) };
-            let outbox = Outbox { core: Arc::downgrade(&core), hooks, news };
-            *lock(&core.delivering) = Some(runtime.spawn(outbox.run(threads, pauses)));
+        let service = Service::new(store, pool.clone(), config, settings, limits.cleanup_interval);
+        let service = Arc::new(service);
+        let first = limits.hook_pause.max(Duration::from_millis(1));
+        let pauses = Pauses { first, longest: limits.hook_longest_pause.max(first) };
+        if let Some(delivery) = service.delivery(limits.hook_threads, pauses) {
+            pool.runtime().spawn(deliver(Arc::downgrade(&service), pool.clone(), delivery));
         }
-        Ok(Tus::new(core))
+        Ok(Tus::new(Arc::new(Core { service, pool, limits, scheme })))
     }
 }
 

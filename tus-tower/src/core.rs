@@ -1,56 +1,34 @@
-//! What all requests of a service share, and the service itself, without the type of its store.
+//! The service, without the type of its store, and a request on its way to its response.
 
 use std::{
     fmt,
-    future::Future,
+    future::{Future, poll_fn},
     pin::Pin,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Weak},
     task::{Context, Poll},
 };
 
 use http::{request::Parts, uri::Scheme};
-use tokio::{
-    sync::{mpsc::UnboundedSender, oneshot},
-    task::JoinHandle,
+use tokio::sync::oneshot;
+use tus_driver::{
+    BodyTimer, Executor as _, Service, Store,
+    outbox::{Delivery, Turn},
 };
-use tus_driver::{BodyTimer, Executor as _, Requests, Session, Store, Ticket};
-use tus_proto::{Cancel, Config, ErrorCode, Failure, Framing};
+use tus_proto::{ErrorCode, Failure, Framing, Response};
 
 use crate::{
     Limits, TusBody,
-    counters::Counters,
-    executor::{Pool, lock},
-    hooks::HookCalls,
+    alarm::Alarm,
+    executor::Pool,
     ingress::{Frames, Ingress},
-    outbox::{self, News},
-    request::{Facts, Request},
+    request::Request,
     response,
 };
 
 pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-pub(crate) struct Core<S: Store> {
-    pub(crate) config: Arc<Config>,
-    pub(crate) store: S,
-    pub(crate) requests: Arc<Requests<S>>,
-    pub(crate) pool: Arc<Pool>,
-    pub(crate) limits: Limits,
-    pub(crate) counters: Counters,
-    /// What connections are, as far as the application has said it.
-    pub(crate) scheme: Option<Scheme>,
-    pub(crate) closing: AtomicBool,
-    /// `None` if no hook is called.
-    pub(crate) hooks: Option<HookCalls>,
-    /// To the task that delivers events, if there is one, and its end.
-    pub(crate) news: Option<UnboundedSender<News>>,
-    pub(crate) delivering: Mutex<Option<JoinHandle<()>>>,
-}
-
 /// A service over any store.
-pub(crate) trait Serve: Send + Sync {
+pub(crate) trait Serve: fmt::Debug + Send + Sync {
     /// Takes a request up. Nothing is done before the future is polled.
     fn begin(
         self: Arc<Self>,
@@ -62,11 +40,21 @@ pub(crate) trait Serve: Send + Sync {
     /// Ends all requests and closes the store.
     fn shutdown(self: Arc<Self>) -> BoxFuture<Result<(), Failure>>;
 
-    /// How many requests are under way, whoever waits for them.
+    /// How many requests are under way, also those whose futures were dropped.
     fn requests(&self) -> usize;
 
     /// Whether nothing is under way, and no lock is held or waited for.
     fn is_idle(&self) -> bool;
+}
+
+/// What all requests share.
+#[derive(Debug)]
+pub(crate) struct Core<S: Store> {
+    pub(crate) service: Arc<Service<S>>,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) limits: Limits,
+    /// How clients reach the application, as far as it has said it.
+    pub(crate) scheme: Option<Scheme>,
 }
 
 impl<S: Store> Serve for Core<S> {
@@ -77,76 +65,41 @@ impl<S: Store> Serve for Core<S> {
         body: Pin<Box<dyn Frames>>,
     ) -> BoxFuture<http::Response<TusBody>> {
         let span = tracing::debug_span!("tus", method = %parts.method, path = parts.uri.path());
-        let now = self.pool.now();
-        self.counters.request(Some(parts.method.as_str()));
-        let origin = parts.headers.get(http::header::ORIGIN).map(|value| value.as_bytes());
-        // A shutdown waits for it from here on.
-        let handle = self.requests.begin();
-        if self.closing.load(Ordering::Acquire) {
-            // Some clients start anew on a 5xx of HEAD.
-            let head = parts.method == http::Method::HEAD;
-            let code = if head { ErrorCode::UploadLocked } else { ErrorCode::ServerShutdown };
-            return Box::pin(std::future::ready(self.refusal(code, origin)));
-        }
-        let mut entropy = [0; 10];
-        if !self.pool.random(&mut entropy) {
-            tracing::error!("the system gives no random bytes");
-            return Box::pin(std::future::ready(self.refusal(ErrorCode::InternalServerError, origin)));
-        }
-        let (base_path, scheme) = (self.config.base_path(), self.scheme.as_ref());
-        let session = response::with_head(parts, framing, base_path, scheme, |head| {
-            Session::new(self.config.clone(), head, entropy, now)
+        let (base_path, scheme) = (self.service.config().base_path(), self.scheme.as_ref());
+        let begun = response::with_head(parts, framing, base_path, scheme, |head| {
+            self.service.begin(head, response::remote(parts))
         });
-        let timer = BodyTimer::new(self.limits.request_timeout, self.limits.body_min_rate);
-        let facts = Facts {
-            closes: parts.version < http::Version::HTTP_2,
-            expects_continue: parts.headers.contains_key(http::header::EXPECT),
-        };
-        let request =
-            Request::new(self.clone(), handle, session, Ingress::new(body, framing, timer), facts, span);
-        Box::pin(Begun { core: self, request: Some(Box::new(request)), answer: None })
+        match begun {
+            Ok(driver) => {
+                let timer = BodyTimer::new(self.limits.request_timeout, self.limits.body_min_rate);
+                let ingress = Ingress::new(body, framing, timer);
+                let request = Request::new(self.clone(), driver, ingress, parts, span);
+                Box::pin(Begun { core: self, request: Some(Box::new(request)), answer: None })
+            }
+            Err(refusal) => Box::pin(std::future::ready(self.own_answer(&refusal))),
+        }
     }
 
     fn shutdown(self: Arc<Self>) -> BoxFuture<Result<(), Failure>> {
         Box::pin(async move {
-            self.closing.store(true, Ordering::Release);
-            let grace = self.limits.shutdown_timeout;
-            let ended = || std::future::poll_fn(|cx| self.requests.poll_empty(cx));
-            if tokio::time::timeout(grace, ended()).await.is_err() {
-                self.requests.cancel(Cancel::Shutdown);
-                ended().await;
-            }
-            outbox::post(&self.news, News::Stop(self.pool.now().monotonic.after(grace)));
-            let delivering = lock(&self.delivering).take();
-            if let Some(delivering) = delivering {
-                // It fails only with its runtime.
-                let _ = delivering.await;
-            }
-            let (done, closed) = oneshot::channel();
-            self.store.close(Ticket::new(move |result| {
-                let _ = done.send(result);
-            }));
-            let result = closed.await.unwrap_or(Err(Failure::Unavailable));
+            let result = self.service.shutdown(self.limits.shutdown_timeout).await;
             self.pool.stop_timers();
             result
         })
     }
 
     fn requests(&self) -> usize {
-        self.requests.len()
+        self.service.requests().len()
     }
 
     fn is_idle(&self) -> bool {
-        self.requests.is_empty()
+        self.service.requests().is_empty()
     }
 }
 
 impl<S: Store> Core<S> {
-    /// The response where a request begins no session, or has come to no end of its own.
-    fn refusal(&self, code: ErrorCode, origin: Option<&[u8]>) -> http::Response<TusBody> {
-        let refusal = self.config.refusal(code, origin, self.pool.now().date);
-        self.counters.answered(refusal.status(), refusal.code());
-        response::http(&refusal, None::<S::Source>, &self.pool, true)
+    fn own_answer(&self, response: &Response) -> http::Response<TusBody> {
+        response::http(response, None::<S::Source>, &self.pool, true)
     }
 }
 
@@ -162,44 +115,41 @@ impl<S: Store> Future for Begun<S> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if let Some(mut request) = self.request.take() {
-            // Whoever polls this need not be a task of tokio's.
+            // The task that polls this need not be one of tokio's.
             let runtime = self.core.pool.runtime().clone();
             let _entered = runtime.enter();
-            let done = request.poll(cx).is_ready();
-            let answer = request.take_answer();
-            if answer.is_none() && !done {
-                let (waiter, answered) = oneshot::channel();
-                request.answer_to(waiter);
-                self.answer = Some(answered);
-            }
-            if !done {
-                runtime.spawn(async move {
-                    std::future::poll_fn(|cx| request.poll(cx)).await;
-                    finish(*request).await;
-                });
-            } else if let Some(mut rest) = request.into_rest() {
-                runtime.spawn(std::future::poll_fn(move |cx| rest.poll(cx)));
-            }
-            if let Some(answer) = answer {
-                return Poll::Ready(answer);
+            let (waiter, answered) = oneshot::channel();
+            request.answer_to(waiter);
+            self.answer = Some(answered);
+            if request.poll(cx).is_pending() {
+                runtime.spawn(poll_fn(move |cx| request.poll(cx)));
             }
         }
+        // The request may have panicked in its task.
         let core = self.core.clone();
-        let failed = || core.refusal(ErrorCode::InternalServerError, None);
+        let failed = || core.own_answer(&core.service.refusal(ErrorCode::InternalServerError, None));
         let Some(answer) = &mut self.answer else { return Poll::Ready(failed()) };
-        Pin::new(answer).poll(cx).map(|answer| answer.unwrap_or_else(|_| failed()))
+        match Pin::new(answer).poll(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(answer)) => Poll::Ready(answer),
+            Poll::Ready(Err(_)) => Poll::Ready(failed()),
+        }
     }
 }
 
-/// Lets a request go, and reads what its client still sends.
-async fn finish<S: Store>(request: Request<S>) {
-    if let Some(mut rest) = request.into_rest() {
-        std::future::poll_fn(|cx| rest.poll(cx)).await;
-    }
-}
-
-impl<S: Store> fmt::Debug for Core<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Core").field("config", &self.config).finish_non_exhaustive()
-    }
+/// The task that delivers events until a shutdown, or until the service is dropped.
+pub(crate) async fn deliver<S: Store>(service: Weak<Service<S>>, pool: Arc<Pool>, mut delivery: Delivery) {
+    let mut alarm = Alarm::default();
+    poll_fn(|cx| {
+        loop {
+            let Some(service) = service.upgrade() else { return Poll::Ready(()) };
+            let Turn::Waits(until) = service.poll_delivery(&mut delivery, cx.waker()) else {
+                return Poll::Ready(());
+            };
+            if !alarm.poll(cx, &pool, pool.now().monotonic, until) {
+                return Poll::Pending;
+            }
+        }
+    })
+    .await;
 }

@@ -212,22 +212,16 @@ impl Ingress {
         }
     }
 
-    /// Reads on and forgets what comes, until `left` bytes have come.
-    pub(crate) fn poll_forget(&mut self, cx: &mut Context<'_>, left: &mut u64) -> Poll<()> {
-        while let Some(body) = &mut self.body {
-            let Poll::Ready(frame) = body.as_mut().poll_next(cx) else { return Poll::Pending };
-            match frame {
-                Some(Ok(frame)) => {
-                    let len = frame.data_ref().map_or(0, Bytes::len) as u64;
-                    if len > *left {
-                        self.body = None;
-                    }
-                    *left = left.saturating_sub(len);
-                }
-                Some(Err(_)) | None => self.body = None,
+    /// Reads on and forgets what comes, until `left` bytes have come. Ready when that is all.
+    pub(crate) fn poll_forget(&mut self, cx: &mut Context<'_>, now: Instant, left: &mut u64) -> Poll<()> {
+        while self.read(cx, now, false) {
+            match left.checked_sub(self.length as u64) {
+                Some(less) => *left = less,
+                None => self.body = None,
             }
+            self.discard();
         }
-        Poll::Ready(())
+        if self.body.is_some() { Poll::Pending } else { Poll::Ready(()) }
     }
 }
 

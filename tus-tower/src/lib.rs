@@ -14,11 +14,10 @@ mod alarm;
 mod body;
 mod builder;
 mod core;
-mod counters;
 mod executor;
 mod hooks;
 mod ingress;
-mod outbox;
+mod pump;
 mod request;
 mod response;
 
@@ -34,12 +33,12 @@ use std::{
 use http_body::Body;
 
 pub use body::TusBody;
-pub use builder::{BuildError, Builder, Limits, OpenStore, StoreRuntime};
+pub use builder::{BuildError, Builder, Limits};
 pub use executor::TokioExecutor;
 pub use ingress::BoxError;
 pub use tus_driver::tus_proto;
 pub use tus_driver::{
-    self,
+    self, OpenStore, StoreRuntime, bytes,
     hooks::{AsyncHooks, Hooks},
 };
 #[cfg(feature = "object-store")]
@@ -50,7 +49,7 @@ pub use tus_redb;
 use self::core::{BoxFuture, Serve};
 
 /// The service. A clone is the same service.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Tus(Arc<dyn Serve>);
 
 impl Tus {
@@ -97,7 +96,7 @@ impl Future for ResponseFuture {
 }
 
 /// Ends a service.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct TusHandle(Arc<dyn Serve>);
 
 impl TusHandle {
@@ -133,18 +132,6 @@ impl fmt::Display for ShutdownError {
 }
 
 impl std::error::Error for ShutdownError {}
-
-impl fmt::Debug for Tus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tus").field("requests", &self.0.requests()).finish()
-    }
-}
-
-impl fmt::Debug for TusHandle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TusHandle").field("requests", &self.0.requests()).finish()
-    }
-}
 
 impl fmt::Debug for ResponseFuture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

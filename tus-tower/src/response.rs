@@ -1,6 +1,6 @@
 //! From the protocol's responses to those of the `http` crate, and from heads of the one to heads of the other.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, net::SocketAddr, sync::Arc};
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode, Version,
@@ -13,7 +13,7 @@ use tus_proto::{Body, Connection, Framing, Head, Response};
 
 use crate::{TusBody, executor::Pool};
 
-/// The response as it goes to whoever serves the connection.
+/// The response as it goes to the server of the connection.
 pub(crate) fn http<S: Source>(
     response: &Response,
     source: Option<S>,
@@ -59,6 +59,15 @@ pub(crate) fn framing(headers: &HeaderMap, ended: bool, exact: Option<u64>) -> F
 fn scheme<'a>(parts: &'a Parts, default: Option<&'a Scheme>) -> Option<&'a Scheme> {
     let named = || parts.uri.scheme().filter(|_| parts.version == Version::HTTP_2);
     parts.extensions.get::<Scheme>().or_else(named).or(default)
+}
+
+/// The address that the connection comes from, if an extension tells it: axum's `ConnectInfo`, or a `SocketAddr`.
+pub(crate) fn remote(parts: &Parts) -> Option<SocketAddr> {
+    #[cfg(feature = "axum")]
+    if let Some(info) = parts.extensions.get::<axum::extract::ConnectInfo<SocketAddr>>() {
+        return Some(info.0);
+    }
+    parts.extensions.get().copied()
 }
 
 /// Shows the protocol a request's head.

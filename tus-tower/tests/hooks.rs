@@ -19,7 +19,10 @@ use tus_tower::{
     AsyncHooks, Hooks, Tus, TusHandle,
     tus_driver::{
         MemoryStore,
-        hooks::{Changes, Creation, DataFile, Hook, HookError, Incoming, Metadata, Reject, Upload},
+        hooks::{
+            Amend, Changes, Creation, DataFile, Hook, HookError, Incoming, Metadata, Reject,
+            Request as HookRequest, Upload,
+        },
     },
     tus_proto::UploadId,
     tus_redb::{Options, Store},
@@ -205,6 +208,73 @@ async fn functions_are_told_by_every_store() {
     let id = uploads_and_deletes(&tus).await;
     let heard = tokio::task::spawn_blocking(move || heard.recv().unwrap()).await.unwrap();
     assert_eq!(heard, id);
+}
+
+/// Says of which request an event is.
+struct Requests(tokio::sync::mpsc::UnboundedSender<String>);
+
+impl Requests {
+    fn tell(&self, upload: &Upload) {
+        let told = upload.request().map(|request| {
+            let (method, target, remote) = (request.method(), request.target(), request.remote());
+            format!("{method} {target} {:?} {remote:?}", request.header("x-user"))
+        });
+        self.0.send(told.unwrap_or_default()).unwrap();
+    }
+}
+
+impl AsyncHooks for Requests {
+    fn wants_requests(&self) -> bool {
+        true
+    }
+
+    async fn on_upload_created(&self, upload: &Upload) -> Result<(), HookError> {
+        self.tell(upload);
+        Ok(())
+    }
+
+    async fn on_upload_complete(&self, upload: &Upload, _: &[DataFile]) -> Result<(), HookError> {
+        self.tell(upload);
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn an_event_carries_the_request_that_made_it_true() {
+    let (tell, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    let tus = Tus::builder(MemoryStore::default()).async_hooks(Requests(tell)).build().unwrap();
+    let mut create = post(Some("ada"));
+    let remote: std::net::SocketAddr = "192.0.2.1:7".parse().unwrap();
+    create.extensions_mut().insert(remote);
+    let created = call(&tus, create).await;
+    let path = created.headers()["location"].to_str().unwrap();
+    assert_eq!(heard.recv().await.unwrap(), format!("POST /files Some(\"ada\") Some({remote:?})"));
+    call(&tus, patch(path, 0, Full::<Bytes>::from("hello"))).await;
+    assert_eq!(heard.recv().await.unwrap(), format!("PATCH {path} None None"));
+}
+
+/// Chooses the last answer, and takes its time.
+struct Finishes(tokio::sync::mpsc::UnboundedSender<&'static str>);
+
+impl AsyncHooks for Finishes {
+    async fn on_before_finish(&self, _: HookRequest<'_>, _: &Upload) -> Result<Amend, HookError> {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        self.0.send("finish").unwrap();
+        Ok(Amend::none())
+    }
+
+    async fn on_upload_complete(&self, _: &Upload, _: &[DataFile]) -> Result<(), HookError> {
+        self.0.send("complete").unwrap();
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_completion_is_told_after_its_answer_was_chosen() {
+    let (tell, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    let tus = Tus::builder(MemoryStore::default()).async_hooks(Finishes(tell)).build().unwrap();
+    uploads_and_deletes(&tus).await;
+    assert_eq!([heard.recv().await, heard.recv().await], [Some("finish"), Some("complete")]);
 }
 
 /// Holds until it is let go.

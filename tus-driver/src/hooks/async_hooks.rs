@@ -1,14 +1,14 @@
 //! Hooks that await, for runtimes whose requests are tasks: a trait of the same hooks, and calling it.
 
-use std::{future::Future, time::Duration};
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use tus_proto::{HookCall, HookReply, Subscriptions};
 
 use super::{
-    Amend, Changes, Chunk, Creation, DataFile, Hook, HookError, HookEvent, Incoming, Part, Request, Upload,
-    set,
+    Amend, Changes, Chunk, Creation, DataFile, Hook, HookError, HookEvent, HookRunner, Incoming, Part,
+    Request, Upload, set,
 };
-use crate::{EventKind, EventKinds};
+use crate::{EventKind, EventKinds, Task, Ticket};
 
 /// Hooks as `async fn`s. Each does nothing until it is written; what each is for, and what its errors do, is said at
 /// [`Hooks`](super::Hooks).
@@ -43,6 +43,12 @@ pub trait AsyncHooks: Send + Sync + 'static {
     fn wants(&self, hook: Hook) -> bool {
         let _ = hook;
         true
+    }
+
+    /// Whether [`Upload::request`] is to be known after the fact: requests are then kept until their events are
+    /// delivered. Default: no.
+    fn wants_requests(&self) -> bool {
+        false
     }
 
     /// Before anything else is done: see [`Hooks::on_incoming_request`](super::Hooks::on_incoming_request).
@@ -130,30 +136,89 @@ pub trait AsyncHooks: Send + Sync + 'static {
     }
 }
 
-/// Which hooks exchanges are to call for these.
-pub fn subscriptions(hooks: &impl AsyncHooks) -> Subscriptions {
-    Subscriptions {
-        incoming: hooks.wants(Hook::IncomingRequest),
-        create: hooks.wants(Hook::UploadCreate),
-        chunk: hooks.wants(Hook::ChunkReceived),
-        terminate: hooks.wants(Hook::BeforeTerminate),
-        finish: hooks.wants(Hook::BeforeFinish),
-        progress: hooks.progress_interval().filter(|_| hooks.wants(Hook::UploadProgress)),
-        requests: false,
+/// Hooks that await, as a [`HookRunner`]: each call is a task.
+pub struct AsyncRunner<H> {
+    hooks: Arc<H>,
+    spawn: Box<Spawn>,
+}
+
+/// Spawns a task. `limited`: a request waits for it, so the task is to be dropped at the deadline of hooks.
+type Spawn = dyn Fn(Task, bool) + Send + Sync;
+
+impl<H: AsyncHooks> AsyncRunner<H> {
+    /// Calls these hooks in tasks that `spawn` spawns. If its second argument is `true`, a request waits for the task:
+    /// it is to be dropped at the deadline of hooks.
+    pub fn new(hooks: H, spawn: impl Fn(Task, bool) + Send + Sync + 'static) -> Self {
+        Self { hooks: Arc::new(hooks), spawn: Box::new(spawn) }
     }
 }
 
-/// Which events the store's outbox is to keep for these.
-pub fn events(hooks: &impl AsyncHooks) -> EventKinds {
-    EventKinds {
-        created: hooks.wants(Hook::UploadCreated),
-        completed: hooks.wants(Hook::UploadComplete),
-        terminated: hooks.wants(Hook::UploadTerminate),
+impl<H: AsyncHooks> HookRunner for AsyncRunner<H> {
+    fn subscriptions(&self) -> Subscriptions {
+        let hooks = &*self.hooks;
+        Subscriptions {
+            incoming: hooks.wants(Hook::IncomingRequest),
+            create: hooks.wants(Hook::UploadCreate),
+            chunk: hooks.wants(Hook::ChunkReceived),
+            terminate: hooks.wants(Hook::BeforeTerminate),
+            finish: hooks.wants(Hook::BeforeFinish),
+            progress: hooks.progress_interval().filter(|_| hooks.wants(Hook::UploadProgress)),
+            requests: hooks.wants_requests(),
+        }
+    }
+
+    fn events(&self) -> EventKinds {
+        EventKinds {
+            created: self.hooks.wants(Hook::UploadCreated),
+            completed: self.hooks.wants(Hook::UploadComplete),
+            terminated: self.hooks.wants(Hook::UploadTerminate),
+        }
+    }
+
+    fn blocks(&self) -> bool {
+        false
+    }
+
+    fn decide(&self, call: HookCall, ticket: Ticket<HookReply>) {
+        let hooks = self.hooks.clone();
+        let mut answer = AnswerOnDrop(Some((ticket, HookReply::Failed)));
+        (self.spawn)(Box::pin(async move { answer.give(decide(&*hooks, &call).await) }), true);
+    }
+
+    fn deliver(&self, event: HookEvent, ticket: Ticket<bool>) {
+        let hooks = self.hooks.clone();
+        let mut answer = AnswerOnDrop(Some((ticket, false)));
+        (self.spawn)(Box::pin(async move { answer.give(deliver(&*hooks, event).await) }), false);
+    }
+}
+
+impl<H> fmt::Debug for AsyncRunner<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsyncRunner").finish_non_exhaustive()
+    }
+}
+
+/// A ticket, and what it is answered if its task panics, or is dropped.
+struct AnswerOnDrop<T>(Option<(Ticket<T>, T)>);
+
+impl<T> AnswerOnDrop<T> {
+    fn give(&mut self, answer: T) {
+        if let Some((ticket, _)) = self.0.take() {
+            ticket.answer(answer);
+        }
+    }
+}
+
+impl<T> Drop for AnswerOnDrop<T> {
+    fn drop(&mut self) {
+        if let Some((ticket, otherwise)) = self.0.take() {
+            ticket.answer(otherwise);
+        }
     }
 }
 
 /// Calls a hook that a request waits for.
-pub async fn decide(hooks: &impl AsyncHooks, call: &HookCall) -> HookReply {
+async fn decide(hooks: &impl AsyncHooks, call: &HookCall) -> HookReply {
     let nothing = |()| Changes::none();
     let decided = match call {
         HookCall::Incoming { request, id, upload, parts } => {
@@ -189,11 +254,11 @@ pub async fn decide(hooks: &impl AsyncHooks, call: &HookCall) -> HookReply {
 }
 
 /// Calls a hook after the fact. Returns whether it has taken note.
-pub async fn deliver(hooks: &impl AsyncHooks, event: HookEvent) -> bool {
+async fn deliver(hooks: &impl AsyncHooks, event: HookEvent) -> bool {
     let hook = event.hook();
-    let HookEvent { kind, record, files, .. } = event;
+    let HookEvent { kind, record, files, request, .. } = event;
     let id = record.id.clone();
-    let upload = Upload::from(record);
+    let upload = Upload::from(record).with_request(request);
     let told = match kind {
         // An event may have been kept for a hook that is not wanted any more.
         _ if !hooks.wants(hook) => Ok(()),

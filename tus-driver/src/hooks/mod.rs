@@ -61,6 +61,8 @@
 
 mod amend;
 pub mod async_hooks;
+mod attributions;
+mod calls;
 mod error;
 mod metadata;
 mod runner;
@@ -70,7 +72,9 @@ mod upload;
 use std::{fmt, sync::Arc, time::Duration};
 
 pub use amend::Amend;
-pub use async_hooks::AsyncHooks;
+pub use async_hooks::{AsyncHooks, AsyncRunner};
+pub use attributions::Attributions;
+pub use calls::{CallingThread, HookCalls, HookThreads, HookWait, subscriptions};
 pub use error::{HookError, Reject};
 pub use metadata::{InvalidKey, Metadata};
 pub use runner::{FindFiles, HookEvent, HookRunner};
@@ -163,6 +167,7 @@ pub struct Hooks {
     upload_created: Option<Arc<CreatedFn>>,
     upload_progress: Option<(Duration, Arc<ProgressFn>)>,
     before_finish: Option<Arc<FinishFn>>,
+    with_requests: bool,
 }
 
 type IncomingFn = dyn Fn(&Incoming<'_>) -> Result<(), HookError> + Send + Sync;
@@ -179,6 +184,13 @@ impl Hooks {
     /// No hooks yet. Each method below adds one; a second of the same kind replaces the first.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Shows hooks after the fact the request that made the event true ([`Upload::request`]): requests are then kept until
+    /// their events are delivered.
+    pub fn with_requests(mut self) -> Self {
+        self.with_requests = true;
+        self
     }
 
     /// Whether no hook was given.

@@ -67,15 +67,16 @@ impl HookSet {
     /// Tells a hook what has happened. Returns whether it has taken note.
     fn tell(&self, event: HookEvent) -> bool {
         let (hook, id) = (event.hook(), event.record.id.clone());
-        let HookEvent { kind, record, files, .. } = event;
+        let HookEvent { kind, record, files, request, .. } = event;
+        let upload = Upload::from(record).with_request(request);
         // An event may have been kept for a hook that is not there any more.
         let told = guarded(|| match (kind, &self.0) {
             (EventKind::Completed, Hooks { upload_complete: Some(hook), .. }) => {
                 let files = files.into_iter().map(|(path, length)| DataFile { path, length });
-                hook(&record.into(), &files.collect::<Vec<_>>())
+                hook(&upload, &files.collect::<Vec<_>>())
             }
-            (EventKind::Terminated, Hooks { upload_terminate: Some(hook), .. }) => hook(&record.into()),
-            (EventKind::Created, Hooks { upload_created: Some(hook), .. }) => hook(&record.into()),
+            (EventKind::Terminated, Hooks { upload_terminate: Some(hook), .. }) => hook(&upload),
+            (EventKind::Created, Hooks { upload_created: Some(hook), .. }) => hook(&upload),
             (EventKind::Created | EventKind::Completed | EventKind::Terminated, _) => Ok(()),
         });
         if let Err(error) = &told {
@@ -94,7 +95,7 @@ impl HookRunner for HookSet {
             terminate: self.0.has(Hook::BeforeTerminate),
             finish: self.0.has(Hook::BeforeFinish),
             progress: self.0.upload_progress.as_ref().map(|(interval, _)| *interval),
-            requests: false,
+            requests: self.0.with_requests,
         }
     }
 

@@ -5,6 +5,7 @@ use std::{
     io::{self, Read},
     net::SocketAddr,
     path::PathBuf,
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -73,6 +74,21 @@ pub struct Upload {
     pub is_partial: bool,
     /// Whether it is a final, made of parts.
     pub is_final: bool,
+    request: Option<Arc<RequestInfo>>,
+}
+
+impl Upload {
+    /// After the fact: the request that made the event true. `None` before the fact, where the request is shown by
+    /// itself; if the hooks have not asked for it ([`Hooks::with_requests`](super::Hooks::with_requests),
+    /// [`AsyncHooks::wants_requests`](super::AsyncHooks::wants_requests)); and if the process has ended in between, or
+    /// thousands of events were made meanwhile.
+    pub fn request(&self) -> Option<Request<'_>> {
+        self.request.as_deref().map(Request)
+    }
+
+    pub(super) fn with_request(self, request: Option<Arc<RequestInfo>>) -> Self {
+        Self { request, ..self }
+    }
 }
 
 impl From<Record> for Upload {
@@ -85,6 +101,7 @@ impl From<Record> for Upload {
             is_partial: record.is_partial(),
             is_final: record.is_final(),
             id: record.id,
+            request: None,
         }
     }
 }

@@ -21,7 +21,7 @@ use std::{fmt, io::Read};
 #[cfg(feature = "object-store")]
 pub use bucket::InBucket;
 pub use client::Client;
-pub(crate) use delete::{Deleter, LOOP as DELETER_LOOP, Waiters};
+pub(crate) use delete::{Deleter, LOOP as DELETER_LOOP};
 pub use documents::{
     CheckPage, Deleted, Extent, FindingDocument, MetadataEntry, Rfc3339, Stats, Upload, UploadDetails,
     UploadPage,

@@ -2,22 +2,21 @@
 
 use std::sync::Arc;
 
-use tus_driver::{Inbox, Store};
-use tus_proto::{Head, Owner, Response, WallTime};
+use tus_driver::{Requests, Store};
+use tus_proto::{Head, Response, WallTime};
 use tus_redb::RedbStore;
 
 use super::{
-    AdminError, Administration, CheckPage, Content, DELETER_LOOP, Deleted, Deleter, Stats, Status,
-    UploadDetails, UploadPage, UploadQuery, Waiters, offline,
+    AdminError, Administration, CheckPage, Content, Deleted, Deleter, Stats, Status, UploadDetails,
+    UploadPage, UploadQuery, offline,
 };
-use crate::runtime::{self, Shared};
+use crate::runtime::Shared;
 
 /// A server's store and locks, and what else it shares.
 pub(crate) struct Running {
     pub shared: Arc<Shared<RedbStore>>,
-    /// Where all requests are told what the locks bring about.
-    pub inbox: Arc<dyn Inbox>,
-    pub waiters: Arc<Waiters<RedbStore>>,
+    /// The deletions under way.
+    pub deletions: Arc<Requests<RedbStore>>,
 }
 
 impl Administration for Running {
@@ -37,11 +36,8 @@ impl Administration for Running {
         let shared = &*self.shared;
         let deleter = Deleter {
             store: &shared.store,
-            locks: &shared.locks,
-            inbox: &*self.inbox,
-            waiters: &self.waiters,
+            requests: &self.deletions,
             clock: shared.clock,
-            owner: |serial| -> Owner { runtime::owner(DELETER_LOOP, 0, serial) },
             config: &shared.protocol,
             notify: &|event| shared.metrics.event(event),
         };

@@ -1,25 +1,26 @@
 //! The whole server but for the network, as a function that blocks: for embedding in any framework that has a
 //! thread to spare for a request, and for tests. No reactor, no threads: all is done in the caller's.
 
-mod calls;
 mod outbox;
 mod reply;
 mod request;
 
-use std::{fmt, io::Read, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    io::Read,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use tus_driver::{
-    Answer, Class, Clock, Executor, Inbox, JobQueue, LockService, Locks, Store,
-    hooks::{HookRunner, HookSet, Hooks},
+    Answer, Class, Clock, JobQueue, LockService, OpenStore, Service, ServiceSettings, Store,
+    hooks::{CallingThread, HookCalls, HookSet, Hooks},
 };
-use tus_proto::{Config, ErrorCode, Failure, Framing, Head, Trailers, WallTime};
-use tus_redb::{Observer, RedbStore, StoreError};
+use tus_proto::{Config, ErrorCode, Failure, Framing, Head, Trailers, UploadId};
+use tus_redb::{RedbStore, StoreError};
 
-use self::{
-    calls::{Requests, ask},
-    outbox::Outbox,
-    request::Request,
-};
+use self::request::Request;
 use crate::http1;
 pub use reply::{Reply, ReplyBody};
 
@@ -107,93 +108,48 @@ impl<S: Store> Clone for Blocking<S> {
 }
 
 struct Shared<S: Store> {
-    store: S,
-    config: Arc<Config>,
-    locks: Locks,
-    requests: Arc<Requests<S>>,
+    service: Arc<Service<S>>,
     queue: Arc<JobQueue>,
-    /// `None` if there are no hooks.
-    outbox: Option<Outbox>,
-    clock: Clock,
+    /// The uploads of which a thread delivers an event: one after another, also where a hook itself sends a request.
+    busy: Mutex<BTreeSet<UploadId>>,
 }
 
-impl Blocking {
-    /// A server of these uploads by these rules. When the last clone goes, the store is closed: all that was
-    /// acknowledged is durable then, in either durability.
-    pub fn new(store: tus_redb::Store, config: Config) -> Self {
-        Self::make(store.time(), started(store), config, Hooks::new(), None)
+impl<S: Store> Blocking<S> {
+    /// A server of these uploads by these rules. `store` is a [`tus_redb::Store`], a
+    /// [`MemoryStore`](tus_driver::MemoryStore), or a function that opens another on the [`Executor`](tus_driver::Executor) that it is given.
+    /// When the last clone goes, the store is closed: all that was acknowledged is durable then, in either durability.
+    pub fn new(store: impl OpenStore<Store = S>, config: Config) -> Self {
+        Self::with_hooks(store, config, Hooks::new(), None)
     }
 
-    /// As [`new`](Self::new), with locks that are not this process's alone.
-    pub fn with_locks(store: tus_redb::Store, config: Config, locks: Arc<dyn LockService>) -> Self {
-        Self::make(store.time(), started(store), config, Hooks::new(), Some(locks))
+    /// As [`new`](Self::new), with locks that are not those of this process.
+    pub fn with_locks(store: impl OpenStore<Store = S>, config: Config, locks: Arc<dyn LockService>) -> Self {
+        Self::with_hooks(store, config, Hooks::new(), Some(locks))
     }
 
-    /// As [`new`](Self::new), with hooks; and with locks that are not this process's alone, where there are any.
+    /// As [`new`](Self::new), with hooks; and with locks that are not those of this process, if there are any.
     ///
     /// [Hooks](crate::hooks) are called in the thread that called us. Those that come after the fact are told of the
     /// request's upload before it returns; of one that fails then, or that a crash has left, by
     /// [`housekeeping`](Self::housekeeping). (With eventual durability, what completes or ends an upload is flushed
     /// first.)
     pub fn with_hooks(
-        store: tus_redb::Store,
+        store: impl OpenStore<Store = S>,
         config: Config,
         hooks: Hooks,
         locks: Option<Arc<dyn LockService>>,
     ) -> Self {
-        Self::make(store.time(), started(store), config, hooks, locks)
-    }
-}
-
-/// Puts a store of this process's disk on the threads that call.
-fn started(store: tus_redb::Store) -> impl FnOnce(Arc<dyn Executor>) -> RedbStore {
-    |executor| RedbStore::start(store, executor, Box::new(Trouble), SWEEPING_INTERVAL)
-}
-
-/// Logs what goes wrong in the store.
-struct Trouble;
-
-impl Observer for Trouble {
-    fn error(&self, text: &str) {
-        tracing::error!("the store: {text}");
-    }
-}
-
-impl<S: Store> Blocking<S> {
-    /// A server over any store, which `open` makes; with hooks, and with locks that are not this process's alone, where
-    /// there are any. The store's work is done by the threads that call.
-    pub fn over(
-        open: impl FnOnce(Arc<dyn Executor>) -> S,
-        config: Config,
-        hooks: Hooks,
-        locks: Option<Arc<dyn LockService>>,
-    ) -> Self {
-        Self::make(None, open, config, hooks, locks)
-    }
-
-    /// `time` is where the lives of uploads go on, as the store's last opening told it.
-    fn make(
-        time: Option<WallTime>,
-        open: impl FnOnce(Arc<dyn Executor>) -> S,
-        mut config: Config,
-        hooks: Hooks,
-        locks: Option<Arc<dyn LockService>>,
-    ) -> Self {
-        let clock = Clock::start(time);
+        let clock = Clock::start(store.time());
         let random = |out: &mut [u8]| getrandom::fill(out).is_ok();
         let queue = Arc::new(JobQueue::new(move || clock.now(), random));
-        let store = open(queue.clone());
-        let hooks = HookSet::new(hooks).map(|hooks| Arc::new(hooks) as Arc<dyn HookRunner>);
-        if let Some(hooks) = &hooks {
-            config.set_hooks(hooks.subscriptions());
-            // Requests and housekeeping look by themselves.
-            store.keep_events(hooks.events(), Box::new(|| {}));
-        }
-        let requests: Arc<Requests<S>> = Arc::default();
-        let inbox: Arc<dyn Inbox> = requests.clone();
-        let locks = Locks::new(store.first_fence(), locks.map(|service| (service, inbox)));
-        let (config, outbox) = (Arc::new(config), hooks.map(Outbox::new));
-        Self { shared: Arc::new(Shared { store, config, locks, requests, queue, outbox, clock }) }
+        let mut settings = ServiceSettings::default();
+        // A call returns before anything else is done: nothing waits for it.
+        let calls = |hooks| HookCalls::new(Arc::new(hooks), Arc::new(CallingThread), Duration::MAX);
+        settings.hooks = HookSet::new(hooks).map(calls);
+        settings.locks = locks;
+        let service = Service::new(store, queue.clone(), config, settings, SWEEPING_INTERVAL);
+        let service = Arc::new(service);
+        Self { shared: Arc::new(Shared { service, queue, busy: Mutex::default() }) }
     }
 
     /// Carries out a request and returns its response: `(method, path, headers, body)` of whatever framework.
@@ -245,14 +201,10 @@ impl<S: Store> Blocking<S> {
         trailers: &mut dyn FnMut() -> Trailers,
         has_left: &dyn Fn() -> bool,
     ) -> Reply<S> {
-        let mut entropy = [0; 10];
-        if getrandom::fill(&mut entropy).is_err() {
-            tracing::error!("the system gives no random bytes");
-            return self.refusal(ErrorCode::InternalServerError, head.values("Origin").next());
-        }
-        let clock = self.shared.clock;
-        let now = move || clock.now().monotonic;
-        let reply = Request::new(&self.shared, head, entropy, &now, has_left).run(body, trailers);
+        let reply = match self.shared.service.begin(head, None) {
+            Ok(driver) => Request::new(&self.shared, driver, head.framing, has_left).run(body, trailers),
+            Err(refusal) => Some(Reply::new(refusal, None)),
+        };
         // Housekeeping by the way, where some is due.
         while self.shared.queue.run_one(Class::Background) {}
         // An exchange that its client has left has no answer; ours is always told that it was.
@@ -268,11 +220,11 @@ impl<S: Store> Blocking<S> {
     /// # Errors
     /// The disk's. What could not be done is tried again the next time.
     pub fn housekeeping(&self) -> Result<(), StoreError> {
-        let Shared { store, queue, .. } = &*self.shared;
+        let Shared { service, queue, .. } = &*self.shared;
         self.shared.flush().map_err(StoreError)?;
         self.shared.tell_all().map_err(StoreError)?;
-        let done = ask(queue, Class::Idle, |later| {
-            store.housekeep(later());
+        let done = queue.ask(Class::Idle, |later| {
+            service.store().housekeep(later());
             Answer::Later
         });
         while queue.run_one(Class::Idle) {}
@@ -281,19 +233,19 @@ impl<S: Store> Blocking<S> {
 
     /// The store, to read finished uploads from.
     pub fn store(&self) -> &S {
-        &self.shared.store
+        self.shared.service.store()
     }
 
     /// The answer where no exchange begins.
     fn refusal(&self, code: ErrorCode, origin: Option<&[u8]>) -> Reply<S> {
-        Reply::new(self.shared.config.refusal(code, origin, self.shared.clock.now().date), None)
+        Reply::new(self.shared.service.refusal(code, origin), None)
     }
 }
 
 impl<S: Store> Shared<S> {
     fn flush(&self) -> Result<(), Failure> {
-        ask(&self.queue, Class::Background, |later| {
-            self.store.flush(later());
+        self.queue.ask(Class::Background, |later| {
+            self.service.store().flush(later());
             Answer::Later
         })
     }
@@ -319,7 +271,7 @@ fn framing(fields: &[(&str, &[u8])]) -> Result<Framing, ErrorCode> {
 
 impl<S: Store> fmt::Debug for Blocking<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Blocking").field("config", &self.shared.config).finish_non_exhaustive()
+        f.debug_struct("Blocking").field("service", &self.shared.service).finish_non_exhaustive()
     }
 }
 
@@ -360,6 +312,6 @@ mod tests {
             let response = uploads.handle_request(method, location, &fields, &b"hello"[..]);
             assert_eq!(response.status(), status, "{method}");
         }
-        assert!(uploads.shared.locks.is_empty() && uploads.shared.requests.is_empty());
+        assert!(uploads.shared.service.requests().is_empty());
     }
 }

@@ -2,39 +2,19 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, Mutex},
+    sync::{MutexGuard, PoisonError},
 };
 
 use tus_driver::{
-    Answer, Change, Class, EventQuery, OutboxEvent, Store,
+    Answer, Change, Class, EventKind, EventQuery, Executor as _, OutboxEvent, Store,
     hooks::{HookEvent, HookRunner},
 };
 use tus_proto::{Failure, UploadId};
 
-use super::{
-    Shared,
-    calls::{ask, lock},
-};
+use super::Shared;
 
 /// How many events are read at once.
 const PAGE: usize = 64;
-
-/// Hooks, and which uploads' events a thread is telling: an upload's events are told one after another, also where a hook
-/// itself sends a request at its upload.
-pub(super) struct Outbox {
-    hooks: Arc<dyn HookRunner>,
-    busy: Mutex<BTreeSet<UploadId>>,
-}
-
-impl Outbox {
-    pub(super) fn new(hooks: Arc<dyn HookRunner>) -> Self {
-        Self { hooks, busy: Mutex::default() }
-    }
-
-    pub(super) fn hooks(&self) -> &Arc<dyn HookRunner> {
-        &self.hooks
-    }
-}
 
 impl<S: Store> Shared<S> {
     /// Tells what a request has made of these uploads. What can't be told now is told by housekeeping.
@@ -54,29 +34,32 @@ impl<S: Store> Shared<S> {
     }
 
     fn tell_due(&self, upload: Option<&UploadId>) -> Result<(), Failure> {
-        let Some(outbox) = self.outbox.as_ref().filter(|outbox| outbox.hooks.delivers()) else {
-            return Ok(());
-        };
+        let hooks = self.service.hooks().map(|hooks| &**hooks.runner());
+        let Some(hooks) = hooks.filter(|hooks| hooks.delivers()) else { return Ok(()) };
         let mut failed = BTreeSet::new();
         loop {
             let query = EventQuery {
-                now: self.clock.now().wall,
+                now: self.queue.now().wall,
                 limit: PAGE + failed.len(),
                 upload: upload.cloned(),
             };
-            let due = ask(&self.queue, Class::Background, |later| self.store.due_events(query, later))?;
+            let due =
+                self.queue.ask(Class::Background, |later| self.service.store().due_events(query, later))?;
             let mut told = false;
             for event in due.events {
                 let id = event.record.id.clone();
-                if failed.contains(&id) || !lock(&outbox.busy).insert(id.clone()) {
+                // A hook may still choose the answer to the request that completes an upload.
+                let attributions = self.service.attributions();
+                let held = event.kind == EventKind::Completed && attributions.is_finishing(&id);
+                if held || failed.contains(&id) || !self.busy().insert(id.clone()) {
                     continue;
                 }
-                if self.tell(outbox, event) {
+                if self.tell(hooks, event) {
                     told = true;
                 } else {
                     failed.insert(id.clone());
                 }
-                lock(&outbox.busy).remove(&id);
+                self.busy().remove(&id);
             }
             if !told {
                 return Ok(());
@@ -84,23 +67,29 @@ impl<S: Store> Shared<S> {
         }
     }
 
+    fn busy(&self) -> MutexGuard<'_, BTreeSet<UploadId>> {
+        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Tells one event, and removes it if the hook has taken note.
-    fn tell(&self, outbox: &Outbox, event: OutboxEvent) -> bool {
+    fn tell(&self, hooks: &dyn HookRunner, event: OutboxEvent) -> bool {
+        let store = self.service.store();
         let (id, number) = (event.record.id.clone(), event.number);
         let files = match HookEvent::has_files(event.kind) {
-            true => self.store.files(&id),
+            true => store.files(&id),
             false => Ok(Vec::new()),
         };
         let Ok(files) = files else { return false };
-        let event = HookEvent::new(event, files);
-        let told = ask(&self.queue, Class::Background, |later| {
-            outbox.hooks.deliver(event, later());
+        let request = self.service.attributions().get(&id, event.kind);
+        let event = HookEvent::new(event, files).with_request(request);
+        let told = self.queue.ask(Class::Background, |later| {
+            hooks.deliver(event, later());
             Answer::Later
         });
         if told {
             // One that can't be removed is told again.
             let change = Change::Acknowledge { id, number };
-            ask(&self.queue, Class::Background, |later| self.store.change(change, later));
+            self.queue.ask(Class::Background, |later| store.change(change, later));
         }
         told
     }

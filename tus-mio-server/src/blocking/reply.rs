@@ -3,12 +3,11 @@
 use std::{
     io::{self, Cursor, Read},
     ops::Deref,
-    sync::Arc,
-    task::{Poll, Wake, Waker},
-    thread::{self, Thread},
+    task::{Poll, Waker},
+    thread,
 };
 
-use tus_driver::{Source, Store};
+use tus_driver::{Source, Store, thread_waker};
 use tus_proto::{Body, Failure, Response};
 use tus_redb::{RedbStore, StoreError};
 
@@ -79,15 +78,8 @@ impl<S: Store> Read for ReplyBody<S> {
 
 /// Waits in this thread until a store's call is ready.
 fn wait<T>(mut poll: impl FnMut(&dyn Fn() -> Waker) -> Poll<T>) -> T {
-    struct Unpark(Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = || Waker::from(Arc::new(Unpark(thread::current())));
     loop {
-        match poll(&waker) {
+        match poll(&thread_waker) {
             Poll::Ready(value) => return value,
             Poll::Pending => thread::park(),
         }

@@ -40,7 +40,7 @@ impl HookCalls {
         let deliverer = hooks.delivers().then(|| {
             // As many wait as run at the most.
             let pool = HookPool::new(clock, threads, threads, "told-hook");
-            Arc::new(Deliverer::new(hooks.clone(), pool, threads, pauses))
+            Arc::new(Deliverer::new(hooks.clone(), pool, (threads, pauses)))
         });
         Self { hooks, pool: HookPool::new(clock, threads, limit, "hook"), timeout, deliverer }
     }

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use tus_driver::Clock;
+use tus_driver::{Clock, hooks::HookThreads};
 use tus_proto::Instant;
 
 use crate::sync::lock;
@@ -119,6 +119,12 @@ impl HookPool {
         queue.jobs.clear();
         drop(queue);
         self.shared.ready.notify_all();
+    }
+}
+
+impl HookThreads for HookPool {
+    fn run(&self, deadline: Option<Instant>, call: Box<dyn FnOnce() + Send>) -> bool {
+        self.submit(deadline, call)
     }
 }
 

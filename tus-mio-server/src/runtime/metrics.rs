@@ -1,7 +1,10 @@
 //! What the server counts, and the text that a scrape reads: what every runtime counts of its requests
 //! ([`RequestMetrics`]), and the connections. Every series is made when the server is.
 
-use std::{ops::Deref, sync::atomic::Ordering};
+use std::{
+    ops::Deref,
+    sync::{Arc, atomic::Ordering},
+};
 
 use prometheus_client::{
     encoding::text as openmetrics,
@@ -9,7 +12,10 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 pub(super) use tus_driver::metrics::negotiated;
-use tus_driver::metrics::{RequestMetrics, counter, labelled};
+use tus_driver::{
+    Counters,
+    metrics::{RequestMetrics, counter, labelled},
+};
 use tus_proto::Protocol;
 use tus_redb::Refusal;
 
@@ -21,7 +27,7 @@ use crate::http1;
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
-    requests: RequestMetrics,
+    requests: Arc<RequestMetrics>,
     protocols: [Counter; 2],
     pub(super) accepted: Counter,
     pub(super) refused_by_address: Counter,
@@ -58,7 +64,7 @@ impl Deref for Metrics {
 impl Metrics {
     pub(crate) fn new() -> Self {
         let mut registry = Registry::default();
-        let requests = RequestMetrics::new(&mut registry);
+        let requests = Arc::new(RequestMetrics::new(&mut registry));
         let open = gauge(registry.sub_registry_with_prefix("tusd"), "connections_open", "Connections open");
         registry.register_collector(Box::new(Process));
         let tus = registry.sub_registry_with_prefix("tus");
@@ -110,6 +116,11 @@ impl Metrics {
             log_lines_dropped: None,
             registry,
         }
+    }
+
+    /// Those of requests, for the driver.
+    pub(super) fn counters(&self) -> Counters {
+        self.requests.clone().into()
     }
 
     /// The same, which ask this for how many lines of the log were dropped.

@@ -8,7 +8,6 @@
 mod accept;
 mod access;
 mod admission;
-mod attributions;
 mod buffers;
 mod connection;
 mod deliverer;
@@ -40,13 +39,12 @@ use std::{
     time::Duration,
 };
 
-use tus_driver::{Clock, Inbox, Locks, Store};
+use tus_driver::{Clock, Inbox, Locks, Store, hooks::Attributions};
 use tus_proto::Config;
 
 use crate::{http1, page::Page, tls::Acceptor};
 
 pub(crate) use admission::{Admission, Limits};
-pub(crate) use attributions::Attributions;
 pub(crate) use buffers::of_each as buffers_of_each;
 pub(crate) use deliverer::Deliverer;
 pub(crate) use event_loop::{ACCEPTING, EventLoop, WAKER};
@@ -85,7 +83,7 @@ pub(crate) struct Shared<S: Store> {
     /// Each request is logged at info.
     pub access_log: bool,
     pub store: S,
-    pub locks: Locks,
+    pub locks: Arc<Locks>,
     pub mailboxes: Arc<[Mailbox<S>]>,
     /// Where requests of all threads are told what the locks bring about.
     pub inbox: Arc<dyn Inbox>,
@@ -143,10 +141,10 @@ impl Shared<tus_redb::RedbStore> {
             metrics: Arc::new(Metrics::new()),
             notices: Notices::default(),
             access_log: false,
-            locks: Locks::new(store.first_fence(), None),
+            locks: Arc::new(Locks::new(store.first_fence(), None)),
             store,
             mailboxes: Arc::default(),
-            inbox: Arc::new(crate::admin::Waiters::<tus_redb::RedbStore>::default()),
+            inbox: Arc::new(tus_driver::Mailboxes::<tus_redb::RedbStore>::new(tus_proto::Owner(0))),
             hooks: None,
             attributions: Arc::default(),
             workers,

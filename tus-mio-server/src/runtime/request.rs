@@ -1,6 +1,6 @@
 //! A request between its head and its answer: its session's effects carried out, what arrives passed on to it.
 
-use std::{net::IpAddr, sync::Arc};
+use std::net::IpAddr;
 
 use tus_driver::{Arrival, Effect, Session, Store};
 use tus_proto::{
@@ -9,7 +9,6 @@ use tus_proto::{
 
 use super::{
     access::{self, Access, Outcome},
-    attributions::Witness,
     connection::{Connection, Request},
     event_loop::EventLoop,
     ingress::state::Body,
@@ -45,8 +44,8 @@ impl<S: Store> EventLoop<S> {
         let owner = locks::owner(self.index, connection.id.slot, self.serial);
         let hooks = self.shared.protocol.hooks();
         if hooks.requests || hooks.finish {
-            let (attributions, remote) = (self.shared.attributions.clone(), connection.socket.remote());
-            session.set_witness(Arc::new(Witness::new(attributions, remote, hooks.finish)));
+            let remote = connection.socket.remote();
+            session.set_witness(self.shared.attributions.witness(remote, hooks.finish));
         }
         if self.is_cut() {
             session.cancel(now, Cancel::Shutdown);

@@ -13,7 +13,7 @@ use std::{
 
 use mio::{Poll, Waker};
 use tus_driver::{
-    Clock, Executor, Inbox, Locks, Store, Ticket,
+    Clock, Executor, Inbox, Locks, Requests, Store, Ticket,
     hooks::{HookRunner, HookSet},
     outbox::Pauses,
 };
@@ -27,7 +27,7 @@ use super::{
     settings::Settings,
 };
 use crate::{
-    admin::{AdminServer, Administration, Desk, Endpoint, Waiters},
+    admin::{AdminServer, Administration, DELETER_LOOP, Desk, Endpoint},
     listen::{Inherited, Listener},
     page::Page,
     publish::{Publish, Publisher},
@@ -125,7 +125,7 @@ impl Parts {
         self,
         time: Option<WallTime>,
         open: impl FnOnce(Arc<dyn Executor>, Arc<Metrics>) -> Result<S, ServeError>,
-        administer: impl FnOnce(Arc<Shared<S>>, Arc<dyn Inbox>, Arc<Waiters<S>>) -> Arc<dyn Administration>,
+        administer: impl FnOnce(Arc<Shared<S>>, Arc<Requests<S>>) -> Arc<dyn Administration>,
     ) -> Result<Server, ServeError> {
         let Self { settings, spawner, tls, listeners, endpoints, hooks, limits, .. } = self;
         // That in the data directory is found by its name.
@@ -144,9 +144,12 @@ impl Parts {
         if let Some(deliverer) = hooks.as_ref().and_then(|hooks| hooks.deliverer.clone()) {
             store.keep_events(events, Box::new(move || deliverer.wake()));
         }
-        let waiters: Arc<Waiters<S>> = Arc::default();
-        let inbox: Arc<dyn Inbox> = Arc::new(Loops(mailboxes.clone(), waiters.clone()));
+        // Deletions by an operator are requests without an event loop.
+        let deletions = Arc::new(tus_driver::Mailboxes::new(runtime::owner(DELETER_LOOP, 0, 0)));
+        let inbox: Arc<dyn Inbox> = Arc::new(Loops(mailboxes.clone(), deletions.clone()));
         let locks = Locks::new(store.first_fence(), settings.locks.map(|service| (service, inbox.clone())));
+        let locks = Arc::new(locks);
+        let deletions = Requests::sharing(deletions, locks.clone(), inbox.clone(), threads.clone());
         let shared = Arc::new(Shared {
             clock,
             hooks,
@@ -164,7 +167,7 @@ impl Parts {
             locks,
             store,
             mailboxes,
-            inbox: inbox.clone(),
+            inbox,
             workers,
             threads,
             buffers: runtime::buffers_of_each(settings.buffer_memory, polls.len()),
@@ -195,7 +198,7 @@ impl Parts {
                 first.listen(listener).map_err(ServeError::System)?;
             }
         }
-        let administration = administer(shared.clone(), inbox, waiters);
+        let administration = administer(shared.clone(), Arc::new(deletions));
         let desk = Desk { administration, status: shared.clone() };
         let admin = AdminServer::new(endpoints, desk, clock).map_err(ServeError::System)?;
         let handle = Handle { control: shared.clone() };
@@ -339,7 +342,8 @@ impl<S: Store> Control for Shared<S> {
             mailbox.post(Message::Shutdown);
         }
         if let Some(deliverer) = self.deliverer() {
-            deliverer.stop();
+            let time = if drains { self.shutdown_timeout } else { Duration::ZERO };
+            deliverer.stop(self.clock.now().monotonic.after(time));
         }
     }
 

@@ -146,7 +146,7 @@ impl ServerBuilder {
                 return Err(ServeError::OwnStore(error.into()));
             }
             let open = |executor, _| open(executor).map_err(|error| ServeError::OwnStore(error.into()));
-            parts.assemble(None, open, |_, _, _| Arc::new(Closed))
+            parts.assemble(None, open, |_, _| Arc::new(Closed))
         });
         self
     }
@@ -193,7 +193,7 @@ fn with_redb(mut parts: Parts) -> Result<Server, ServeError> {
         }
         Ok(store)
     };
-    parts.assemble(time, open, |shared, inbox, waiters| Arc::new(Running { shared, inbox, waiters }))
+    parts.assemble(time, open, |shared, deletions| Arc::new(Running { shared, deletions }))
 }
 
 impl Handle {

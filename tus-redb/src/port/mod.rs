@@ -4,6 +4,7 @@
 
 mod chores;
 mod group;
+mod open;
 mod quota;
 
 use std::{

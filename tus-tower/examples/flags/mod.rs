@@ -60,6 +60,21 @@ pub(crate) struct Flags {
     /// Uploads up to this size are kept with the records
     #[arg(long, value_name = "SIZE", default_value = "16KiB", value_parser = value::size)]
     small_uploads: u64,
+    /// Create no upload while less of the disk is free; 0 for no limit
+    #[arg(long, value_name = "SIZE", default_value = "0", value_parser = value::size)]
+    min_free_space: u64,
+    /// Create no upload while all have as many bytes as this; 0 for no limit
+    #[arg(long, value_name = "SIZE", default_value = "0", value_parser = value::size)]
+    max_store_size: u64,
+    /// Count there what unfinished uploads have announced and not sent yet
+    #[arg(long)]
+    reserve_announced: bool,
+    /// Permissions of data files, whatever the umask
+    #[arg(long, value_name = "OCTAL", default_value = "0600", value_parser = mode::<0o600>)]
+    file_mode: u32,
+    /// Permissions of directories that are made for them
+    #[arg(long, value_name = "OCTAL", default_value = "0700", value_parser = mode::<0o700>)]
+    dir_mode: u32,
     /// How many bytes of a body are committed at a time
     #[arg(long, value_name = "SIZE", default_value = "32MiB", value_parser = value::size)]
     checkpoint_size: u64,
@@ -104,6 +119,12 @@ pub(crate) struct Flags {
     /// Largest body of one request; 0 for no limit
     #[arg(long, value_name = "SIZE", default_value = "0", value_parser = value::size)]
     max_chunk_size: u64,
+    /// Largest Upload-Metadata; at most 64KiB
+    #[arg(long, value_name = "SIZE", default_value = "4KiB", value_parser = value::size)]
+    max_metadata_size: u64,
+    /// Speak tus alone, not the protocol of the IETF's draft
+    #[arg(long)]
+    disable_rufh: bool,
     /// Algorithms that checksums may use; none for no checksums
     #[arg(long, value_name = "NAMES", default_value = "sha1,sha256,sha512,md5", value_parser = value::algorithms)]
     checksum_algorithms: value::Algorithms,
@@ -150,6 +171,15 @@ pub(crate) struct Flags {
     /// How long a request's head may take (examples/hyper.rs)
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = value::duration)]
     pub(crate) head_timeout: Duration,
+    /// Largest head of a request (examples/hyper.rs)
+    #[arg(long, value_name = "SIZE", default_value = "96KiB", value_parser = value::size)]
+    pub(crate) max_head_size: u64,
+    /// Most header fields of a request (examples/hyper.rs)
+    #[arg(long, value_name = "NUMBER", default_value = "100", value_parser = value::count(10_000))]
+    pub(crate) max_fields: usize,
+    /// Most connections at once; more wait until one ends (examples/hyper.rs)
+    #[arg(long, value_name = "NUMBER", default_value = "4096", value_parser = value::count(1_000_000))]
+    pub(crate) max_connections: usize,
     /// How long a connection is read from after an answer that ends it
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = value::duration)]
     linger_timeout: Duration,
@@ -197,6 +227,8 @@ impl Flags {
             .base_path(&self.base_path)
             .max_size(self.max_size)
             .max_chunk_size(self.max_chunk_size)
+            .max_metadata(usize::try_from(self.max_metadata_size.min(64 << 10))?)
+            .rufh(!self.disable_rufh)
             .termination(!self.disable_termination)
             .downloads(self.enable_downloads)
             .lock_wait(self.lock_wait)
@@ -223,9 +255,9 @@ impl Flags {
         Ok(config.build()?)
     }
 
-    /// The store. `files`: each upload has a file of its own, for whoever is told when it is complete.
+    /// The store. `files`: each upload has a file of its own, for a hook that is told when it is complete.
     pub(crate) fn store(&self, files: bool) -> Outcome<Store> {
-        let options = Options {
+        let mut options = Options {
             durability: match self.durability {
                 Durability::Strict => tus_redb::Durability::Strict,
                 Durability::Eventual => tus_redb::Durability::Eventual,
@@ -235,8 +267,13 @@ impl Flags {
             max_waiting: self.max_waiting_finals,
             consolidate: !self.no_consolidate,
             inline_bytes: if files { 0 } else { usize::try_from(self.small_uploads)? },
+            file_mode: self.file_mode,
+            dir_mode: self.dir_mode,
             ..Options::default()
         };
+        options.space.min_free = self.min_free_space;
+        options.space.max_bytes = self.max_store_size;
+        options.space.reserve_announced = self.reserve_announced;
         Ok(Store::open(&self.data_dir, &options)?)
     }
 
@@ -260,6 +297,13 @@ impl Flags {
         writeln!(out, "listening on {scheme}://{address}{path}")?;
         Ok(out.flush()?)
     }
+}
+
+/// Permissions in octal digits, which leave the owner what is `NEEDED`.
+fn mode<const NEEDED: u32>(text: &str) -> Result<u32, String> {
+    let mode = u32::from_str_radix(text, 8).ok();
+    let mode = mode.filter(|mode| *mode <= 0o777 && mode & NEEDED == NEEDED);
+    mode.ok_or_else(|| format!("write octal digits from {NEEDED:04o} to 0777"))
 }
 
 /// A connection takes a descriptor, and an upload another: as many as the system allows.

@@ -12,17 +12,16 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use tus_driver::{EventKind, EventWitness};
 use tus_proto::{RequestInfo, UploadId};
 
-use crate::sync::lock;
+use crate::{EventKind, EventWitness, mailbox::lock};
 
 /// How many requests are remembered. A request has 100 fields at the most, and is usually some hundred bytes.
 const MOST: usize = 4096;
 
 /// The requests of events that were not delivered yet; the oldest are forgotten first.
 #[derive(Default)]
-pub(crate) struct Attributions(Mutex<State>);
+pub struct Attributions(Mutex<State>);
 
 #[derive(Default)]
 struct State {
@@ -34,35 +33,35 @@ struct State {
 }
 
 impl Attributions {
+    /// A witness for one request, which comes from `remote`. If `holds`, the event of a completion waits until the
+    /// witness is dropped, with its session.
+    pub fn witness(self: &Arc<Self>, remote: Option<SocketAddr>, holds: bool) -> Arc<dyn EventWitness> {
+        let mut state = lock(&self.0);
+        state.last_witness += 1;
+        let number = state.last_witness;
+        drop(state);
+        Arc::new(Witness { attributions: self.clone(), number, remote, holds })
+    }
+
     /// Whether the event of this upload's completion must wait.
-    pub(super) fn is_finishing(&self, id: &UploadId) -> bool {
+    pub fn is_finishing(&self, id: &UploadId) -> bool {
         lock(&self.0).finishing.contains_key(id)
     }
 
     /// The request that made this event of this upload true.
-    pub(super) fn get(&self, id: &UploadId, kind: EventKind) -> Option<Arc<RequestInfo>> {
+    pub fn get(&self, id: &UploadId, kind: EventKind) -> Option<Arc<RequestInfo>> {
         lock(&self.0).requests.get(&(id.clone(), kind)).cloned()
     }
 }
 
 /// The witness of one request, which ends with it.
-pub(super) struct Witness {
+struct Witness {
     attributions: Arc<Attributions>,
     number: u64,
     /// Where the request comes from.
     remote: Option<SocketAddr>,
     /// Whether the completion waits for the request's end.
     holds: bool,
-}
-
-impl Witness {
-    pub(super) fn new(attributions: Arc<Attributions>, remote: Option<SocketAddr>, holds: bool) -> Self {
-        let mut state = lock(&attributions.0);
-        state.last_witness += 1;
-        let number = state.last_witness;
-        drop(state);
-        Self { attributions, number, remote, holds }
-    }
 }
 
 impl Drop for Witness {
@@ -133,7 +132,7 @@ mod tests {
         let id = UploadId::new("a").unwrap();
         let request = Arc::new(RequestInfo::default());
         for holds in [true, false] {
-            let witness = Witness::new(attributions.clone(), None, holds);
+            let witness = attributions.witness(None, holds);
             witness.expect(&id, EventKind::Created, &request);
             assert!(!attributions.is_finishing(&id));
             witness.expect(&id, EventKind::Completed, &request);
