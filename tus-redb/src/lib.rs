@@ -77,6 +77,7 @@ pub use error::{OpenError, Rejected, StoreError, WriteError};
 pub use files::sink::{Sink, Syncer};
 pub use files::source::{Body, Run, Source};
 pub use maintenance::consolidate::Consolidation;
+pub use maintenance::digest::DigestFound;
 pub use maintenance::sweep::Swept;
 pub use outbox::{EventKind, Events, OutboxEvent};
 pub use port::{NoObserver, Observer, RedbStore, Refusal, SpaceLimits};

@@ -110,6 +110,8 @@ fn open(disk: Arc<dyn Disk>, options: &Options, create: bool) -> Result<Store, O
         noted_time: AtomicU64::new(time),
         // What the last opening left to do.
         fragmented: AtomicBool::new(options.consolidate),
+        undigested: AtomicBool::new(options.digests),
+        digesting: Mutex::default(),
         compaction: Mutex::new(Compaction::of_opening(full)),
         compacting: AtomicBool::new(false),
         reclaimed_to: Mutex::default(),

@@ -210,6 +210,32 @@ impl Store {
         }
     }
 
+    /// How many completion events are kept, counted up to `most` events; `None` while the records are compacted. Waits for
+    /// no commit.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn count_completions(&self, most: u64) -> Result<Option<u64>, Failure> {
+        if self.is_compacting() {
+            return Ok(None);
+        }
+        let count = || {
+            let snapshot = self.snapshot()?;
+            let (mut count, mut seen) = (0, 0);
+            for entry in snapshot.transaction.open_table(EVENTS)?.iter()? {
+                let (key, bytes) = entry?;
+                let event = stored(key.value().1, bytes.value()).map(|stored| stored.event);
+                count += u64::from(event.is_some_and(|event| event.kind == EventKind::Completed));
+                seen += 1;
+                if seen == most {
+                    break;
+                }
+            }
+            Ok(Some(count))
+        };
+        count().map_err(|trouble: Error| self.staging.note(trouble))
+    }
+
     /// How many events are kept, shown or not. As cheap as [`Self::load`].
     pub fn outbox_len(&self) -> Result<u64, Failure> {
         let counted = lock(&self.live).events();
@@ -254,7 +280,7 @@ impl Tables<'_> {
     }
 
     /// Number and bytes of an upload's first event.
-    fn first_event(&self, id: &UploadId) -> Result<Option<(u64, Vec<u8>)>, Error> {
+    pub(crate) fn first_event(&self, id: &UploadId) -> Result<Option<(u64, Vec<u8>)>, Error> {
         let events = self.txn.open_table(EVENTS)?;
         let first = events.range((id.as_str(), 0)..=(id.as_str(), u64::MAX))?.next().transpose()?;
         Ok(first.map(|(key, bytes)| (key.value().1, bytes.value().to_vec())))

@@ -7,10 +7,11 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use redb::{Database, WriteTransaction};
-use tus_proto::{Completion, Failure, Fence, Record, UploadId};
+use tus_proto::{Completion, Failure, Fence, Record, UploadId, WallTime};
 
 use crate::{
     disk::Disk,
@@ -23,7 +24,7 @@ use crate::{
         sink::Sink,
         staging::Staging,
     },
-    maintenance::{consolidate::Backoff, reclaim::Compaction, sweep::SweptTo},
+    maintenance::{consolidate::Backoff, digest::Digesting, reclaim::Compaction, sweep::SweptTo},
     outbox::Events,
     port::SpaceLimits,
     records::{
@@ -75,6 +76,11 @@ pub struct Options {
     /// as long as all else about a small upload. It has no [path](Store::paths) then. Default 0: each has
     /// its file.
     pub inline_bytes: usize,
+    /// How long uploads stay once they are finished, parts excepted; at least 1 s. Noted with an upload when it is finished,
+    /// so that another value is for those that are finished later. Default `None`: until somebody deletes them.
+    pub finished_expiry: Option<Duration>,
+    /// Whether a SHA-256 is computed and kept of each upload that becomes complete, by [`Store::digest`]. Default false.
+    pub digests: bool,
     /// How much of the disk uploads may take, for a store behind the driver's port: then the start of that takes time in
     /// proportion to the number of records. Default: as much as there is.
     pub space: SpaceLimits,
@@ -99,6 +105,8 @@ impl Default for Options {
             max_waiting: 4,
             consolidate: true,
             inline_bytes: 0,
+            finished_expiry: None,
+            digests: false,
             space: SpaceLimits::default(),
             file_mode: 0o600,
             dir_mode: 0o700,
@@ -142,6 +150,10 @@ pub struct Store {
     pub(crate) time: AtomicU64,
     pub(crate) noted_time: AtomicU64,
     pub(crate) fragmented: AtomicBool,
+    /// Whether complete uploads may be noted whose digests are to be computed.
+    pub(crate) undigested: AtomicBool,
+    /// The digest that is being computed. Held while it is.
+    pub(crate) digesting: Mutex<Digesting>,
     /// On a full disk: what compacting the records would give.
     pub(crate) compaction: Mutex<Compaction>,
     /// Records are being compacted: who looks at them waits for seconds.
@@ -338,7 +350,10 @@ impl Store {
 
     pub(crate) fn keeps(&self) -> Keeps {
         let now = self.now.load(Ordering::Relaxed);
-        Keeps { events: *lock(&self.events), fragmented: self.options.consolidate, now }
+        let expiry = self.options.finished_expiry.filter(|_| now > 0);
+        let finished_expire = expiry.map(|expiry| WallTime::from_micros(now).after(expiry).as_micros());
+        let (fragmented, digests) = (self.options.consolidate, self.options.digests);
+        Keeps { events: *lock(&self.events), fragmented, now, finished_expire, digests }
     }
 
     /// Drops what is kept for the next [`Self::load`]. For a store that is idle.

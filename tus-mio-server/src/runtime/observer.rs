@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tus_redb::{Observer, Refusal};
+use tus_redb::{Observer, Refusal, Swept};
 
 use super::metrics::Metrics;
 
@@ -18,15 +18,20 @@ impl Observer for StoreObserver {
         self.0.finished(count);
     }
 
-    fn swept(&self, expired: usize) {
+    fn swept(&self, swept: &Swept) {
+        let Swept { expired, finished, .. } = *swept;
         if expired > 0 {
             self.0.swept(expired);
             tracing::info!(uploads = expired, "expired");
         }
+        if finished > 0 {
+            self.0.host.finished_expired(finished);
+            tracing::info!(uploads = finished, "finished uploads expired");
+        }
     }
 
     fn refused(&self, why: Refusal) {
-        self.0.refused(why);
+        self.0.host.refused(why.into());
     }
 
     fn error(&self, text: &str) {

@@ -197,6 +197,7 @@ fn take_over(tables: &mut Tables<'_>, record: &Record, file: Option<FileId>) -> 
             Some(Concat::Final(header)) => Kind::Final { header: header.clone(), pending: None },
         },
         explicit: record.explicit.clone(),
+        sha256: None,
     };
     if row.is_complete() && row.kind != Kind::Partial {
         tables.put_complete(&record.id, None, &row)?;

@@ -324,7 +324,7 @@ impl Store {
             let table = snapshot.transaction.open_table(UPLOADS)?;
             for place in step {
                 let row = table.get(place.id.as_str())?.and_then(|bytes| Row::decode(bytes.value()));
-                page.records.extend(row.map(|row| row.record(&place.id)));
+                page.records.extend(row.map(|row| row.listed(&place.id)));
             }
         }
         if more {
@@ -376,7 +376,7 @@ impl Store {
             after = Some(last.clone());
             for (id, row) in rows {
                 if let Some(row) = row
-                    && !take(row.record(&id))
+                    && !take(row.listed(&id))
                 {
                     return Ok(());
                 }

@@ -51,7 +51,7 @@ impl Store {
     /// At most `limit` uploads in the order of their ids, from the one behind `after` on.
     pub fn list(&self, after: Option<&UploadId>, limit: usize) -> Result<Vec<Record>, Failure> {
         let rows = self.rows(after, limit).map_err(|trouble| self.staging.note(trouble))?;
-        Ok(rows.into_iter().filter_map(|(id, row)| Some(row?.record(&id))).collect())
+        Ok(rows.into_iter().filter_map(|(id, row)| Some(row?.listed(&id))).collect())
     }
 
     /// An upload in all detail; none where there is no such upload.
@@ -59,7 +59,7 @@ impl Store {
         let Some(row) = self.row(id)? else { return Ok(None) };
         let extents = row.references().map(|extent| self.extent(extent)).collect::<Result<_, _>>();
         let extents = extents.map_err(|trouble| self.staging.note(trouble))?;
-        Ok(Some(Description { record: row.record(id), fence: row.fence, extents }))
+        Ok(Some(Description { record: row.listed(id), fence: row.fence, extents }))
     }
 
     /// The committed bytes of an upload; none where there is no such upload.

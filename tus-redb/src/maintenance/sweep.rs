@@ -25,8 +25,10 @@ const NOTED_WITHIN: Duration = Duration::from_secs(10 * 60);
 /// What a [`Store::sweep`] did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
-    /// How many uploads it removed.
+    /// How many uploads it removed that were not finished, and parts.
     pub expired: usize,
+    /// How many finished uploads it removed.
+    pub finished: usize,
     /// How many it forgot that had been removed before.
     pub forgotten: usize,
     /// Whether there may be more to do at once.
@@ -35,6 +37,13 @@ pub struct Swept {
 
 /// An entry of an index of times.
 type Due = (u64, UploadId);
+
+/// Entries whose times have come, and which of them are of finished uploads.
+#[derive(Debug, Default)]
+struct Found {
+    due: Vec<Due>,
+    finished: Vec<bool>,
+}
 
 /// How far in each index everything due was tried that could not be removed, for the next sweep.
 #[derive(Debug, Default)]
@@ -110,8 +119,8 @@ impl Store {
 
     fn remove_due(&self, now: WallTime, limit: usize) -> Result<Swept, Failure> {
         let mut swept_to = lock(&self.swept_to);
-        let expired = self.due(EXPIRY, now, limit, swept_to.expired.as_ref())?;
-        let lapsed = self.due(LAPSES, now, limit, swept_to.forgotten.as_ref())?;
+        let Found { due: expired, finished } = self.due(EXPIRY, now, limit, swept_to.expired.as_ref())?;
+        let Found { due: lapsed, .. } = self.due(LAPSES, now, limit, swept_to.forgotten.as_ref())?;
         let more = expired.len() == limit || lapsed.len() == limit;
         let remember = now.after(REMEMBERED);
         let count = expired.len();
@@ -127,12 +136,14 @@ impl Store {
             completions.iter().filter(|completion| **completion == Completion::Deleted).count()
         };
         let (expirations, lapses) = completions.split_at(count.min(completions.len()));
-        let swept = Swept { expired: removed(expirations), forgotten: removed(lapses), more: false };
-        // What can't be removed stays at the head of its index: the next sweep looks behind it, up to the end.
-        advance(&mut swept_to.expired, &expired, swept.expired, limit);
-        advance(&mut swept_to.forgotten, &lapsed, swept.forgotten, limit);
+        let (gone, forgotten) = (removed(expirations), removed(lapses));
+        let went = expirations.iter().map(|completion| *completion == Completion::Deleted);
+        let finished = went.zip(finished).filter(|(went, finished)| *went && *finished).count();
+        // What can't be removed stays at the head of its index: the next sweep looks past it, up to the end.
+        advance(&mut swept_to.expired, &expired, gone, limit);
+        advance(&mut swept_to.forgotten, &lapsed, forgotten, limit);
         // Where nothing went, the same would be found again at once.
-        Ok(Swept { more: more && swept.expired + swept.forgotten > 0, ..swept })
+        Ok(Swept { expired: gone - finished, finished, forgotten, more: more && gone + forgotten > 0 })
     }
 
     /// The first ids in an index whose times have come, behind `after`.
@@ -142,14 +153,14 @@ impl Store {
         now: WallTime,
         limit: usize,
         after: Option<&Due>,
-    ) -> Result<Vec<Due>, Failure> {
+    ) -> Result<Found, Failure> {
         let mut writer = lock(&self.writer);
         let database = self.database(&mut writer)?;
         let read = || {
             let txn = database.begin_read()?;
             let (table, uploads) = (txn.open_table(index)?, txn.open_table(UPLOADS)?);
             let until = (now.as_micros().saturating_add(1), "");
-            let mut ids = Vec::new();
+            let mut found = Found::default();
             let after = after.map(|(at, id)| (*at, id.as_str())).filter(|after| *after < until);
             let start = after.map_or(Bound::Unbounded, Bound::Excluded);
             for entry in table.range::<(u64, &str)>((start, Bound::Excluded(until)))? {
@@ -157,14 +168,15 @@ impl Store {
                 let (at, id) = key.value();
                 let id = UploadId::new(id).ok_or_else(|| Error::damaged("an upload's id in an index"))?;
                 let row = uploads.get(id.as_str())?.and_then(|bytes| Row::decode(bytes.value()));
-                if row.is_none_or(|row| !self.is_written(&id, &row)) {
-                    ids.push((at, id));
+                if row.as_ref().is_none_or(|row| !self.is_written(&id, row)) {
+                    found.due.push((at, id));
+                    found.finished.push(row.is_some_and(|row| row.is_finished()));
                 }
-                if ids.len() == limit {
+                if found.due.len() == limit {
                     break;
                 }
             }
-            Ok::<_, Error>(ids)
+            Ok::<_, Error>(found)
         };
         let found = read();
         found.map_err(|trouble| self.give_up(&mut writer, database, trouble))

@@ -11,8 +11,8 @@ const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 /// How often a store that can't commit is tried, where no change comes that would.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Back-off after a failed consolidation (usually a full disk).
-const CONSOLIDATE_BACKOFF: Duration = Duration::from_secs(60);
+/// Back-off after a failed consolidation (usually a full disk), or a digest that failed.
+const BACKOFF: Duration = Duration::from_secs(60);
 
 /// A piece of housekeeping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub(super) enum Chore {
     Reclaim,
     /// Puts an upload that lies in several files into one.
     Consolidate,
+    /// Reads complete uploads to keep their digests.
+    Digest,
     /// Tries whether the disk works again.
     Probe,
 }
@@ -40,6 +42,7 @@ pub(super) struct Signals {
     pub full: bool,
     pub needs_reclaim: bool,
     pub needs_consolidation: bool,
+    pub needs_digest: bool,
 }
 
 /// When each chore was done last, and which are under way.
@@ -50,10 +53,12 @@ pub(super) struct Chores {
     swept: Option<Instant>,
     probed: Option<Instant>,
     consolidate_at: Instant,
+    digest_at: Instant,
     flushing: bool,
     sweeping: bool,
     reclaiming: bool,
     consolidating: bool,
+    digesting: bool,
     probing: bool,
 }
 
@@ -66,10 +71,12 @@ impl Chores {
             swept: None,
             probed: None,
             consolidate_at: Instant::from_micros(0),
+            digest_at: Instant::from_micros(0),
             flushing: false,
             sweeping: false,
             reclaiming: false,
             consolidating: false,
+            digesting: false,
             probing: false,
         }
     }
@@ -95,6 +102,9 @@ impl Chores {
         } else if signals.needs_consolidation && !self.consolidating && self.consolidate_at <= now {
             self.consolidating = true;
             Some(Chore::Consolidate)
+        } else if signals.needs_digest && !self.digesting && self.digest_at <= now {
+            self.digesting = true;
+            Some(Chore::Digest)
         } else {
             None
         }
@@ -111,9 +121,15 @@ impl Chores {
             Chore::Reclaim => (&mut self.reclaiming, chore),
             Chore::Consolidate => {
                 if more.is_err() {
-                    self.consolidate_at = now.after(CONSOLIDATE_BACKOFF);
+                    self.consolidate_at = now.after(BACKOFF);
                 }
                 (&mut self.consolidating, chore)
+            }
+            Chore::Digest => {
+                if more.is_err() {
+                    self.digest_at = now.after(BACKOFF);
+                }
+                (&mut self.digesting, chore)
             }
             Chore::Probe => (&mut self.probing, chore),
         };

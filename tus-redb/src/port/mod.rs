@@ -33,7 +33,8 @@ use self::{
     quota::Quota,
 };
 use crate::{
-    Change, Rejected, Sink, Source, Store, Syncer, error::WriteError, records::commit::Done, store::lock,
+    Change, Rejected, Sink, Source, Store, Swept, Syncer, error::WriteError, records::commit::Done,
+    store::lock,
 };
 
 /// How often housekeeping is looked for where no change comes.
@@ -45,7 +46,7 @@ const SWEEP: usize = 64;
 /// How many data files are unlinked in one go.
 const RECLAIM: usize = 64;
 
-/// How many bytes are read back in one go: other jobs have their turn after that.
+/// How many bytes are read back in one go, for a checksum or a digest to keep: other jobs have their turn after that.
 const DIGEST: u64 = 16 << 20;
 
 /// How many bytes are consolidated in one go.
@@ -73,9 +74,9 @@ pub trait Observer: Send + Sync {
         let _ = count;
     }
 
-    /// A sweep removed so many expired uploads.
-    fn swept(&self, expired: usize) {
-        let _ = expired;
+    /// A sweep was made.
+    fn swept(&self, swept: &Swept) {
+        let _ = swept;
     }
 
     /// An upload was not created, because of a limit of space.
@@ -165,6 +166,12 @@ impl RedbStore {
     /// The store itself: to look into, to read finished uploads from.
     pub fn engine(&self) -> &Store {
         &self.0.engine
+    }
+
+    /// How many bytes uploads have, and how many unfinished ones have announced and not sent; `None` if no limit counts
+    /// them. Waits for nothing.
+    pub fn space_taken(&self) -> Option<(u64, u64)> {
+        self.0.quota.measured()
     }
 }
 
@@ -286,6 +293,7 @@ impl Shared {
             full: self.engine.is_full(),
             needs_reclaim: self.engine.needs_reclaim(),
             needs_consolidation: self.engine.needs_consolidation(),
+            needs_digest: self.engine.needs_digest(),
         };
         while let Some(chore) = self.next_chore(now, signals) {
             self.queue(chore);
@@ -324,7 +332,7 @@ impl Shared {
             Chore::Flush | Chore::Sweep | Chore::Probe => Class::Commit,
             Chore::FlushData => Class::Blocking,
             Chore::Reclaim => Class::Background,
-            Chore::Consolidate => Class::Idle,
+            Chore::Consolidate | Chore::Digest => Class::Idle,
         };
         let this = self.clone();
         self.executor.run(class, Box::new(move || this.do_chore(chore)));
@@ -353,7 +361,7 @@ impl Shared {
             }
             Chore::Sweep => {
                 let swept = self.engine.sweep(self.executor.now().wall, SWEEP)?;
-                self.observer.swept(swept.expired);
+                self.observer.swept(&swept);
                 Ok(swept.more)
             }
             Chore::Reclaim => self.engine.reclaim(RECLAIM).map(|removed| removed == RECLAIM),
@@ -363,6 +371,7 @@ impl Shared {
                 self.wake_outbox();
                 more
             }
+            Chore::Digest => self.engine.digest(DIGEST),
             Chore::Probe => {
                 let probed = self.engine.probe();
                 self.observer.flushed(probed);
@@ -381,6 +390,7 @@ impl Shared {
         self.carry_out(Chore::Flush)?;
         while self.engine.needs_reclaim() && self.carry_out(Chore::Reclaim)? {}
         while self.engine.needs_consolidation() && self.carry_out(Chore::Consolidate)? {}
+        while self.engine.needs_digest() && self.carry_out(Chore::Digest)? {}
         self.engine.drop_view();
         Ok(())
     }

@@ -6,7 +6,7 @@ use tus_driver::{OpenStore, StoreRuntime};
 use tus_proto::WallTime;
 
 use super::{Observer, RedbStore};
-use crate::Store;
+use crate::{Store, Swept};
 
 impl OpenStore for Store {
     type Store = RedbStore;
@@ -33,8 +33,8 @@ impl Observer for Reported {
         self.0.counters.finished(count);
     }
 
-    fn swept(&self, expired: usize) {
-        self.0.counters.swept(expired);
+    fn swept(&self, swept: &Swept) {
+        self.0.counters.swept(swept.expired + swept.finished);
     }
 
     fn error(&self, text: &str) {

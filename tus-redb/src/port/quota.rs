@@ -111,6 +111,14 @@ impl Quota {
         }
     }
 
+    /// Bytes that are there, and bytes that are announced and missing; `None` if they are not measured.
+    pub(super) fn measured(&self) -> Option<(u64, u64)> {
+        self.limits.measures().then(|| {
+            let Space { bytes, missing } = self.taken();
+            (bytes, missing)
+        })
+    }
+
     /// Whether it must be told what groups change: without a limit that counts bytes nothing is looked up for it.
     pub(super) fn measures(&self) -> bool {
         self.limits.measures()

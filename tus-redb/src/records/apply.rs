@@ -12,7 +12,7 @@ use crate::{
         concat::{Concatenation, Then},
         database::{self, EXPIRY, FILES, INLINE, LAPSES, PENDING_UNLINK, TOMBSTONES, UPLOADS, WAITING},
         overlay::Overlay,
-        record::{Extent, Kind, Row},
+        record::{Extent, Kind, Row, Sha256},
     },
 };
 
@@ -82,6 +82,13 @@ pub(crate) enum Step {
         id: UploadId,
         state: CopyState,
     },
+    /// The SHA-256 of a complete upload, which was `created` then: another may have its id by now.
+    Digest {
+        id: UploadId,
+        created: WallTime,
+        /// `None` if there is nothing to digest.
+        sha256: Option<Sha256>,
+    },
 }
 
 impl Step {
@@ -96,7 +103,8 @@ impl Step {
             Self::NewExtent { .. }
             | Self::Consolidation { .. }
             | Self::Postpone { .. }
-            | Self::Consume { .. } => ROW,
+            | Self::Consume { .. }
+            | Self::Digest { .. } => ROW,
             Self::Delete { .. } | Self::Expire { .. } | Self::Forget { .. } | Self::Acknowledge { .. } => 0,
         };
         bytes as u64
@@ -124,6 +132,8 @@ pub(crate) struct Effects {
     pub(crate) pending_unlink: Vec<FileId>,
     /// Whether an upload became complete that is to be put into one file.
     pub(crate) fragmented: bool,
+    /// Whether an upload became complete that is to be digested.
+    pub(crate) undigested: bool,
     /// Uploads that were complete, and are not any more.
     pub(crate) fallen: Vec<UploadId>,
     /// How many finals were completed by a commit to their last part.
@@ -157,6 +167,10 @@ pub(crate) struct Keeps {
     pub(crate) fragmented: bool,
     /// The time, in microseconds: from then on its events are due.
     pub(crate) now: u64,
+    /// When finished uploads expire that are finished now, in microseconds; `None` if they do not.
+    pub(crate) finished_expire: Option<u64>,
+    /// Whether complete uploads are noted so that their digests are computed.
+    pub(crate) digests: bool,
 }
 
 /// The tables of one transaction.
@@ -232,6 +246,7 @@ impl<'txn> Tables<'txn> {
                     expires: *expires,
                     kind: if *partial { Kind::Partial } else { Kind::Plain },
                     explicit: explicit.clone(),
+                    sha256: None,
                 };
                 self.create(id, &row)
             }
@@ -249,6 +264,7 @@ impl<'txn> Tables<'txn> {
             Step::Consume { id } => self.consume(id),
             Step::Postpone { id, number, until } => self.postpone(id, *number, *until),
             Step::Consolidation { id, state } => self.record_copy(id, *state),
+            Step::Digest { id, created, sha256 } => self.keep_digest(id, *created, *sha256),
         }
     }
 
@@ -299,7 +315,10 @@ impl<'txn> Tables<'txn> {
         }
         row.length = row.length.or(length);
         row.fence = fence;
-        row.expires = expires;
+        // A finished upload's time was set when it was finished.
+        if !before.is_finished() {
+            row.expires = expires;
+        }
         if let Some(explicit) = &mut row.explicit {
             explicit.complete |= finish;
         }
@@ -393,6 +412,7 @@ impl<'txn> Tables<'txn> {
         self.note_more();
         mutation!("record-deleted-not-its-index", self.reindex(id, row.expires, None)?, ());
         self.abandon(id, row)?;
+        self.forget_undigested(id)?;
         for extent in row.references() {
             self.release(extent.file)?;
         }
@@ -419,7 +439,9 @@ impl<'txn> Tables<'txn> {
     /// Removes an upload whose time is over, and remembers that it was there.
     fn expire(&mut self, id: &UploadId, before: WallTime, remember: WallTime) -> Result<Outcome, Error> {
         let Some(row) = self.row(id)? else { return Ok(unchanged(Completion::Missing)) };
-        if row.expires.is_none_or(|expires| expires > before) {
+        let is_due = row.expires.is_some_and(|expires| expires <= before);
+        // The hook or the publication that an event is for needs the upload's bytes.
+        if !is_due || (row.is_finished() && self.first_event(id)?.is_some()) {
             return Ok(unchanged(Completion::Conflict { offset: row.offset() }));
         }
         self.remove(id, &row, Cause::Expiry { remember })?;
@@ -481,7 +503,12 @@ impl<'txn> Tables<'txn> {
         row: &Row,
     ) -> Result<(), Error> {
         mutation!("completion-not-told", self.post(EventKind::Completed, id, row)?, ());
-        self.put(id, before, row)
+        if self.keeps.finished_expire.is_none() && !self.keeps.digests {
+            return self.put(id, before, row);
+        }
+        let expires = self.keeps.finished_expire.map(WallTime::from_micros).or(row.expires);
+        self.note_undigested(id)?;
+        self.put(id, before, &Row { expires, sha256: None, ..row.clone() })
     }
 
     /// Writes a row; `before` is when the one in its place was to expire.

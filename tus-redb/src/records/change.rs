@@ -2,7 +2,10 @@
 
 use tus_proto::{Fence, Record, UploadId, WallTime};
 
-use crate::{files::sink::Syncer, maintenance::consolidate::Consolidation};
+use crate::{
+    files::sink::Syncer,
+    maintenance::{consolidate::Consolidation, digest::DigestFound},
+};
 
 /// A change to the records.
 #[derive(Clone, Debug)]
@@ -75,6 +78,8 @@ pub enum Change {
     },
     /// What [`Store::consolidate`](crate::Store::consolidate) does.
     Consolidate(Consolidation),
+    /// What [`Store::digest`](crate::Store::digest) has found.
+    Digest(DigestFound),
     /// An event gets a note, in place of the one it may have, which goes with it. Completes as `Exists` or `Missing`.
     Annotate {
         /// Of which upload.

@@ -190,6 +190,7 @@ impl Store {
             }
             Change::Forget { id } => return Ok(Ok(Step::Forget { id: id.clone() })),
             Change::Consolidate(copy) => return Ok(self.admit_consolidation(copy)),
+            Change::Digest(found) => return Ok(Ok(found.step())),
             Change::Annotate { id, number, note } => {
                 return Ok(Ok(Step::Annotate { id: id.clone(), number: *number, note: note.clone() }));
             }
@@ -318,6 +319,9 @@ impl Store {
         self.journal_len.store(journal.len(), Ordering::Relaxed);
         writer.sequence = sequence;
         self.staging.clear_uncommitted(effects.grown.iter().map(|(file, ..)| *file));
+        if effects.undigested {
+            self.undigested.store(true, Ordering::Release);
+        }
         let overlay = effects.overlay.take().unwrap_or_default();
         writer.block = effects.block;
         writer.remember(effects);
@@ -356,6 +360,9 @@ impl Store {
         }
         if effects.fragmented {
             self.fragmented.store(true, Ordering::Release);
+        }
+        if effects.undigested {
+            self.undigested.store(true, Ordering::Release);
         }
         Ok(())
     }

@@ -70,6 +70,7 @@ impl Tables<'_> {
             expires: wanted.expires,
             kind: Kind::Final { header: wanted.header.clone(), pending: Some(pending) },
             explicit: None,
+            sha256: None,
         };
         self.post(EventKind::Created, &wanted.id, &row)?;
         let row = if ready {
@@ -174,8 +175,12 @@ impl Tables<'_> {
         if row.is_complete() && !finals.is_empty() {
             row.expires = None;
         }
-        self.put(id, before.expires, &row)?;
         let finished = row.is_complete() && !before.is_complete();
+        if finished {
+            row.sha256 = None;
+            self.note_undigested(id)?;
+        }
+        self.put(id, before.expires, &row)?;
         if !finished && (row.length, expires) == (before.length, before.expires) {
             return Ok(());
         }

@@ -40,6 +40,8 @@ pub(crate) const FRAGMENTED: TableDefinition<'_, &str, Option<(u64, u64)>> =
 /// Complete uploads that are put into one file once a data file of theirs has no other owner: by that file, the number
 /// of their own references to it, and id. A file has one such owner at most, so what a release must look at is bounded.
 pub(crate) const SHARING: TableDefinition<'_, (u64, u32, &str), ()> = TableDefinition::new("sharing");
+/// Complete uploads whose digests are to be computed, by id. Not there in a store that never did.
+pub(crate) const UNDIGESTED: TableDefinition<'_, &str, ()> = TableDefinition::new("undigested");
 /// The first bytes of data files that are small, by file: see `inline.rs`.
 pub(crate) const INLINE: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("small");
 /// Numbers of the store as a whole.

@@ -154,11 +154,24 @@ fn frame(sequence: u64, keeps: Keeps, steps: &[Step]) -> Vec<u8> {
     let mut frame = Encoder(Vec::with_capacity(256 + steps.iter().map(room).sum::<usize>()));
     frame.number(0).number(0);
     let payload = &mut frame;
-    let Keeps { events: Events { created, completed, terminated }, fragmented, now } = keeps;
+    let Keeps {
+        events: Events { created, completed, terminated },
+        fragmented,
+        now,
+        finished_expire,
+        digests,
+    } = keeps;
     // A bit more of the first: a journal of a version that knows no creations is read as it was meant.
-    let kinds = u8::from(completed) | u8::from(created) << 1;
+    let kinds = u8::from(completed)
+        | u8::from(created) << 1
+        | u8::from(finished_expire.is_some()) << 2
+        | u8::from(digests) << 3;
     payload.number(sequence).byte(kinds).byte(terminated.into()).byte(fragmented.into());
-    payload.number(now).number(steps.len() as u64);
+    payload.number(now);
+    if let Some(at) = finished_expire {
+        payload.number(at);
+    }
+    payload.number(steps.len() as u64);
     for step in steps {
         encode(step, payload);
     }
@@ -198,11 +211,12 @@ fn groups(mut bytes: &[u8], timed: bool) -> Vec<Group> {
 fn group(payload: &[u8], timed: bool) -> Option<Group> {
     let mut payload = Decoder(payload);
     let sequence = payload.number()?;
-    let kinds = payload.byte().filter(|kinds| *kinds < 4)?;
+    let kinds = payload.byte().filter(|kinds| *kinds < 16)?;
     let events = Events { created: kinds & 2 != 0, completed: kinds & 1 != 0, terminated: payload.flag()? };
     let fragmented = payload.flag()?;
     let now = if timed { payload.number()? } else { 0 };
-    let keeps = Keeps { events, fragmented, now };
+    let finished_expire = if kinds & 4 != 0 { Some(payload.number()?) } else { None };
+    let keeps = Keeps { events, fragmented, now, finished_expire, digests: kinds & 8 != 0 };
     let count = payload.number()?;
     let steps = (0..count).map(|_| decode(&mut payload)).collect::<Option<_>>()?;
     payload.is_empty().then_some(Group { sequence, keeps, steps })
@@ -215,6 +229,8 @@ const ACKNOWLEDGE: u8 = 0;
 /// that a journal from before there were any is read as it was written.
 const CREATE_EXPLICIT: u8 = 32;
 const COMMIT_FINISH: u8 = 33;
+/// A digest, which such a journal has none of, either.
+const DIGEST: u8 = 34;
 
 fn encode(step: &Step, out: &mut Encoder) {
     match step {
@@ -278,6 +294,10 @@ fn encode(step: &Step, out: &mut Encoder) {
         Step::Consume { id } => {
             out.byte(12).text(id.as_str());
         }
+        Step::Digest { id, created, sha256 } => {
+            let digest = sha256.as_ref().map_or(&[][..], |digest| digest);
+            out.byte(DIGEST).text(id.as_str()).number(created.as_micros()).bytes(digest);
+        }
         Step::Postpone { id, number, until } => {
             out.byte(10).text(id.as_str()).number(*number).number(until.as_micros());
         }
@@ -328,6 +348,14 @@ fn decode(bytes: &mut Decoder<'_>) -> Option<Step> {
         8 => Step::Consolidation { id, state: decode_stage(bytes)? },
         11 => Step::Annotate { id, number: bytes.number()?, note: bytes.bytes()?.to_owned() },
         12 => Step::Consume { id },
+        DIGEST => Step::Digest {
+            id,
+            created: WallTime::from_micros(bytes.number()?),
+            sha256: match bytes.bytes()? {
+                [] => None,
+                digest => Some(digest.try_into().ok()?),
+            },
+        },
         9 => Step::Acknowledge { id: Some(id), number: bytes.number()? },
         10 => {
             let (number, until) = (bytes.number()?, WallTime::from_micros(bytes.number()?));
@@ -380,6 +408,8 @@ mod tests {
         events: Events { created: true, completed: true, terminated: false },
         fragmented: true,
         now: 11,
+        finished_expire: Some(12),
+        digests: true,
     };
 
     fn steps() -> Vec<Step> {
@@ -447,7 +477,9 @@ mod tests {
                 state: CopyState::Copied(CopyProgress { file: FileId(1), copied: 2 }),
             },
             Step::Consolidation { id: id.clone(), state: CopyState::Whole(FileId(1)) },
-            Step::Consolidation { id, state: CopyState::GivenUp(FileId(1)) },
+            Step::Consolidation { id: id.clone(), state: CopyState::GivenUp(FileId(1)) },
+            Step::Digest { id: id.clone(), created: WallTime::from_micros(3), sha256: Some([7; 32]) },
+            Step::Digest { id, created: WallTime::from_micros(3), sha256: None },
         ]
     }
 

@@ -24,7 +24,12 @@ pub(crate) struct Row {
     pub(crate) kind: Kind,
     /// Whether it is complete, for an upload that its length alone does not complete.
     pub(crate) explicit: Option<Explicit>,
+    /// SHA-256 of all its bytes, once that was computed. Means nothing while the upload is not complete.
+    pub(crate) sha256: Option<Sha256>,
 }
+
+/// A SHA-256 digest.
+pub(crate) type Sha256 = [u8; 32];
 
 /// What an upload is in a concatenation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +82,9 @@ const LAYOUT: u8 = 2;
 /// The layout of a row that has [`Row::explicit`]: the same, and that behind it.
 const LAYOUT_EXPLICIT: u8 = 3;
 
+/// The layout of a row that has [`Row::sha256`]: [`LAYOUT`], whether there is [`Row::explicit`], that, and the digest.
+const LAYOUT_DIGEST: u8 = 4;
+
 /// The longest upload the protocol can speak of, in bytes.
 const MAX_LENGTH: u64 = i64::MAX as u64;
 
@@ -89,7 +97,13 @@ impl Row {
         self.length == Some(self.offset()) && self.explicit.as_ref().is_none_or(|explicit| explicit.complete)
     }
 
+    /// What requests and hooks see. Not when a finished upload expires: for them it is there until it is removed.
     pub(crate) fn record(&self, id: &UploadId) -> Record {
+        Record { expires: self.expires.filter(|_| !self.is_finished()), ..self.listed(id) }
+    }
+
+    /// What an operator sees.
+    pub(crate) fn listed(&self, id: &UploadId) -> Record {
         Record {
             id: id.clone(),
             created: self.created,
@@ -104,6 +118,11 @@ impl Row {
             },
             explicit: self.explicit.clone(),
         }
+    }
+
+    /// Whether it is complete and no part of another: its time is then that of [`Options::finished_expiry`](crate::Options).
+    pub(crate) fn is_finished(&self) -> bool {
+        !self.is_part() && self.is_complete()
     }
 
     pub(crate) fn is_part(&self) -> bool {
@@ -138,13 +157,23 @@ impl Row {
 
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = Encoder::default();
-        let layout = if self.explicit.is_some() { LAYOUT_EXPLICIT } else { LAYOUT };
+        let layout = match (&self.sha256, &self.explicit) {
+            (Some(_), _) => LAYOUT_DIGEST,
+            (None, Some(_)) => LAYOUT_EXPLICIT,
+            (None, None) => LAYOUT,
+        };
         bytes.byte(layout).number(self.created.as_micros()).optional(self.length).number(self.fence.0);
         encode_pieces(&self.extents, &mut bytes);
         bytes.text(&self.metadata).optional(self.expires.map(WallTime::as_micros));
         self.kind.encode(&mut bytes);
+        if layout == LAYOUT_DIGEST {
+            bytes.byte(self.explicit.is_some().into());
+        }
         if let Some(explicit) = &self.explicit {
             encode_explicit(explicit, &mut bytes);
+        }
+        if let Some(digest) = &self.sha256 {
+            bytes.bytes(digest);
         }
         bytes.0
     }
@@ -153,7 +182,7 @@ impl Row {
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let mut bytes = Decoder(bytes);
         let layout = bytes.byte()?;
-        if !matches!(layout, LAYOUT | LAYOUT_EXPLICIT) {
+        if !matches!(layout, LAYOUT | LAYOUT_EXPLICIT | LAYOUT_DIGEST) {
             return None;
         }
         let created = WallTime::from_micros(bytes.number()?);
@@ -163,7 +192,9 @@ impl Row {
         let metadata = bytes.text()?.to_owned();
         let expires = bytes.optional()?.map(WallTime::from_micros);
         let kind = Kind::decode(&mut bytes)?;
-        let explicit = if layout == LAYOUT_EXPLICIT { Some(decode_explicit(&mut bytes)?) } else { None };
+        let is_explicit = layout == LAYOUT_EXPLICIT || (layout == LAYOUT_DIGEST && bytes.flag()?);
+        let explicit = if is_explicit { Some(decode_explicit(&mut bytes)?) } else { None };
+        let sha256 = if layout == LAYOUT_DIGEST { Some(bytes.bytes()?.try_into().ok()?) } else { None };
         bytes.is_empty().then_some(Self {
             created,
             length,
@@ -173,6 +204,7 @@ impl Row {
             expires,
             kind,
             explicit,
+            sha256,
         })
     }
 }
@@ -323,6 +355,7 @@ mod tests {
             expires: Some(WallTime::from_micros(11)),
             kind: Kind::Plain,
             explicit: None,
+            sha256: None,
         };
         let mut hashed = Explicit::new(true);
         hashed.digest = Digest::new(&[7; 20]).map(|digest| Box::new((Algorithm::Sha1, digest)));
@@ -334,7 +367,9 @@ mod tests {
             Row { kind: Kind::Partial, ..row.clone() },
             Row { kind: made_of(None), ..row.clone() },
             Row { explicit: Some(Explicit::new(false)), ..row.clone() },
-            Row { explicit: Some(hashed), ..row.clone() },
+            Row { explicit: Some(hashed.clone()), ..row.clone() },
+            Row { explicit: Some(hashed), sha256: Some([9; 32]), ..row.clone() },
+            Row { sha256: Some([0; 32]), ..row.clone() },
             Row { kind: made_of(Some(pending)), ..deferred.clone() },
             row,
             deferred,

@@ -115,6 +115,7 @@ fn fill(store: &Store, count: u32, is_over: impl Fn(u32) -> bool) {
                     expires: Some(expires),
                     kind: Kind::Plain,
                     explicit: None,
+                    sha256: None,
                 };
                 uploads.insert(id.as_str(), row.encode().as_slice()).unwrap();
                 files.insert(file.0, 1).unwrap();

@@ -105,7 +105,7 @@ impl Observer for Shared {
         self.desk().deeds.push(Deed::Flushed(flushed));
     }
 
-    fn swept(&self, _: usize) {
+    fn swept(&self, _: &tus_redb::Swept) {
         self.desk().deeds.push(Deed::Swept);
     }
 }
