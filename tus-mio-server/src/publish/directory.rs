@@ -1,21 +1,10 @@
-//! The directory that uploads are published in, as a handful of calls: so that tests can put a simulated one in its
-//! place, and end it between any two.
+//! The directory that uploads are published in: how a file is made there and gets its name, as a sequence of system calls.
+//! The calls are a trait, so that tests put a simulated file system in its place and cut the power after any of them.
 
 use std::{
     fmt::Debug,
-    fs::File,
     io::{self, Read},
-    os::fd::OwnedFd,
     path::{Path, PathBuf},
-};
-
-#[cfg(target_os = "linux")]
-use rustix::fs::{RenameFlags, renameat_with};
-use rustix::{
-    fs::{
-        AtFlags, CWD, Gid, Mode, OFlags, Stat, fchmod, fchown, fsync, linkat, open, openat, statat, unlinkat,
-    },
-    io::Errno,
 };
 
 /// An upload's bytes.
@@ -26,144 +15,129 @@ pub(crate) enum Bytes {
     Reader(Box<dyn Read>),
 }
 
-/// A directory with files that are being made, under names that begin with a dot, and such that are published.
-pub(crate) trait Directory: Debug + Send + Sync {
-    /// Makes a file of `bytes`, in place of one that has its name, and makes what is in it durable, but not its name.
-    /// Returns how many bytes it has.
-    fn fill(&self, name: &str, bytes: Bytes) -> io::Result<u64>;
+/// The system calls on one directory: [`System`](super::system::System), or a simulation. Names are of files in it.
+pub(crate) trait Calls: Debug + Send + Sync {
+    /// Makes a file that only its owner may read and write; fails with [`io::ErrorKind::AlreadyExists`] where the name is
+    /// taken.
+    fn create(&self, name: &str) -> io::Result<Box<dyn NewFile>>;
+
+    /// Gives a file of another directory one more name here, if it has this length; `false` if that can't be.
+    fn link_other(&self, path: &Path, length: u64, name: &str) -> io::Result<bool>;
+
+    /// Renames a file; fails with [`io::ErrorKind::AlreadyExists`] where something has the new name, and with
+    /// [`io::ErrorKind::Unsupported`] or [`io::ErrorKind::InvalidInput`] where the file system can't do that.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Gives a file one more name; fails with [`io::ErrorKind::AlreadyExists`] where that is taken.
+    fn link(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Removes a name.
+    fn unlink(&self, name: &str) -> io::Result<()>;
+
+    /// Which file has this name, if any.
+    fn identity(&self, name: &str) -> io::Result<Option<(u64, u64)>>;
 
     /// Makes the names durable.
     fn sync(&self) -> io::Result<()>;
-
-    /// Gives a file a name that nothing else has; fails with [`io::ErrorKind::AlreadyExists`] where something has. At no
-    /// moment is the name there without the whole file; the old name may stay, too, when it is cut short.
-    fn place(&self, from: &str, to: &str) -> io::Result<()>;
-
-    /// Whether something has this name.
-    fn has(&self, name: &str) -> io::Result<bool>;
-
-    /// Whether two names are there and are one file's.
-    fn are_one(&self, name: &str, other: &str) -> io::Result<bool>;
-
-    /// Removes a name, if it is there.
-    fn remove(&self, name: &str) -> io::Result<()>;
 }
 
-/// A directory of the operating system's.
+/// A file that is being made.
+pub(crate) trait NewFile {
+    /// Sets its group.
+    fn set_group(&mut self, group: u32) -> io::Result<()>;
+
+    /// Sets its permissions.
+    fn set_mode(&mut self, mode: u32) -> io::Result<()>;
+
+    /// Appends the first bytes of another file, sharing them where the file system can. Returns how many.
+    fn append_file(&mut self, path: &Path, length: u64) -> io::Result<u64>;
+
+    /// Appends what can be read. Returns how many bytes.
+    fn append(&mut self, bytes: &mut dyn Read) -> io::Result<u64>;
+
+    /// Makes what was written durable.
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+/// A directory with files that are being made, under names that begin with a dot, and such that are published.
 #[derive(Debug)]
-pub(crate) struct OsDirectory {
-    pub(crate) path: PathBuf,
+pub(crate) struct Directory {
+    pub(crate) calls: Box<dyn Calls>,
+    /// The permissions of files that are copied.
     pub(crate) mode: u32,
+    /// Their group.
     pub(crate) group: Option<u32>,
+    /// Whether files are linked where they can be.
     pub(crate) link: bool,
 }
 
-impl OsDirectory {
-    /// Opened anew each time: something may be mounted there meanwhile.
-    fn open(&self) -> io::Result<OwnedFd> {
-        Ok(open(&self.path, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
-    }
-
-    fn stat(&self, name: &str) -> io::Result<Option<Stat>> {
-        match statat(self.open()?, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) => Ok(Some(stat)),
-            Err(Errno::NOENT) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Links an upload's one data file, if it has one, all of which are the upload's bytes. Returns their number.
-    fn link(&self, dir: &OwnedFd, name: &str, files: &[(PathBuf, u64)]) -> io::Result<Option<u64>> {
-        let [(path, len)] = files else { return Ok(None) };
-        if std::fs::metadata(path)?.len() != *len {
-            return Ok(None);
-        }
-        match linkat(CWD, path, dir, name, AtFlags::empty()) {
-            Ok(()) => Ok(Some(*len)),
-            Err(Errno::NOENT) => Err(io::ErrorKind::NotFound.into()),
-            // On another file system, or linked too often: it is copied.
-            Err(_) => Ok(None),
-        }
-    }
-}
-
-impl Directory for OsDirectory {
-    fn fill(&self, name: &str, bytes: Bytes) -> io::Result<u64> {
-        let dir = self.open()?;
+impl Directory {
+    /// Makes a file of `bytes`, in place of one that has its name, and makes what is in it durable, but not its name.
+    /// Returns how many bytes it has.
+    pub(crate) fn fill(&self, name: &str, bytes: Bytes) -> io::Result<u64> {
         self.remove(name)?;
+        // All bytes must lie in one file.
         if let (true, Bytes::Files(files)) = (self.link, &bytes)
-            && let Some(len) = self.link(&dir, name, files)?
+            && let [(path, length)] = files.as_slice()
+            && self.calls.link_other(path, *length, name)?
         {
-            return Ok(len);
+            return Ok(*length);
         }
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mut file = File::from(openat(&dir, name, flags, Mode::RUSR | Mode::WUSR)?);
+        let mut file = self.calls.create(name)?;
         // The group first: a change of owners may take away what the mode allows.
         if let Some(group) = self.group {
-            fchown(&file, None, Some(Gid::from_raw(group)))?;
+            file.set_group(group)?;
         }
-        fchmod(&file, Mode::from_raw_mode(self.mode))?;
-        let copied = match bytes {
-            Bytes::Files(files) => copy_files(&files, &mut file)?,
-            Bytes::Reader(mut reader) => io::copy(&mut reader, &mut file)?,
-        };
-        file.sync_all()?;
+        file.set_mode(self.mode)?;
+        let mut copied = 0;
+        match bytes {
+            Bytes::Files(files) => {
+                for (path, length) in files {
+                    copied += file.append_file(&path, length)?;
+                }
+            }
+            Bytes::Reader(mut reader) => copied = file.append(&mut *reader)?,
+        }
+        file.sync()?;
         Ok(copied)
     }
 
-    fn sync(&self) -> io::Result<()> {
-        Ok(fsync(self.open()?)?)
+    /// Makes the names durable.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.calls.sync()
     }
 
-    fn place(&self, from: &str, to: &str) -> io::Result<()> {
-        let dir = self.open()?;
-        #[cfg(target_os = "linux")]
-        match renameat_with(&dir, from, &dir, to, RenameFlags::NOREPLACE) {
+    /// Gives a file a name that nothing else has; fails with [`io::ErrorKind::AlreadyExists`] where something has. At no
+    /// moment is the name there without the whole file; the old name may stay, too, when it is cut short.
+    pub(crate) fn place(&self, from: &str, to: &str) -> io::Result<()> {
+        match self.calls.rename(from, to) {
             // Not every file system can.
-            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
-            other => return Ok(other?),
-        }
-        linkat(&dir, from, &dir, to, AtFlags::empty())?;
-        Ok(unlinkat(&dir, from, AtFlags::empty())?)
-    }
-
-    fn has(&self, name: &str) -> io::Result<bool> {
-        Ok(self.stat(name)?.is_some())
-    }
-
-    fn are_one(&self, name: &str, other: &str) -> io::Result<bool> {
-        let (Some(one), Some(two)) = (self.stat(name)?, self.stat(other)?) else { return Ok(false) };
-        Ok((one.st_dev, one.st_ino) == (two.st_dev, two.st_ino))
-    }
-
-    fn remove(&self, name: &str) -> io::Result<()> {
-        match unlinkat(self.open()?, name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(error) => Err(error.into()),
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::InvalidInput) =>
+            {
+                self.calls.link(from, to)?;
+                self.calls.unlink(from)
+            }
+            renamed => renamed,
         }
     }
-}
 
-/// Copies by `copy_file_range`, which lets files share their bytes where the file system can.
-fn copy_files(files: &[(PathBuf, u64)], to: &mut File) -> io::Result<u64> {
-    let mut copied = 0;
-    for (path, len) in files {
-        copied += io::copy(&mut File::open(path)?.take(*len), to)?;
+    /// Whether something has this name.
+    pub(crate) fn has(&self, name: &str) -> io::Result<bool> {
+        Ok(self.calls.identity(name)?.is_some())
     }
-    Ok(copied)
-}
 
-/// The number of a group by its name or number.
-pub(crate) fn group(text: &str) -> Result<u32, String> {
-    if let Ok(number) = text.parse() {
-        return Ok(number);
+    /// Whether two names are there and are one file's.
+    pub(crate) fn are_one(&self, name: &str, other: &str) -> io::Result<bool> {
+        let one = self.calls.identity(name)?;
+        Ok(one.is_some() && one == self.calls.identity(other)?)
     }
-    let file = Path::new("/etc/group");
-    let groups = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
-    let mut lines = groups.lines().map(|line| line.split(':').collect::<Vec<_>>());
-    let found = lines.find(|fields| fields.first() == Some(&text));
-    let number = found.and_then(|fields| fields.get(2)?.parse().ok());
-    number.ok_or_else(|| {
-        format!("there is no group {text:?} in /etc/group: name one of these, or write its number")
-    })
+
+    /// Removes a name, if it is there.
+    pub(crate) fn remove(&self, name: &str) -> io::Result<()> {
+        match self.calls.unlink(name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
+    }
 }

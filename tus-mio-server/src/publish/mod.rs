@@ -13,6 +13,7 @@
 
 pub(crate) mod directory;
 mod name;
+mod system;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +24,7 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
+use prometheus_client::metrics::counter::Counter;
 use tus_driver::{
     EventKind, EventKinds, Ticket,
     hooks::{FindFiles, HookEvent, HookRunner},
@@ -30,8 +32,11 @@ use tus_driver::{
 use tus_proto::{Failure, HookCall, HookReply, Record, Subscriptions, UploadId};
 use tus_redb::{RedbStore, Store};
 
-use self::directory::{Bytes, Directory, OsDirectory};
 pub use self::name::{NamePattern, NamePatternError};
+use self::{
+    directory::{Bytes, Calls, Directory},
+    system::System,
+};
 
 /// How many names are remembered with how many files have them.
 const REMEMBERED: usize = 4096;
@@ -63,8 +68,8 @@ impl Publish {
 
     /// Whether files can be made in the directory: one is, and goes again.
     pub(crate) fn check(&self) -> Result<(), (PathBuf, io::Error)> {
-        let directory =
-            OsDirectory { path: self.directory.clone(), mode: self.mode, group: self.group, link: false };
+        let calls = Box::new(System(self.directory.clone()));
+        let directory = Directory { calls, mode: self.mode, group: self.group, link: false };
         let empty = Bytes::Files(Vec::new());
         let made = directory.fill(".tus-publish", empty).and_then(|_| directory.remove(".tus-publish"));
         made.map_err(|error| (self.directory.clone(), error))
@@ -75,7 +80,7 @@ impl Publish {
     /// # Errors
     /// A text for people, where there is no such group.
     pub fn group_number(text: &str) -> Result<u32, String> {
-        directory::group(text)
+        system::group(text)
     }
 }
 
@@ -144,35 +149,38 @@ pub(crate) struct Publisher {
 struct Shelf {
     name: NamePattern,
     delete: bool,
-    directory: Box<dyn Directory>,
+    directory: Directory,
     /// There once the store is open.
     origin: OnceLock<Arc<dyn Origin>>,
     /// How many files there are of a name, at the least: where to look for a free one.
     counts: Mutex<BTreeMap<String, u64>>,
+    /// Counts publications and failures; there once the server's metrics are.
+    counted: OnceLock<(Counter, Counter)>,
 }
 
 impl Publisher {
     /// Publishes as `settings` say, and calls `hooks` for all else.
     pub(crate) fn new(settings: &Publish, hooks: Option<Arc<dyn HookRunner>>) -> Self {
-        let Publish { directory, name, link, mode, group, delete } = settings.clone();
-        let directory = OsDirectory { path: directory, mode, group, link };
-        Self::over(Box::new(directory), name, delete, hooks)
+        Self::over(Box::new(System(settings.directory.clone())), settings, hooks)
     }
 
-    fn over(
-        directory: Box<dyn Directory>,
-        name: NamePattern,
-        delete: bool,
-        hooks: Option<Arc<dyn HookRunner>>,
-    ) -> Self {
-        let (origin, counts) = (OnceLock::new(), Mutex::default());
-        Self { shelf: Arc::new(Shelf { name, delete, directory, origin, counts }), hooks }
+    /// The same with these calls on the directory.
+    fn over(calls: Box<dyn Calls>, settings: &Publish, hooks: Option<Arc<dyn HookRunner>>) -> Self {
+        let Publish { name, link, mode, group, delete, .. } = settings.clone();
+        let directory = Directory { calls, mode, group, link };
+        let (origin, counts, counted) = (OnceLock::new(), Mutex::default(), OnceLock::new());
+        Self { shelf: Arc::new(Shelf { name, delete, directory, origin, counts, counted }), hooks }
     }
 
     /// The store, which is opened when it is known which events it is to keep.
     pub(crate) fn set_origin(&self, origin: Arc<dyn Origin>) {
         // Only a second one could fail, and the first one stands.
         let _ = self.shelf.origin.set(origin);
+    }
+
+    /// Counts what is published in the first of these, and what fails in the second.
+    pub(crate) fn count_in(&self, counters: (Counter, Counter)) {
+        let _ = self.shelf.counted.set(counters);
     }
 }
 
@@ -214,6 +222,9 @@ impl HookRunner for Publisher {
         let told = match self.shelf.publish(&event.record, event.number) {
             Ok(Done { told, .. }) => told,
             Err(error) => {
+                if let Some((_, failed)) = self.shelf.counted.get() {
+                    failed.inc();
+                }
                 tracing::error!(id = %event.record.id, %error, "an upload can't be published; it is tried again later");
                 return ticket.answer(false);
             }
@@ -333,6 +344,9 @@ impl Shelf {
             }
             self.directory.sync()?;
             self.remember(wanted, count);
+            if let Some((published, _)) = self.counted.get() {
+                published.inc();
+            }
             tracing::info!(id = %record.id, name, bytes = record.offset, "published");
             return Ok(Done { name: Some(name), told: false });
         }
