@@ -18,6 +18,9 @@ use serde_json::Value;
 /// How long what must come may take. A bound, not a measure.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A port that the system chooses.
+const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+
 /// What the handler was sent.
 #[derive(Clone, Debug)]
 pub struct Call {
@@ -96,19 +99,35 @@ type Decide = dyn Fn(&Call) -> Reply + Send + Sync;
 impl Handler {
     /// Starts one that answers as `decide` says.
     pub fn start(decide: impl Fn(&Call) -> Reply + Send + Sync + 'static) -> Self {
-        Self::start_with(None, decide)
+        Self::start_with(ANY, None, decide)
+    }
+
+    /// The same at this address.
+    pub fn start_at(address: SocketAddr, decide: impl Fn(&Call) -> Reply + Send + Sync + 'static) -> Self {
+        Self::start_with(address, None, decide)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Waits for the next call, however long.
+    pub fn wait(&self) -> Option<Call> {
+        self.calls.recv().ok()
     }
 
     /// The same over TLS, as this server.
     pub fn start_secured(tls: Arc<ServerConfig>) -> Self {
-        Self::start_with(Some(tls), |_| Reply::json(&Value::Null))
+        Self::start_with(ANY, Some(tls), |_| Reply::json(&Value::Null))
     }
 
     fn start_with(
+        address: SocketAddr,
         tls: Option<Arc<ServerConfig>>,
         decide: impl Fn(&Call) -> Reply + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, calls) = channel();
         let (sender, decide) = (Arc::new(Mutex::new(sender)), Arc::new(decide));
