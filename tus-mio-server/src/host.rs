@@ -1,5 +1,7 @@
 //! What a server leaves of its host to others.
 
+use std::time::Duration;
+
 use tus_redb::SpaceLimits;
 
 /// Limits for the sake of the host, and of those who share it.
@@ -13,6 +15,9 @@ pub struct HostLimits {
     /// [`Settings::uncounted_addresses`](crate::Settings::uncounted_addresses) are not counted, and
     /// [`Settings::address_prefixes`](crate::Settings::address_prefixes) tells them apart. Default 0.
     pub max_uploads_per_hour: u32,
+    /// How long finished uploads stay, parts excepted, counted from when they are finished; at least 1 s. An upload whose event
+    /// or publication is outstanding stays until that is done. Default `None`: until somebody deletes them.
+    pub finished_expiry: Option<Duration>,
     /// The permissions of data files, whatever the umask. Default 0600.
     pub file_mode: u32,
     /// The permissions of directories that are made for them, whatever the umask. Default 0700.
@@ -21,6 +26,12 @@ pub struct HostLimits {
 
 impl Default for HostLimits {
     fn default() -> Self {
-        Self { space: SpaceLimits::default(), max_uploads_per_hour: 0, file_mode: 0o600, dir_mode: 0o700 }
+        Self {
+            space: SpaceLimits::default(),
+            max_uploads_per_hour: 0,
+            finished_expiry: None,
+            file_mode: 0o600,
+            dir_mode: 0o700,
+        }
     }
 }

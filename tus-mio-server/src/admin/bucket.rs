@@ -144,6 +144,7 @@ impl Administration for InBucket {
             upload: Upload::of(found.record(), self.clock.now()),
             metadata: documents::entries(&found.record().metadata),
             data: extents.map(|extent| Extent { path: extent.key, length: extent.length }).collect(),
+            sha256: None,
         })
     }
 

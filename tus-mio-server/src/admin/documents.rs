@@ -87,6 +87,9 @@ pub struct UploadDetails {
     pub metadata: Vec<MetadataEntry>,
     /// Where its bytes are, in order.
     pub data: Vec<Extent>,
+    /// SHA-256 over all bytes as they were when it became complete, in hexadecimal digits; `None` if none is kept.
+    #[serde(default)]
+    pub sha256: Option<String>,
 }
 
 /// A key of the metadata, and its value.
@@ -192,6 +195,13 @@ pub struct FindingDocument {
     pub text: String,
     /// What was done about it; `None` if nothing was.
     pub remedy: Option<String>,
+}
+
+impl FindingDocument {
+    /// One about an upload, about which nothing was done.
+    pub fn of_upload(kind: &str, id: &str, text: String) -> Self {
+        Self { kind: kind.to_owned(), id: Some(id.to_owned()), path: None, text, remedy: None }
+    }
 }
 
 /// A time as RFC 3339 writes it, in UTC, to the millisecond.

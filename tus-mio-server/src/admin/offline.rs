@@ -86,6 +86,7 @@ pub(super) fn uploads(store: &Store, query: &UploadQuery, now: Now) -> Result<Up
 pub(super) fn upload(store: &Store, id: &str, now: Now) -> Result<UploadDetails, AdminError> {
     let found = store.describe(&named(id)?).map_err(|failure| failed(store, failure))?;
     let found = found.ok_or_else(|| AdminError::unknown(id))?;
+    let sha256 = store.stored_digest(&named(id)?).map_err(|failure| failed(store, failure))?;
     let located = found.extents.iter().filter(|extent| extent.committed > 0);
     let data = located.map(|extent| Extent {
         path: (!extent.in_records).then(|| shown(&extent.path)),
@@ -95,6 +96,7 @@ pub(super) fn upload(store: &Store, id: &str, now: Now) -> Result<UploadDetails,
         upload: Upload::of(&found.record, now),
         metadata: documents::entries(&found.record.metadata),
         data: data.collect(),
+        sha256: sha256.map(|digest| digest.iter().map(|byte| format!("{byte:02x}")).collect()),
     })
 }
 

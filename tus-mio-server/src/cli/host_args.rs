@@ -1,5 +1,7 @@
 //! The flags for what a server leaves of its host to others.
 
+use std::time::Duration;
+
 use clap::Args;
 use tus_mio_server::HostLimits;
 
@@ -33,6 +35,12 @@ pub(crate) struct HostArgs {
     #[arg(value_parser = value::count_or_none(1_000_000), help_heading = "Uploads")]
     pub(crate) max_uploads_per_hour: usize,
 
+    /// How long finished uploads stay, parts excepted; not before hooks have taken note of them and they are published.
+    /// Holds for those that are finished from now on; 0 for no limit
+    #[arg(long, env = "TUS_FINISHED_EXPIRY", value_name = "DURATION", default_value = "0")]
+    #[arg(value_parser = value::duration, help_heading = "Uploads")]
+    pub(crate) finished_expiry: Duration,
+
     /// Largest Upload-Metadata; at most 64KiB, and a head must have room for it
     #[arg(long, env = "TUS_MAX_METADATA_SIZE", value_name = "SIZE", default_value = "4KiB", value_parser = value::size)]
     #[arg(help_heading = "Uploads")]
@@ -58,6 +66,10 @@ impl HostArgs {
         limits.space.reserve_announced = self.reserve_announced;
         // The parser lets no larger number pass.
         limits.max_uploads_per_hour = u32::try_from(self.max_uploads_per_hour).unwrap_or(u32::MAX);
+        if !self.finished_expiry.is_zero() && self.finished_expiry < Duration::from_secs(1) {
+            return Err(Failure::Usage("--finished-expiry must be at least 1s, or 0 for no limit".into()));
+        }
+        limits.finished_expiry = Some(self.finished_expiry).filter(|expiry| !expiry.is_zero());
         (limits.file_mode, limits.dir_mode) = (self.file_mode, self.dir_mode);
         Ok(limits)
     }

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use tus_mio_server::admin::UploadQuery;
 use tus_redb::{Sort, UploadState};
 
-use super::{args::StoreArgs, value};
+use super::{store_args::StoreArgs, value};
 
 /// Where a list is in another order than that of ids, so many are shown if nothing else is asked for.
 const SORTED: usize = 1_000;

@@ -22,7 +22,7 @@ use tus_mio_server::admin::Rfc3339;
 use tus_proto::WallTime;
 
 use super::{
-    args::{LogFormat, LogLevel},
+    log::{LogFormat, LogLevel},
     table::is_unsafe,
 };
 

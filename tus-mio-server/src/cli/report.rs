@@ -107,6 +107,9 @@ fn show_text(mut out: impl Write, details: &UploadDetails) -> io::Result<()> {
         };
         writeln!(out, "data      {} bytes in {place}", extent.length)?;
     }
+    if let Some(sha256) = &details.sha256 {
+        writeln!(out, "sha256    {}", shown(sha256.as_bytes()))?;
+    }
     out.flush()
 }
 
@@ -130,6 +133,7 @@ fn show_json(mut json: Json<impl Write>, details: &UploadDetails) -> io::Result<
         json.end('}')?;
     }
     json.end(']')?;
+    json.key("sha256")?.text_or_null(details.sha256.as_deref())?;
     json.end('}')?;
     json.flush()
 }

@@ -30,6 +30,17 @@ pub(crate) struct StorageArgs {
     #[arg(long, alias = "no-materialize", env = "TUS_NO_CONSOLIDATE", value_parser = value::switch, help_heading = "Storage")]
     pub(crate) no_consolidate: bool,
 
+    /// Compute a digest of each upload that becomes complete, and keep it: verify --deep compares it with the bytes. Costs
+    /// reading each upload once more, when workers are idle
+    #[arg(
+        long,
+        env = "TUS_STORE_DIGEST",
+        value_name = "ALGORITHM",
+        default_value = "none",
+        help_heading = "Storage"
+    )]
+    pub(crate) store_digest: StoreDigest,
+
     /// Memory for cached records; with many uploads, more of it saves reads. At least 64KiB
     #[arg(long, env = "TUS_RECORD_CACHE", value_name = "SIZE", default_value = "4MiB", value_parser = value::size)]
     #[arg(help_heading = "Storage")]
@@ -67,6 +78,7 @@ impl StorageArgs {
                 Durability::Eventual => tus_redb::Durability::Eventual,
             },
             consolidate: !self.no_consolidate,
+            store_digest: self.store_digest == StoreDigest::Sha256,
             record_cache: usize::try_from(self.record_cache)
                 .ok()
                 .filter(|size| *size >= LEAST_CACHE)
@@ -79,6 +91,15 @@ impl StorageArgs {
             ..Settings::default()
         })
     }
+}
+
+/// Which digest of a complete upload is kept.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StoreDigest {
+    /// None.
+    None,
+    /// SHA-256.
+    Sha256,
 }
 
 /// When an answer may be given: see `tus_redb::Durability`.

@@ -1,9 +1,6 @@
-//! The commands that look into a store, beside a running server or alone.
+//! The commands that look into a store: that of a running server, or one that no server has open.
 
-use std::{
-    io::{self, BufWriter, IsTerminal, Read, Write},
-    time::{Duration, Instant},
-};
+use std::io::{self, BufWriter, Read, Write};
 
 use tus_mio_server::admin::{FindingDocument, MOST, UploadPage, UploadQuery, finding};
 use tus_redb::{Options, Store};
@@ -11,9 +8,11 @@ use tus_redb::{Options, Store};
 use super::{
     Failure,
     access::{Access, server_of},
-    args::{CatArgs, StoreArgs, UploadArgs, VerifyArgs},
+    deep,
     listing_args::ListArgs,
+    progress::Progress,
     report::{self, Listing},
+    store_args::{CatArgs, OneUploadArgs, StoreArgs, VerifyArgs},
     verdict::Verdict,
 };
 
@@ -67,7 +66,7 @@ pub(crate) fn each_page(
 }
 
 /// Shows one upload.
-pub(crate) fn show(args: &UploadArgs) -> Result<(), Failure> {
+pub(crate) fn show(args: &OneUploadArgs) -> Result<(), Failure> {
     let store = Access::to(&args.store.data_dir, &args.store.bucket, &Options::default())?;
     let upload = store.ask().upload(&args.id).map_err(|error| store.failed(error, &args.id))?;
     report::show(output(), args.store.json, &upload).map_err(unwritten)
@@ -93,7 +92,7 @@ pub(crate) fn some(count: usize) -> io::Result<usize> {
 }
 
 /// Removes one upload.
-pub(crate) fn delete(args: &UploadArgs) -> Result<(), Failure> {
+pub(crate) fn delete(args: &OneUploadArgs) -> Result<(), Failure> {
     let store = Access::to(&args.store.data_dir, &args.store.bucket, &Options::default())?;
     let deleted = store.ask().delete(&args.id).map_err(|error| store.failed(error, &args.id))?;
     report::deleted(output(), args.store.json, &deleted).map_err(unwritten)
@@ -117,17 +116,27 @@ fn verified(args: &VerifyArgs) -> Result<Verdict, Failure> {
     let store =
         Access::to(&args.store.data_dir, &args.store.bucket, &Options { check: true, ..Options::default() })?;
     let mut progress = Progress::new();
-    let Some(own) = store.own() else { return checked(&store, &mut progress) };
-    let found = own.verify_watched(&mut |uploads| progress.show(uploads));
-    drop(progress);
-    let found = found.map_err(|failure| broken(&store, own, failure))?;
-    counted(&store, found.iter().map(finding).collect())
+    let mut verdict = match store.own() {
+        None => checked(&store, &mut progress)?,
+        Some(own) => {
+            let found = own.verify_watched(&mut |uploads| progress.show(uploads));
+            progress.clear();
+            let found = found.map_err(|failure| broken(&store, own, failure))?;
+            counted(&store, found.iter().map(finding).collect())?
+        }
+    };
+    if args.deep {
+        let (deep, findings) = deep::compare(&store, &mut progress)?;
+        verdict.deep = Some(deep);
+        verdict.findings.extend(findings);
+    }
+    Ok(verdict)
 }
 
 /// Asks a running server for all steps of its check.
 fn checked(store: &Access<'_>, progress: &mut Progress) -> Result<Verdict, Failure> {
     let format = if store.bucket().is_some() { BUCKET_FORMAT } else { tus_redb::FORMAT };
-    let mut verdict = Verdict { format, uploads: 0, bytes: 0, findings: Vec::new() };
+    let mut verdict = Verdict { format, ..Verdict::default() };
     let mut place = None;
     loop {
         let page = store.ask().check(place.as_deref()).map_err(|error| store.failed(error, ""))?;
@@ -148,7 +157,7 @@ fn repaired(args: &VerifyArgs) -> Result<Verdict, Failure> {
     if let Some(opened) = args.store.bucket.administration()? {
         let page = (opened.repair)().map_err(|error| Failure::Environment(error.to_string()))?;
         let (uploads, bytes, findings) = (page.uploads, page.bytes, page.findings);
-        return Ok(Verdict { format: BUCKET_FORMAT, uploads, bytes, findings });
+        return Ok(Verdict { format: BUCKET_FORMAT, uploads, bytes, findings, deep: None });
     }
     if server_of(dir)?.is_some() {
         return Err(Failure::Environment(format!(
@@ -173,46 +182,13 @@ fn repaired(args: &VerifyArgs) -> Result<Verdict, Failure> {
 /// A verdict on all uploads there are.
 fn counted(store: &Access<'_>, findings: Vec<FindingDocument>) -> Result<Verdict, Failure> {
     let stats = store.ask().stats().map_err(|error| store.failed(error, ""))?;
-    Ok(Verdict { format: tus_redb::FORMAT, uploads: stats.uploads, bytes: stats.bytes, findings })
+    Ok(Verdict { format: tus_redb::FORMAT, uploads: stats.uploads, bytes: stats.bytes, findings, deep: None })
 }
 
 fn broken(store: &Access<'_>, own: &Store, failure: tus_proto::Failure) -> Failure {
     let what = tus_redb::StoreError(failure);
     let text = own.trouble().map_or_else(|| what.to_string(), |text| format!("{what}: {text}"));
     Failure::Environment(format!("the store in {} can't be read: {text}", store.dir().display()))
-}
-
-/// How far a check has come, on a terminal.
-struct Progress {
-    shown: Option<Instant>,
-    is_terminal: bool,
-}
-
-impl Progress {
-    fn new() -> Self {
-        Self { shown: None, is_terminal: io::stderr().is_terminal() }
-    }
-
-    fn show(&mut self, uploads: u64) {
-        const PAUSE: Duration = Duration::from_millis(100);
-        if self.is_terminal && self.shown.is_none_or(|shown| shown.elapsed() >= PAUSE) {
-            self.shown = Some(Instant::now());
-            // Where nobody reads it, nobody misses it.
-            let _ = write!(io::stderr(), "\r{uploads} uploads checked");
-        }
-    }
-
-    fn clear(&mut self) {
-        if self.shown.take().is_some() {
-            let _ = write!(io::stderr(), "\r\x1b[K");
-        }
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        self.clear();
-    }
 }
 
 /// Standard output, buffered: it must be flushed.

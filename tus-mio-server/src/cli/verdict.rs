@@ -4,10 +4,10 @@ use std::io::{self, Write};
 
 use tus_mio_server::admin::FindingDocument;
 
-use super::{json::Json, table::shown};
+use super::{deep::Deep, json::Json, table::shown};
 
 /// What came of a check.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Verdict {
     /// The format of the store.
     pub(crate) format: u64,
@@ -17,6 +17,8 @@ pub(crate) struct Verdict {
     pub(crate) bytes: u64,
     /// What is wrong, or was.
     pub(crate) findings: Vec<FindingDocument>,
+    /// What `--deep` has read.
+    pub(crate) deep: Option<Deep>,
 }
 
 impl Verdict {
@@ -42,6 +44,10 @@ impl Verdict {
         let count =
             |number: u64, noun: &str| format!("{number} {noun}{}", if number == 1 { "" } else { "s" });
         let size = format!("{}, {}", count(self.uploads, "upload"), count(self.bytes, "byte"));
+        if let Some(Deep { compared, bytes, without }) = self.deep {
+            let (read, bytes) = (count(compared, "upload"), count(bytes, "byte"));
+            writeln!(out, "read: {read}, {bytes}; without a digest: {without}")?;
+        }
         match (self.left(), self.findings.len()) {
             (0, 0) => writeln!(out, "ok: {size}")?,
             (0, mended) => writeln!(out, "ok: {mended} findings were mended in {size}")?,
@@ -59,6 +65,13 @@ impl Verdict {
         json.key("format")?.number(self.format)?;
         json.key("uploads")?.number(self.uploads)?;
         json.key("bytes")?.number(self.bytes)?;
+        if let Some(Deep { compared, bytes, without }) = self.deep {
+            json.key("deep")?.begin('{')?;
+            json.key("uploads")?.number(compared)?;
+            json.key("bytes")?.number(bytes)?;
+            json.key("without")?.number(without)?;
+            json.end('}')?;
+        }
         json.key("findings")?.begin('[')?;
         for finding in &self.findings {
             json.begin('{')?;
@@ -88,7 +101,7 @@ mod tests {
     fn verdict_as(json: bool, findings: Vec<Finding>) -> String {
         let mut out = Vec::new();
         let findings = findings.iter().map(finding).collect();
-        Verdict { format: 4, uploads: 3, bytes: 1_012, findings }.write(&mut out, json).unwrap();
+        Verdict { format: 4, uploads: 3, bytes: 1_012, findings, deep: None }.write(&mut out, json).unwrap();
         String::from_utf8(out).unwrap()
     }
 

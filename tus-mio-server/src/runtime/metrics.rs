@@ -17,8 +17,8 @@ use tus_driver::{
     metrics::{RequestMetrics, counter, labelled},
 };
 use tus_proto::Protocol;
-use tus_redb::Refusal;
 
+pub(crate) use self::host::{HostMetrics, Limit};
 use self::process::Process;
 use super::eviction::class::EvictionClass;
 use crate::http1;
@@ -31,8 +31,8 @@ pub(crate) struct Metrics {
     protocols: [Counter; 2],
     pub(super) accepted: Counter,
     pub(super) refused_by_address: Counter,
-    pub(super) refused_by_rate: Counter,
-    refused_by_space: [Counter; 2],
+    /// Limits of the host, and what is published.
+    pub(crate) host: HostMetrics,
     pub(super) accept_failures: Counter,
     evicted: [Counter; EvictionClass::ALL.len()],
     /// Requests whose body is received.
@@ -73,13 +73,7 @@ impl Metrics {
         let disk_free = Gauge::default();
         let help = "Space that files can still take where uploads are kept; -1 if that is not known";
         tus.register_with_unit("disk_free", help, Unit::Bytes, disk_free.clone());
-        let [free_space, store_size, refused_by_rate] = labelled(
-            tus,
-            "uploads_refused",
-            "Uploads not created because of a limit, by that",
-            "limit",
-            ["free_space", "store_size", "rate"],
-        );
+        let host = HostMetrics::new(tus);
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         tus.register("build", "The version of this server", build);
         let help = "Requests answered, by the protocol they speak";
@@ -93,8 +87,7 @@ impl Metrics {
                 "connections_refused",
                 "Connections closed because their address had too many",
             ),
-            refused_by_rate,
-            refused_by_space: [free_space, store_size],
+            host,
             accept_failures: counter(
                 tus,
                 "accept_failures",
@@ -151,15 +144,6 @@ impl Metrics {
         self.evicted[what as usize].inc();
     }
 
-    /// An upload was not created, because of a limit of space.
-    pub(super) fn refused(&self, why: Refusal) {
-        let index = match why {
-            Refusal::FreeSpace => 0,
-            _ => 1,
-        };
-        self.refused_by_space[index].inc();
-    }
-
     /// So many bytes are free on the disk; `None` if that is not known.
     pub(super) fn disk_free(&self, bytes: Option<u64>) {
         self.disk_free.set(bytes.map_or(-1, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX)));
@@ -168,6 +152,7 @@ impl Metrics {
     /// All series as text, when so many connections are open and so many events in the outbox.
     pub(super) fn text(&self, open: usize, outbox: u64) -> String {
         self.requests.set_outbox(outbox);
+        self.host.refresh();
         let open = i64::try_from(open).unwrap_or(i64::MAX);
         if let Some(dropped) = self.log_lines_dropped {
             self.log_drops.inner().store(dropped(), Ordering::Relaxed);
@@ -195,6 +180,7 @@ fn connections(registry: &mut Registry) -> [Gauge; 2] {
     ["busy", "idle"].map(|state| family.get_or_create_owned(&[("state", state)]))
 }
 
+mod host;
 mod process;
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use super::{
     ingress::state::Body,
     inlet::LoopInlet,
     locks,
+    metrics::Limit,
 };
 
 /// A session, what the log calls its request, and how its body is framed.
@@ -87,7 +88,7 @@ impl<S: Store> EventLoop<S> {
         }
         let address = shared.protocol.client_address(head).or(peer);
         shared.upload_rate.admit(address, self.now.monotonic).map_err(|wait| {
-            shared.metrics.refused_by_rate.inc();
+            shared.metrics.host.refused(Limit::Rate);
             let mut refusal = self.refusal(ErrorCode::TooManyRequests, head.values("Origin").next());
             refusal.push("Retry-After", wait.as_secs().saturating_add(1));
             refusal
@@ -188,6 +189,9 @@ impl<S: Store> EventLoop<S> {
     fn respond(&self, connection: &mut Connection<S>, mut response: Response) {
         let upload = connection.request.as_ref().and_then(|request| request.session.upload());
         self.shared.metrics.answered(response.status(), response.code());
+        if response.code() == Some(ErrorCode::MetadataTooLarge) {
+            self.shared.metrics.host.refused(Limit::Metadata);
+        }
         self.shared.notices.answered(&response, upload);
         if let Some(request) = &connection.request {
             self.shared.metrics.answered_in(request.session.protocol());

@@ -111,6 +111,8 @@ impl Parts {
             } else {
                 settings.small_uploads
             },
+            finished_expiry: settings.host.finished_expiry,
+            digests: settings.store_digest,
             space: settings.host.space,
             file_mode: settings.host.file_mode,
             dir_mode: settings.host.dir_mode,

@@ -18,7 +18,7 @@ use self::{assemble::Parts, endpoints::admin_socket};
 use crate::{
     admin::{Closed, Running},
     listen::{Address, Inherited},
-    runtime::{Spawner, StoreObserver},
+    runtime::{Metrics, Spawner, StoreObserver},
     tls::TlsError,
 };
 
@@ -145,6 +145,11 @@ impl ServerBuilder {
                 let error = "uploads can be published from a store of the server's own kind alone";
                 return Err(ServeError::OwnStore(error.into()));
             }
+            if parts.settings.store_digest || parts.settings.host.finished_expiry.is_some() {
+                let error =
+                    "a store of the server's own kind alone keeps digests and lets finished uploads expire";
+                return Err(ServeError::OwnStore(error.into()));
+            }
             let open = |executor, _| open(executor).map_err(|error| ServeError::OwnStore(error.into()));
             parts.assemble(None, open, |_, _| Arc::new(Closed))
         });
@@ -186,10 +191,13 @@ fn with_redb(mut parts: Parts) -> Result<Server, ServeError> {
     let interval = parts.settings.cleanup_interval;
     let time = engine.time();
     let publisher = parts.publisher.clone();
-    let open = move |executor, metrics| {
-        let store = RedbStore::start(engine, executor, Box::new(StoreObserver(metrics)), interval);
+    let open = move |executor, metrics: Arc<Metrics>| {
+        let observer = Box::new(StoreObserver(metrics.clone()));
+        let store = RedbStore::start(engine, executor, observer, interval);
+        metrics.host.ask(store.clone(), publisher.is_some());
         if let Some(publisher) = publisher {
             publisher.set_origin(Arc::new(store.clone()));
+            publisher.count_in(metrics.host.publishing());
         }
         Ok(store)
     };

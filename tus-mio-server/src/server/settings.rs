@@ -66,6 +66,9 @@ pub struct Settings {
     pub locks: Option<Arc<dyn LockService>>,
     /// How many unfinished finals may name one part. Default 4.
     pub max_waiting_finals: usize,
+    /// Whether a SHA-256 is computed of each upload that becomes complete, and kept: `verify --deep` compares it with the
+    /// bytes. Costs reading each upload once more. Default no.
+    pub store_digest: bool,
     /// Whether a finished concatenation is put into one file, behind all other work. Default yes.
     pub consolidate: bool,
     /// Code of yours that is asked and told, see [`hooks`](crate::hooks). Default none.
@@ -127,6 +130,7 @@ impl Default for Settings {
             shutdown_timeout: Duration::from_secs(10),
             cleanup_interval: Duration::from_secs(60),
             locks: None,
+            store_digest: false,
             consolidate: true,
             max_waiting_finals: 4,
             hooks: Hooks::new(),

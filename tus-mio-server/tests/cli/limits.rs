@@ -121,6 +121,39 @@ fn metadata_has_the_size_that_is_allowed() {
     let with = |metadata: &str| create(&address, 1, &format!("\r\nUpload-Metadata: {metadata}")).0;
     assert!(with("filename d29ybA==").contains("ERR_METADATA_TOO_LARGE"));
     assert!(with("name d29ybGQ=").starts_with("HTTP/1.1 201 "));
+    assert_eq!(metric(&address, "tus_uploads_refused_total{limit=\"metadata\"}"), "1");
+}
+
+#[test]
+fn finished_uploads_go_after_their_time() {
+    let place = Place::new();
+    let flags = ["--finished-expiry", "1s", "--cleanup-interval", "1s"];
+    let (_server, address) = serve(&place, "tus-data", &flags);
+    let (kept, gone) = (created(&address, 5), created(&address, 5));
+    assert!(patch(&address, &gone, "hello").starts_with("HTTP/1.1 204 "));
+    let head = |path: &str| answer(send(&address, &format!("HEAD {path} HTTP/1.1"), ""));
+    // Clients are told of no expiry: the protocol has it for unfinished uploads.
+    assert!(!head(&gone).contains("Upload-Expires") || head(&gone).starts_with("HTTP/1.1 410 "));
+    while metric(&address, "tus_finished_uploads_expired_total") != "1" {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert!(head(&gone).starts_with("HTTP/1.1 410 "), "{}", head(&gone));
+    assert!(head(&kept).starts_with("HTTP/1.1 200 "));
+}
+
+#[test]
+fn what_uploads_take_is_measured_where_it_is_limited() {
+    let place = Place::new();
+    let (server, address) = serve(&place, "tus-data", &["--max-store-size", "1GiB", "--reserve-announced"]);
+    let path = created(&address, 8);
+    created(&address, 3);
+    assert!(patch(&address, &path, "12345678").starts_with("HTTP/1.1 204 "));
+    assert_eq!(metric(&address, "tus_store_size_bytes"), "8");
+    assert_eq!(metric(&address, "tus_store_announced_bytes"), "3");
+    server.signal(Signal::TERM);
+    server.finish();
+    let (_server, address) = serve(&place, "tus-data", &[]);
+    assert_eq!(metric(&address, "tus_store_size_bytes"), "-1");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 mod beside;
 mod config;
+mod deep;
 mod import;
 mod limits;
 mod listen;

@@ -171,7 +171,7 @@ fn show_tells_all_of_one() {
             {"key": "filename", "value": "hello.txt", "base64": "aGVsbG8udHh0"},
             {"key": "private", "value": "", "base64": ""},
         ],
-        "data": [{"path": text(&file), "length": 5}],
+        "data": [{"path": text(&file), "length": 5}], "sha256": null,
     });
     assert_eq!(document(&place.run(&["show", "--json", "a-complete"], &[])), expected);
     let not_begun = document(&place.run(&["show", "--json", "c-deferred"], &[]));

@@ -26,14 +26,27 @@ fn wait_for(shelf: &Path, count: usize) {
     }
 }
 
+fn metrics(server: &Server) -> String {
+    let mut connection = server.connect();
+    connection.stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+    let mut text = String::new();
+    connection.stream.read_to_string(&mut text).unwrap();
+    text
+}
+
+fn wait_for_metric(server: &Server, line: &str) {
+    let begin = Instant::now();
+    while !metrics(server).contains(&format!("\n{line}\n")) {
+        assert!(begin.elapsed() < Duration::from_secs(60), "{line}: {}", metrics(server));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// Waits until nothing is to be published any more: what was there before a kill is seen to once more.
 fn wait_for_outbox(server: &Server) {
     let begin = Instant::now();
     loop {
-        let mut connection = server.connect();
-        connection.stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
-        let mut text = String::new();
-        connection.stream.read_to_string(&mut text).unwrap();
+        let text = metrics(server);
         if text.contains("tus_outbox_entries 0\n") {
             return;
         }
@@ -80,6 +93,8 @@ fn killed_and_killed_again(rounds: usize, flags: &[&str], each_is_deleted: bool)
     wait_for(shelf.path(), made);
     wait_for_outbox(&server);
     // What is told to end finishes what it has begun, and removes what it must.
+    let told = metrics(&server);
+    assert!(told.contains("\ntus_publications_outstanding 0\n"), "{told}");
     assert_eq!(server.terminate(), Some(0));
     let mut found: Vec<_> =
         published(shelf.path()).iter().map(|entry| fs::read(entry.path()).unwrap()).collect();
@@ -121,4 +136,28 @@ fn a_directory_that_is_not_there_is_told_at_once() {
     let error = String::from_utf8_lossy(&run.stderr);
     assert!(run.status.code() == Some(1) && error.contains("can't publish in"), "{error}");
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "nothing was made");
+}
+
+#[test]
+fn what_is_published_fails_and_is_outstanding_is_counted() {
+    let (dir, shelf) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let place = shelf.path().join("inbox");
+    fs::create_dir(&place).unwrap();
+    let flags = ["--publish", place.to_str().unwrap(), "--log-level", "off", "--finished-expiry", "1s"];
+    let server = Server::start(dir.path(), &[&flags[..], &["--cleanup-interval", "1s"]].concat());
+    upload(&server, b"one");
+    wait_for_metric(&server, "tus_uploads_published_total 1");
+    wait_for_metric(&server, "tus_publications_outstanding 0");
+    fs::rename(&place, shelf.path().join("away")).unwrap();
+    upload(&server, b"two");
+    wait_for_metric(&server, "tus_publications_outstanding 1");
+    // It outlives its time, as it is not published; the other one does not.
+    wait_for_metric(&server, "tus_finished_uploads_expired_total 1");
+    assert!(!metrics(&server).contains("\ntus_publish_failures_total 0\n"));
+    fs::rename(shelf.path().join("away"), &place).unwrap();
+    wait_for_metric(&server, "tus_uploads_published_total 2");
+    wait_for_metric(&server, "tus_publications_outstanding 0");
+    wait_for_metric(&server, "tus_finished_uploads_expired_total 2");
+    assert_eq!(published(&place).len(), 2);
+    server.kill();
 }

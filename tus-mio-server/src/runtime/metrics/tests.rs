@@ -46,6 +46,11 @@ fn nothing_is_counted_at_first_and_every_name_is_there() {
         "tus_hook_timeouts_total{hook=\"on_upload_create\"}",
         "tus_outbox_entries",
         "tus_log_lines_dropped_total",
+        "tus_uploads_refused_total{limit=\"metadata\"}",
+        "tus_finished_uploads_expired_total",
+        "tus_uploads_published_total",
+        "tus_publish_failures_total",
+        "tus_publications_outstanding",
     ] {
         assert!(text.contains(&format!("\n{name} 0\n")), "{name}: {text}");
     }
