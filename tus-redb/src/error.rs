@@ -35,7 +35,7 @@ pub enum OpenError {
         /// What was found.
         found: String,
     },
-    /// The journal does not continue the records: it is of another store, or either was put in place of another.
+    /// The log does not continue the records: it is damaged, or of another store, or either was put in place of another.
     ForeignJournal {
         /// The directory.
         dir: PathBuf,
@@ -86,8 +86,8 @@ impl fmt::Display for OpenError {
             ),
             Self::ForeignJournal { dir } => write!(
                 f,
-                "the journal in {} does not continue the records beside it: put the one that belongs to them in its \
-                 place, or repair the store, which sets the journal aside",
+                "the log in {} does not continue the records, or is damaged: put the one that belongs to them in its \
+                 place, or repair the store, which sets the log aside and loses what only the log holds",
                 dir.display()
             ),
             Self::Corrupt { dir, what } => write!(

@@ -1,4 +1,4 @@
-//! Opening: the directory is locked, the records are found or made, what the journal adds to them is made
+//! Opening: the directory is locked, the records are found or made, what the log adds to them is made
 //! durable, and the opening is counted. Nothing of it takes longer with more uploads,
 //! but the first opening of a store that an older version has made.
 
@@ -7,7 +7,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex, RwLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -18,13 +18,19 @@ use crate::{
     disk::{Disk, Mode, accept, os::OsDisk},
     error::{Error, OpenError},
     files::{
-        DATA, Files, failed_syncs::FailedSyncs, inline::Limits, orphans, reserve::Reserve, staging::Staging,
+        DATA, Files,
+        failed_syncs::FailedSyncs,
+        inline::{self, Limits},
+        orphans,
+        reserve::Reserve,
+        staging::Staging,
     },
     maintenance::reclaim::Compaction,
     records::{
         backend::RecordsFile,
         database,
-        journal::{self, JOURNAL, Journal},
+        journal::JOURNAL,
+        log::{self, Log},
         migration,
         record::Row,
         view::ReadView,
@@ -65,8 +71,8 @@ fn open(disk: Arc<dyn Disk>, options: &Options, create: bool) -> Result<Store, O
     }
     let directory_lock = disk.lock(create).map_err(|error| fault.io(error))?;
     let boot = match options.durability {
-        Durability::Strict => None,
-        Durability::Eventual => Some(disk.boot_id().map_err(|source| OpenError::NoBootId { source })?),
+        Durability::Strict => String::new(),
+        Durability::Eventual => disk.boot_id().map_err(|source| OpenError::NoBootId { source })?,
     };
     let reserve = Reserve::open(&disk, options.reserve_bytes).map_err(|error| fault.io(error))?;
     let (full, reserve) = (!reserve.is_set_aside(), Arc::new(reserve));
@@ -102,7 +108,8 @@ fn open(disk: Arc<dyn Disk>, options: &Options, create: bool) -> Result<Store, O
         snapshots: RwLock::default(),
         lost: Mutex::new(lost),
         unflushed: AtomicBool::new(replayed),
-        journal_len: AtomicU64::new(0),
+        log_len: AtomicU64::new(0),
+        log_steps: AtomicUsize::new(0),
         settled: AtomicU64::new(last_event),
         finals_finished: AtomicU64::new(0),
         now: AtomicU64::new(time),
@@ -120,7 +127,7 @@ fn open(disk: Arc<dyn Disk>, options: &Options, create: bool) -> Result<Store, O
         backoffs: Mutex::default(),
         _directory_lock: directory_lock,
     };
-    match store.settle(boot.as_deref()) {
+    match store.settle(boot) {
         Ok(()) => Ok(store),
         Err(failure) => {
             let error = fault.failure(failure, store.trouble());
@@ -130,7 +137,7 @@ fn open(disk: Arc<dyn Disk>, options: &Options, create: bool) -> Result<Store, O
     }
 }
 
-/// The number of an opening whose ids and fencing numbers are above all in the records, those of the journal among them.
+/// The number of an opening whose ids and fencing numbers are above all in the records, those of the log among them.
 fn above_all_numbers(database: &redb::Database, epoch: u32) -> Result<u32, Unopened> {
     let txn = database.begin_read().map_err(Error::from)?;
     let mut last = database::last_block(&txn)?;
@@ -173,7 +180,7 @@ fn make_records(disk: &dyn Disk, reserve: &Arc<Reserve>, options: &Options) -> R
 struct Last {
     /// This opening's number: ids and fencing numbers of it are above all others.
     epoch: u32,
-    /// The number of the last event, without those in the journal.
+    /// The number of the last event, without those in the log.
     event: u64,
     /// How far the lives of uploads had come.
     time: u64,
@@ -184,7 +191,7 @@ fn next_epoch(disk: &Arc<dyn Disk>, database: &redb::Database) -> Result<Last, U
     let txn = database::begin_volatile(database)?;
     match database::format(&txn)? {
         Some(database::FORMAT) => {}
-        Some(database::FORMAT_3) => {
+        Some(database::FORMAT_3 | database::FORMAT_4) => {
             txn.abort().map_err(Error::from)?;
             migration::migrate(database)?;
             return next_epoch(disk, database);
@@ -192,10 +199,11 @@ fn next_epoch(disk: &Arc<dyn Disk>, database: &redb::Database) -> Result<Last, U
         Some(other) => return Err(Unopened::UnknownFormat(format!("version {other}"))),
         None => return Err(Unopened::UnknownFormat("no version".to_owned())),
     }
-    if journal::is_stale(&**disk)? {
+    let contents = log::read(&**disk)?;
+    if contents.stale {
         orphans::remove(&**disk, &Files::new(disk.clone(), 0), database)?;
     }
-    if !journal::continues(&journal::read(&**disk)?, database::sequence(&txn)?) {
+    if !contents.continues(database::sequence(&txn)?) {
         return Err(Unopened::ForeignJournal);
     }
     let epoch = database::epoch(&txn)? + 1;
@@ -213,8 +221,8 @@ impl Store {
         self.records.seal();
     }
 
-    /// Makes durable what was replayed, and begins the journal anew or does away with it.
-    fn settle(&self, boot: Option<&str>) -> Result<(), Failure> {
+    /// Makes durable what was replayed, and begins the log anew.
+    fn settle(&self, boot: String) -> Result<(), Failure> {
         let mut writer = lock(&self.writer);
         let note = |error: io::Error| self.staging.note(error);
         for (file, grown) in &writer.grown {
@@ -240,17 +248,13 @@ impl Store {
         // Counted only now: until the replayed rows are durable, what they name is of the last opening.
         let database = self.database(&mut writer)?;
         count_opening(&database, self.staging.files.epoch()).map_err(|trouble| self.staging.note(trouble))?;
-        match boot {
-            Some(boot) => {
-                let reserve = self.staging.reserve.clone();
-                writer.journal = Some(Journal::begin(&*self.disk, boot, reserve).map_err(note)?);
-                self.disk.sync_dir("").map_err(note)
-            }
-            None => {
-                accept(self.disk.unlink(JOURNAL), io::ErrorKind::NotFound).map_err(note)?;
-                self.disk.sync_dir("").map_err(note)
-            }
-        }
+        // What may be staged for one group has its space in any case, also on a disk that becomes full.
+        let least = 2 * inline::room_of(&self.options);
+        let (durability, reserve) = (self.options.durability, self.staging.reserve.clone());
+        writer.log = Some(Log::begin(&self.disk, durability, boot, reserve, least).map_err(note)?);
+        // Of an earlier format.
+        accept(self.disk.unlink(JOURNAL), io::ErrorKind::NotFound).map_err(note)?;
+        self.disk.sync_dir("").map_err(note)
     }
 }
 

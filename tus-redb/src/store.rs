@@ -5,7 +5,7 @@ use std::{
     fmt::Debug,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -31,7 +31,7 @@ use crate::{
         apply::Keeps,
         backend::RecordsFile,
         database,
-        journal::Journal,
+        log::Log,
         record::{Extent, Row},
         rollback::Grown,
         view::ReadView,
@@ -59,6 +59,9 @@ pub struct Options {
     pub durability: Durability,
     /// How much memory the records may be cached in, in bytes. Default 4 MiB.
     pub cache_bytes: usize,
+    /// How long the log may become before the records are made durable, in bytes. The space is kept; opening the store again
+    /// after a crash takes time in proportion to it. Default 16 MiB.
+    pub log_bytes: u64,
     /// How much of the disk is set aside for commits and deletes on a full one, in bytes. Default 8 MiB;
     /// with 0 a full disk fails them too.
     pub reserve_bytes: u64,
@@ -99,6 +102,7 @@ impl Default for Options {
         Self {
             durability: Durability::Strict,
             cache_bytes: 4 << 20,
+            log_bytes: 16 << 20,
             reserve_bytes: 8 << 20,
             events: Events::default(),
             max_unflushed_files: usize::MAX,
@@ -138,8 +142,9 @@ pub struct Store {
     /// Files whose sync failed since the last flush: their records fall back.
     pub(crate) lost: Mutex<FailedSyncs>,
     pub(crate) unflushed: AtomicBool,
-    /// How long the journal is, in bytes.
-    pub(crate) journal_len: AtomicU64,
+    /// How long the log is, in bytes, and how many changes it holds.
+    pub(crate) log_len: AtomicU64,
+    pub(crate) log_steps: AtomicUsize,
     /// The number of the last event that a power cut can't take back.
     pub(crate) settled: AtomicU64,
     /// The time as it was told last, in microseconds.
@@ -177,13 +182,13 @@ pub(crate) struct Writer {
     pub(crate) sequence: u64,
     /// Up to which block of 2^32 the records tell that its fencing numbers and file ids are used.
     pub(crate) block: u64,
-    /// There with eventual durability.
-    pub(crate) journal: Option<Journal>,
-    /// Eventual durability: a transaction with groups that are in the journal, open for more.
+    /// `None` while the store is being opened.
+    pub(crate) log: Option<Log>,
+    /// A transaction with groups that are in the log, open for more.
     pub(crate) batch: Option<WriteTransaction>,
     /// Eventual durability: files that grew since the last flush.
     pub(crate) grown: BTreeMap<FileId, Grown>,
-    /// Eventual durability: files that came to hold since the last flush what lay in the records.
+    /// Files that came to hold since the last flush what lay in the records.
     pub(crate) spilled: BTreeSet<FileId>,
     /// Eventual durability: files that were given up since the last flush, and may come back with the power.
     pub(crate) pending_unlink: HashSet<FileId>,
@@ -395,7 +400,7 @@ impl Store {
     /// The open database with all that was changed in it, for who holds the writer's lock.
     pub(crate) fn database(&self, writer: &mut Writer) -> Result<Arc<Database>, Failure> {
         if let Err(trouble) = self.publish(writer) {
-            // It is in the journal.
+            // It is in the log.
             self.staging.note(trouble);
             return self.reopen(writer);
         }
@@ -440,6 +445,7 @@ impl Store {
         self.records.repair()?;
         let database = database::open(&self.records, &self.options)?;
         writer.replay(&*self.disk, &database)?;
+        writer.end_torn_log(&database)?;
         // Of a change whose answer was lost nobody has learned what it left to do.
         self.staging.reclaimable.store(true, Ordering::Release);
         self.fragmented.store(self.options.consolidate, Ordering::Release);

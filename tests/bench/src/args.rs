@@ -30,6 +30,7 @@ Servers:
   floor-splice                a bare loop that splices bodies from socket to file; -sync: and then fdatasync
   floor-copy                  a bare loop that reads and writes, and hashes where a checksum is asked for
   floor-loop                  a bare loop of constant answers, which keeps nothing
+  floor-log                   the same loop, which appends each POST and PATCH to one file and syncs it once a turn
   PEER                        what tests/bench/peers/install has installed
   NAME,url=URL,pid=PID        any other that listens already; it is neither started nor ended";
 
@@ -116,6 +117,8 @@ pub(crate) enum How {
     Copy,
     /// Dropped: the answers are constant
     Loop,
+    /// Appended with its head to one file, which is synced once for all requests that are there
+    Log,
 }
 
 fn scale(text: &str) -> Result<f64, String> {

@@ -73,11 +73,12 @@ impl Places {
 const OURS: [(&str, bool); 2] = [("ours-strict", true), ("ours-eventual", false)];
 /// The tower service behind hyper: an example of `tus-tower`'s.
 const TOWER: [(&str, bool); 2] = [("tower-strict", true), ("tower-eventual", false)];
-const FLOORS: [(&str, &str, How); 4] = [
+const FLOORS: [(&str, &str, How); 5] = [
     ("floor-splice", "splice", How::Splice),
     ("floor-splice-sync", "splice-sync", How::SpliceSync),
     ("floor-copy", "copy", How::Copy),
     ("floor-loop", "loop", How::Loop),
+    ("floor-log", "log", How::Log),
 ];
 
 impl Contender {

@@ -249,13 +249,11 @@ impl Plan {
             drain_bytes: choice.pick(&[0, 100, 256 << 10]),
             ..http1::Settings::default()
         };
-        // What is synced before its record meets no power cut.
         let durability = choice.pick(match faults.blackouts {
-            Some(Meets::Writes) => &[Durability::Eventual],
             // Both bugs that these faults are to bring out are of records that come before what they stand on.
             Some(Meets::Removals) => &MOSTLY_EVENTUAL,
             None if faults.syncs > 0 => &MOSTLY_EVENTUAL,
-            None => &[Durability::Eventual, Durability::Strict],
+            Some(Meets::Writes) | None => &[Durability::Eventual, Durability::Strict],
         });
         let kept = choice.one_in(2);
         let events = Events { created: false, completed: kept, terminated: kept };
@@ -281,6 +279,8 @@ impl Plan {
                 durability,
                 cache_bytes,
                 reserve_bytes,
+                // Every other log is often full.
+                log_bytes: if files.len().is_multiple_of(2) { 2 << 10 } else { 16 << 20 },
                 inline_bytes,
                 // A client that does not hear of its final makes another.
                 max_waiting: 1_000,

@@ -10,6 +10,9 @@ use super::{Failure, value};
 /// With less, each read of a record is one of the disk.
 const LEAST_CACHE: usize = 64 << 10;
 
+/// With a smaller log, most of the time goes into checkpoints.
+const LEAST_LOG: u64 = 64 << 10;
+
 /// Larger ones are quicker in files of their own.
 const MOST_SMALL: usize = 64 << 10;
 
@@ -45,6 +48,11 @@ pub(crate) struct StorageArgs {
     #[arg(long, env = "TUS_RECORD_CACHE", value_name = "SIZE", default_value = "4MiB", value_parser = value::size)]
     #[arg(help_heading = "Storage")]
     pub(crate) record_cache: u64,
+
+    /// Size of the commit log, at least 64KiB; a smaller one shortens a start after a crash, and means more checkpoints
+    #[arg(long, env = "TUS_LOG_SIZE", value_name = "SIZE", default_value = "16MiB", value_parser = value::size)]
+    #[arg(help_heading = "Storage")]
+    pub(crate) log_size: u64,
 
     /// Space set aside so that deletes work on a full disk; 0 for none
     #[arg(long, env = "TUS_DISK_RESERVE", value_name = "SIZE", default_value = "8MiB", value_parser = value::size)]
@@ -83,6 +91,9 @@ impl StorageArgs {
                 .ok()
                 .filter(|size| *size >= LEAST_CACHE)
                 .ok_or_else(too_small)?,
+            log_size: Some(self.log_size)
+                .filter(|size| *size >= LEAST_LOG)
+                .ok_or_else(|| Failure::Usage("--log-size must be at least 64KiB".into()))?,
             disk_reserve: self.disk_reserve,
             small_uploads: usize::try_from(self.small_uploads)
                 .ok()

@@ -102,6 +102,7 @@ impl Parts {
             max_unflushed_files: self.max_unflushed_files,
             durability: settings.durability,
             cache_bytes: settings.record_cache,
+            log_bytes: settings.log_size,
             reserve_bytes: settings.disk_reserve,
             max_waiting: settings.max_waiting_finals,
             consolidate: settings.consolidate,

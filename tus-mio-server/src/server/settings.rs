@@ -22,6 +22,9 @@ pub struct Settings {
     pub durability: Durability,
     /// Memory for records, in bytes: where there are many uploads, more of it spares reads. Default 4 MiB.
     pub record_cache: usize,
+    /// How long the commit log may become before the records are made durable, in bytes: a start after a crash takes time in
+    /// proportion to it. Default 16 MiB.
+    pub log_size: u64,
     /// Disk space set aside so that commits and deletes still work on a full disk, in bytes. Default 8 MiB; with 0
     /// they fail there.
     pub disk_reserve: u64,
@@ -114,6 +117,7 @@ impl Default for Settings {
             data_dir: PathBuf::from("./tus-data"),
             durability: Durability::Strict,
             record_cache: 4 << 20,
+            log_size: 16 << 20,
             disk_reserve: 8 << 20,
             small_uploads: 16 << 10,
             protocol: Config::default(),

@@ -152,7 +152,7 @@ impl Store {
         match try_change(&database, &writer, keeps, change) {
             Ok((txn, effects)) => {
                 drop(database);
-                self.conclude_strictly(&mut writer, txn, effects)
+                self.conclude_durably(&mut writer, txn, &effects)
             }
             Err(trouble) => Err(self.give_up(&mut writer, database, trouble)),
         }

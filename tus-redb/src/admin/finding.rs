@@ -84,7 +84,7 @@ pub enum Finding {
         /// The final.
         id: UploadId,
     },
-    /// The journal does not continue the records: it is of another store, or either was put in place of another.
+    /// The log does not continue the records: it is damaged, or of another store, or either was put in place of another.
     ForeignJournal {
         /// The file.
         path: PathBuf,

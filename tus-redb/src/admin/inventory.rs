@@ -23,7 +23,7 @@ use crate::{
         database::{FILES, UPLOADS},
         record::{Kind, Row},
     },
-    store::{Durability, Store, lock},
+    store::{Store, lock},
 };
 
 /// How many rows one snapshot is held for.
@@ -399,12 +399,10 @@ impl Store {
         step_of(&self.snapshot()?.transaction, after, descending, limit)
     }
 
-    /// With eventual durability: commits what is open in a batch, so that snapshots show it.
+    /// Commits what is open in a batch, so that snapshots show it.
     pub(crate) fn show_batch(&self) -> Result<(), Failure> {
-        if self.options.durability == Durability::Eventual {
-            let mut writer = lock(&self.writer);
-            self.database(&mut writer)?;
-        }
+        let mut writer = lock(&self.writer);
+        self.database(&mut writer)?;
         Ok(())
     }
 

@@ -29,6 +29,7 @@ use crate::{
         concat,
         database::{self, FRAGMENTED},
         journal::JOURNAL,
+        log::LOG,
         record::{Bytes, Extent, Row},
     },
     store::{Options, Store, lock},
@@ -78,8 +79,8 @@ impl fmt::Display for Remedy {
 }
 
 impl Store {
-    /// Opens a store that is there, to repair it. A journal that does not continue the records, with which it can't
-    /// be opened otherwise, is set aside first: what only that holds is lost.
+    /// Opens a store that is there, to repair it. A log that does not continue the records, or is damaged, with which it
+    /// can't be opened otherwise, is set aside first: what only that holds is lost.
     pub fn open_for_repair(dir: &Path, options: &Options) -> Result<(Self, Option<Repair>), OpenError> {
         match Self::open_existing(dir, options) {
             Err(OpenError::ForeignJournal { .. }) => {}
@@ -89,12 +90,15 @@ impl Store {
         let failed = |source| OpenError::Io { dir: dir.to_owned(), source };
         let set_aside = || {
             let _lock = disk.lock(false)?;
-            let moved = set_aside(&*disk, JOURNAL)?;
+            // A store of an earlier format has a journal in its place.
+            let name = if disk.is_missing(LOG) { JOURNAL } else { LOG };
+            let moved = set_aside(&*disk, name)?;
             disk.sync_dir("")?;
-            Ok(moved)
+            Ok((name, moved))
         };
-        let path = disk.locate(&set_aside().map_err(failed)?);
-        let finding = Finding::ForeignJournal { path: disk.locate(JOURNAL) };
+        let (name, moved) = set_aside().map_err(failed)?;
+        let path = disk.locate(&moved);
+        let finding = Finding::ForeignJournal { path: disk.locate(name) };
         let repair = Repair { finding, remedy: Some(Remedy::SetAside { path }) };
         Ok((Self::open_existing(dir, options)?, Some(repair)))
     }

@@ -1,4 +1,4 @@
-//! The seam between the store and the disk: a handful of calls, under the data files, the journal, the reserve
+//! The seam between the store and the disk: a handful of calls, under the data files, the log, the reserve
 //! and redb's own file at once, so that a simulated disk can stand in for all of them.
 
 pub(crate) mod os;
@@ -6,6 +6,7 @@ pub(crate) mod os;
 use std::{
     fmt::Debug,
     fs::File,
+    hash::{BuildHasher, RandomState},
     io::{self, Read},
     os::fd::BorrowedFd,
     path::{Path, PathBuf},
@@ -81,6 +82,11 @@ pub trait Disk: Debug + Send + Sync {
     /// A name for the time since the machine started: while it stays the same, what was written is there,
     /// synced or not.
     fn boot_id(&self) -> io::Result<String>;
+
+    /// A number that nobody can foresee.
+    fn random(&self) -> u64 {
+        RandomState::new().hash_one(self.uptime())
+    }
 
     /// How many bytes more files can take. `None` if that is not known.
     fn free(&self) -> Option<u64> {

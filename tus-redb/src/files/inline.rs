@@ -40,15 +40,19 @@ const PAGE: usize = 4096;
 const LEAST_ROOM: u64 = 64 << 10;
 
 /// And this part of the reserve, where it is large: what is staged when the disk becomes full has its place there.
-/// Pages of the records are up to twice as large as what they hold; with eventual durability the journal takes it once
-/// more, and half of the reserve is for what the next flush writes.
+/// Pages of the records are up to twice as large as what they hold; the log has its own space, and half of the reserve is
+/// for what the next flush writes.
 const RESERVE_PART: u64 = 8;
 
 impl Limits {
     pub(crate) fn new(options: &Options) -> Arc<Self> {
-        let room = (options.reserve_bytes / RESERVE_PART).max(LEAST_ROOM);
-        Arc::new(Self { body: options.inline_bytes, room: AtomicU64::new(room) })
+        Arc::new(Self { body: options.inline_bytes, room: AtomicU64::new(room_of(options)) })
     }
+}
+
+/// How many bytes may be staged in memory at once.
+pub(crate) fn room_of(options: &Options) -> u64 {
+    (options.reserve_bytes / RESERVE_PART).max(LEAST_ROOM)
 }
 
 /// All bytes of an extent, committed and staged, as long as they are few.
@@ -121,7 +125,7 @@ impl Tables<'_> {
 
     /// An extent grows, and is `bytes` now.
     pub(crate) fn keep_inline(&mut self, file: FileId, bytes: &[u8]) -> Result<(), Error> {
-        self.inline.insert(file.0, bytes)?;
+        mutation!("small-only-in-log", self.inline.insert(file.0, bytes)?, None);
         if let Some(overlay) = &mut self.effects.overlay {
             overlay.keep(file, bytes.to_vec());
         }

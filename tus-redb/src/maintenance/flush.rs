@@ -1,4 +1,4 @@
-//! Eventual durability's second step: bytes, then names, then records, then the journal begins anew.
+//! The checkpoint: bytes and names, where they are not durable yet, then records, then the log begins anew.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,7 +13,7 @@ use crate::{
     files::{FileId, append_lease::AppendLease},
     records::{
         apply::{Keeps, Tables},
-        commit::DIRTY_LIMIT,
+        commit::{DIRTY_LIMIT, STEPS_LIMIT},
         database,
     },
     store::{Store, Writer, lock},
@@ -26,7 +26,8 @@ const FEW: usize = 16;
 const PASSES: usize = 4;
 
 impl Store {
-    /// Whether something was committed, or staged to be, that is not durable yet. Never with strict durability.
+    /// Whether something was committed, or staged to be, that is not durable yet; or, with strict durability, durable in
+    /// the log alone.
     pub fn needs_flush(&self) -> bool {
         // Where the commit was refused, its file is let go by a flush all the same.
         self.unflushed.load(Ordering::Acquire) || !lock(&self.staging.dirty).is_empty()
@@ -35,7 +36,8 @@ impl Store {
     /// Whether so much awaits a flush that commits would soon have to wait for it.
     pub fn is_flush_pressing(&self) -> bool {
         self.staging.has_dirty(DIRTY_LIMIT, 2)
-            || self.journal_len.load(Ordering::Relaxed) > self.journal_limit() / 2
+            || self.log_len.load(Ordering::Relaxed) > self.log_limit() / 2
+            || self.log_steps.load(Ordering::Relaxed) > STEPS_LIMIT / 2
     }
 
     /// Syncs the bytes that await a flush, so that [`Self::flush`] has little left to do. Commits go on
@@ -103,7 +105,11 @@ impl Store {
         // What can't be synced is lost, which the records are about to say: that is no reason to stop.
         let _ = mutation!("flush-without-data", self.sync_dirty(), Ok(()));
         self.staging.files.sync_names().map_err(|error| self.staging.note(error))?;
-        let database = self.database(writer)?;
+        let _ = mutation!("log-begun-anew-too-early", true, self.restart_log(writer));
+        let database = mutation!("checkpoint-forgets-batch", self.database(writer)?, {
+            writer.batch = None;
+            self.open_database(writer)?
+        });
         let mut lost = lock(&self.lost);
         match self.flush_records(writer, &database, lost.files()) {
             Ok((last_event, time)) => {
@@ -126,16 +132,20 @@ impl Store {
         if std::mem::take(&mut writer.fragmented) {
             self.fragmented.store(true, Ordering::Release);
         }
-        let mut torn = false;
-        if let Some(journal) = &mut writer.journal {
-            journal.restart();
-            self.journal_len.store(journal.len(), Ordering::Relaxed);
-            torn = journal.is_torn();
-        }
-        // Only now: until the journal is empty, whoever replays it must know.
+        let torn = !self.restart_log(writer);
+        // Only now: until the log is empty, whoever replays it must know.
         let unknown = lost.clear(&*self.disk).map_err(|error| self.staging.note(error)).is_err();
         self.unflushed.store(torn || unknown, Ordering::Release);
         Ok(())
+    }
+
+    /// Begins the log anew; false if that failed.
+    fn restart_log(&self, writer: &mut Writer) -> bool {
+        let Some(log) = &mut writer.log else { return true };
+        let begun = log.restart().map_err(|error| self.staging.note(error)).is_ok();
+        self.log_len.store(log.len(), Ordering::Relaxed);
+        self.log_steps.store(log.steps(), Ordering::Relaxed);
+        begun
     }
 
     /// One durable transaction makes all before it durable. What the disk lost is taken back in it. Tells the number

@@ -121,8 +121,8 @@ impl Store {
         Ok(candidates.len())
     }
 
-    /// Whether what is free in the file of the records may stand for the reserve. Not with eventual durability: the
-    /// journal needs the disk.
+    /// Whether what is free in the file of the records may stand for the reserve. Not with eventual durability: its log grows
+    /// between flushes.
     fn stands_in_records(&self) -> bool {
         self.options.durability == Durability::Strict
     }
@@ -182,19 +182,14 @@ impl Store {
     /// How many bytes of the file of the records hold nothing. Reads all inner pages; those who read go on.
     fn free_in_records(&self) -> Result<u64, Failure> {
         let mut writer = lock(&self.writer);
-        let flushes = self.options.durability == Durability::Eventual;
-        if flushes {
-            self.flush_held(&mut writer)?;
-        }
+        self.flush_held(&mut writer)?;
         let database = self.database(&mut writer)?;
         // A view of before keeps pages that nothing else needs.
         lock(&self.live).drop_view();
         let count = || {
             // What was given up before a durable transaction is free after the next one.
-            if flushes {
-                commit_nothing(&writer, &database)?;
-                commit_nothing(&writer, &database)?;
-            }
+            commit_nothing(&writer, &database)?;
+            commit_nothing(&writer, &database)?;
             let txn = database::begin_volatile(&database)?;
             let stats = txn.stats()?;
             txn.abort()?;
@@ -261,10 +256,7 @@ impl Store {
     /// The rows may come back with the power: their files are then found gone. Returns how many bytes lay in the
     /// records.
     fn remove_rows(&self, database: &redb::Database, files: &[FileId]) -> Result<u64, Error> {
-        let txn = match self.options.durability {
-            Durability::Strict => database::begin_durable(database)?,
-            Durability::Eventual => database::begin_volatile(database)?,
-        };
+        let txn = database::begin_volatile(database)?;
         let (mut pending_unlink, mut inline) = (txn.open_table(PENDING_UNLINK)?, txn.open_table(INLINE)?);
         let mut freed = 0;
         for file in files {

@@ -12,7 +12,7 @@ use crate::{
         database::{self, EXPIRY, LAPSES, UPLOADS},
         record::Row,
     },
-    store::{Durability, Store, lock},
+    store::{Store, lock},
 };
 
 /// How long an expired upload is remembered: whoever asks for it in that time learns what became of it.
@@ -102,15 +102,8 @@ impl Store {
             if expiry.first()?.is_none() && lapses.first()?.is_none() {
                 return Ok(());
             }
-            if self.options.durability == Durability::Eventual {
-                // A durable transaction of its own would make durable what was not flushed: the next flush has it.
-                self.unflushed.store(true, Ordering::Release);
-                return Ok(());
-            }
-            let txn = database::begin_durable(&database)?;
-            let time = self.note_time(&txn)?;
-            txn.commit()?;
-            self.noted_time.store(time, Ordering::Relaxed);
+            // A durable transaction of its own would make durable what was not flushed: the next flush has it.
+            self.unflushed.store(true, Ordering::Release);
             Ok::<_, Error>(())
         };
         let noted = note();

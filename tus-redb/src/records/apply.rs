@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// A change with everything in it that decides its outcome. What the journal holds.
+/// A change with everything in it that decides its outcome. What the log holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     Create {

@@ -16,7 +16,8 @@ use crate::{
         apply::{Effects, Keeps, Step, Tables},
         change::Change,
         concat::Concatenation,
-        database, journal,
+        database,
+        log::{self, Log},
         overlay::Overlay,
         record::{Bytes, Part, Row},
     },
@@ -46,13 +47,12 @@ struct Prepared {
     effects: Effects,
 }
 
-/// Eventual durability: a flush is not put off when the journal is longer than this, which is read as a whole to be
-/// replayed,
-const JOURNAL_LIMIT: u64 = 16 << 20;
+/// A checkpoint is not put off when the log holds more changes than this, as replaying them takes time,
+pub(crate) const STEPS_LIMIT: usize = 32 << 10;
 /// nor, where the reserve is not twice as large as the records' cache, when it is longer than this part of the reserve.
 /// If the disk is full then, the reserve must take in what the flush writes: that is what redb buffers, at most as much
 /// as the cache may hold. Groups touch few pages each, and most of them the same ones.
-const JOURNAL_PART: u64 = 4;
+const LOG_PART: u64 = 4;
 /// Nor when this many files are open because they await it.
 pub(crate) const DIRTY_LIMIT: usize = 256;
 
@@ -74,8 +74,11 @@ impl Store {
     }
 
     fn try_commit(&self, writer: &mut Writer, group: &[Change]) -> Result<Vec<Done>, Failure> {
-        if self.must_flush(writer) && self.flush_held(writer).is_err() && journal_is_torn(writer) {
-            return Err(Failure::Io);
+        if self.must_flush(writer)
+            && let Err(failure) = self.flush_held(writer)
+            && writer.log.as_ref().is_none_or(|log| log.is_torn() || log.len() > 2 * self.log_limit())
+        {
+            return Err(failure);
         }
         let named = self.options.durability == Durability::Eventual
             || self.staging.files.sync_names().map_err(|error| self.staging.note(error)).is_ok();
@@ -113,21 +116,22 @@ impl Store {
         Ok(completions)
     }
 
-    /// Eventual durability: whether the next group can't wait for who calls [`Self::flush`]. On a full disk
-    /// none can: what a group gives up is used again only after a flush.
+    /// Whether the next group can't wait for who calls [`Self::flush`]. On a full disk none can: what a group gives up is
+    /// used again only after a flush, and the log has the space that it has.
     fn must_flush(&self, writer: &Writer) -> bool {
-        writer.journal.as_ref().is_some_and(|journal| {
-            journal.is_torn()
-                || journal.len() > self.journal_limit()
+        writer.log.as_ref().is_some_and(|log| {
+            log.is_torn()
+                || log.len() > self.log_limit()
+                || log.steps() > STEPS_LIMIT
                 || self.staging.has_dirty(DIRTY_LIMIT, 1)
-                || self.staging.reserve.is_spent()
+                || !self.staging.reserve.is_set_aside()
         })
     }
 
-    /// How long the journal may become, in bytes.
-    pub(crate) fn journal_limit(&self) -> u64 {
-        let Options { reserve_bytes: reserve, cache_bytes: cache, .. } = self.options;
-        if reserve / 2 >= cache as u64 { JOURNAL_LIMIT } else { (reserve / JOURNAL_PART).max(64 << 10) }
+    /// How long the log may become, in bytes.
+    pub(crate) fn log_limit(&self) -> u64 {
+        let Options { reserve_bytes: reserve, cache_bytes: cache, log_bytes: most, .. } = self.options;
+        if reserve / 2 >= cache as u64 { most } else { most.min((reserve / LOG_PART).max(64 << 10)) }
     }
 
     /// Tries each change in a transaction, and leaves it open.
@@ -140,14 +144,13 @@ impl Store {
     ) -> Result<(WriteTransaction, Prepared), Error> {
         let batch = writer.batch.take();
         let goes_on = batch.is_some();
-        let txn = match (batch, self.options.durability) {
-            (Some(txn), _) => txn,
-            (None, Durability::Strict) => database::begin_durable(database)?,
-            (None, Durability::Eventual) => database::begin_volatile(database)?,
+        let txn = match batch {
+            Some(txn) => txn,
+            None => database::begin_volatile(database)?,
         };
         let mut tables = Tables::open(&txn, self.keeps())?;
         tables.block = writer.block;
-        tables.effects.overlay = writer.journal.is_some().then(Overlay::default);
+        tables.effects.overlay = Some(Overlay::default());
         let (completions, steps) = (Vec::with_capacity(group.len()), Vec::with_capacity(group.len()));
         let mut prepared = Prepared { goes_on, completions, steps, effects: Effects::default() };
         for (index, change) in group.iter().enumerate() {
@@ -166,9 +169,6 @@ impl Store {
             };
             let events = std::mem::take(&mut tables.effects.events);
             prepared.completions.push(Done { completion, events });
-        }
-        if writer.journal.is_none() {
-            tables.drop_inline(tables.effects.spilled.clone())?;
         }
         prepared.effects = std::mem::take(&mut tables.effects);
         prepared.effects.block = tables.block;
@@ -294,7 +294,7 @@ impl Store {
         self.staging.files.new_id().ok_or(Completion::Failed(Failure::Unavailable))
     }
 
-    /// Makes a tried group true: with eventual durability it is once it is in the journal.
+    /// Makes a tried group true: it is once it is in the log.
     fn conclude(
         &self,
         writer: &mut Writer,
@@ -303,28 +303,37 @@ impl Store {
         steps: &[Step],
         mut effects: Effects,
     ) -> Result<(), Failure> {
-        let Some(journal) = &mut writer.journal else { return self.conclude_strictly(writer, txn, effects) };
         let sequence = writer.sequence + 1;
-        // A flush must come whatever follows: also one that fails may leave something in the journal.
+        let Some(log) = &mut writer.log else { return Err(Failure::Unavailable) };
+        // A flush must come whatever follows: also one that fails may leave something in the log.
         self.unflushed.store(true, Ordering::Release);
-        if let Err(error) = journal.append(sequence, self.keeps(), steps) {
-            let failure = self.staging.note(error);
+        if let Err(error) = log.append(sequence, self.keeps(), steps) {
+            let (failure, torn) = (self.staging.note(error), log.is_torn());
             drop(txn);
-            if mutation!("batch-dropped", goes_on, false) {
-                // The groups before it are in the journal; it may be there too.
+            if mutation!("batch-dropped", goes_on || torn, false) {
+                // The groups before it are in the log; it may be there too.
                 self.reopen(writer)?;
             }
-            return if writer.sequence == sequence { Ok(()) } else { Err(failure) };
+            // With strict durability its number is used up.
+            let is_there = writer.sequence == sequence && self.options.durability == Durability::Eventual;
+            return if is_there { Ok(()) } else { Err(failure) };
         }
-        self.journal_len.store(journal.len(), Ordering::Relaxed);
+        self.log_len.store(log.len(), Ordering::Relaxed);
+        self.log_steps.store(log.steps(), Ordering::Relaxed);
         writer.sequence = sequence;
+        writer.block = effects.block;
         self.staging.clear_uncommitted(effects.grown.iter().map(|(file, ..)| *file));
         if effects.undigested {
             self.undigested.store(true, Ordering::Release);
         }
         let overlay = effects.overlay.take().unwrap_or_default();
-        writer.block = effects.block;
-        writer.remember(effects);
+        match self.options.durability {
+            Durability::Strict => {
+                writer.spilled.extend(std::mem::take(&mut effects.spilled));
+                self.tell_what_is_left(&effects);
+            }
+            Durability::Eventual => writer.remember(effects),
+        }
         if let Err(trouble) = self.go_on(writer, txn, overlay) {
             self.staging.note(trouble);
             self.reopen(writer)?;
@@ -332,12 +341,12 @@ impl Store {
         Ok(())
     }
 
-    /// The same with strict durability.
-    pub(crate) fn conclude_strictly(
+    /// Makes a transaction durable, of a store whose records are all committed.
+    pub(crate) fn conclude_durably(
         &self,
         writer: &mut Writer,
         txn: WriteTransaction,
-        effects: Effects,
+        effects: &Effects,
     ) -> Result<(), Failure> {
         let sequence = writer.sequence + 1;
         let concluded = self.note_time(&txn).and_then(|time| {
@@ -355,6 +364,12 @@ impl Store {
         writer.sequence = sequence;
         writer.block = effects.block;
         self.staging.clear_uncommitted(effects.grown.iter().map(|(file, ..)| *file));
+        self.tell_what_is_left(effects);
+        Ok(())
+    }
+
+    /// No power cut takes this back: files may be removed, and uploads be put into one.
+    fn tell_what_is_left(&self, effects: &Effects) {
         if !effects.pending_unlink.is_empty() {
             self.staging.reclaimable.store(true, Ordering::Release);
         }
@@ -364,12 +379,7 @@ impl Store {
         if effects.undigested {
             self.undigested.store(true, Ordering::Release);
         }
-        Ok(())
     }
-}
-
-fn journal_is_torn(writer: &Writer) -> bool {
-    writer.journal.as_ref().is_some_and(journal::Journal::is_torn)
 }
 
 /// Whether the bytes up to `to` are where the record wants them, and as durable as they must be. Hands out those
@@ -398,8 +408,8 @@ fn check_staged(
 }
 
 impl Writer {
-    /// Brings the records to where the journal is, and tells whether that added something. If so, it is as
-    /// durable as it was before.
+    /// Brings the records to where the log is, and tells whether that added something. If so, it is as durable as it was
+    /// before.
     pub(crate) fn replay(&mut self, disk: &dyn Disk, database: &Database) -> Result<bool, Error> {
         let txn = database::begin_volatile(database)?;
         self.sequence = database::sequence(&txn)?;
@@ -407,29 +417,49 @@ impl Writer {
         self.spilled.clear();
         self.pending_unlink.clear();
         let durable = self.sequence;
+        let contents = log::read(disk)?;
+        if !contents.continues(durable) {
+            return Err(Error::damaged("groups are missing between the records and the log"));
+        }
         let mut tables = Tables::open(&txn, Keeps::default())?;
-        for group in journal::read(disk)? {
-            if group.sequence <= self.sequence {
-                continue;
-            }
-            if group.sequence != self.sequence + 1 {
-                return Err(Error::damaged("groups are missing between the records and the journal"));
-            }
+        let most = self.log.as_ref().and_then(Log::synced_before_failure).unwrap_or(u64::MAX);
+        for group in contents.groups.iter().filter(|group| (durable + 1..=most).contains(&group.sequence)) {
             tables.keeps = group.keeps;
             for step in &group.steps {
                 tables.apply(step)?;
             }
             self.sequence = group.sequence;
         }
-        let effects = std::mem::take(&mut tables.effects);
+        let mut effects = std::mem::take(&mut tables.effects);
         drop(tables);
         if self.sequence == durable {
             txn.abort()?;
             return Ok(false);
         }
+        if contents.strict {
+            // Their bytes were durable before them.
+            effects.grown.clear();
+        }
         self.remember(effects);
         database::set_sequence(&txn, self.sequence)?;
         txn.commit()?;
         Ok(true)
+    }
+
+    /// With strict durability, after a write or a sync of the log that failed: whether its last group is on the disk is not
+    /// known. It has failed: what was acknowledged before it is made durable, its number is used up, and the log begins anew.
+    /// Before that nothing is shown.
+    pub(crate) fn end_torn_log(&mut self, database: &Database) -> Result<(), Error> {
+        let Some(log) = self.log.as_mut().filter(|log| log.synced_before_failure().is_some()) else {
+            return Ok(());
+        };
+        let sequence = log.tried().max(self.sequence);
+        let txn = database::begin_durable(database)?;
+        // What the log tells of them goes with it.
+        Tables::open(&txn, Keeps::default())?.drop_inline(std::mem::take(&mut self.spilled))?;
+        database::set_sequence(&txn, sequence)?;
+        txn.commit()?;
+        self.sequence = sequence;
+        Ok(log.restart()?)
     }
 }

@@ -47,12 +47,13 @@ pub(crate) const INLINE: TableDefinition<'_, u64, &[u8]> = TableDefinition::new(
 /// Numbers of the store as a whole.
 pub(crate) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 
-/// The version of the tables, the journal and the directories together.
-pub const FORMAT: u64 = 4;
-/// The earlier version that an opening can make into this one: see `migration.rs`.
+/// The version of the tables, the log and the directories together.
+pub const FORMAT: u64 = 5;
+/// The earlier versions that an opening can make into this one: see `migration.rs`.
+pub(crate) const FORMAT_4: u64 = 4;
 pub(crate) const FORMAT_3: u64 = 3;
 
-/// How many groups were committed: which frames of the journal are in the database already.
+/// How many groups were committed: which frames of the log are in the database already.
 const SEQUENCE: &str = "sequence";
 /// How many times the store was opened.
 const EPOCH: &str = "epoch";

@@ -1,17 +1,16 @@
-//! The journal of eventual durability: what was committed since the last flush, so that it survives the
-//! process. It is written and never synced, so it is believed only while the machine has not restarted.
+//! Groups as bytes, in the [log](super::log); and the journal that held them up to format 4, with eventual durability alone,
+//! which an opening still reads.
 //!
-//! A header names the boot, frames follow: length, checksum, the group's number, what it keeps for later, its steps. A frame whose
-//! number the database has reached is in it already: so it does not matter when, or whether, the journal was
-//! cut after a flush.
+//! In the journal a header names the boot, frames follow: length, checksum, group. It was written and never synced, so it
+//! is believed only while the machine has not restarted.
 
-use std::{io, sync::Arc};
+use std::io;
 
 use tus_proto::{Fence, UploadId, WallTime};
 
 use crate::{
-    disk::{Disk, DiskFile, Mode, read_exact},
-    files::{FileId, reserve::Reserve},
+    disk::{Disk, Mode, read_exact},
+    files::FileId,
     maintenance::consolidate::{CopyProgress, CopyState},
     outbox::Events,
     records::{
@@ -24,24 +23,14 @@ use crate::{
 
 pub(crate) const JOURNAL: &str = "journal";
 
+/// Of format 4.
 const MAGIC: &str = "tus-redb journal 3";
-/// That of format 3: its groups do not tell their time, and acknowledge events by number alone.
+/// Of format 3: its groups do not tell their time, and acknowledge events by number alone.
 const MAGIC_2: &str = "tus-redb journal 2";
 /// Length and checksum of a frame.
 const FRAME_HEAD: u64 = 16;
 
-/// The journal, open for more.
-#[derive(Debug)]
-pub(crate) struct Journal {
-    file: Arc<dyn DiskFile>,
-    reserve: Arc<Reserve>,
-    header: u64,
-    end: u64,
-    /// What lies behind `end` could not be cut: nothing may follow it before the next flush.
-    torn: bool,
-}
-
-/// A group as it stands in the journal.
+/// A group as it stands in the log.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Group {
     pub(crate) sequence: u64,
@@ -61,21 +50,9 @@ pub(crate) fn read(disk: &dyn Disk) -> io::Result<Vec<Group>> {
     let Ok(boot) = disk.boot_id() else { return Ok(Vec::new()) };
     let mut bytes = vec![0; usize::try_from(file.len()?).map_err(io::Error::other)?];
     read_exact(&*file, &mut bytes, 0)?;
-    let current = header(MAGIC, &boot);
-    let ours = mutation!(
-        "journal-of-another-boot",
-        bytes.strip_prefix(current.as_slice()),
-        bytes.get(current.len()..)
-    );
-    let ours = mutation!("journal-not-replayed", ours, None).map(|bytes| groups(bytes, true));
-    let earlier = || bytes.strip_prefix(header(MAGIC_2, &boot).as_slice()).map(|bytes| groups(bytes, false));
-    Ok(ours.or_else(earlier).unwrap_or_default())
-}
-
-/// Whether the groups that `sequence` committed groups do not have yet are those that follow them.
-pub(crate) fn continues(groups: &[Group], sequence: u64) -> bool {
-    let new = groups.iter().map(|group| group.sequence).filter(|number| *number > sequence);
-    new.zip(sequence + 1..).all(|(number, next)| number == next)
+    let of =
+        |magic, timed| bytes.strip_prefix(header(magic, &boot).as_slice()).map(|rest| groups(rest, timed));
+    Ok(of(MAGIC, true).or_else(|| of(MAGIC_2, false)).unwrap_or_default())
 }
 
 /// Whether there is a journal of another boot: then what it held is lost.
@@ -93,67 +70,13 @@ pub(crate) fn is_stale(disk: &dyn Disk) -> io::Result<bool> {
     }
 }
 
-impl Journal {
-    /// Begins the journal of this boot anew. What it held must be in the database, durably.
-    pub(crate) fn begin(disk: &dyn Disk, boot: &str, reserve: Arc<Reserve>) -> io::Result<Self> {
-        let file = disk.open(JOURNAL, Mode::Create)?;
-        file.set_len(0)?;
-        let header = header(MAGIC, boot);
-        reserve.write_all(&*file, &header, 0)?;
-        let header = header.len() as u64;
-        Ok(Self { file, reserve, header, end: header, torn: false })
-    }
-
-    /// Adds a group. On failure nothing of it stays behind, or nothing is taken before the next flush.
-    pub(crate) fn append(&mut self, sequence: u64, keeps: Keeps, steps: &[Step]) -> io::Result<()> {
-        if self.torn {
-            return Err(io::Error::other("the journal is damaged until the next flush"));
-        }
-        let frame = frame(sequence, keeps, steps);
-        if let Err(error) = self.reserve.write_all(&*self.file, &frame, self.end) {
-            self.retract();
-            return Err(error);
-        }
-        self.end += frame.len() as u64;
-        Ok(())
-    }
-
-    /// Cuts what lies behind the last whole group.
-    fn retract(&mut self) {
-        self.torn = self.file.set_len(self.end).is_err();
-    }
-
-    /// Empties the journal after a flush. A failure leaves frames that are in the database already.
-    pub(crate) fn restart(&mut self) {
-        if self.file.set_len(self.header).is_ok() {
-            self.end = self.header;
-            self.torn = false;
-        } else {
-            self.retract();
-        }
-    }
-
-    /// Whether only a flush can help.
-    pub(crate) fn is_torn(&self) -> bool {
-        self.torn
-    }
-
-    /// How many bytes of groups it holds.
-    pub(crate) fn len(&self) -> u64 {
-        self.end - self.header
-    }
-}
-
 fn header(magic: &str, boot: &str) -> Vec<u8> {
     let mut bytes = Encoder::default();
     bytes.text(magic).text(boot);
     bytes.0
 }
 
-fn frame(sequence: u64, keeps: Keeps, steps: &[Step]) -> Vec<u8> {
-    let mut frame = Encoder(Vec::with_capacity(256 + steps.iter().map(room).sum::<usize>()));
-    frame.number(0).number(0);
-    let payload = &mut frame;
+pub(crate) fn encode_group(sequence: u64, keeps: Keeps, steps: &[Step], out: &mut Encoder) {
     let Keeps {
         events: Events { created, completed, terminated },
         fragmented,
@@ -161,37 +84,31 @@ fn frame(sequence: u64, keeps: Keeps, steps: &[Step]) -> Vec<u8> {
         finished_expire,
         digests,
     } = keeps;
-    // A bit more of the first: a journal of a version that knows no creations is read as it was meant.
+    // A bit more of the first: groups of a version that knows no creations are read as they were meant.
     let kinds = u8::from(completed)
         | u8::from(created) << 1
         | u8::from(finished_expire.is_some()) << 2
         | u8::from(digests) << 3;
-    payload.number(sequence).byte(kinds).byte(terminated.into()).byte(fragmented.into());
-    payload.number(now);
+    out.number(sequence).byte(kinds).byte(terminated.into()).byte(fragmented.into());
+    out.number(now);
     if let Some(at) = finished_expire {
-        payload.number(at);
+        out.number(at);
     }
-    payload.number(steps.len() as u64);
+    out.number(steps.len() as u64);
     for step in steps {
-        encode(step, payload);
+        encode_step(step, out);
     }
-    let mut frame = frame.0;
-    let (head, payload) = frame.split_at_mut(FRAME_HEAD as usize);
-    let mut numbers = Encoder::default();
-    numbers.number(payload.len() as u64).number(checksum(payload));
-    head.copy_from_slice(&numbers.0);
-    frame
 }
 
-/// About how many bytes a step takes.
-fn room(step: &Step) -> usize {
+/// About how many bytes these steps take.
+pub(crate) fn room(steps: &[Step]) -> usize {
     const FIELDS: usize = 256;
-    FIELDS
-        + match step {
-            Step::Commit { inline: Some(bytes), .. } => bytes.len(),
-            Step::Create { metadata, .. } => metadata.len(),
-            _ => 0,
-        }
+    let bytes = steps.iter().map(|step| match step {
+        Step::Commit { inline: Some(bytes), .. } => FIELDS + bytes.len(),
+        Step::Create { metadata, .. } => FIELDS + metadata.len(),
+        _ => FIELDS,
+    });
+    FIELDS + bytes.sum::<usize>()
 }
 
 /// The whole frames at the beginning of `bytes`; what follows them was torn when the process died.
@@ -201,14 +118,19 @@ fn groups(mut bytes: &[u8], timed: bool) -> Vec<Group> {
         let mut head = Decoder(bytes);
         let (Some(len), Some(sum)) = (head.number(), head.number()) else { return groups };
         let payload = usize::try_from(len).ok().and_then(|len| head.0.get(..len));
-        let Some(payload) = payload.filter(|payload| checksum(payload) == sum) else { return groups };
-        let Some(group) = group(payload, timed) else { return groups };
+        let Some(payload) = payload.filter(|payload| checksum(0, payload) == sum) else { return groups };
+        let Some(group) = decode(payload, timed) else { return groups };
         groups.push(group);
         bytes = bytes.get(FRAME_HEAD as usize + payload.len()..).unwrap_or_default();
     }
 }
 
-fn group(payload: &[u8], timed: bool) -> Option<Group> {
+/// A group that the log holds; `None` if the bytes can't be one.
+pub(crate) fn decode_group(bytes: &[u8]) -> Option<Group> {
+    decode(bytes, true)
+}
+
+fn decode(payload: &[u8], timed: bool) -> Option<Group> {
     let mut payload = Decoder(payload);
     let sequence = payload.number()?;
     let kinds = payload.byte().filter(|kinds| *kinds < 16)?;
@@ -218,7 +140,7 @@ fn group(payload: &[u8], timed: bool) -> Option<Group> {
     let finished_expire = if kinds & 4 != 0 { Some(payload.number()?) } else { None };
     let keeps = Keeps { events, fragmented, now, finished_expire, digests: kinds & 8 != 0 };
     let count = payload.number()?;
-    let steps = (0..count).map(|_| decode(&mut payload)).collect::<Option<_>>()?;
+    let steps = (0..count).map(|_| decode_step(&mut payload)).collect::<Option<_>>()?;
     payload.is_empty().then_some(Group { sequence, keeps, steps })
 }
 
@@ -232,7 +154,7 @@ const COMMIT_FINISH: u8 = 33;
 /// A digest, which such a journal has none of, either.
 const DIGEST: u8 = 34;
 
-fn encode(step: &Step, out: &mut Encoder) {
+fn encode_step(step: &Step, out: &mut Encoder) {
     match step {
         Step::Create { id, created, length, metadata, expires, partial, file, explicit } => {
             let kind = if explicit.is_some() { CREATE_EXPLICIT } else { 1 };
@@ -246,7 +168,7 @@ fn encode(step: &Step, out: &mut Encoder) {
         Step::Commit { id, fence, from, to, length, expires, finish, inline } => {
             let kind = if *finish { COMMIT_FINISH } else { 2 };
             out.byte(kind).text(id.as_str()).number(fence.0).number(*from).number(*to).optional(*length);
-            let inline = mutation!("small-not-in-journal", inline.as_ref(), None);
+            let inline = mutation!("small-not-in-log", inline.as_ref(), None);
             out.optional(expires.map(WallTime::as_micros)).byte(inline.is_some().into());
             if let Some(bytes) = inline {
                 out.bytes(bytes);
@@ -304,7 +226,7 @@ fn encode(step: &Step, out: &mut Encoder) {
     }
 }
 
-fn decode(bytes: &mut Decoder<'_>) -> Option<Step> {
+fn decode_step(bytes: &mut Decoder<'_>) -> Option<Step> {
     let kind = bytes.byte()?;
     if kind == ACKNOWLEDGE {
         return Some(Step::Acknowledge { id: None, number: bytes.number()? });
@@ -390,12 +312,13 @@ fn decode_concat(id: UploadId, bytes: &mut Decoder<'_>) -> Option<Concatenation>
     Some(Concatenation { id, created, metadata, header, expires, parts, max, delete_parts, max_waiting })
 }
 
-/// Against torn writes, not against people. Each word is mixed in by a step that can be undone: so no change of a single
-/// one goes unnoticed.
-fn checksum(bytes: &[u8]) -> u64 {
+/// Against torn writes; with a secret `key`, also against bytes that a client has chosen without knowing it. Each word is
+/// mixed in by a step that can be undone: so no change of a single one goes unnoticed.
+pub(crate) fn checksum(key: u64, bytes: &[u8]) -> u64 {
     let step = |hash: u64, word: u64| (hash.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let (words, rest) = bytes.as_chunks();
-    let hash = words.iter().fold(bytes.len() as u64, |hash, word| step(hash, u64::from_le_bytes(*word)));
+    let start = key ^ bytes.len() as u64;
+    let hash = words.iter().fold(start, |hash, word| step(hash, u64::from_le_bytes(*word)));
     rest.iter().fold(hash, |hash, byte| step(hash, u64::from(*byte)))
 }
 
@@ -498,16 +421,13 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_or_damaged_tail_ends_the_journal_at_the_last_whole_frame() {
-        let (first, second) = (frame(1, KEEPS, &steps()), frame(2, KEEPS, &steps()[..1]));
-        let whole = [first.clone(), second].concat();
-        assert_eq!(groups(&whole, true).len(), 2);
-        assert_eq!(groups(&whole, true)[0], Group { sequence: 1, keeps: KEEPS, steps: steps() });
-        for cut in first.len()..whole.len() {
-            assert_eq!(groups(&whole[..cut], true).len(), 1, "cut at {cut}");
-            let mut damaged = whole.clone();
-            damaged[cut] ^= 0x10;
-            assert_eq!(groups(&damaged, true).len(), 1, "damaged at {cut}");
+    fn a_group_comes_back_as_it_was() {
+        let mut bytes = Encoder::default();
+        encode_group(1, KEEPS, &steps(), &mut bytes);
+        let bytes = bytes.0;
+        assert_eq!(decode_group(&bytes), Some(Group { sequence: 1, keeps: KEEPS, steps: steps() }));
+        for cut in 0..bytes.len() {
+            assert_eq!(decode_group(&bytes[..cut]), None, "cut at {cut}");
         }
     }
 }

@@ -1,5 +1,6 @@
-//! A store of format 3 is made into one of format 4 when it is opened: in one durable transaction, so that a cut leaves
-//! either. What changed is the outbox, which was by number alone. The journal keeps its groups: see `journal.rs`.
+//! A store of format 3 or 4 is made into one of format 5 when it is opened: in one durable transaction, so that a cut leaves
+//! either. What changed after format 3 is the outbox, which was by number alone; after format 4, that there is a log in place
+//! of the journal, whose groups are still read: see `journal.rs`.
 
 use redb::{Database, ReadableTable};
 
@@ -12,7 +13,7 @@ use crate::{
     },
 };
 
-/// Makes the tables of format 3 into those of this one.
+/// Makes the tables of an earlier format into those of this one.
 pub(crate) fn migrate(database: &Database) -> Result<(), Error> {
     let txn = database::begin_durable(database)?;
     {

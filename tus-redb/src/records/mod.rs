@@ -9,6 +9,7 @@ pub(crate) mod commit;
 pub(crate) mod concat;
 pub(crate) mod database;
 pub(crate) mod journal;
+pub(crate) mod log;
 pub(crate) mod migration;
 pub(crate) mod overlay;
 pub(crate) mod record;

@@ -1,6 +1,5 @@
-//! Eventual durability: batches, which are groups that share a transaction of the records. It is the journal that makes
-//! a group true; a transaction for each would be a fifth of what a small upload costs. Until a batch is committed
-//! nobody but its writer sees what is in it: so the rows and the small bodies that it changed stand here, for whoever
+//! Batches, which are groups that share a transaction of the records. It is the log that makes a group true; a transaction
+//! for each would be a fifth of what a small upload costs. Until a batch is committed nobody but its writer sees what is in it: so the rows and the small bodies that it changed stand here, for whoever
 //! looks. Where it changes anything else that is looked at, it is committed at once.
 
 use std::collections::HashMap;
@@ -73,7 +72,7 @@ impl Overlay {
 }
 
 impl Store {
-    /// A group is in the journal, and in this transaction: shows it, and leaves the batch open for the next one, unless
+    /// A group is in the log, and in this transaction: shows it, and leaves the batch open for the next one, unless
     /// it is time to commit it.
     pub(crate) fn go_on(
         &self,

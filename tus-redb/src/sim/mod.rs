@@ -292,6 +292,12 @@ impl Disk for SimDisk {
     }
 
     /// Each call takes a millisecond.
+    fn random(&self) -> u64 {
+        let mut state = self.state();
+        state.drawn += 1;
+        Random(state.drawn).below(u64::MAX)
+    }
+
     fn uptime(&self) -> Duration {
         Duration::from_millis(self.calls())
     }

@@ -31,6 +31,8 @@ pub(super) struct State {
     /// How many bytes of each file were read and written.
     pub(super) traffic: BTreeMap<u64, u64>,
     pub(super) last_file: u64,
+    /// How many random numbers were drawn.
+    pub(super) drawn: u64,
     pub(super) names: BTreeMap<String, Node>,
     pub(super) files: BTreeMap<u64, Content>,
     pub(super) durable_names: BTreeMap<String, Node>,

@@ -142,6 +142,7 @@ fn cost_of_sweep(uploads: u32, is_over: impl Fn(u32) -> bool) -> (u64, u64) {
         }
     }
     assert_eq!(expired, 1_000);
+    store.flush().unwrap();
     (disk.calls() - calls, disk.traffic("records") - bytes)
 }
 
@@ -151,8 +152,9 @@ fn a_sweep_costs_what_it_removes() {
     let (calls, bytes) = cost_of_sweep(1_000, |_| true);
     // Ids begin with the time: what expires together stands together.
     let (among_many, bytes_among_many) = cost_of_sweep(100_000, |n| n < 1_000);
-    assert!(among_many < 3 * calls, "{among_many} calls, and {calls} among none");
-    assert!(bytes_among_many < 3 * bytes, "{bytes_among_many} bytes, and {bytes} among none");
+    // Each group reads the pages of its entries, which one among none has in memory; they are written once.
+    assert!(among_many < calls + 1_000, "{among_many} calls, and {calls} among none");
+    assert!(bytes_among_many < bytes + (8 << 20), "{bytes_among_many} bytes, and {bytes} among none");
     // At the worst each has to be found in trees of its own depth.
     let (fragmented, _) = cost_of_sweep(100_000, |n| n % 100 == 0);
     assert!(fragmented < 12 * 1_000, "{fragmented} calls for 1000 uploads");

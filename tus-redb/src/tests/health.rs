@@ -39,6 +39,7 @@ fn a_probe_finds_space_that_has_come_back() {
         disk.set_free(Some(0));
         for number in 0..200 {
             store.commit(&[Change::Create(record(&format!("upload-{number}"), None))]);
+            let _ = store.flush();
         }
         assert!(store.is_full(), "{durability:?}");
         assert_eq!(store.probe(), Err(Failure::NoSpace), "{durability:?}");

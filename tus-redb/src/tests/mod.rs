@@ -23,6 +23,7 @@ mod inline_faults;
 mod inline_full;
 mod inventory;
 mod late;
+mod log;
 mod numbers;
 mod outbox;
 mod repair;

@@ -340,14 +340,14 @@ fn while_a_record_cannot_be_read_nothing_is_taken_from_it() {
 }
 
 #[test]
-fn a_journal_of_another_store_is_refused_and_set_aside() {
+fn a_log_of_another_store_is_refused_and_set_aside() {
     let (other_dir, other) = filled(Durability::Eventual);
     let (dir, store) = filled(Durability::Strict);
     drop(store);
     plant(&other, |txn| database::set_sequence(txn, 900).unwrap());
     lock(&other.writer).sequence = 900;
     create(&other, record("elsewhere", None));
-    fs::copy(other_dir.path().join("journal"), dir.path().join("journal")).unwrap();
+    fs::copy(other_dir.path().join("log"), dir.path().join("log")).unwrap();
     let refused = open(dir.path(), Durability::Strict).unwrap_err();
     assert!(matches!(refused, OpenError::ForeignJournal { .. }), "{refused}");
     assert!(refused.to_string().contains("repair the store"), "{refused}");

@@ -93,6 +93,7 @@ fn a_full_disk_is_not_filled_by_every_append() {
     disk.set_free(Some(0));
     for n in 0..500 {
         store.commit(&[Change::Create(record(&format!("more-{n}"), None))]);
+        let _ = store.flush();
     }
     assert!(store.is_full());
     disk.set_free(Some(100 << 10));

@@ -1,4 +1,5 @@
-//! Constant answers, from one loop over all connections: what remains of a small request when nothing is done.
+//! Constant answers, from one loop over all connections: what remains of a small request when nothing is done, or when it is
+//! kept in a log and nothing else is done.
 
 use std::{
     collections::HashMap,
@@ -11,13 +12,13 @@ use mio::{
     net::{TcpListener, TcpStream},
 };
 
-use super::Head;
+use super::{Head, Log};
 use crate::Trouble;
 
 const LISTENER: Token = Token(0);
 
 /// Serves until it is ended.
-pub(super) fn serve(listener: StdListener) -> Result<(), Trouble> {
+pub(super) fn serve(listener: StdListener, mut log: Option<Log>) -> Result<(), Trouble> {
     listener.set_nonblocking(true)?;
     let mut listener = TcpListener::from_std(listener);
     let mut poll = Poll::new()?;
@@ -35,10 +36,21 @@ pub(super) fn serve(listener: StdListener) -> Result<(), Trouble> {
                 while let Some(mut stream) = accept(&listener)? {
                     last += 1;
                     poll.registry().register(&mut stream, Token(last), Interest::READABLE)?;
-                    connections.insert(Token(last), Connection { stream, received: Vec::new() });
+                    let (received, answers) = (Vec::new(), Vec::new());
+                    connections.insert(Token(last), Connection { stream, received, answers });
                 }
             } else if let Some(connection) = connections.get_mut(&event.token())
-                && !connection.serve().unwrap_or(false)
+                && !connection.read(log.as_mut()).unwrap_or(false)
+            {
+                connections.remove(&event.token());
+            }
+        }
+        if let Some(log) = &mut log {
+            log.sync()?;
+        }
+        for event in &events {
+            if let Some(connection) = connections.get_mut(&event.token())
+                && connection.answer().is_err()
             {
                 connections.remove(&event.token());
             }
@@ -60,11 +72,12 @@ fn accept(listener: &TcpListener) -> Result<Option<TcpStream>, Trouble> {
 struct Connection {
     stream: TcpStream,
     received: Vec<u8>,
+    answers: Vec<u8>,
 }
 
 impl Connection {
-    /// Answers what has come. False at its end.
-    fn serve(&mut self) -> Result<bool, Trouble> {
+    /// Takes what has come, and keeps what is to be kept. False at its end.
+    fn read(&mut self, mut log: Option<&mut Log>) -> Result<bool, Trouble> {
         let mut buffer = [0; 16 << 10];
         loop {
             match self.stream.read(&mut buffer) {
@@ -74,11 +87,25 @@ impl Connection {
                 Err(error) => return Err(error.into()),
             }
             while let Some((answer, length)) = answer(&self.received)? {
-                self.received.drain(..length);
-                // The answers are smaller than any socket's buffer.
-                self.stream.write_all(answer.as_bytes())?;
+                let request = self.received.drain(..length);
+                if let Some(log) = &mut log
+                    && request.as_slice().starts_with(b"P")
+                {
+                    log.append(request.as_slice());
+                }
+                drop(request);
+                self.answers.extend_from_slice(answer.as_bytes());
             }
         }
+    }
+
+    /// Answers what was taken. The answers are smaller than any socket's buffer.
+    fn answer(&mut self) -> Result<(), Trouble> {
+        if !self.answers.is_empty() {
+            self.stream.write_all(&self.answers)?;
+            self.answers.clear();
+        }
+        Ok(())
     }
 }
 

@@ -3,9 +3,11 @@
 
 mod bodies;
 mod constant;
+mod log;
 
 use std::{fs, net::TcpListener};
 
+use self::log::Log;
 use crate::{
     Trouble,
     args::{FloorArgs, How},
@@ -25,7 +27,8 @@ pub(crate) fn serve(args: &FloorArgs) -> Result<(), Trouble> {
     fs::create_dir_all(&args.data_dir)?;
     let listener = TcpListener::bind(args.listen)?;
     match args.how {
-        How::Loop => constant::serve(listener),
+        How::Loop => constant::serve(listener, None),
+        How::Log => constant::serve(listener, Some(Log::create(&args.data_dir)?)),
         How::Splice | How::SpliceSync | How::Copy => bodies::serve(&listener, args.how, &args.data_dir),
     }
 }

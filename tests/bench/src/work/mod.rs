@@ -92,6 +92,9 @@ impl Work {
             Self::Bulk | Self::Chunks if role == (Role::Ours { strict: true }) => Some(How::SpliceSync),
             Self::Bulk | Self::Chunks => Some(How::Splice),
             Self::Sha1 | Self::Sha256 => Some(How::Copy),
+            Self::Small8 | Self::Small64 | Self::Create if role == (Role::Ours { strict: true }) => {
+                Some(How::Log)
+            }
             Self::Small8 | Self::Small64 | Self::Create | Self::Head | Self::Idle => Some(How::Loop),
             Self::Concat | Self::ConcatSmall | Self::Growth => None,
         }
