@@ -437,7 +437,7 @@ fn many_bodies_share_the_memory_there_is() {
     });
     let most = most.load(Ordering::SeqCst) as usize;
     eprintln!("at most {} KiB at once", most >> 10);
-    // Shares that are offered at the same time, and taken one after another, exceed it a little.
-    assert!(most <= 34 * MIB, "{most} bytes");
+    // A share of at most 128 KiB that is offered to each at the same time, and taken later, may exceed it.
+    assert!(most <= 32 * MIB + 64 * (128 << 10), "{most} bytes");
     assert_eq!(store.memory_used(), 0);
 }

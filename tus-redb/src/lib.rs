@@ -80,7 +80,7 @@ pub use maintenance::consolidate::Consolidation;
 pub use maintenance::digest::DigestFound;
 pub use maintenance::sweep::Swept;
 pub use outbox::{EventKind, Events, OutboxEvent};
-pub use port::{NoObserver, Observer, RedbStore, Refusal, SpaceLimits};
+pub use port::{NoObserver, Observer, RedbStore, Refusal, SpaceLimits, WeakRedbStore};
 pub use records::change::Change;
 pub use records::database::FORMAT;
 pub use store::{Durability, Options, Store};

@@ -194,7 +194,7 @@ fn with_redb(mut parts: Parts) -> Result<Server, ServeError> {
     let open = move |executor, metrics: Arc<Metrics>| {
         let observer = Box::new(StoreObserver(metrics.clone()));
         let store = RedbStore::start(engine, executor, observer, interval);
-        metrics.host.ask(store.clone(), publisher.is_some());
+        metrics.host.ask(&store, publisher.is_some());
         if let Some(publisher) = publisher {
             publisher.set_origin(Arc::new(store.clone()));
             publisher.count_in(metrics.host.publishing());

@@ -12,7 +12,7 @@ use std::{
     os::fd::BorrowedFd,
     path::PathBuf,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, Weak,
         atomic::{AtomicBool, Ordering},
     },
     task::{Poll, Waker},
@@ -100,6 +100,17 @@ impl Observer for NoObserver {}
 #[derive(Clone)]
 pub struct RedbStore(Arc<Shared>);
 
+/// A [`RedbStore`] for what the store itself holds on to, as its [`Observer`]: it keeps nothing open.
+#[derive(Clone)]
+pub struct WeakRedbStore(Weak<Shared>);
+
+impl WeakRedbStore {
+    /// The store, if it is still open.
+    pub fn upgrade(&self) -> Option<RedbStore> {
+        self.0.upgrade().map(RedbStore)
+    }
+}
+
 struct Shared {
     engine: Store,
     executor: Arc<dyn Executor>,
@@ -166,6 +177,11 @@ impl RedbStore {
     /// The store itself: to look into, to read finished uploads from.
     pub fn engine(&self) -> &Store {
         &self.0.engine
+    }
+
+    /// The same store, without keeping it open.
+    pub fn downgrade(&self) -> WeakRedbStore {
+        WeakRedbStore(Arc::downgrade(&self.0))
     }
 
     /// How many bytes uploads have, and how many unfinished ones have announced and not sent; `None` if no limit counts

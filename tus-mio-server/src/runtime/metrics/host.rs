@@ -8,7 +8,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 use tus_driver::metrics::{counter, labelled};
-use tus_redb::{RedbStore, Refusal};
+use tus_redb::{RedbStore, Refusal, WeakRedbStore};
 
 use super::gauge;
 
@@ -37,8 +37,8 @@ pub(crate) struct HostMetrics {
     outstanding: Gauge,
     stored: Gauge,
     announced: Gauge,
-    /// The store, if it is one that can be asked, and whether its uploads are published.
-    store: OnceLock<(RedbStore, bool)>,
+    /// The store, if it is one that can be asked, and whether its uploads are published. Weak: the store holds these metrics.
+    store: OnceLock<(WeakRedbStore, bool)>,
 }
 
 impl HostMetrics {
@@ -84,14 +84,15 @@ impl HostMetrics {
     }
 
     /// Which store is asked at each scrape, and whether its uploads are published.
-    pub(crate) fn ask(&self, store: RedbStore, publishes: bool) {
+    pub(crate) fn ask(&self, store: &RedbStore, publishes: bool) {
         // Only a second one could fail, and the first one stands.
-        let _ = self.store.set((store, publishes));
+        let _ = self.store.set((store.downgrade(), publishes));
     }
 
     /// Brings the gauges up to date.
     pub(super) fn refresh(&self) {
         let Some((store, publishes)) = self.store.get() else { return };
+        let Some(store) = store.upgrade() else { return };
         let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         let taken = store.space_taken();
         self.stored.set(taken.map_or(-1, |(stored, _)| signed(stored)));
