@@ -7,6 +7,7 @@ use std::{
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
+        mpsc,
     },
     time::Duration,
 };
@@ -185,14 +186,16 @@ fn a_try_that_fails_is_followed_by_another() {
 
 #[test]
 fn a_handler_that_is_down_fails_creations_and_keeps_events_waiting() {
-    let handler = Handler::agreeing();
     let up = Arc::new(Mutex::new(true));
     let answers = up.clone();
-    let flaky = Handler::start(move |_| match *answers.lock().unwrap() {
+    let (failed, failures) = mpsc::channel();
+    let flaky = Handler::start(move |call| match *answers.lock().unwrap() {
         true => Reply::json(&Value::Null),
-        false => Reply::status(500),
+        false => {
+            let _ = failed.send(call.kind().to_owned());
+            Reply::status(500)
+        }
     });
-    drop(handler);
     let server = start(&flaky, &[HookType::PreCreate, HookType::PostFinish]);
     let id = created(&ask(&server, &creation(5)));
     *up.lock().unwrap() = false;
@@ -207,6 +210,8 @@ fn a_handler_that_is_down_fails_creations_and_keeps_events_waiting() {
         }
     };
     let first = seen("post-finish");
+    // A call is seen before it is answered.
+    while failures.recv_timeout(Duration::from_secs(60)).unwrap() != "post-finish" {}
     *up.lock().unwrap() = true;
     let mut last = seen("post-finish");
     while let Some(call) = flaky.pending() {

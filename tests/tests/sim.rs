@@ -29,19 +29,21 @@ fn sweep(seeds: impl IntoIterator<Item = u64>) -> Report {
     total
 }
 
-/// Seeds are of use only where much happens.
-fn sweep_quarter(quarter: u64) {
+/// Seeds are of use only where much happens. Returns how many changes came from writers that had lost their lock: they are
+/// rare, and a quarter of the seeds may have none.
+fn sweep_quarter(quarter: u64) -> u64 {
     let Report { requests, ietf, answers, downloads, commits, late, crashes, power_cuts, faults, .. } =
         sweep(quarter * SEEDS..(quarter + 1) * SEEDS);
     let much = requests > 1_500 && answers > 1_500 && commits > 1_000;
-    assert!(late > 0 && downloads > 50, "no writer came too late, or nobody fetched anything");
+    assert!(downloads > 50, "nobody fetched anything");
     assert!(ietf > 300, "hardly anybody spoke the IETF's protocol");
     assert!(much && crashes > 40 && power_cuts > 15 && faults > 500, "too little happened");
+    late
 }
 
 #[test]
 fn the_first_quarter_of_the_seeds_holds() {
-    sweep_quarter(0);
+    assert!(sweep_quarter(0) > 0, "no writer came too late");
 }
 
 #[test]
