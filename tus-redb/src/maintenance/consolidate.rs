@@ -139,26 +139,26 @@ impl Store {
         };
         self.fragmented.store(true, Ordering::Release);
         *last = Some(task.id.clone());
-        self.record_copy(task, budget)?;
+        self.go_on_copying(task, budget)?;
         Ok(true)
     }
 
     /// At the end of a pass: whether uploads wait for space. Their rest is shorter by this pass.
     fn is_waiting(&self) -> bool {
         let mut backoffs = lock(&self.backoffs);
-        backoffs.values_mut().for_each(|backoffs| backoffs.rest = backoffs.rest.saturating_sub(1));
+        backoffs.values_mut().for_each(|backoff| backoff.rest = backoff.rest.saturating_sub(1));
         backoffs.retain(|id, _| self.is_fragmented(id).unwrap_or(true));
         !backoffs.is_empty()
     }
 
     /// Whether the disk has space for `len` bytes more, and a margin that is for others, who must not be refused for it.
     /// With it nothing is known that speaks against trying an upload that was put off.
-    fn has_space(&self, len: u64, backoffs: Option<Backoff>) -> bool {
+    fn has_space(&self, len: u64, backoff: Option<Backoff>) -> bool {
         let Some(free) = self.disk.free() else { return true };
         let margin = self.options.reserve_bytes.saturating_mul(4).saturating_add(len / 8);
         let fits = |free_before: u64, needed: u64| free >= free_before.saturating_add(needed);
         fits(len, margin)
-            && backoffs.is_none_or(|Backoff { free: before, rest, .. }| {
+            && backoff.is_none_or(|Backoff { free: before, rest, .. }| {
                 rest == 0 || before.is_none_or(|before| fits(before, len))
             })
     }
@@ -179,8 +179,9 @@ impl Store {
                 let Some(row) = row.filter(|row| writer.is_settled(row)) else { continue };
                 let (progress, len) = (value.value().map(CopyProgress::from), row.offset());
                 // A copy that has begun has its space: what is free now is what it has left to others.
-                let may_go_on = progress.is_some();
-                if may_go_on || backoffs.get(&id).is_none_or(|backoff| self.has_space(len, Some(*backoff))) {
+                if progress.is_some()
+                    || backoffs.get(&id).is_none_or(|backoff| self.has_space(len, Some(*backoff)))
+                {
                     return Ok(Some(Task { id, progress, len }));
                 }
             }
@@ -190,7 +191,7 @@ impl Store {
         found.map_err(|trouble| self.give_up(&mut writer, database, trouble))
     }
 
-    fn record_copy(&self, Task { id, progress, len }: Task, budget: u64) -> Result<(), Failure> {
+    fn go_on_copying(&self, Task { id, progress, len }: Task, budget: u64) -> Result<(), Failure> {
         let progress = match progress {
             Some(progress) => progress,
             None if !self.has_space(len, None) => {

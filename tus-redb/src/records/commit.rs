@@ -323,16 +323,16 @@ impl Store {
         writer.sequence = sequence;
         writer.block = effects.block;
         self.staging.clear_uncommitted(effects.grown.iter().map(|(file, ..)| *file));
-        if effects.undigested {
-            self.undigested.store(true, Ordering::Release);
-        }
         let overlay = effects.overlay.take().unwrap_or_default();
         match self.options.durability {
             Durability::Strict => {
                 writer.spilled.extend(std::mem::take(&mut effects.spilled));
                 self.tell_what_is_left(&effects);
             }
-            Durability::Eventual => writer.remember(effects),
+            Durability::Eventual => {
+                self.look_for_undigested(&effects);
+                writer.remember(effects);
+            }
         }
         if let Err(trouble) = self.go_on(writer, txn, overlay) {
             self.staging.note(trouble);
@@ -376,6 +376,10 @@ impl Store {
         if effects.fragmented {
             self.fragmented.store(true, Ordering::Release);
         }
+        self.look_for_undigested(effects);
+    }
+
+    fn look_for_undigested(&self, effects: &Effects) {
         if effects.undigested {
             self.undigested.store(true, Ordering::Release);
         }

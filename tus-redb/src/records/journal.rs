@@ -39,35 +39,20 @@ pub(crate) struct Group {
     pub(crate) steps: Vec<Step>,
 }
 
-/// The groups in a store's journal that may be replayed: none where there is no journal, or the machine was
-/// restarted since it was begun.
-pub(crate) fn read(disk: &dyn Disk) -> io::Result<Vec<Group>> {
+/// The groups in a store's journal, which may be replayed. `None` if the machine was restarted since it was begun: then
+/// what it held is lost.
+pub(crate) fn read(disk: &dyn Disk) -> io::Result<Option<Vec<Group>>> {
     let file = match disk.open(JOURNAL, Mode::Existing) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(Vec::new())),
         other => other?,
     };
     // Without its name there is no telling whether this is the same boot: then it is not.
-    let Ok(boot) = disk.boot_id() else { return Ok(Vec::new()) };
+    let Ok(boot) = disk.boot_id() else { return Ok(None) };
     let mut bytes = vec![0; usize::try_from(file.len()?).map_err(io::Error::other)?];
     read_exact(&*file, &mut bytes, 0)?;
     let of =
         |magic, timed| bytes.strip_prefix(header(magic, &boot).as_slice()).map(|rest| groups(rest, timed));
-    Ok(of(MAGIC, true).or_else(|| of(MAGIC_2, false)).unwrap_or_default())
-}
-
-/// Whether there is a journal of another boot: then what it held is lost.
-pub(crate) fn is_stale(disk: &dyn Disk) -> io::Result<bool> {
-    let file = match disk.open(JOURNAL, Mode::Existing) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        other => other?,
-    };
-    let Ok(boot) = disk.boot_id() else { return Ok(true) };
-    let wanted = [MAGIC, MAGIC_2].map(|magic| header(magic, &boot));
-    let mut found = vec![0; wanted[0].len()];
-    match read_exact(&*file, &mut found, 0) {
-        Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(error),
-        read => Ok(read.is_err() || !wanted.contains(&found)),
-    }
+    Ok(of(MAGIC, true).or_else(|| of(MAGIC_2, false)))
 }
 
 fn header(magic: &str, boot: &str) -> Vec<u8> {

@@ -131,10 +131,13 @@ pub(crate) fn read(disk: &dyn Disk) -> io::Result<Contents> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Contents::default(),
         file => read_log(disk, &*file?)?,
     };
-    contents.stale |= journal::is_stale(disk)?;
-    if !journal.is_empty() {
-        contents.strict = false;
-        contents.groups.splice(..0, journal);
+    match journal {
+        None => contents.stale = true,
+        Some(groups) if groups.is_empty() => {}
+        Some(groups) => {
+            contents.strict = false;
+            contents.groups.splice(..0, groups);
+        }
     }
     Ok(contents)
 }
@@ -317,8 +320,8 @@ impl Log {
         self.steps
     }
 
-    /// After a failure, with strict durability: the number of the last group that was acknowledged, in this epoch. The one that follows it may
-    /// read as if it were there.
+    /// After a failure, with strict durability: the number of the last group that was acknowledged, in this epoch. The one
+    /// that follows it may read as if it were there.
     pub(crate) fn synced_before_failure(&self) -> Option<u64> {
         (self.torn && self.header.durability == Durability::Strict).then_some(self.synced)
     }
