@@ -289,7 +289,7 @@ mod tests {
     #[test]
     fn a_command_takes_its_own_flags_only() {
         assert!(matches!(parse("tus show abc --json --data-dir d").command, Some(Command::Show(args))
-            if args.id == "abc" && args.store.json && args.store.data_dir.as_os_str() == "d"));
+            if args.id == "abc" && args.store.json && args.store.which.data_dir.as_os_str() == "d"));
         for bad in
             ["tus --no-demo list", "tus list --listen 127.0.0.1:1", "tus show", "tus show a b", "tus lost"]
         {

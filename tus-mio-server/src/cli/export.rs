@@ -7,7 +7,6 @@ use std::{
 };
 
 use tus_mio_server::admin::{AdminError, Content, Upload, UploadDetails};
-use tus_redb::Options;
 
 use super::{
     Failure,
@@ -29,7 +28,7 @@ struct Done {
 
 /// Writes uploads out.
 pub(crate) fn export(args: &ExportArgs) -> Result<(), Failure> {
-    let store = Access::to(&args.store.data_dir, &args.store.bucket, &Options::default())?;
+    let store = args.store.which.access()?;
     if args.to.as_os_str() == "-" {
         return archive(&store, args);
     }

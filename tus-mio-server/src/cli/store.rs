@@ -12,7 +12,7 @@ use super::{
     listing_args::ListArgs,
     progress::Progress,
     report::{self, Listing},
-    store_args::{CatArgs, OneUploadArgs, StoreArgs, VerifyArgs},
+    store_args::{CatArgs, OneUploadArgs, StoreArgs, VerifyArgs, WhichArgs},
     verdict::Verdict,
 };
 
@@ -24,7 +24,7 @@ pub(crate) const PIECE: usize = 64 << 10;
 
 /// Lists uploads.
 pub(crate) fn list(args: &ListArgs) -> Result<(), Failure> {
-    let store = Access::to(&args.store.data_dir, &args.store.bucket, &Options::default())?;
+    let store = args.store.which.access()?;
     let (query, limit) = args.query();
     let mut listing = None;
     let next = each_page(&store, query, limit, |page| {
@@ -67,14 +67,14 @@ pub(crate) fn each_page(
 
 /// Shows one upload.
 pub(crate) fn show(args: &OneUploadArgs) -> Result<(), Failure> {
-    let store = Access::to(&args.store.data_dir, &args.store.bucket, &Options::default())?;
+    let store = args.store.which.access()?;
     let upload = store.ask().upload(&args.id).map_err(|error| store.failed(error, &args.id))?;
     report::show(output(), args.store.json, &upload).map_err(unwritten)
 }
 
 /// Writes the bytes of one upload.
 pub(crate) fn cat(args: &CatArgs) -> Result<(), Failure> {
-    let store = Access::to(&args.data_dir, &args.bucket, &Options::default())?;
+    let store = args.which.access()?;
     let content = store.ask().content(&args.id).map_err(|error| store.failed(error, &args.id))?;
     let (mut out, mut bytes, mut left) = (io::stdout().lock(), content.bytes, content.length);
     let mut buffer = vec![0; PIECE];
@@ -93,14 +93,14 @@ pub(crate) fn some(count: usize) -> io::Result<usize> {
 
 /// Removes one upload.
 pub(crate) fn delete(args: &OneUploadArgs) -> Result<(), Failure> {
-    let store = Access::to(&args.store.data_dir, &args.store.bucket, &Options::default())?;
+    let store = args.store.which.access()?;
     let deleted = store.ask().delete(&args.id).map_err(|error| store.failed(error, &args.id))?;
     report::deleted(output(), args.store.json, &deleted).map_err(unwritten)
 }
 
 /// Tells what there is.
 pub(crate) fn stats(args: &StoreArgs) -> Result<(), Failure> {
-    let store = Access::to(&args.data_dir, &args.bucket, &Options::default())?;
+    let store = args.which.access()?;
     let stats = store.ask().stats().map_err(|error| store.failed(error, ""))?;
     report::stats(output(), args.json, &stats).map_err(unwritten)
 }
@@ -113,8 +113,8 @@ pub(crate) fn verify(args: &VerifyArgs) -> Result<(), Failure> {
 }
 
 fn verified(args: &VerifyArgs) -> Result<Verdict, Failure> {
-    let store =
-        Access::to(&args.store.data_dir, &args.store.bucket, &Options { check: true, ..Options::default() })?;
+    let WhichArgs { data_dir, bucket, .. } = &args.store.which;
+    let store = Access::to(data_dir, bucket, &Options { check: true, ..Options::default() })?;
     let mut progress = Progress::new();
     let mut verdict = match store.own() {
         None => checked(&store, &mut progress)?,
@@ -153,8 +153,8 @@ fn checked(store: &Access<'_>, progress: &mut Progress) -> Result<Verdict, Failu
 }
 
 fn repaired(args: &VerifyArgs) -> Result<Verdict, Failure> {
-    let dir = &args.store.data_dir;
-    if let Some(opened) = args.store.bucket.administration()? {
+    let WhichArgs { data_dir: dir, bucket, .. } = &args.store.which;
+    if let Some(opened) = bucket.administration()? {
         let page = (opened.repair)().map_err(|error| Failure::Environment(error.to_string()))?;
         let (uploads, bytes, findings) = (page.uploads, page.bytes, page.findings);
         return Ok(Verdict { format: BUCKET_FORMAT, uploads, bytes, findings, deep: None });

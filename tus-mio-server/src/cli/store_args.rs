@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use tus_redb::Options;
 
-use super::{bucket::PlaceArgs, config::ConfigArgs, value};
+use super::{Failure, access::Access, bucket::PlaceArgs, config::ConfigArgs, value};
 
-/// Which store, and how to write what is in it.
+/// Which store.
 #[derive(Args, Clone, Debug)]
-pub(crate) struct StoreArgs {
+pub(crate) struct WhichArgs {
     /// Where else the directory may stand.
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
@@ -20,6 +21,21 @@ pub(crate) struct StoreArgs {
     /// The bucket, if uploads are in one.
     #[command(flatten)]
     pub(crate) bucket: PlaceArgs,
+}
+
+impl WhichArgs {
+    /// The way to it, as it is opened by default.
+    pub(crate) fn access(&self) -> Result<Access<'_>, Failure> {
+        Access::to(&self.data_dir, &self.bucket, &Options::default())
+    }
+}
+
+/// Which store, and how to write what is in it.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct StoreArgs {
+    /// The store.
+    #[command(flatten)]
+    pub(crate) which: WhichArgs,
 
     /// Write one JSON document in place of text [default: off]
     #[arg(long, env = "TUS_JSON", value_parser = value::switch)]
@@ -60,15 +76,7 @@ pub(crate) struct CatArgs {
     #[arg(value_name = "ID")]
     pub(crate) id: String,
 
-    /// Where else the directory may stand.
+    /// The store.
     #[command(flatten)]
-    pub(crate) config: ConfigArgs,
-
-    /// Directory of the uploads; a server that runs there is asked
-    #[arg(long, env = "TUS_DATA_DIR", value_name = "DIRECTORY", default_value = "./tus-data")]
-    pub(crate) data_dir: PathBuf,
-
-    /// The bucket, if uploads are in one.
-    #[command(flatten)]
-    pub(crate) bucket: PlaceArgs,
+    pub(crate) which: WhichArgs,
 }
