@@ -67,6 +67,7 @@ impl<T> fmt::Debug for WakeQueue<T> {
     }
 }
 
+/// Locks a mutex whose data is whole between any two statements, so that a holder's panic leaves nothing to fear.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -10,7 +10,7 @@ mod state;
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     task::{Poll, Waker},
 };
 
@@ -20,7 +20,7 @@ use tus_proto::{Algorithm, Digest, Failure, Fence, Hasher, Record, UploadId, Wal
 use self::state::State;
 use crate::{
     Answer, AppendGrant, Change, Changed, DueEvents, EventKinds, EventQuery, Loaded, LookupError, Opened,
-    Sink, Source, Store, Ticket,
+    Sink, Source, Store, Ticket, mailbox::lock,
 };
 
 /// A [`Store`] in memory. A clone is the same store; what is in it goes with the last one.
@@ -205,9 +205,4 @@ impl Source for MemorySource {
     fn blocks(&self) -> bool {
         false
     }
-}
-
-/// Locks a mutex. A panic under the lock leaves nothing that could not be read: see [`Mutex`] on poisoning.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,7 +4,7 @@
 use std::{
     fmt, io,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -19,7 +19,7 @@ use super::{
     connection::{Stream, Talk, limits},
     guard::Guard,
 };
-use crate::{http1, listen::Listener};
+use crate::{http1, listen::Listener, sync::lock};
 
 /// How many connections there may be. More are told to come again.
 const MOST: usize = 32;
@@ -181,8 +181,4 @@ impl Drop for Place {
         *lock(&self.0.open) -= 1;
         self.0.ended.notify_all();
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

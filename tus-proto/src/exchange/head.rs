@@ -37,15 +37,15 @@ impl Exchange {
     }
 
     /// The writer has committed, or there is none, or it can't be asked: what is committed is the truth.
-    pub(super) fn on_checkpoint_made(&mut self, op: OpId, look: OffsetQuery) {
-        match look {
+    pub(super) fn on_checkpoint_made(&mut self, op: OpId, query: OffsetQuery) {
+        match query {
             OffsetQuery::Checkpointing { op: asked, id, .. } if asked == op => self.read(id, false),
             other => self.stale(State::QueryingOffset(other)),
         }
     }
 
-    pub(super) fn on_checkpoint_timeout(&mut self, now: Now, look: OffsetQuery) {
-        match look {
+    pub(super) fn on_checkpoint_timeout(&mut self, now: Now, query: OffsetQuery) {
+        match query {
             OffsetQuery::Checkpointing { until, id, .. } if until <= now.monotonic => {
                 let op = self.op();
                 // The answer is not waited for: it only takes us off the list of those who asked.
@@ -61,8 +61,8 @@ impl Exchange {
         self.state = State::QueryingOffset(OffsetQuery::Loading { op, written });
     }
 
-    pub(super) fn on_looked(&mut self, now: Now, op: OpId, look: OffsetQuery, completion: Completion) {
-        match look {
+    pub(super) fn on_record(&mut self, now: Now, op: OpId, query: OffsetQuery, completion: Completion) {
+        match query {
             OffsetQuery::Loading { op: reading, written } if reading == op => {
                 let answer = match completion {
                     Completion::Loaded(record) if record.is_expired(now.wall) && !written => {

@@ -240,7 +240,7 @@ impl Exchange {
         match core::mem::replace(&mut self.state, State::Over) {
             State::Locking(waited, purpose) if waited == op => self.on_acquired(now, purpose, reply),
             State::Releasing(waited, answer) if waited == op => self.conclude(now, answer),
-            State::QueryingOffset(look) => self.on_checkpoint_made(op, look),
+            State::QueryingOffset(query) => self.on_checkpoint_made(op, query),
             State::Awaiting(waited, _, download) if waited == op => self.download(download),
             other => self.stale(other),
         }
@@ -272,7 +272,7 @@ impl Exchange {
 
     fn on_store(&mut self, now: Now, op: OpId, completion: Completion) {
         match core::mem::replace(&mut self.state, State::Over) {
-            State::QueryingOffset(look) => self.on_looked(now, op, look, completion),
+            State::QueryingOffset(query) => self.on_record(now, op, query, completion),
             State::Loading(waited, purpose) if waited == op => self.on_loaded(now, purpose, completion),
             State::Reloading(waited, patch) if waited == op => self.on_reloaded(now, patch, completion),
             State::Rechecking(waited, termination) if waited == op => match self.lives(now, completion) {
@@ -384,7 +384,7 @@ impl Exchange {
     fn on_timeout(&mut self, now: Now) {
         self.renew_if_due(now);
         match core::mem::replace(&mut self.state, State::Over) {
-            State::QueryingOffset(look) => self.on_checkpoint_timeout(now, look),
+            State::QueryingOffset(query) => self.on_checkpoint_timeout(now, query),
             State::Receiving(receiving) => self.advance(now, receiving),
             State::Awaiting(_, until, download) if until <= now.monotonic => self.stop_awaiting(download),
             other => self.state = other,

@@ -78,7 +78,7 @@ impl<S: Store> Workers<S> {
         let mut buffer = Vec::new();
         let mut last = None;
         while let Some(job) = self.next(last) {
-            last = Some(job.lane());
+            last = Some(job.kind());
             match job {
                 Job::Move { to, socket, sink, limit } => {
                     let done = mover.run(&socket, sink, limit.min(MAX_BYTES), WorkerBudget::begin(self));
@@ -108,11 +108,11 @@ impl<S: Store> Workers<S> {
         }
     }
 
-    /// The next job, for whoever is done with one of this lane.
+    /// The next job, for the thread that is done with one of this kind.
     fn next(&self, last: Option<QueueKind>) -> Option<Job<S>> {
         let mut queue = lock(&self.queue);
-        if let Some(lane) = last {
-            queue.done(lane);
+        if let Some(kind) = last {
+            queue.done(kind);
         }
         loop {
             if let Some(job) = queue.take() {

@@ -1,6 +1,6 @@
 //! Which job a worker takes next. Receiving bodies burns the processor, and more workers at it than there are cores only
 //! keep each other, and the event loops, from it; syncs and downloads wait for the disk, which is better at several of
-//! them at once. So there is a lane for each: bodies have a worker for each core, and one of them nobody else ever has, unless
+//! them at once. So there is a queue for each: bodies have a worker for each core, and one of them nobody else ever has, unless
 //! there is but one.
 
 use std::collections::VecDeque;
@@ -9,7 +9,7 @@ use tus_driver::{Class, Store};
 
 use crate::runtime::workers::job::Job;
 
-/// The jobs that wait, and how many of each lane are being done.
+/// The jobs that wait, and how many of each queue are being done.
 #[derive(Debug)]
 pub(in crate::runtime) struct WorkQueue<S: Store> {
     bodies: BoundedQueue<S>,
@@ -38,10 +38,10 @@ struct BoundedQueue<S: Store> {
 impl<S: Store> WorkQueue<S> {
     /// For so many workers on so many cores.
     pub(in crate::runtime) fn new(workers: usize, cores: usize) -> Self {
-        let line = |most: usize| BoundedQueue { jobs: VecDeque::new(), running: 0, most: most.max(1) };
+        let queue = |most: usize| BoundedQueue { jobs: VecDeque::new(), running: 0, most: most.max(1) };
         Self {
-            bodies: line(workers.min(cores)),
-            disk: line(workers.saturating_sub(1)),
+            bodies: queue(workers.min(cores)),
+            disk: queue(workers.saturating_sub(1)),
             last: QueueKind::Disk,
             idle: VecDeque::new(),
             idling: false,
@@ -52,19 +52,19 @@ impl<S: Store> WorkQueue<S> {
     pub(in crate::runtime) fn push(&mut self, job: Job<S>) {
         match job {
             Job::Run(Class::Idle, _) => self.idle.push_back(job),
-            _ => self.line(job.lane()).jobs.push_back(job),
+            _ => self.of(job.kind()).jobs.push_back(job),
         }
     }
 
-    /// The next job that may be done, each lane in its turn. It counts until [`Self::done`] is told of it.
+    /// The next job that may be done, each queue in its turn. It counts until [`Self::done`] is told of it.
     pub(in crate::runtime) fn take(&mut self) -> Option<Job<S>> {
         let other = if self.last == QueueKind::Disk { QueueKind::Bodies } else { QueueKind::Disk };
-        for lane in [other, self.last] {
-            let line = self.line(lane);
-            if line.is_ready() {
-                line.running += 1;
-                self.last = lane;
-                return self.line(lane).jobs.pop_front();
+        for kind in [other, self.last] {
+            let queue = self.of(kind);
+            if queue.is_ready() {
+                queue.running += 1;
+                self.last = kind;
+                return self.of(kind).jobs.pop_front();
             }
         }
         if self.idling || self.closed || self.disk.running == self.disk.most {
@@ -81,9 +81,9 @@ impl<S: Store> WorkQueue<S> {
         self.idling = false;
     }
 
-    /// A job of this lane was done. Whoever did it takes the next: nobody has to be woken for what it has kept waiting.
-    pub(in crate::runtime) fn done(&mut self, lane: QueueKind) {
-        self.line(lane).running -= 1;
+    /// A job of this kind was done. Whoever did it takes the next: nobody has to be woken for what it has kept waiting.
+    pub(in crate::runtime) fn done(&mut self, kind: QueueKind) {
+        self.of(kind).running -= 1;
     }
 
     /// Whether a job waits for who has one of the bodies' places, or for one worker more.
@@ -91,8 +91,8 @@ impl<S: Store> WorkQueue<S> {
         !self.bodies.jobs.is_empty() || self.disk.is_ready()
     }
 
-    fn line(&mut self, lane: QueueKind) -> &mut BoundedQueue<S> {
-        match lane {
+    fn of(&mut self, kind: QueueKind) -> &mut BoundedQueue<S> {
+        match kind {
             QueueKind::Bodies => &mut self.bodies,
             QueueKind::Disk => &mut self.disk,
         }
@@ -106,7 +106,7 @@ impl<S: Store> BoundedQueue<S> {
 }
 
 impl<S: Store> Job<S> {
-    pub(in crate::runtime) fn lane(&self) -> QueueKind {
+    pub(in crate::runtime) fn kind(&self) -> QueueKind {
         match self {
             Self::Move { .. } | Self::Write { .. } | Self::Run(Class::Compute, _) => QueueKind::Bodies,
             Self::Send { .. } | Self::Read { .. } | Self::Run(..) => QueueKind::Disk,
@@ -137,7 +137,7 @@ mod tests {
         let mut queue = WorkQueue::new(workers, cores);
         (0..disk).for_each(|_| queue.push(job(Class::Blocking)));
         (0..bodies).for_each(|_| queue.push(job(Class::Compute)));
-        std::iter::from_fn(|| queue.take()).map(|job| job.lane()).collect()
+        std::iter::from_fn(|| queue.take()).map(|job| job.kind()).collect()
     }
 
     #[test]
