@@ -37,6 +37,8 @@ pub(super) struct Seen {
     pub(super) max: u64,
     pub(super) committed: u64,
     pub(super) settling: bool,
+    /// The commit under way was asked for when the Append was over: what it leaves is not taken any more.
+    last_commit: bool,
     pub(super) commit_failed: bool,
     pub(super) lock_lost: bool,
     /// The length of the upload that is held to be sent.
@@ -170,7 +172,7 @@ impl Seen {
                 if (if *finish { *to } else { self.committed }..=*to).contains(offset) =>
             {
                 // A store may keep less than it was asked to.
-                if self.append.is_none() && self.staged == *to {
+                if self.last_commit && self.staged == *to {
                     self.staged = *offset;
                 }
                 self.settling = false;
@@ -308,6 +310,7 @@ impl Seen {
                     );
                 }
                 self.settling = true;
+                self.last_commit = self.append.is_none();
             }
             Command::Digest { from, to, .. } => {
                 assert!(self.append.is_none() && self.body_ended() && !self.settling);
