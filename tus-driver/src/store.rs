@@ -65,15 +65,13 @@ pub trait Store: fmt::Debug + Send + Sync + Sized + 'static {
         id: &UploadId,
         to: u64,
         algorithm: Algorithm,
-        later: impl FnOnce() -> Ticket<Result<Digest, Failure>>,
-    ) -> Answer<Result<Digest, Failure>> {
+        later: impl FnOnce() -> Ticket<Result<Digest, LookupError>>,
+    ) -> Answer<Result<Digest, LookupError>> {
         let _ = later;
         let unavailable = || Ticket::new(|_| ());
         Answer::Now(match self.open(id, unavailable) {
-            Answer::Now(Ok(source)) => hash_source(source, to, algorithm),
-            Answer::Now(Err(LookupError::Failed(failure))) => Err(failure),
-            Answer::Now(Err(_)) => Err(Failure::Io),
-            Answer::Later => Err(Failure::Unavailable),
+            Answer::Now(opened) => opened.and_then(|source| Ok(hash_source(source, to, algorithm)?)),
+            Answer::Later => Err(LookupError::Failed(Failure::Unavailable)),
         })
     }
 
@@ -172,6 +170,12 @@ pub enum LookupError {
     },
     /// The store could not do it.
     Failed(Failure),
+}
+
+impl From<Failure> for LookupError {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
 }
 
 impl From<LookupError> for Completion {

@@ -334,17 +334,23 @@ fn an_upload_that_says_when_it_is_complete_is_not_by_its_length() {
         hasher.finish()
     };
     assert_eq!((hash(3), hash(2)), (Ok(digest(b"abc")), Ok(digest(b"ab"))));
-    assert_eq!(hash(4), Err(Failure::Io), "there are not so many bytes");
-    let commit = Commit {
-        id: id("a"),
-        fence: Fence(1),
-        from: 3,
-        to: 3,
-        length: Some(3),
-        expires: None,
-        finish: true,
-        staged: None,
+    assert_eq!(hash(4), Err(LookupError::Failed(Failure::Io)), "there are not so many bytes");
+    let complete = |fence| {
+        let commit = Commit {
+            id: id("a"),
+            fence: Fence(fence),
+            from: 3,
+            to: 3,
+            length: Some(3),
+            expires: None,
+            finish: true,
+            staged: None,
+        };
+        kept.change(Change::Commit(commit))
     };
-    assert_eq!(kept.change(Change::Commit(commit)), Completion::Committed { offset: 3 });
+    assert_eq!(complete(1), Completion::Committed { offset: 3 });
     assert!(kept.load("a").unwrap().is_complete());
+    assert_eq!(complete(2), Completion::Conflict { offset: 3 }, "two have completed it");
+    kept.change(Change::Delete { id: id("a"), fence: Fence(2) });
+    assert_eq!(hash(3), Err(LookupError::Missing));
 }

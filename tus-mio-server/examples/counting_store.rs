@@ -18,7 +18,7 @@ use tus_mio_server::{
     Blocking,
     tus_driver::{
         Answer, AppendGrant, Change, Changed, DueEvents, EventKinds, EventQuery, Executor, Loaded,
-        MemoryStore, Opened, Sink, Store, Ticket, bytes::Buf,
+        LookupError, MemoryStore, Opened, Sink, Store, Ticket, bytes::Buf,
     },
     tus_proto::{Algorithm, Config, Digest, Failure, Fence, UploadId},
 };
@@ -72,8 +72,8 @@ impl<S: Store> Store for Counting<S> {
         id: &UploadId,
         to: u64,
         algorithm: Algorithm,
-        later: impl FnOnce() -> Ticket<Result<Digest, Failure>>,
-    ) -> Answer<Result<Digest, Failure>> {
+        later: impl FnOnce() -> Ticket<Result<Digest, LookupError>>,
+    ) -> Answer<Result<Digest, LookupError>> {
         self.inner.hash(id, to, algorithm, later)
     }
 

@@ -173,10 +173,10 @@ impl BucketStore {
         id: &UploadId,
         to: u64,
         algorithm: Algorithm,
-    ) -> Result<Digest, Failure> {
-        let mut document = shared.read(id).await.map_err(Failure::from)?;
+    ) -> Result<Digest, LookupError> {
+        let mut document = shared.for_reader(shared.read(id).await?)?;
         if to > document.offset {
-            return Err(Failure::Io);
+            return Err(LookupError::Failed(Failure::Io));
         }
         if document.extents.iter().any(|extent| matches!(extent.place, Place::Parts { .. })) {
             document = shared.make_readable(id, document).await?;
@@ -187,7 +187,7 @@ impl BucketStore {
             let place = (document.extents.as_slice(), document.tail.as_ref());
             let bytes = shared.read_bytes(id.as_str(), place, at, (to - at).min(DIGEST)).await?;
             if bytes.is_empty() {
-                return Err(Failure::Io);
+                return Err(LookupError::Failed(Failure::Io));
             }
             hasher.update(&bytes);
             at += bytes.len() as u64;
@@ -283,8 +283,8 @@ impl Store for BucketStore {
         id: &UploadId,
         to: u64,
         algorithm: Algorithm,
-        later: impl FnOnce() -> Ticket<Result<Digest, Failure>>,
-    ) -> Answer<Result<Digest, Failure>> {
+        later: impl FnOnce() -> Ticket<Result<Digest, LookupError>>,
+    ) -> Answer<Result<Digest, LookupError>> {
         let (shared, id) = (self.shared.clone(), id.clone());
         self.task(later, async move { Self::hash_committed(&shared, &id, to, algorithm).await })
     }

@@ -335,7 +335,8 @@ fn check(commit: &Commit<Staged>, document: &Document) -> Result<(), LookupError
         length.is_none_or(|length| commit.to <= length) && (!commit.finish || length == Some(commit.to));
     let expected = mutation!("commit-offset-not-compared", commit.from == document.offset, true)
         && commit.from <= commit.to
-        && !document.is_final();
+        && !document.is_final()
+        && !document.is_complete();
     let fenced = mutation!("lease-fence-ignored", commit.fence.0 < document.fence, false);
     if fenced || !expected || changes_length || !fits {
         return Err(LookupError::Conflict { offset: document.offset });

@@ -146,8 +146,9 @@ pub enum Command {
     /// Take no more bytes: the open Append completes. Harmless if it has completed already.
     StopAppend,
     /// Moves the offset, as a compare-and-set: from `from` to `to`, at most what is staged. May run beside an
-    /// open Append. Completes as `Committed`, durable then; as `Conflict` where the offset is another or the
-    /// fence too low; as `Missing` where the upload is gone.
+    /// open Append. Completes as `Committed`, durable then; as `Conflict` where the offset is another, the fence
+    /// too low, or the upload complete already: two writers that both saw it incomplete do not both complete it.
+    /// As `Missing` where the upload is gone.
     Commit {
         /// Whose.
         id: UploadId,
@@ -177,7 +178,8 @@ pub enum Command {
         /// With which hash function.
         algorithm: Algorithm,
     },
-    /// Hashes committed bytes, from the first one on. Completes as `Digested`.
+    /// Hashes committed bytes, from the first one on. Completes as `Digested`, or as `Missing` or `Gone` where the
+    /// upload is: another request may have removed it, and this one not know yet that it has lost its lock.
     Hash {
         /// Whose.
         id: UploadId,

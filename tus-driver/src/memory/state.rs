@@ -128,7 +128,8 @@ impl State {
         let upload = self.for_writer(&id, fence)?;
         let known = upload.record.length;
         let length = known.or(length);
-        let expected = from == upload.record.offset && from <= to && !upload.record.is_final();
+        let open = !upload.record.is_final() && !upload.record.is_complete();
+        let expected = from == upload.record.offset && from <= to && open;
         let changes_length = known.is_some() && commit.length.is_some_and(|length| known != Some(length));
         let fits = length.is_none_or(|length| to <= length) && (!finish || length == Some(to));
         if !expected || changes_length || !fits {

@@ -61,7 +61,7 @@ pub enum Arrival<S: Store> {
     /// A change is answered.
     Changed(OpId, Changed),
     /// A digest is answered.
-    Digested(OpId, Result<Digest, Failure>),
+    Digested(OpId, Result<Digest, LookupError>),
     /// A sink is open.
     Sink(OpId, Opened<S::Sink>),
     /// A source is open.
@@ -372,9 +372,10 @@ impl<S: Store> Session<S> {
                     // Nothing was staged, so there is nothing to read.
                     return self.complete(now, op, Completion::Failed(Failure::Io));
                 };
-                let later = || ticket(inlet, move |digest| Arrival::Digested(op, digest));
+                let found = |digest: Result<Digest, Failure>| digest.map_err(LookupError::from);
+                let later = || ticket(inlet, move |digest| Arrival::Digested(op, found(digest)));
                 if let Answer::Now(digest) = store.digest(staged, (from, to), algorithm, later) {
-                    self.complete(now, op, on_digest(digest));
+                    self.complete(now, op, on_digest(found(digest)));
                 }
             }
             Command::Hash { id, to, algorithm } => {
@@ -494,8 +495,8 @@ fn on_loaded(loaded: Loaded) -> Completion {
     loaded.map_or_else(LookupError::into, Completion::Loaded)
 }
 
-fn on_digest(digest: Result<Digest, Failure>) -> Completion {
-    digest.map_or_else(Completion::Failed, Completion::Digested)
+fn on_digest(digest: Result<Digest, LookupError>) -> Completion {
+    digest.map_or_else(Completion::from, Completion::Digested)
 }
 
 impl<S: Store> fmt::Debug for Session<S> {

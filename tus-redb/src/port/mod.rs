@@ -466,7 +466,7 @@ impl Shared {
         mut source: Source,
         (from, to): (u64, u64),
         mut hasher: Box<Hasher>,
-        ticket: Ticket<Result<Digest, Failure>>,
+        ticket: Ticket<Result<Digest, LookupError>>,
     ) {
         const PIECE: usize = 256 << 10;
         let until = to.min(from.saturating_add(DIGEST));
@@ -476,12 +476,12 @@ impl Shared {
             let wanted = usize::try_from(until - at).unwrap_or(PIECE).min(PIECE);
             let extent = buffer.get_mut(..wanted).unwrap_or_default();
             match source.read_at(at, extent) {
-                Ok(0) => return ticket.answer(Err(Failure::Io)),
+                Ok(0) => return ticket.answer(Err(LookupError::Failed(Failure::Io))),
                 Ok(count) => {
                     hasher.update(extent.get(..count).unwrap_or_default());
                     at += count as u64;
                 }
-                Err(failure) => return ticket.answer(Err(failure)),
+                Err(failure) => return ticket.answer(Err(LookupError::Failed(failure))),
             }
         }
         if until == to {
@@ -616,12 +616,11 @@ impl tus_driver::Store for RedbStore {
         id: &UploadId,
         to: u64,
         algorithm: Algorithm,
-        later: impl FnOnce() -> Ticket<Result<Digest, Failure>>,
-    ) -> Answer<Result<Digest, Failure>> {
+        later: impl FnOnce() -> Ticket<Result<Digest, LookupError>>,
+    ) -> Answer<Result<Digest, LookupError>> {
         let source = match self.0.engine.open_source(id) {
             Ok(source) => source,
-            Err(Rejected::Failed(failure)) => return Answer::Now(Err(failure)),
-            Err(_) => return Answer::Now(Err(Failure::Io)),
+            Err(rejected) => return Answer::Now(Err(rejected.into())),
         };
         let (shared, ticket) = (self.0.clone(), later());
         let job = move || shared.hash_on(source, (0, to), Box::new(Hasher::new(algorithm)), ticket);

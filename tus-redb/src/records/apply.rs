@@ -307,6 +307,7 @@ impl<'txn> Tables<'txn> {
             || mutation!("offset-not-compared", from != offset, false)
             || to < from
             || row.is_final()
+            || row.is_complete()
         {
             return conflict;
         }

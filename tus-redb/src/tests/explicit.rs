@@ -57,6 +57,8 @@ fn only_a_commit_that_says_so_completes_and_a_crash_forgets_nothing() {
         disk.crash(Crash::Process);
         let store = open(&disk, durability);
         assert!(load(&store).is_complete());
+        // Nor does a writer complete it that has seen it before.
+        assert_eq!(advance(&store, 4, 4, Some(4), true), Completion::Conflict { offset: 4 });
         store.flush().unwrap();
         let told = store.outbox(0, 9).unwrap();
         assert_eq!(told.len(), 1, "{durability:?}");

@@ -134,7 +134,7 @@ fn only_what_the_store_was_opened_for_is_kept() {
     }
 }
 
-/// A commit that finishes nothing more, or is tried again, completes nothing a second time.
+/// Who has seen it incomplete, and comes second, completes nothing.
 #[test]
 fn an_upload_is_completed_once() {
     let store = open(&SimDisk::new(), Durability::Strict);
@@ -152,8 +152,8 @@ fn an_upload_is_completed_once() {
         syncer: None,
     };
     let later = Some(WallTime::from_micros(9));
-    let committed = Completion::Committed { offset: 4 };
-    assert_eq!(store.commit(&[again(fence, None), again(fence, later)]), [committed.clone(), committed]);
+    let late = Completion::Conflict { offset: 4 };
+    assert_eq!(store.commit(&[again(fence, None), again(fence, later)]), [late.clone(), late]);
     assert_eq!(store.outbox_len(), Ok(1));
 }
 

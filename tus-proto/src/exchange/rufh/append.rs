@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 
 use super::Rufh;
 use crate::{
-    Command, Completion, ErrorCode, Event, Explicit, Failure, Framing, Hasher, Now, Record, UploadId,
+    Command, Completion, ErrorCode, Event, Explicit, Framing, Hasher, Now, Record, UploadId,
     exchange::{
         Exchange, Purpose, State,
         answer::{self, Answer},
@@ -156,8 +156,7 @@ impl Exchange {
                 }
                 Failed::Code(ErrorCode::ChecksumMismatch)
             }
-            Completion::Failed(failure) => Failed::Code(answer::to_failure(failure)),
-            _ => Failed::Code(answer::to_failure(Failure::Io)),
+            other => Failed::Code(answer::to_completion(&other)),
         };
         receiving.failed = Some(failed);
     }

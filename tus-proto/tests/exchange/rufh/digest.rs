@@ -88,13 +88,19 @@ fn the_whole_upload_is_hashed_before_it_is_complete() {
             _ => drop(problem(&mut script, 400, "ERR_CHECKSUM_MISMATCH")),
         }
     }
-    let mut script = locked(&sent, &record);
-    let grant = script.append();
-    script.body_ends(grant, 1);
-    script.commits(3, 4);
-    hashes(&mut script, 4, Completion::Failed(Failure::Io));
-    script.release();
-    problem(&mut script, 500, "ERR_INTERNAL_SERVER_ERROR");
+    // Who removes an upload has its lock; this request may not have heard of that yet.
+    for (completion, status, code) in [
+        (Completion::Failed(Failure::Io), 500, "ERR_INTERNAL_SERVER_ERROR"),
+        (Completion::Missing, 404, "ERR_UPLOAD_NOT_FOUND"),
+    ] {
+        let mut script = locked(&sent, &record);
+        let grant = script.append();
+        script.body_ends(grant, 1);
+        script.commits(3, 4);
+        hashes(&mut script, 4, completion);
+        script.release();
+        problem(&mut script, status, code);
+    }
 }
 
 #[test]
