@@ -264,7 +264,7 @@ fn chunk(body: &[u8]) -> Vec<u8> {
     [format!("{:x}\r\n", body.len()).as_bytes(), body, b"\r\n"].concat()
 }
 
-/// Takes the next answer from the front of what was received, an interim one too; none where more must come.
+/// Takes the next answer from the front of what was received, an interim one too; `None` if more must come.
 pub fn take_answer(received: &mut Vec<u8>, to_head: bool) -> Result<Option<Answer>, String> {
     let Some(head) = received.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(None) };
     let mut answer = parse_head(&received[..head + 4])?;

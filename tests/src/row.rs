@@ -17,7 +17,7 @@ pub struct Row {
     pub case: &'static str,
     /// What it says, uniquely.
     pub name: String,
-    /// How the protocol's configuration differs from the default; none where it does not.
+    /// How the protocol's configuration differs from the default; `None` if it does not.
     pub config: Option<fn(ConfigBuilder) -> ConfigBuilder>,
     /// Whether a body must stall here: the server's patience with it is short then.
     pub stalls: bool,
@@ -188,7 +188,7 @@ impl Row {
     }
 }
 
-/// A success or a bodiless refusal of this status.
+/// A success or a bodiless rejection of this status.
 pub fn status(status: u16) -> Expect {
     Expect {
         status,

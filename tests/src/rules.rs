@@ -96,7 +96,7 @@ fn body(request: &Request, answer: &Answer) -> Result<(), String> {
     if answer.status < 400 || request.is_head() {
         return if answer.body.is_empty() { Ok(()) } else { Err("there must be no body".into()) };
     }
-    // What a hook refuses is told as text in either protocol.
+    // What a hook rejects is told as text in either protocol.
     if is_ietf(request, answer) && answer.value("Content-Type") != Some("text/plain; charset=utf-8") {
         return problem(answer);
     }

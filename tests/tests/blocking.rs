@@ -239,7 +239,7 @@ fn a_newcomer_goes_on_as_soon_as_the_writer_lets_go() {
         assert!(looks < 1_000_000, "nobody asked the writer to give way");
         is(&writer.join().unwrap(), 400, "ERR_UPLOAD_INTERRUPTED");
         let statuses: Vec<_> = newcomers.into_iter().map(|thread| thread.join().unwrap()).collect();
-        // Exactly one writes; the others gave way to one behind them, or came after the one that wrote.
+        // Exactly one writes; the others gave way to one after them, or came after the one that wrote.
         assert_eq!(statuses.iter().filter(|status| **status == 204).count(), 1, "{statuses:?}");
         assert!(statuses.iter().all(|status| matches!(status, 204 | 400 | 409)), "{statuses:?}");
     });

@@ -1,4 +1,4 @@
-//! Hooks, as the server and the blocking entry call them: what they refuse, change and veto, and what they are told
+//! Hooks, as the server and the blocking entry call them: what they reject, change and veto, and what they are told
 //! of, across failures and crashes.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

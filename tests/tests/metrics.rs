@@ -49,7 +49,7 @@ fn shows_after_head(server: &Running, location: &str, name: &str, value: &str) {
     }
 }
 
-/// Scrapes until this sample has this value: what happens behind an answer takes its time.
+/// Scrapes until this sample has this value: what happens after an answer takes its time.
 #[track_caller]
 fn shows(server: &Running, name: &str, value: &str) {
     let begun = Instant::now();

@@ -99,8 +99,8 @@ fn a_registry_of_documents() {
     }
 }
 
-/// A service in TypeScript for videos: refuses with a JSON body of its own, chooses ids, keeps the metadata it knows, and
-/// names the file by itself.
+/// A service in TypeScript for videos: rejects with a JSON body of its own, chooses ids and the file's name, and keeps
+/// the metadata it knows.
 #[test]
 fn a_library_of_videos() {
     let handler = Handler::start(|call| {

@@ -23,15 +23,15 @@ use tus_proto::{Fence, Instant, LockCall, LockEvent, LockTable, OpId, Owner};
 ///   [`LockReply::Unavailable`](tus_proto::LockReply::Unavailable), and one at which `wait` is over
 ///   [`LockReply::TimedOut`](tus_proto::LockReply::TimedOut). The first becomes a 500, the second a 423.
 /// - Of two grants for the same upload the later has the higher number, across restarts of everybody too, and none
-///   is below the number that [`start`](Self::start) tells: the store refuses lower ones, as those of a writer
+///   is below the number that [`start`](Self::start) tells: the store rejects lower ones, as those of a writer
 ///   that has lost its lock. It is that number that keeps a writer harmless that does not know yet.
 /// - A grant says `rotate` unless the holder before it is known to have released: it may then still be writing.
 /// - A holder whose lock goes to somebody else is told [`LockEvent::Lost`], or
 ///   [`LockReply::Lost`](tus_proto::LockReply::Lost) when it renews. Its body ends there with 400
 ///   `ERR_UPLOAD_INTERRUPTED`, and no more of it is committed. A grant that can't be renewed in its time counts
 ///   as lost.
-/// - Where somebody waits, the holder is told [`LockEvent::Yield`] with the offset of who waits; it releases soon
-///   after. A service that can't do that leaves clients with 423 until a dead connection's writer has noticed.
+/// - Where another request waits, the holder is told [`LockEvent::Yield`] with the offset of that one; it
+///   releases soon after. A service that can't do that leaves clients with 423 until a dead connection's writer has noticed.
 /// - A caller that may not preempt ([`LockCall::Acquire`]) is no reason to tell a holder anything: where the lock is
 ///   held, it is [`LockReply::TimedOut`](tus_proto::LockReply::TimedOut) at once.
 /// - [`LockCall::Checkpoint`] may be replied to at once where the writer can't be asked: HEAD then tells what was

@@ -64,7 +64,7 @@ impl FromStr for IpNet {
     }
 }
 
-/// The text names no network. Whoever wrote it is at fault.
+/// The text names no network. The fault is its author's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetworkError(());
 

@@ -90,7 +90,7 @@ impl fmt::Display for Address {
     }
 }
 
-/// The text names no address to listen at. Whoever wrote it is at fault.
+/// The text names no address to listen at. The fault is its author's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddressError(());
 

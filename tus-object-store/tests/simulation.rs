@@ -1,5 +1,5 @@
-//! Servers that die, stand still and disagree about the time, over a bucket that loses answers, answers late, and refuses:
-//! by seed, with the store and the locks as they ship. What was acknowledged must be there, byte for byte.
+//! Servers that die, stand still and disagree about the time, over a bucket that loses answers, answers late, and
+//! rejects: by seed, with the store and the locks as they ship. What was acknowledged must be there, byte for byte.
 //!
 //! `SEEDS=20000 cargo test -p tus-object-store --test simulation` runs more seeds than by default, `SEED=17` one alone.
 

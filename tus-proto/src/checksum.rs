@@ -74,7 +74,7 @@ pub struct Digest {
 }
 
 impl Digest {
-    /// The bytes as a digest; none where they are more than 64.
+    /// The bytes as a digest; `None` if they are more than 64.
     pub fn new(bytes: &[u8]) -> Option<Self> {
         let mut digest = Self { bytes: [0; 64], len: u8::try_from(bytes.len()).ok()? };
         digest.bytes.get_mut(..bytes.len())?.copy_from_slice(bytes);

@@ -125,7 +125,7 @@ impl Cors {
     }
 }
 
-/// An origin as browsers send it: in small letters, without the port that goes without saying. None where no
+/// An origin as browsers send it: in small letters, without the port that goes without saying. `None` if no
 /// browser would send anything like it.
 fn normalised(origin: &str) -> Option<String> {
     if matches!(origin, "*" | "null") {

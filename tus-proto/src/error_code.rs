@@ -1,7 +1,7 @@
 //! Every way a request can fail: its name, its status, and one sentence for the person who reads it.
 //! The names are those that users of tusd know.
 
-/// Why a request was refused or failed. [`ErrorCode::status`] says whose fault it is: 4xx the client's,
+/// Why a request was rejected or failed. [`ErrorCode::status`] says whose fault it is: 4xx the client's,
 /// 5xx the server's or its environment's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -42,11 +42,11 @@ pub enum ErrorCode {
     UploadNotFinished,
     /// A hook stopped the upload: it is deleted.
     UploadStopped,
-    /// A hook refused the upload.
+    /// A hook rejected the upload.
     UploadRejected,
-    /// A hook refused the request.
+    /// A hook rejected the request.
     RequestRejected,
-    /// A hook refused the termination.
+    /// A hook rejected the termination.
     TerminationRejected,
     /// The upload is not the one that `If-Match` names.
     PreconditionFailed,

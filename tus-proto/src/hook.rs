@@ -95,19 +95,19 @@ pub struct Part {
 /// What an exchange asks. Each completes exactly once, as a [`HookReply`]; the runtime sets a deadline to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HookCall {
-    /// Before anything else is done, for every request but OPTIONS. May refuse. What is wrong with the request
+    /// Before anything else is done, for every request but OPTIONS. May reject. What is wrong with the request
     /// by its head alone, its path and method apart, is told after it.
     Incoming {
         /// The request.
         request: Arc<RequestInfo>,
         /// The upload that the target names; none for the collection.
         id: Option<UploadId>,
-        /// That upload as it is committed; none where there is none of that id, or not any more.
+        /// That upload as it is committed; `None` if there is none of that id, or it is gone.
         upload: Option<Record>,
         /// Of a POST of a final: its parts, in order.
         parts: Vec<Part>,
     },
-    /// Before an upload is created. May refuse, replace the metadata, and choose the id.
+    /// Before an upload is created. May reject, replace the metadata, and choose the id.
     Create {
         /// The request.
         request: Arc<RequestInfo>,
@@ -129,7 +129,7 @@ pub enum HookCall {
         /// The upload's length, where it is known.
         length: Option<u64>,
     },
-    /// Before an upload is deleted for its client. May refuse.
+    /// Before an upload is deleted for its client. May reject.
     Terminate {
         /// The request.
         request: Arc<RequestInfo>,
@@ -233,7 +233,7 @@ impl Amendment {
     }
 }
 
-/// The answer with which a hook refuses a request.
+/// The answer with which a hook rejects a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
     /// The status, 400 to 599; anything else is answered as 500 (423 to a HEAD).
@@ -242,12 +242,12 @@ pub struct Rejection {
     /// malformed ones.
     pub headers: Vec<(String, String)>,
     /// The body, `text/plain; charset=utf-8` unless a header says otherwise. Where it is empty, the answer says
-    /// what was refused.
+    /// what was rejected.
     pub body: String,
 }
 
 impl Rejection {
-    /// Whether the status is that of a refusal.
+    /// Whether the status is that of a rejection.
     pub(crate) fn is_error(&self) -> bool {
         (400..600).contains(&self.status)
     }

@@ -23,7 +23,7 @@ pub enum LockCall {
     Acquire {
         /// The upload.
         key: UploadId,
-        /// The offset at which the caller wants to write; none where it does not write (DELETE).
+        /// The offset at which the caller wants to write; `None` if it does not write (DELETE).
         offset: Option<u64>,
         /// How long to wait.
         wait: Duration,

@@ -1,5 +1,5 @@
-//! The answer to a request, and the headers that every answer bears. They are added here and nowhere else,
-//! so that no path, an early refusal included, can forget one.
+//! The answer to a request, and the headers that every answer carries. They are added here and nowhere else,
+//! so that no path, an early rejection included, can forget one.
 
 use alloc::{borrow::Cow, string::String};
 use core::fmt::{self, Write as _};
@@ -52,7 +52,7 @@ pub enum Body {
     Upload {
         /// The first byte.
         from: u64,
-        /// The one behind the last.
+        /// The one after the last.
         to: u64,
     },
     /// Nothing: the request was a HEAD, and the answer to a GET would bring as much.
@@ -91,7 +91,7 @@ pub struct Response {
 }
 
 impl Response {
-    /// A response without a body, with the headers every response bears.
+    /// A response without a body, with the headers every response carries.
     pub fn new(status: u16, wall: WallTime) -> Self {
         Self::with_cache_control(status, wall, "no-store")
     }
@@ -139,7 +139,7 @@ impl Response {
         response
     }
 
-    /// The answer with which a hook refuses. `code` gives the body where the hook has none.
+    /// The answer with which a hook rejects. `code` gives the body where the hook has none.
     pub(crate) fn rejection(rejection: Rejection, code: ErrorCode, wall: WallTime) -> Self {
         let status = if rejection.is_error() { rejection.status } else { 500 };
         let Rejection { headers, body, .. } = rejection;
@@ -231,13 +231,13 @@ impl Response {
         self.status
     }
 
-    /// What a refusal is about, a hook's included; none in every other answer.
+    /// What a rejection is about, a hook's included; none in every other answer.
     pub fn code(&self) -> Option<ErrorCode> {
         self.code
     }
 
     /// The header section as it goes over the wire: `Name: value` lines, each ended by CR LF, without the
-    /// empty line behind them.
+    /// empty line after them.
     pub fn header_section(&self) -> &str {
         &self.headers
     }

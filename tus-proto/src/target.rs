@@ -71,7 +71,7 @@ impl<'a> Target<'a> {
         self.path
     }
 
-    /// What is behind the question mark.
+    /// What is after the question mark.
     pub fn query(&self) -> Option<&'a str> {
         self.query
     }

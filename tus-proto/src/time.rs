@@ -107,7 +107,7 @@ impl fmt::Display for ImfFixdate {
     }
 }
 
-/// Writes the last two digits of a number behind `before`.
+/// Writes the last two digits of a number after `before`.
 fn two_digits(f: &mut fmt::Formatter<'_>, before: &str, number: u64) -> fmt::Result {
     let digit = |number: u64| b'0' + (number % 10) as u8;
     f.write_str(before)?;

@@ -70,7 +70,7 @@ impl<'a> Reply<'a> {
         std::str::from_utf8(field.value).ok().map(str::trim)
     }
 
-    /// How long the body that begins `rest` is, framing included; none where it can't be told yet.
+    /// How long the body that begins `rest` is, framing included; `None` if it can't be told yet.
     fn body_length(&self, rest: &[u8]) -> Result<Option<usize>, Unreadable> {
         if let Some(length) = self.field("Content-Length") {
             return length.parse().map(Some).map_err(|_| Unreadable("malformed Content-Length"));

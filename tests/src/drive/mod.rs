@@ -64,7 +64,7 @@ struct Running {
     session: Session<RedbStore>,
     /// What has arrived and is not staged yet.
     arrived: Vec<u8>,
-    /// How many bytes of the body are still to come; none where only its end tells.
+    /// How many bytes of the body are still to come; `None` if only its end tells.
     missing: Option<u64>,
     ending: Option<End>,
     /// The peer has closed its side, and the body is not complete.
@@ -251,7 +251,7 @@ impl Drive {
         self.set_clock(until);
     }
 
-    /// The response to a request, if it is there or comes with time; none where the request ended without.
+    /// The response to a request, if it is there or comes with time; `None` if the request ended without.
     pub fn response(&mut self, owner: Owner) -> Option<Response> {
         self.finished(owner)?.response
     }

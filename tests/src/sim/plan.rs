@@ -29,7 +29,7 @@ pub(super) struct Plan {
     pub(super) more_finals: u32,
     pub(super) clients: Vec<Role>,
     pub(super) faults: Faults,
-    /// Which hooks there are. They take their time, and refuse or fail at times.
+    /// Which hooks there are. They take their time, and reject or fail at times.
     pub(super) hooks: Subscriptions,
     /// Clients fetch what they have uploaded.
     pub(super) downloads: bool,
@@ -59,7 +59,7 @@ pub(super) struct Role {
 pub(super) enum Meets {
     /// Bytes that are on their way to the disk.
     Writes,
-    /// Uploads that go, and those who tidy up behind them.
+    /// Uploads that go, and those who tidy up after them.
     Removals,
 }
 

@@ -11,7 +11,7 @@ pub struct Raw {
     pub sent: String,
     /// The statuses of the answers, in order.
     pub statuses: &'static [u16],
-    /// The code of the last one; none where it has no body.
+    /// The code of the last one; `None` if it has no body.
     pub code: Option<&'static str>,
     /// Whether the server closes the connection behind it.
     pub closes: bool,

@@ -36,7 +36,7 @@ impl HookError {
         Self(Kind::Failed(error.into()))
     }
 
-    /// The answer it chooses; none where it is a failure.
+    /// The answer it chooses; `None` if it is a failure.
     pub fn rejection(&self) -> Option<&Rejection> {
         match &self.0 {
             Kind::Rejected(rejection) => Some(rejection),
@@ -74,7 +74,7 @@ impl From<Reject> for HookError {
     }
 }
 
-/// The answer with which a hook refuses a request.
+/// The answer with which a hook rejects a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reject(Rejection);
 

@@ -92,7 +92,7 @@ impl Metadata {
         Ok(())
     }
 
-    /// Removes a key. Tells whether it was there.
+    /// Removes a key. Returns whether it was there.
     pub fn remove(&mut self, key: &str) -> bool {
         let before = self.pairs.len();
         self.pairs.retain(|(known, _)| known != key);

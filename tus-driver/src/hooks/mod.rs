@@ -1,4 +1,4 @@
-//! Hooks: what the people who run a server decide by code of their own. They may refuse a request, change an upload
+//! Hooks: what the people who run a server decide by code of their own. They may reject a request, change an upload
 //! before it is made, veto a deletion, and learn what has become of an upload.
 //!
 //! Give functions to [`Hooks`], and those to a runtime. What a runtime calls is a [`HookRunner`]; a [`HookSet`] of functions is
@@ -244,7 +244,7 @@ impl Hooks {
     }
 
     /// When an upload is complete: a plain one, or a final of parts, never a part. The files hold its bytes, in
-    /// order: one, or several for a final that was not (yet) copied into one; none where it has no bytes, or was
+    /// order: one, or several for a final that was not (yet) copied into one; empty if it has no bytes, or was
     /// deleted in the meantime, or where copying is switched off or failed and some of them lie in the records since
     /// a run without this hook. They are the store's: read, link or copy them, and leave moving and deleting to
     /// the store.

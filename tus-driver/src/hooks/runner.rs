@@ -8,7 +8,7 @@ use tus_proto::{HookCall, HookReply, Record, RequestInfo, Subscriptions, UploadI
 use super::Hook;
 use crate::{EventKind, EventKinds, OutboxEvent, Ticket};
 
-/// Finds the files that hold an upload, and how many of its bytes are in each; none if there are none.
+/// Finds the files that hold an upload, and how many of its bytes are in each; `None` if there are none.
 pub type FindFiles = dyn Fn(&UploadId) -> Vec<(PathBuf, u64)> + Send + Sync;
 
 /// Calls hooks. Several calls may be under way at once.

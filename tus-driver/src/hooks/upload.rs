@@ -66,7 +66,7 @@ pub struct Upload {
     pub metadata: Metadata,
     /// How many bytes are there.
     pub offset: u64,
-    /// How many bytes it will have; none while that is not known.
+    /// How many bytes it will have; `None` while that is not known.
     pub length: Option<u64>,
     /// When it was created.
     pub created: SystemTime,
@@ -114,7 +114,7 @@ pub struct Incoming<'a> {
     pub request: Request<'a>,
     /// The id that its target names; none for the collection, where uploads are created.
     pub id: Option<&'a UploadId>,
-    /// The upload of that id, as it is committed; none where there is none, or not any more.
+    /// The upload of that id, as it is committed; `None` if there is none, or it is gone.
     pub upload: Option<Upload>,
     /// If the request is for a final: its parts, in order.
     pub parts: Vec<Part>,
@@ -167,7 +167,7 @@ pub struct Chunk<'a> {
     pub id: &'a UploadId,
     /// How many bytes the upload will have then.
     pub offset: u64,
-    /// How many it is to have in the end; none while that is not known.
+    /// How many it is to have in the end; `None` while that is not known.
     pub length: Option<u64>,
 }
 
@@ -210,7 +210,7 @@ impl Changes {
 pub struct DataFile {
     /// Where it is.
     pub path: PathBuf,
-    /// How many bytes from its first on are the upload's. What may be behind them is garbage.
+    /// How many bytes from its first on are the upload's. What may be after them is garbage.
     pub length: u64,
 }
 

@@ -236,7 +236,7 @@ fn inc(counters: &[Counter], index: usize) {
     }
 }
 
-/// Refusals by status and code. Which there are shows as they come.
+/// Rejections by status and code. Which there are shows as they come.
 #[derive(Debug)]
 struct Errors {
     family: Family<ErrorLabels, Counter>,
@@ -260,7 +260,7 @@ impl Errors {
             let name = code.map_or("", ErrorCode::name).to_owned();
             self.family.get_or_create_owned(&[("code", name), ("status", status.to_string())])
         };
-        // A hook may give a refusal another status.
+        // A hook may give a rejection another status.
         let usual = code.filter(|code| code.status() == status);
         match usual.and_then(|code| self.by_code.get(code as usize)) {
             Some(slot) => slot.get_or_init(series).inc(),

@@ -1,4 +1,4 @@
-//! The two forms of a scrape: OpenMetrics for who asks for it, else the older text, which everything reads.
+//! The two forms of a scrape: OpenMetrics for clients that ask for it, else the older text, which everything reads.
 
 use tus_proto::Head;
 
@@ -14,7 +14,7 @@ pub fn negotiated(head: &Head<'_>, openmetrics: String) -> (&'static str, String
     if asks { (OPENMETRICS, openmetrics) } else { (CLASSIC, classic(&openmetrics)) }
 }
 
-/// What OpenMetrics says, in the text that was there before it: a counter's comments bear its sample's name, there are
+/// What OpenMetrics says, in the text that was there before it: a counter's comments carry its sample's name, there are
 /// no units and no end.
 pub fn classic(openmetrics: &str) -> String {
     let mut text = String::with_capacity(openmetrics.len());

@@ -43,7 +43,7 @@ impl fmt::Debug for Token {
     }
 }
 
-/// The file has no token. Whoever wrote it is at fault.
+/// The file has no token. The fault is its author's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenError(String);
 

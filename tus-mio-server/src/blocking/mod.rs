@@ -46,7 +46,7 @@ const SWEEPING_INTERVAL: Duration = Duration::from_secs(60);
 /// | fails with anything else | 400 `ERR_UNEXPECTED_EOF`, which nobody may be left to read |
 /// | fails with `Interrupted` | it is asked again |
 ///
-/// A body that is refused is not read, or not to its end: whether to read the rest, or to close the connection,
+/// A body that is rejected is not read, or not to its end: whether to read the rest, or to close the connection,
 /// is said by [`Response::connection`](tus_proto::Response::connection). `Expect: 100-continue` is the framework's to meet; most do so when the
 /// body is first read.
 ///
@@ -156,7 +156,7 @@ impl<S: Store> Blocking<S> {
     ///
     /// Fields come in their order, names in any case, values without blanks around them. `Content-Length` says how
     /// much of `body` is read; without one, it is read to its end. (Two that contradict each other, or one beside
-    /// `Transfer-Encoding`, are refused: an attack that the framework has let pass.) The response is complete
+    /// `Transfer-Encoding`, are rejected: an attack that the framework has let pass.) The response is complete
     /// but for `Content-Length` and what else belongs to the connection; its body is read by
     /// [`Reply::into_parts`]. Its `Location` is a path, unless the configuration makes it absolute: how clients reach
     /// the framework is not known here.

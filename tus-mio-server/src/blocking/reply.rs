@@ -11,7 +11,7 @@ use tus_driver::{Source, Store, thread_waker};
 use tus_proto::{Body, Failure, Response};
 use tus_redb::{RedbStore, StoreError};
 
-/// What [`Blocking`](super::Blocking) answers: a [`Response`], and the bytes that it bears.
+/// What [`Blocking`](super::Blocking) answers: a [`Response`], and the bytes that it carries.
 ///
 /// Most bodies are text, which [`Response::body`] shows. That of a download is read from the disk, and is left
 /// to [`into_parts`](Self::into_parts); it stays readable when the upload is deleted meanwhile.

@@ -81,7 +81,7 @@ fn flag_at_fault(error: &Error) -> Option<String> {
     argument.split([' ', '=']).next().filter(|flag| flag.starts_with("--")).map(str::to_owned)
 }
 
-/// The environment's variable that holds the value of a flag; none if it came from `arguments`.
+/// The environment's variable that holds the value of a flag; `None` if it came from `arguments`.
 fn variable_at_fault(flag: &str, arguments: &[OsString]) -> Option<String> {
     let variable = flag.replacen("--", "TUS_", 1).replace('-', "_").to_ascii_uppercase();
     (!is_given(flag, arguments) && std::env::var_os(&variable).is_some()).then_some(variable)

@@ -38,7 +38,7 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
     Ok(bytes)
 }
 
-/// `whole.fraction` times `factor`, rounded down; none if it is beyond 64 bits or has too many digits.
+/// `whole.fraction` times `factor`, rounded down; `None` if it is beyond 64 bits or has too many digits.
 fn scaled(whole: &str, fraction: &str, factor: u64) -> Option<u64> {
     let factor = u128::from(factor);
     let whole = u128::from(whole.parse::<u64>().ok()?) * factor;

@@ -16,7 +16,7 @@ pub(super) enum Body {
     ChunkLine,
     /// So many bytes of the chunk follow.
     ChunkData(u64),
-    /// In the line end behind the data; whether its CR was there.
+    /// In the line end after the data; whether its CR was there.
     ChunkEnd { cr: bool },
     /// In the trailer section.
     Trailers,

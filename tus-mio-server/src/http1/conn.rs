@@ -13,7 +13,7 @@ use super::head::{Parts, Request, Version};
 use super::response::{self, Persistence};
 use super::section::{Fault, Limits, Section, Until};
 
-/// How many empty lines may precede a request line: old clients send one behind a body (RFC 9112 section 2.2).
+/// How many empty lines may precede a request line: old clients send one after a body (RFC 9112 section 2.2).
 const LEADING_EMPTY_LINES: u8 = 2;
 
 /// How many bytes may wait to be sent, that an interim answer joins them.
@@ -45,9 +45,9 @@ pub struct Conn {
 pub(super) enum Phase {
     /// Waits for a head, or is within one.
     Head,
-    /// A head was told or refused; its answer is not known yet.
+    /// A head was told or rejected; its answer is not known yet.
     Request,
-    /// The answer is in the output, but for an upload that it bears.
+    /// The answer is in the output, but for an upload that it carries.
     Answered(Then),
     /// The answer is sent, and the write side is to be shut; what still comes is forgotten, at most so much.
     Farewell { left: u64 },
@@ -103,7 +103,7 @@ pub enum Eof {
     Closed,
     /// The body will never be complete. An answer may still be read: the connection waits for it, then closes.
     HalfClosed,
-    /// The request is complete, or refused: its answer goes on as if nothing had happened. Once it is sent, and
+    /// The request is complete, or rejected: its answer goes on as if nothing had happened. Once it is sent, and
     /// `next` has nothing more, ask [`Conn::eof`] again.
     Complete,
 }
@@ -257,7 +257,7 @@ impl Conn {
         if self.phase == Phase::Head { self.section.capacity() } else { 0 }
     }
 
-    /// The first field of this name in a refused head, as far as that was read and can be told apart. `None` once
+    /// The first field of this name in a rejected head, as far as that was read and can be told apart. `None` once
     /// [`Conn::respond`] was called.
     pub fn refused_field(&self, name: &str) -> Option<&[u8]> {
         if self.phase != Phase::Request || !self.current.broken {
@@ -326,7 +326,7 @@ impl Conn {
         }
     }
 
-    /// Forgets the rest of a body behind its answer; then the next request may come.
+    /// Forgets the rest of a body after its answer; then the next request may come.
     fn drain(&mut self, now: Instant, input: &mut &[u8], mut left: u64) {
         while !self.current.body.is_done() {
             let before = input.len();
@@ -448,7 +448,7 @@ impl Conn {
     /// Whether another request may follow this one, at the cost of reading at most `drain` bytes more.
     fn may_follow(&self, drain: u64) -> bool {
         let Current { request, body, broken, .. } = self.current;
-        // A client that was refused its 100 may send the body or not: the next byte could be either.
+        // A client that did not get its 100 may send the body or not: the next byte could be either.
         let readable = !self.ended && !self.current.awaits_continue();
         let rest_is_small = body.rest().is_none_or(|rest| rest <= drain);
         request.persistent && !broken && !self.last && (body.is_done() || (readable && rest_is_small))

@@ -11,7 +11,7 @@ pub(super) type Fields<'b> = SmallVec<[(&'b str, &'b [u8]); 24]>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Malformed;
 
-/// Reads `lines` field lines and the empty line behind them. httparse checks names (RFC 9110 section 5.1: a
+/// Reads `lines` field lines and the empty line after them. httparse checks names (RFC 9110 section 5.1: a
 /// token, and by RFC 9112 section 5.1 no blank before the colon) and strips blanks around values.
 pub(super) fn parse(section: &[u8], lines: usize) -> Result<Fields<'_>, Malformed> {
     let mut slots: SmallVec<[httparse::Header<'_>; 24]> = smallvec![httparse::EMPTY_HEADER; lines];
@@ -58,7 +58,7 @@ pub(super) fn is_authority(text: &[u8]) -> bool {
     port_of(text).is_some()
 }
 
-/// What is behind the host's colon, empty where there is none; `None` where this is no authority at all.
+/// What is after the host's colon, empty where there is none; `None` where this is no authority at all.
 pub(super) fn port_of(text: &[u8]) -> Option<&[u8]> {
     let end = match text {
         [b'[', literal @ ..] => literal.iter().position(|byte| *byte == b']')? + 2,

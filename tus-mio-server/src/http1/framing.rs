@@ -1,12 +1,12 @@
 //! How long a request's body is: RFC 9112 section 6. This is what request smuggling attacks, so everything
-//! that another reader might measure differently is refused.
+//! that another reader might measure differently is rejected.
 
 use tus_proto::{ErrorCode, Framing};
 
 use super::fields::{self, Fields, is_token};
 use super::head::Version;
 
-/// The framing that the head announces, or the code to refuse it with; the connection can't go on then.
+/// The framing that the head announces, or the code to reject it with; the connection can't go on then.
 pub(super) fn of(fields: &Fields<'_>, version: Version) -> Result<Framing, ErrorCode> {
     let length = content_length(fields)?;
     let mut codings = fields::list(fields, "Transfer-Encoding").peekable();
@@ -45,7 +45,7 @@ fn decimal(text: &[u8]) -> Option<u64> {
 }
 
 /// RFC 9112 sections 6.1 and 7: chunked comes last, once and without parameters; a coding before it is one that we lack.
-/// Empty elements, which a list may have, are refused here: readers differ about them.
+/// Empty elements, which a list may have, are rejected here: readers differ about them.
 fn chunked<'b>(codings: impl Iterator<Item = &'b [u8]>) -> Result<Framing, ErrorCode> {
     let (mut is_chunked, mut others) = (false, 0);
     for coding in codings {

@@ -43,7 +43,7 @@ impl<'b> Parts<'b> {
         Ok(Self { method, target, fields, version })
     }
 
-    /// What it says about the connection; the code to refuse it with where that is not well-formed.
+    /// What it says about the connection; the code to reject it with where that is not well-formed.
     pub(super) fn request(&self) -> Result<Request, ErrorCode> {
         let http11 = self.version == Version::Http11;
         check_target(self.method, self.target)?;

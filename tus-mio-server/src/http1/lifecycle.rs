@@ -45,7 +45,7 @@ impl Conn {
         }
     }
 
-    /// How many bytes of the upload that the answer bears are to be written beside this connection now, behind all
+    /// How many bytes of the upload that the answer carries are to be written beside this connection now, behind all
     /// output.
     pub fn send_credit(&self) -> u64 {
         if mutation!("upload-before-head", self.wants_write(), false) { 0 } else { self.beside }
@@ -161,7 +161,7 @@ impl Conn {
         self.timer.deadline()
     }
 
-    /// What has expired by now, if anything has. [`Reason::Head`]: answer 408, as if the head were refused.
+    /// What has expired by now, if anything has. [`Reason::Head`]: answer 408, as if the head were rejected.
     /// [`Reason::Body`]: give the request up as too slow, and answer. Any other: the connection is closed.
     pub fn expired(&mut self, now: Instant) -> Option<Reason> {
         let (_, reason) = self.deadline().filter(|(at, _)| *at <= now)?;
@@ -217,7 +217,7 @@ impl Conn {
         }
     }
 
-    /// Goes on behind an answer, once it is sent and the rest of the body is forgotten.
+    /// Goes on after an answer, once it is sent and the rest of the body is forgotten.
     pub(super) fn settle(&mut self, now: Instant) {
         let Phase::Answered(then) = self.phase else { return };
         if self.wants_write() || self.beside > 0 {

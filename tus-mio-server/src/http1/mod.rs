@@ -8,13 +8,13 @@
 //! 2. At [`Event::Head`] look at it with [`Conn::with_head`], read the body or don't, then [`Conn::respond`].
 //!    While [`Conn::raw_credit`] is above 0, body bytes may bypass `next`, and are told by [`Conn::moved`].
 //! 3. Write [`Conn::output`] while [`Conn::wants_write`], and tell [`Conn::sent`]. While [`Conn::send_credit`] is
-//!    above 0, write that much of the upload that the answer bears, and tell [`Conn::sent_beside`]. Offer `next`
+//!    above 0, write that much of the upload that the answer carries, and tell [`Conn::sent_beside`]. Offer `next`
 //!    what was left after that: the following request may be in it.
 //! 4. Where [`Conn::wants_shutdown_write`], shut down the write side and tell [`Conn::write_shut`]. Drop the socket
 //!    when [`Conn::is_closed`].
 //! 5. At [`Conn::deadline`], call [`Conn::expired`].
 //!
-//! Parsing is strict: where two readers could understand a message differently, it is refused, because that
+//! Parsing is strict: where two readers could understand a message differently, it is rejected, because that
 //! difference is what request smuggling lives on (RFC 9112 section 11.2). Each rule has one place: octets and
 //! lines in `section`, request line and target in `head`, field values in `fields`, message length in
 //! `framing`, chunks in `body`.
@@ -66,7 +66,7 @@ pub struct Settings {
     /// years. Zero: any byte buys all of it.
     pub body_rate: u64,
     /// How long an answer may take to be sent, the reading of an unwanted rest of the body included: 30 s,
-    /// for our answers are small. Where one bears an upload, how long the peer may take no byte of that.
+    /// for our answers are small. Where one carries an upload, how long the peer may take no byte of that.
     pub response_timeout: Duration,
     /// How many bytes of a download buy its peer one more second, up to `response_timeout` from now: 4096. Zero:
     /// any byte buys all of it.

@@ -74,7 +74,7 @@ impl Section {
     }
 
     /// RFC 9112 section 2.2: a bare CR is invalid; and a bare LF, which it lets a recipient take for a line
-    /// end, is refused, as are NUL and the rest (RFC 9110 section 5.5).
+    /// end, is rejected, as are NUL and the rest (RFC 9110 section 5.5).
     fn control(&mut self, byte: u8) -> Result<(), Fault> {
         let after_cr = self.bytes.last() == Some(&b'\r');
         if byte == if after_cr { b'\n' } else { b'\r' } {

@@ -34,7 +34,7 @@ impl Nonce {
         Self(random.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
-    /// The policy the page is written for: it loads what bears the nonce, and what that imports; nothing is inline,
+    /// The policy the page is written for: it loads what carries the nonce, and what that imports; nothing is inline,
     /// nobody frames it, and it talks to its own origin alone.
     pub fn policy(&self) -> String {
         let nonce = &self.0;

@@ -66,7 +66,7 @@ impl<S: Store> EventLoop<S> {
                 io::ErrorKind::WouldBlock => return None,
                 // The peer went away before we came: the next one may be there.
                 io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
-                // Most likely there are no descriptors left: who is closed gives one back.
+                // Most likely there are no descriptors left: a connection that is closed gives one back.
                 _ => {
                     self.shared.metrics.accept_failures.inc();
                     if !std::mem::replace(&mut self.accept_fails, true) {
@@ -80,7 +80,7 @@ impl<S: Store> EventLoop<S> {
         }
     }
 
-    /// The server ends: who waits for room is the last one.
+    /// The server ends: the connection that waits for room is the last one.
     pub(super) fn accept_last(&mut self) {
         if let Some(held) = self.held.take() {
             self.shared.admission.enter_last(held.peer);

@@ -67,7 +67,7 @@ impl Admission {
         lock(&self.state).count(self.counted(peer));
     }
 
-    /// Counts a connection out. Tells whether another one waits for its place.
+    /// Counts a connection out. Returns whether another one waits for its place.
     pub(super) fn leave(&self, peer: Option<IpAddr>) -> bool {
         let mut state = lock(&self.state);
         state.open -= 1;
@@ -92,7 +92,7 @@ impl Admission {
         (self.limits.all / 64).max(1)
     }
 
-    /// What it is counted under; none where it is not counted.
+    /// What it is counted under; `None` if it is not counted.
     fn counted(&self, peer: Option<IpAddr>) -> Option<IpAddr> {
         let Limits { each, uncounted, prefixes: (v4, v6), .. } = &self.limits;
         let peer = peer.filter(|peer| *each > 0 && !uncounted.iter().any(|near| near.contains(*peer)))?;

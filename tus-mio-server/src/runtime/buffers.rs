@@ -24,7 +24,7 @@ pub(super) struct Buffers {
     idle: Vec<Vec<u8>>,
     lent: usize,
     most: usize,
-    /// Who was refused one: at most every connection, once.
+    /// The connections that did not get one: at most every connection, once.
     waiting: Vec<ConnectionId>,
 }
 
@@ -33,7 +33,7 @@ impl Buffers {
         Self { idle: Vec::new(), lent: 0, most, waiting: Vec::new() }
     }
 
-    /// An empty buffer; none where all are lent. Then `id` is on the list.
+    /// An empty buffer; `None` if all are lent. Then `id` is on the list.
     pub(super) fn take(&mut self, id: ConnectionId) -> Option<Vec<u8>> {
         if self.lent >= self.most {
             if !self.waiting.contains(&id) {
@@ -45,7 +45,7 @@ impl Buffers {
         Some(self.idle.pop().unwrap_or_else(|| Vec::with_capacity(BUFFER)))
     }
 
-    /// Takes a buffer back, and tells who waits for one: all of them, for some may be gone by now.
+    /// Takes a buffer back, and returns which connections wait for one: all of them, for some may be gone by now.
     pub(super) fn give_back(&mut self, mut buffer: Vec<u8>) -> std::vec::Drain<'_, ConnectionId> {
         self.lent -= 1;
         // What many needed at once is not kept for ever.

@@ -23,7 +23,7 @@ use crate::{http1::Conn, tls};
 /// How long a new connection has for its first request before it counts as idle.
 pub(super) const WELCOME: Duration = Duration::from_secs(1);
 
-/// How much is read at once where a head is expected: bytes behind the head wait in memory for their turn.
+/// How much is read at once where a head is expected: bytes after the head wait in memory for their turn.
 const HEAD_READ: usize = 16 << 10;
 
 /// How much of a body is read at once where it must be decoded.
@@ -66,7 +66,7 @@ pub(super) struct Connection<S: Store> {
     pub taken: u64,
     /// Boxed, as is what follows: a connection that waits for one shall cost little.
     pub request: Option<Box<Request<S>>>,
-    /// What the answer of the last request bears.
+    /// What the answer of the last request carries.
     pub download: Option<Box<Download<S>>>,
     /// The connection's earliest entry among the timers.
     pub scheduled: Option<Instant>,
@@ -123,7 +123,7 @@ impl<S: Store> Connection<S> {
         }
     }
 
-    /// When the handshake must be over; none where it is.
+    /// When the handshake must be over; `None` if it is.
     pub(super) fn handshake_until(&self) -> Option<Instant> {
         self.tls.as_ref().and_then(|tls| tls.handshake_until())
     }
@@ -187,7 +187,7 @@ impl<S: Store> Connection<S> {
         }
     }
 
-    /// Writes what there is to write, and shuts the write side down where that is due. Tells whether it did
+    /// Writes what there is to write, and shuts the write side down where that is due. Returns whether it did
     /// anything.
     pub(super) fn write(&mut self, now: Now) -> bool {
         let mut progress = false;
@@ -225,7 +225,7 @@ impl<S: Store> Connection<S> {
         self.http.wants_write() || self.tls.as_ref().is_some_and(|tls| tls.wants_write())
     }
 
-    /// Tells a TLS peer that nothing more comes. Tells whether that is said, or can't be.
+    /// Tells a TLS peer that nothing more comes. Returns whether that is said, or can't be.
     pub(super) fn say_goodbye(&mut self) -> bool {
         let Some(tls) = &mut self.tls else { return true };
         match tls.close(&self.socket) {

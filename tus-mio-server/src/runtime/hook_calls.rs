@@ -24,7 +24,7 @@ pub(crate) struct HookCalls {
     /// For hooks that requests wait for.
     pool: HookPool,
     timeout: Duration,
-    /// For hooks that come after the fact; none where none is subscribed.
+    /// For hooks that come after the fact; `None` if none is subscribed.
     pub deliverer: Option<Arc<Deliverer>>,
 }
 

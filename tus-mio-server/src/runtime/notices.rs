@@ -1,5 +1,5 @@
-//! Refusals that an operator should see in the log. Equal ones are counted and not repeated: one line tells of the first,
-//! the next at the earliest some seconds later, with how many there were between them.
+//! Rejections that an operator should see in the log. Equal ones are counted and not repeated: the first is logged, the
+//! next at the earliest some seconds later, with how many there were between them.
 
 use std::{
     sync::Mutex,
@@ -43,7 +43,7 @@ impl Notices {
         }
     }
 
-    /// How many equal ones were not told, where this one is to be; none where it is only counted.
+    /// How many equal ones were not told, where this one is to be; `None` if it is only counted.
     fn count(&self, code: ErrorCode, now: Instant) -> Option<u64> {
         let mut notices = lock(&self.0);
         let Some(notice) = notices.iter_mut().find(|notice| notice.code == code) else {

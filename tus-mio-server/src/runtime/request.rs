@@ -205,7 +205,7 @@ impl<S: Store> EventLoop<S> {
         self.log_answer(connection, &response);
     }
 
-    /// Logs a request that is answered; one whose answer bears an upload once that is sent.
+    /// Logs a request that is answered; one whose answer carries an upload once that is sent.
     fn log_answer(&self, connection: &mut Connection<S>, response: &Response) {
         let Some((access, upload, received)) = self.take_access(connection) else { return };
         let outcome = Outcome::of(response, upload.as_ref(), received);

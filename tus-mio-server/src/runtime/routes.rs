@@ -1,4 +1,4 @@
-//! What the server answers by itself, on the event loop: the page, the metrics, and how it is.
+//! What the server answers itself, on the event loop: the page, the metrics, and how it is.
 
 use std::sync::atomic::Ordering;
 
@@ -14,7 +14,7 @@ use crate::{
 const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
 
 impl<S: Store> EventLoop<S> {
-    /// The answer to a request that is for none of the uploads, and so none of tus; none where the protocol answers.
+    /// The answer to a request that is for none of the uploads, and so none of tus; `None` if the protocol answers.
     pub(super) fn own_answer(&self, head: &Head<'_>) -> Option<Response> {
         self.answer_at(Target::of(head.target).path(), head).map(Response::not_tus)
     }

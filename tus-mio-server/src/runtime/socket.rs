@@ -23,7 +23,7 @@ pub(crate) enum Socket {
 #[derive(Debug)]
 pub(crate) struct Accepted {
     pub socket: Socket,
-    /// The other end's address; none where it is a program on this machine, at a UNIX socket.
+    /// The other end's address; `None` if it is a program on this machine, at a UNIX socket.
     pub peer: Option<IpAddr>,
 }
 

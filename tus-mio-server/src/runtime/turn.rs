@@ -30,7 +30,7 @@ impl<S: Store> EventLoop<S> {
     }
 
     /// The system says that the connection is broken. A request finds out by reading its body, for what arrived
-    /// before is still there, or ends by itself. Tells whether it did anything.
+    /// before is still there, or ends by itself. Returns whether it did anything.
     fn on_broken(&mut self, connection: &mut Connection<S>) -> bool {
         if connection.gone || connection.request.is_some() {
             return false;
@@ -39,7 +39,7 @@ impl<S: Store> EventLoop<S> {
         true
     }
 
-    /// Between requests: takes the next head, or forgets what is left of the last body. Tells whether it did
+    /// Between requests: takes the next head, or forgets what is left of the last body. Returns whether it did
     /// anything.
     fn read(&mut self, connection: &mut Connection<S>) -> bool {
         if !connection.unread.is_empty() {

@@ -47,7 +47,7 @@ impl Acceptor {
         Ok(())
     }
 
-    /// For one connection, whose handshake must be over by then; none where rustls does not give one.
+    /// For one connection, whose handshake must be over by then; `None` if rustls does not give one.
     pub(crate) fn session(&self, until: Instant) -> Option<Session> {
         let config = self.config.read().unwrap_or_else(PoisonError::into_inner).clone();
         let tls = ServerConnection::new(config);
@@ -121,7 +121,7 @@ impl Session {
         self.tls.wants_write()
     }
 
-    /// When its handshake must be over; none where it is.
+    /// When its handshake must be over; `None` if it is.
     pub(crate) fn handshake_until(&self) -> Option<Instant> {
         self.tls.is_handshaking().then_some(self.until)
     }

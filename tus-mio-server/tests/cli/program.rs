@@ -30,7 +30,7 @@ pub(crate) static STARTING: RwLock<()> = RwLock::new(());
 /// What a run left behind.
 #[derive(Debug)]
 pub(crate) struct Run {
-    /// The exit status; none if it was killed.
+    /// The exit status; `None` if it was killed.
     pub(crate) status: Option<i32>,
     /// All of standard output.
     pub(crate) stdout: String,

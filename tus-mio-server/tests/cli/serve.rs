@@ -1,4 +1,4 @@
-//! `serve` as a process: the lines it prints, the signals, and what the environment may refuse it.
+//! `serve` as a process: the lines it prints, the signals, and what the environment may deny it.
 
 use std::{
     io::{Read, Write},

@@ -66,7 +66,7 @@ fn fill(server: &Server, length: u64) -> Vec<(String, u64)> {
         let path = server.create(length);
         let mut connection = server.begin_patch(&path, 0, length);
         let body = pattern(0, length as usize);
-        // The refusal may come, and close, before all of it was sent.
+        // The rejection may come, and close, before all of it was sent.
         let _ = connection.stream.write_all(&body).and_then(|()| connection.stream.shutdown(Shutdown::Write));
         let answer = connection.answer();
         let offset = server.offset(&path).unwrap();

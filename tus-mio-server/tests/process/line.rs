@@ -56,7 +56,7 @@ impl Line {
         let stream = self.stream()?;
         stream.get_mut().write_all(head_of(head).as_bytes())?;
         let sent = stream.get_mut().write_all(body);
-        // A refusal may come before all of the body has gone.
+        // A rejection may come before all of the body has gone.
         let answer = read_answer(stream, !head.starts_with("HEAD"))?;
         assert!(sent.is_ok() || answer.closes(), "{answer:?}");
         Ok(answer)

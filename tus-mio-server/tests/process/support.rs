@@ -113,7 +113,7 @@ impl Server {
         answer.header("Location").unwrap()
     }
 
-    /// The offset that HEAD tells; none where there is no such upload.
+    /// The offset that HEAD tells; `None` if there is no such upload.
     pub(crate) fn offset(&self, path: &str) -> Option<u64> {
         let answer = self.connect().ask(&format!("HEAD {path} HTTP/1.1\r\n"));
         match answer.status {

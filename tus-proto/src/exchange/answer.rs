@@ -35,7 +35,7 @@ pub(super) enum Answer {
         offset: u64,
         body_read: bool,
     },
-    /// POST of a final: created, and of this length; none while it is pending.
+    /// POST of a final: created, and of this length; `None` while it is pending.
     Concatenated {
         location: String,
         length: Option<u64>,

@@ -29,7 +29,7 @@ pub(super) enum Pending {
     Terminate(TerminateRequest),
 }
 
-/// Any request but OPTIONS, and what its head has come to: refusals by the head alone are told after the hook.
+/// Any request but OPTIONS, and what its head has come to: rejections by the head alone are told after the hook.
 #[derive(Debug)]
 pub(super) struct Incoming {
     id: Option<UploadId>,
@@ -387,7 +387,7 @@ impl Exchange {
         self.advance(now, receiving);
     }
 
-    /// The hook has refused the bytes, and with them the upload. The lock is still ours.
+    /// The hook has rejected the bytes, and with them the upload. The lock is still ours.
     pub(super) fn stop_upload(&mut self, receiving: Receiving, rejection: Box<Rejection>) {
         let (fence, _) = self.lease.grant();
         let op = self.store(Command::Delete { id: receiving.id, fence });

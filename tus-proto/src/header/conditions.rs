@@ -83,7 +83,7 @@ impl Conditions {
     }
 }
 
-/// A field's lines as one list; none where it is not there.
+/// A field's lines as one list; `None` if it is not there.
 fn list(head: &Head<'_>, name: &str) -> Option<Vec<u8>> {
     let mut lines = head.values(name);
     let mut list = lines.next()?.to_vec();
@@ -94,7 +94,7 @@ fn list(head: &Head<'_>, name: &str) -> Option<Vec<u8>> {
     Some(list)
 }
 
-/// Whether a list of entity tags, or `*`, names `tag`: as a weak one too, where `weak`. What is behind something
+/// Whether a list of entity tags, or `*`, names `tag`: as a weak one too, where `weak`. What is after something
 /// malformed is not read.
 fn names(list: &[u8], tag: &str, weak: bool) -> bool {
     let mut rest = list.trim_ascii();

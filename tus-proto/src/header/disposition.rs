@@ -26,7 +26,7 @@ pub(crate) fn attachment(name: Option<&str>) -> String {
     value
 }
 
-/// The last segment of a path, without what can't be seen; none where nothing is left that could be a file's name.
+/// The last segment of a path, without what can't be seen; `None` if nothing is left that could be a file's name.
 fn safe(name: &str) -> Option<String> {
     let last = name.rsplit(['/', mutation!("file-name", '\\', '/')]).next().unwrap_or_default();
     let seen: String = last.chars().filter(|c| !c.is_control() && !is_directional(*c)).collect();
@@ -34,7 +34,7 @@ fn safe(name: &str) -> Option<String> {
     (!name.is_empty() && name != "." && name != "..").then(|| name.into())
 }
 
-/// Characters that turn the direction of those behind them: with one, `exe.gpj` looks like `jpg.exe`.
+/// Characters that turn the direction of those after them: with one, `exe.gpj` looks like `jpg.exe`.
 fn is_directional(c: char) -> bool {
     matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -38,7 +38,7 @@ fn token(text: &str) -> Option<&str> {
     text.get(end..).filter(|_| end > 0)
 }
 
-/// What follows a quoted string, behind its first quote.
+/// What follows a quoted string, after its first quote.
 fn quoted_string(text: &str) -> Option<&str> {
     let mut escaped = false;
     for (at, byte) in text.bytes().enumerate() {

@@ -1,4 +1,4 @@
-//! Header fields, read into typed values. Every parser here is total: any bytes give a value or a refusal.
+//! Header fields, read into typed values. Every parser here is total: any bytes give a value or a rejection.
 
 mod checksum;
 mod concat;

@@ -6,7 +6,7 @@ use core::net::IpAddr;
 use crate::{Head, ProxyHeaders, Target};
 
 /// `scheme://host[:port]` as the proxy tells it in the headers that the operator has named, `Host` where it does
-/// not; none where no host is named. What is malformed is as none; the scheme's default port is left out.
+/// not; `None` if no host is named. What is malformed is as none; the scheme's default port is left out.
 pub(crate) fn external_origin(head: &Head<'_>, headers: ProxyHeaders) -> Option<String> {
     let (told_scheme, told) = match headers {
         ProxyHeaders::XForwarded => {
@@ -38,7 +38,7 @@ pub(crate) fn forwarded_for(head: &Head<'_>, headers: ProxyHeaders) -> Option<Ip
     bracketed.or_else(|| told.rsplit_once(':').map(|(host, _)| host))?.parse().ok()
 }
 
-/// `scheme://host[:port]` by the connection and the request alone; none where that names no host.
+/// `scheme://host[:port]` by the connection and the request alone; `None` if that names no host.
 pub(crate) fn direct_origin(head: &Head<'_>) -> Option<String> {
     Some(written(own_scheme(head), host(head)?))
 }

@@ -34,7 +34,7 @@ impl ByteRange {
         }
     }
 
-    /// The bytes it means of `length` bytes: the first, and the one behind the last. None where there is no such
+    /// The bytes it means of `length` bytes: the first, and the one after the last. `None` if there is no such
     /// byte.
     pub(crate) fn within(self, length: u64) -> Option<(u64, u64)> {
         let (from, to) = match self {

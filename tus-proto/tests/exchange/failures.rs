@@ -1,4 +1,4 @@
-//! The store fails, or refuses: nothing is committed after that, and the client learns what it may know.
+//! The store fails, or rejects: nothing is committed after that, and the client learns what it may know.
 
 use tus_proto::{AppendEnd, Command, Completion, Config, Event, Failure, Framing, Input};
 

@@ -40,7 +40,7 @@ pub enum Finding {
     WrongCount {
         /// The file.
         path: PathBuf,
-        /// The number in the books; none where the file is not in them.
+        /// The number in the books; `None` if the file is not in them.
         counted: Option<u32>,
         /// How many extents refer to it.
         references: u32,

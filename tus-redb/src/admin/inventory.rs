@@ -166,7 +166,7 @@ impl FromStr for Cursor {
     }
 }
 
-/// The text names no place. Whoever wrote it is at fault.
+/// The text names no place. The fault is its author's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CursorError(pub(crate) ());
 

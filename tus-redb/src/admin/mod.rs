@@ -41,20 +41,20 @@ pub struct ExtentFile {
     pub path: PathBuf,
     /// How many of its bytes are committed.
     pub committed: u64,
-    /// How long it is; more than `committed` where bytes were staged. None where it is not there, or not needed.
+    /// How long it is; more than `committed` where bytes were staged. `None` if it is not there, or not needed.
     pub file_len: Option<u64>,
     /// Whether the bytes lie in the records, and the file is not needed.
     pub in_records: bool,
 }
 
 impl Store {
-    /// At most `limit` uploads in the order of their ids, from the one behind `after` on.
+    /// At most `limit` uploads in the order of their ids, from the one after `after` on.
     pub fn list(&self, after: Option<&UploadId>, limit: usize) -> Result<Vec<Record>, Failure> {
         let rows = self.rows(after, limit).map_err(|trouble| self.staging.note(trouble))?;
         Ok(rows.into_iter().filter_map(|(id, row)| Some(row?.listed(&id))).collect())
     }
 
-    /// An upload in all detail; none where there is no such upload.
+    /// An upload in all detail; `None` if there is no such upload.
     pub fn describe(&self, id: &UploadId) -> Result<Option<Description>, Failure> {
         let Some(row) = self.row(id)? else { return Ok(None) };
         let extents = row.references().map(|extent| self.extent(extent)).collect::<Result<_, _>>();
@@ -62,7 +62,7 @@ impl Store {
         Ok(Some(Description { record: row.listed(id), fence: row.fence, extents }))
     }
 
-    /// The committed bytes of an upload; none where there is no such upload.
+    /// The committed bytes of an upload; `None` if there is no such upload.
     pub fn read(&self, id: &UploadId) -> Result<Option<Body>, Failure> {
         match self.open_source(id) {
             Ok(source) => Ok(Some(Body::new(source))),
@@ -87,7 +87,7 @@ impl Store {
         Ok(paths)
     }
 
-    /// Removes an upload and its bytes, for who is alone with the store; false where there is no such upload.
+    /// Removes an upload and its bytes, for a process that alone has the store open. Returns whether there was one.
     pub fn delete(&self, id: &UploadId) -> Result<bool, Failure> {
         let delete = Change::Delete { id: id.clone(), fence: Fence(u64::MAX) };
         match self.commit(&[delete]).pop() {

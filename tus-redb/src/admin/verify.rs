@@ -102,8 +102,8 @@ impl Parts {
 }
 
 impl Store {
-    /// Compares all records with all data files, for who is alone with the store: that the file of the records is sound
-    /// is seen to when it is opened, see [`Options::check`](crate::Options::check). Files whose end was noted
+    /// Compares all records with all data files, for a process that alone has the store open. The file of the
+    /// records is checked when it is opened: see [`Options::check`](crate::Options::check). Files whose end was noted
     /// and that are not removed yet are no finding. Takes time and memory in proportion to their number.
     pub fn verify(&self) -> Result<Vec<Finding>, Failure> {
         self.verify_watched(&mut |_| {})

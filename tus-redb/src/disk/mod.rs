@@ -60,7 +60,7 @@ pub trait Disk: Debug + Send + Sync {
     fn sync_dir(&self, path: &str) -> io::Result<()>;
 
     /// Makes the bytes and lengths of all these files durable with one call, if that is cheaper than syncing each,
-    /// and if a failure to write any of them that nobody was told of yet would show. Tells whether it did. After a
+    /// and if a failure to write any of them that nobody was told of yet would show. Returns whether it did. After a
     /// failure each is to be synced for itself, to learn which are lost.
     fn sync_together(&self, files: &[&dyn DiskFile]) -> io::Result<bool> {
         let _ = files;
@@ -150,7 +150,7 @@ pub trait DiskFile: Debug + Send + Sync {
         copy_through_memory(self, other, position, at, len)
     }
 
-    /// The file for system calls that take one, such as `splice`; none where there is no such thing.
+    /// The file for system calls that take one, such as `splice`; `None` if there is no such thing.
     fn fd(&self) -> Option<BorrowedFd<'_>>;
 }
 

@@ -286,7 +286,7 @@ mod together {
     /// Since this version of Linux the call tells of such failures (syncfs(2)).
     const SINCE: (u32, u32) = (5, 8);
 
-    /// The file system of `dir`; none where its word is not enough.
+    /// The file system of `dir`; `None` if its word is not enough.
     pub(crate) fn open(dir: &Path) -> Option<File> {
         let release = fs::read_to_string("/proc/sys/kernel/osrelease").ok()?;
         let dir = File::open(dir).ok()?;

@@ -19,7 +19,7 @@ use crate::{
     store::{Durability, lock},
 };
 
-/// The right of one writer to write behind the committed bytes of an upload. Offsets are those of the
+/// The right of one writer to write after the committed bytes of an upload. Offsets are those of the
 /// upload, `start` is where its last extent begins.
 pub(crate) struct AppendLease {
     staging: Arc<Staging>,
@@ -146,7 +146,7 @@ impl AppendLease {
         }
         let Some(Extent { file: id, len }) = self.extent else { return Err(Failure::Io) };
         let note = |error| self.staging.note(error);
-        // Others may look at them while the file is made. Only who writes adds to them.
+        // Others may look at them while the file is made. Only the writer adds to them.
         let inline = lock(&self.inline).as_ref().map(|inline| inline.bytes().to_vec());
         if inline.is_some() && self.is_fenced() {
             // The upload may be finished by now: the file would be nobody's.
@@ -166,7 +166,7 @@ impl AppendLease {
     }
 
     /// Makes durable what is staged now, or, with eventual durability, leaves it to the next flush. With
-    /// `finish_at` no byte stays behind that offset.
+    /// `finish_at` no byte stays after that offset.
     pub(crate) fn sync(self: &Arc<Self>, finish_at: Option<u64>) -> Result<(), Failure> {
         if self.is_dead() {
             return Err(Failure::Io);
@@ -197,7 +197,7 @@ impl AppendLease {
         Ok(())
     }
 
-    /// Syncs the file; a failure is the end of all grants to it. For who has staged something there.
+    /// Syncs the file; a failure is the end of all grants to it. For a writer that has staged something there.
     pub(crate) fn sync_data(&self) -> Result<(), Failure> {
         let file = self.handle.get().ok_or(Failure::Io)?;
         mutation!("data-not-synced", file.sync_data(), Ok(())).map_err(|error| {
@@ -226,7 +226,7 @@ impl AppendLease {
         cut.map_err(|error| self.staging.note(error))
     }
 
-    /// Up to which offset the staged bytes may be committed; none once they are lost.
+    /// Up to which offset the staged bytes may be committed; `None` once they are lost.
     pub(crate) fn committable(&self) -> Option<u64> {
         (!self.is_dead()).then(|| self.synced.load(Ordering::Acquire))
     }

@@ -83,7 +83,7 @@ impl Files {
         Self { disk, epoch, next: AtomicU64::new(0), unsynced: Mutex::default(), syncing: Mutex::default() }
     }
 
-    /// An id nobody had before; none once there are no more.
+    /// An id nobody had before; `None` once there are no more.
     pub(crate) fn new_id(&self) -> Option<FileId> {
         let first = self.first().0;
         let advance = |count: u64| first.checked_add(count).and(count.checked_add(1));

@@ -11,7 +11,7 @@ use crate::{
     records::database::{self, FILES, PENDING_UNLINK},
 };
 
-/// Removes the files that the last opening made behind its last flush, and whose rows are not there.
+/// Removes the files that the last opening made after its last flush, and whose rows are not there.
 pub(crate) fn remove(disk: &dyn Disk, files: &Files, database: &Database) -> Result<(), Error> {
     let txn = database.begin_read()?;
     let first = database::first_unflushed(&txn)?;

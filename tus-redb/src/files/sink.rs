@@ -27,7 +27,7 @@ impl Sink {
         Self { lease, at }
     }
 
-    /// Stages `bytes` behind those staged before. On failure the error tells how many were.
+    /// Stages `bytes` after those staged before. On failure the error tells how many were.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
         if bytes.is_empty() {
             return Ok(());
@@ -59,7 +59,7 @@ impl Sink {
 
     /// The data file, made now if it is not there, and the position in it where the next byte goes, for those
     /// who can move bytes into a file without touching them. They say with [`Self::advance`] how many they
-    /// moved. None where the disk has no such files: then [`Self::write`] is the way.
+    /// moved. `None` if the disk has no such files: then [`Self::write`] is the way.
     pub fn splice_target(&mut self) -> Result<Option<(BorrowedFd<'_>, u64)>, Failure> {
         let position = self.lease.staged.load(Ordering::Acquire) - self.lease.start;
         Ok(self.lease.file()?.fd().map(|fd| (fd, position)))
@@ -90,7 +90,7 @@ pub struct Syncer {
 impl Syncer {
     /// Makes durable what is staged when the call begins; with eventual durability leaves that to the next
     /// flush. With `finish_at`, the offset at which the upload is complete, it first cuts what earlier
-    /// writers left behind that; nobody writes meanwhile then.
+    /// writers left after that; nobody writes meanwhile then.
     ///
     /// After a failure the bytes count as lost: the sink takes no more, and no commit of it succeeds.
     pub fn sync(&self, finish_at: Option<u64>) -> Result<(), Failure> {

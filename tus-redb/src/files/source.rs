@@ -103,7 +103,7 @@ impl Source {
     }
 
     /// Reads bytes of the upload from `offset` on: at least one where `buf` has room for it, and not always as
-    /// many as it has room for; 0 behind the last.
+    /// many as it has room for; 0 after the last.
     ///
     /// # Errors
     /// The disk's. Committed bytes that are missing are one of its errors.
@@ -133,7 +133,7 @@ impl Source {
         }
     }
 
-    /// The file in which the byte at `offset` lies, and how many follow it there. None behind the last byte,
+    /// The file in which the byte at `offset` lies, and how many follow it there. `None` past the last byte,
     /// where the byte lies in the records, and where the disk has no such files: [`Self::read_at`] is the way then.
     ///
     /// # Errors
@@ -157,7 +157,7 @@ impl Source {
         }))
     }
 
-    /// The extent of a byte, and where in its file the byte is; none behind the last.
+    /// The extent of a byte, and where in its file the byte is; `None` past the last.
     fn find(&self, offset: u64) -> Option<(Extent, u64)> {
         let behind = self.extents.partition_point(|(start, _)| *start <= offset);
         let (start, extent) = self.extents.get(behind.checked_sub(1)?)?;

@@ -108,7 +108,7 @@ impl Store {
     }
 
     /// Goes on putting one finished upload, which lies in several files, into one: moves at most `budget` bytes of
-    /// it, and at least one; the file system may share them instead. Tells whether there is more to be done at once.
+    /// it, and at least one; the file system may share them instead. Returns whether there is more to be done at once.
     /// All such uploads get their turn, one call each. With eventual durability they are taken up when they were
     /// flushed. Works beside everything else; blocks on the disk.
     ///
@@ -151,8 +151,8 @@ impl Store {
         !backoffs.is_empty()
     }
 
-    /// Whether the disk has space for `len` bytes more, and a margin that is for others, who must not be refused for it.
-    /// With it nothing is known that speaks against trying an upload that was put off.
+    /// Whether the disk has space for `len` bytes more, and a margin for uploads, which must not fail because of a copy.
+    /// If so, an upload that was put off may be tried again.
     fn has_space(&self, len: u64, backoff: Option<Backoff>) -> bool {
         let Some(free) = self.disk.free() else { return true };
         let margin = self.options.reserve_bytes.saturating_mul(4).saturating_add(len / 8);
@@ -163,7 +163,7 @@ impl Store {
             })
     }
 
-    /// The first upload behind `after` that can be put into one file.
+    /// The first upload after `after` that can be put into one file.
     fn next_task(&self, after: Option<&UploadId>) -> Result<Option<Task>, Failure> {
         let backoffs = lock(&self.backoffs).clone();
         let mut writer = lock(&self.writer);

@@ -52,7 +52,7 @@ pub(crate) struct SweptTo {
     forgotten: Option<Due>,
 }
 
-/// Where the next sweep goes on: behind the last of those that were tried, or at the head once there are no more.
+/// Where the next sweep goes on: after the last of those that were tried, or at the head once there are no more.
 fn advance(to: &mut Option<Due>, tried: &[Due], removed: usize, limit: usize) {
     if tried.len() < limit {
         *to = None;
@@ -74,7 +74,7 @@ impl Store {
     }
 
     /// How far the lives of uploads have come, as sweeps have told in this opening or the last: whoever opens the store
-    /// goes on from there, however long it was closed and whatever the calendar says. None where nothing is known.
+    /// goes on from there, however long it was closed and whatever the calendar says. `None` if nothing is known.
     pub fn time(&self) -> Option<WallTime> {
         Some(self.time.load(Ordering::Relaxed)).filter(|time| *time > 0).map(WallTime::from_micros)
     }
@@ -139,7 +139,7 @@ impl Store {
         Ok(Swept { expired: gone - finished, finished, forgotten, more: more && gone + forgotten > 0 })
     }
 
-    /// The first ids in an index whose times have come, behind `after`.
+    /// The first ids in an index whose times have come, after `after`.
     fn due(
         &self,
         index: TableDefinition<'static, (u64, &'static str), ()>,

@@ -34,7 +34,7 @@ impl Encoder {
     }
 }
 
-/// Takes apart what [`Encoder`] made; none where the bytes can't be its work.
+/// Takes apart what [`Encoder`] made; `None` if the bytes can't be its work.
 pub(crate) struct Decoder<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Decoder<'a> {

@@ -248,12 +248,12 @@ impl Kind {
 }
 
 impl Pending {
-    /// How long the final will be; none while that of a part is not known, or where it is beyond all bounds.
+    /// How long the final will be; `None` while that of a part is not known, or where it is beyond all bounds.
     pub(crate) fn length(&self) -> Option<u64> {
         sum(self.parts.iter().map(Part::length))
     }
 
-    /// What the final is made of; none while a part is awaited.
+    /// What the final is made of; `None` while a part is awaited.
     pub(crate) fn extents(&self) -> Option<Vec<Extent>> {
         let awaits = self.parts.iter().any(|part| matches!(part.bytes, Bytes::Awaited(_)));
         (!awaits).then(|| self.parts.iter().flat_map(Part::extents).copied().collect())
@@ -265,7 +265,7 @@ impl Pending {
     }
 }
 
-/// How long several uploads are together; none where that can't be told.
+/// How long several uploads are together; `None` if that can't be told.
 pub(crate) fn sum(mut lengths: impl Iterator<Item = Option<u64>>) -> Option<u64> {
     lengths.try_fold(0, |sum: u64, length| sum.checked_add(length?)).filter(|sum| *sum <= MAX_LENGTH)
 }

@@ -26,7 +26,7 @@ pub(super) struct State {
     pub(super) refuse_claims: bool,
     /// Names of files that can't be removed.
     pub(super) kept: Vec<String>,
-    /// Free blocks; none where there is no end of them.
+    /// Free blocks; `None` if there is no end of them.
     pub(super) free: Option<u64>,
     /// How many bytes of each file were read and written.
     pub(super) traffic: BTreeMap<u64, u64>,

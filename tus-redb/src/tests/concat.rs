@@ -263,7 +263,7 @@ fn a_final_beyond_all_bounds_is_too_large() {
     assert_eq!(refused(&store, concat("f", &["huge", "huge", "huge"])), ConcatRejection::TooLarge);
     assert_eq!(refused(&store, concat("f", &["huge", "deferred", "one"])), ConcatRejection::TooLarge);
     assert_eq!(made(&store, concat("f", &["huge"])), (0, Some(huge)));
-    // Known too late to refuse it: its length can't be told.
+    // Known too late to reject it: its length can't be told.
     assert_eq!(made(&store, concat("g", &["deferred", "deferred"])), (0, None));
     assert_eq!(declare(&store, "deferred", 0, huge), Completion::Committed { offset: 0 });
     assert_eq!(look(&store, "g"), Some((0, None)));

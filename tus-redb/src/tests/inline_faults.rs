@@ -149,7 +149,7 @@ fn what_is_committed_late_is_where_the_records_say() {
             let store = reopen(store, &disk, crash, durability);
             assert_eq!(body(&store, "a"), bytes(0..end));
             assert_eq!(extents(&store, "a")[0].in_records, end == 600);
-            // What is behind the offset, in a file or nowhere, is nothing.
+            // What is after the offset, in a file or nowhere, is nothing.
             put(&store, "a", 4_000);
             store.flush().unwrap();
             check_in_file(&store, &disk, "a", 4_000);

@@ -241,7 +241,7 @@ fn the_records_are_compacted_only_where_that_pays() {
     assert_eq!(store.verify().unwrap(), []);
 }
 
-/// A whole upload; none where there is no room for it.
+/// A whole upload; `None` if there is no room for it.
 fn upload(store: &Store, name: &str, len: u64) -> Option<()> {
     let fence = store.first_fence();
     let created = store.commit(&[Change::Create(record(name, Some(len)))]);

@@ -109,7 +109,7 @@ impl Connection {
     }
 }
 
-/// The answer to the first request in `received`, and that request's length with its body; none where it is not whole.
+/// The answer to the first request in `received`, and that request's length with its body; `None` if it is not whole.
 fn answer(received: &[u8]) -> Result<Option<(&'static str, usize)>, Trouble> {
     let Some((head, end)) = Head::parse(received)? else { return Ok(None) };
     let end = end.saturating_add(usize::try_from(head.length)?);

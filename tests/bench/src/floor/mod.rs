@@ -47,7 +47,7 @@ struct Head {
 }
 
 impl Head {
-    /// The head at the start of `bytes`, and how long it is; none where it is not whole.
+    /// The head at the start of `bytes`, and how long it is; `None` if it is not whole.
     fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, Trouble> {
         let mut fields = [httparse::EMPTY_HEADER; 32];
         let mut request = httparse::Request::new(&mut fields);

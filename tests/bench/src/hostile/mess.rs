@@ -29,7 +29,7 @@ const GROWTH: f64 = 4.0;
 /// How long the server may take to be rid of all connections, and of what belonged to them.
 const REST: Duration = Duration::from_secs(45);
 
-/// Heads and bodies that are refused.
+/// Heads and bodies that are rejected.
 const MALFORMED: [&str; 8] = [
     "GET / HTTP/1.1\r\nHost: h\r\nA : b\r\n\r\n",
     "GET / HTTP/1.1\nHost: h\n\n",

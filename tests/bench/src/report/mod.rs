@@ -63,7 +63,7 @@ impl Row {
         Self { state: State::Absent(reason.to_owned()), ..Self::new(name, role) }
     }
 
-    /// The medians of its rounds; none where it failed in one.
+    /// The medians of its rounds; `None` if it failed in one.
     pub(crate) fn medians(&self) -> Figures {
         if self.state == State::Measured { figures::medians(&self.runs) } else { Figures::new() }
     }

@@ -17,7 +17,7 @@ enum Selection {
     Ranged(Range),
 }
 
-/// `told` is the body that bears this of the upload.
+/// `told` is the body that carries this of the upload.
 pub(super) fn check(
     sent: &Sent,
     record: &Record,
@@ -99,7 +99,7 @@ fn described(record: &Record, response: &Response) {
     assert_eq!(saved_as(disposition), name, "{disposition:?}");
 }
 
-/// The name without what could lead out of a directory or fool a reader; none where nothing is left.
+/// The name without what could lead out of a directory or fool a reader; `None` if nothing is left.
 fn safe(name: &str) -> Option<String> {
     let last = name.split(['/', '\\']).next_back().unwrap();
     let directional =

@@ -12,7 +12,7 @@ use super::{
 #[derive(Debug)]
 pub(super) enum Wanted {
     Options,
-    /// It must be refused, with one of these codes.
+    /// It must be rejected, with one of these codes.
     Nothing(Vec<ErrorCode>),
     Create(Creation),
     Concat {
@@ -113,7 +113,7 @@ fn is_id(text: &str) -> bool {
     (1..=128).contains(&text.len()) && text.chars().all(|c| allowed.contains(c))
 }
 
-/// The method that counts; none where the override can't be one.
+/// The method that counts; `None` if the override can't be one.
 pub(super) fn method(rules: &Rules, sent: &Sent) -> Option<String> {
     let heeded = if rules.any_override { sent.method != "OPTIONS" } else { sent.method == "POST" };
     match sent.distinct("X-HTTP-Method-Override").as_slice() {
@@ -345,7 +345,7 @@ pub(super) fn room(rules: &Rules, at: u64, length: Option<u64>) -> u64 {
     size.min(rules.max_chunk_size.unwrap_or(u64::MAX))
 }
 
-/// What `Location` has before the id; none where the head is too malformed to say.
+/// What `Location` has before the id; `None` if the head is too malformed to say.
 pub(super) fn location(rules: &Rules, sent: &Sent) -> Option<String> {
     if rules.base_url {
         return Some(format!("{BASE_URL}/"));

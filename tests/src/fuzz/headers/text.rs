@@ -36,7 +36,7 @@ pub(super) fn number(value: &[u8]) -> Option<u64> {
     (value < 1 << 63).then_some(value as u64)
 }
 
-/// Pairs of keys and decoded values of an `Upload-Metadata`; none where it is malformed.
+/// Pairs of keys and decoded values of an `Upload-Metadata`; `None` if it is malformed.
 pub(super) fn metadata(text: &str) -> Option<Vec<(String, Vec<u8>)>> {
     let mut pairs: Vec<(String, Vec<u8>)> = Vec::new();
     if text.is_empty() {
@@ -60,7 +60,7 @@ pub(super) fn is_token(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || special.contains(c))
 }
 
-/// The characters up to one of `stops` that is not within quotes, and what follows it. None where a quoted string
+/// The characters up to one of `stops` that is not within quotes, and what follows it. `None` if a quoted string
 /// is not closed.
 fn until(text: &str, stops: &str) -> Option<(String, String)> {
     let (mut quoted, mut escaped) = (false, false);
@@ -100,7 +100,7 @@ pub(super) fn word(text: &str) -> Option<String> {
     (!escaped).then_some(word)
 }
 
-/// The parameters of the last element of a `Forwarded` (RFC 7239 section 4), names in lower case; none where it
+/// The parameters of the last element of a `Forwarded` (RFC 7239 section 4), names in lower case; `None` if it
 /// is not well-formed.
 pub(super) fn forwarded(value: &str) -> Option<Vec<(String, String)>> {
     let (mut rest, mut behind) = until(value, ",")?;
@@ -140,7 +140,7 @@ pub(super) fn is_media_type(text: &str) -> bool {
     well_formed
 }
 
-/// The entity tags of a list, quotes included, and whether each is a weak one; none where it is malformed.
+/// The entity tags of a list, quotes included, and whether each is a weak one; `None` if it is malformed.
 pub(super) fn entity_tags(list: &[u8]) -> Option<Vec<(bool, Vec<u8>)>> {
     let mut rest = list.to_vec();
     let mut tags = Vec::new();
@@ -168,7 +168,7 @@ pub(super) fn entity_tags(list: &[u8]) -> Option<Vec<(bool, Vec<u8>)>> {
     }
 }
 
-/// One range of `length` bytes, its first and the one behind its last.
+/// One range of `length` bytes, its first and the one after its last.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Range {
     /// Nothing that is understood was asked for.

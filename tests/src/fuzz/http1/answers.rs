@@ -13,7 +13,7 @@ const LONGEST_UPLOAD: u64 = 2_000;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Answer {
     status: u16,
-    /// Its content, which the answer to a HEAD has not. None where it is not known whether it was one.
+    /// Its content, which the answer to a HEAD has not. `None` if it is not known whether it was one.
     content: Option<Vec<u8>>,
     to_head: bool,
 }

@@ -22,7 +22,7 @@ pub(super) struct Driver<'p> {
     pub(super) now: Instant,
     /// A request was told, and not answered.
     pub(super) owed: bool,
-    /// How much of the upload that an answer bears is sent.
+    /// How much of the upload that an answer carries is sent.
     pub(super) uploaded: u64,
     pub(super) reading: Reading,
 }
@@ -95,7 +95,7 @@ impl Driver<'_> {
         self.reading.messages.last_mut().unwrap()
     }
 
-    /// Answers the request under way, or a head that was refused.
+    /// Answers the request under way, or a head that was rejected.
     fn respond(&mut self, answer: &Response) {
         let told = self.reading.messages.last().filter(|_| std::mem::take(&mut self.owed));
         self.reading.answers.push(Answer::of(answer, told.map(|message| message.method.as_str())));

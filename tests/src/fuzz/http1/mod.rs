@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Reading {
     pub(super) messages: Vec<Message>,
-    /// Why the last one was refused.
+    /// Why the last one was rejected.
     refused: Option<String>,
     answers: Vec<Answer>,
     output: Vec<u8>,

@@ -23,7 +23,7 @@ pub(super) fn check(stream: &[u8], messages: &[Message], refused: bool) {
             Framing::Chunked => chunked(stream, at),
         };
         if refused && !message.complete {
-            // More is refused than this reading knows of: extensions, trailers, limits.
+            // More is rejected than this reading knows of: extensions, trailers, limits.
             assert!(message.skipped || body.starts_with(&message.body));
         } else if !message.skipped {
             assert_eq!((message.complete, &message.body), (rest.is_some(), &body));

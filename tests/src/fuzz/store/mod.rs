@@ -30,7 +30,7 @@ struct Writer {
     upload: usize,
     fence: Fence,
     sink: Sink,
-    /// The committed bytes, and the staged ones behind them.
+    /// The committed bytes, and the staged ones after them.
     bytes: Vec<u8>,
     committed: usize,
 }
@@ -158,7 +158,7 @@ impl World {
         Fence(self.store().first_fence().0 + self.grants)
     }
 
-    /// What the store says an upload is; none where it can't be read.
+    /// What the store says an upload is; `None` if it can't be read.
     fn read(&self, at: usize) -> Option<State> {
         let id = &self.model.uploads[at].id;
         let Some(record) = self.store().load(id).ok()? else { return Some(None) };

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use tus_proto::{UploadId, WallTime};
 use tus_redb::EventKind;
 
-/// An upload as a client sees it: its bytes, and whether it is complete. None where it is not there.
+/// An upload as a client sees it: its bytes, and whether it is complete. `None` if it is not there.
 pub(super) type State = Option<(Vec<u8>, bool)>;
 
 #[derive(Debug)]
@@ -82,7 +82,7 @@ impl Model {
         }
     }
 
-    /// They were refused: nothing was changed.
+    /// They were rejected: nothing was changed.
     pub(super) fn refuse(&mut self, wanted: &[(usize, State)]) {
         for (upload, _) in wanted {
             self.uploads[*upload].unsure.pop();

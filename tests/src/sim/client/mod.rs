@@ -60,7 +60,7 @@ pub(super) struct Client {
     cuts_body: bool,
     received: Vec<u8>,
     asked: Option<Asked>,
-    /// The offset as it was told last; none where it must be asked for.
+    /// The offset as it was told last; `None` if it must be asked for.
     offset: Option<u64>,
     /// How many finals it still makes when one is complete.
     more_finals: u32,

@@ -20,7 +20,7 @@ pub(in crate::sim) enum Wanted {
 }
 
 impl Wanted {
-    /// What of an upload of this length is to come; none where there is no such byte.
+    /// What of an upload of this length is to come; `None` if there is no such byte.
     fn within(self, length: u64) -> Option<(u64, u64)> {
         match self {
             Self::Whole | Self::News | Self::OtherFrom(_) => Some((0, length)),

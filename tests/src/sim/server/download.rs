@@ -9,7 +9,7 @@ use super::{
 };
 use crate::sim::env::{Env, LinkId};
 
-/// The upload that the answer under way bears.
+/// The upload that the answer under way carries.
 #[derive(Debug)]
 pub(super) struct Download {
     /// None while a worker has it.
@@ -36,7 +36,7 @@ enum SendEnd {
 }
 
 impl Server {
-    /// Gives a worker the next piece, or lets go of what is sent, or will not be. Tells whether it did anything.
+    /// Gives a worker the next piece, or lets go of what is sent, or will not be. Returns whether it did anything.
     pub(super) fn pump_download(&mut self, env: &mut Env, connection: &mut Connection) -> bool {
         let over = connection.http.send_credit() == 0 && !connection.http.wants_write();
         if connection.download.take_if(|_| over).is_some() {
@@ -75,7 +75,7 @@ impl Server {
 }
 
 impl Connection {
-    /// The answer was given: what it bears follows it.
+    /// The answer was given: what it carries follows it.
     pub(super) fn begin_download(&mut self, response: &Response) {
         let Body::Upload { from, .. } = response.content() else { return };
         let source = self.request.as_mut().and_then(|request| request.session.take_source());

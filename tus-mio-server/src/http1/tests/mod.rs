@@ -142,7 +142,7 @@ impl Peer {
         self
     }
 
-    /// What was written, without the headers that every tus answer bears.
+    /// What was written, without the headers that every tus answer carries.
     fn wire(&self) -> String {
         const COMMON: [&str; 4] = ["Tus-Resumable", "Cache-Control", "X-Content-Type-Options", "Date"];
         let text = String::from_utf8(self.written.clone()).unwrap();

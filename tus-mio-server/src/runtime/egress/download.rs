@@ -4,7 +4,7 @@ use tus_driver::Store;
 
 use crate::runtime::access::{Access, Outcome};
 
-/// The upload that the answer under way bears.
+/// The upload that the answer under way carries.
 #[derive(Debug)]
 pub(in crate::runtime) struct Download<S: Store> {
     /// None while a worker has it.

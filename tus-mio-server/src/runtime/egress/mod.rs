@@ -1,4 +1,4 @@
-//! An upload on its way to the socket: the runtime's half of an answer that bears one. The disk may make a reader
+//! An upload on its way to the socket: the runtime's half of an answer that carries one. The disk may make a reader
 //! wait, so a worker sends it, a quantum at a time, whenever the socket takes more.
 
 pub(super) mod download;
@@ -26,7 +26,7 @@ use super::{
 const UNSENT: u32 = 256 << 10;
 
 impl<S: Store> EventLoop<S> {
-    /// The answer was given: what it bears follows it.
+    /// The answer was given: what it carries follows it.
     pub(super) fn begin_download(&self, connection: &mut Connection<S>, response: &Response) {
         let Body::Upload { from, .. } = response.content() else { return };
         let source = connection.request.as_mut().and_then(|request| request.session.take_source());
@@ -40,7 +40,7 @@ impl<S: Store> EventLoop<S> {
         }));
     }
 
-    /// Gives a worker the next quantum. Tells whether it did anything.
+    /// Gives a worker the next quantum. Returns whether it did anything.
     pub(super) fn pump_download(&mut self, connection: &mut Connection<S>) -> bool {
         if connection.tls.is_some() {
             return self.pump_encrypted(connection);
@@ -66,7 +66,7 @@ impl<S: Store> EventLoop<S> {
         true
     }
 
-    /// Sends what was encrypted, then asks a worker to read the next stretch. Tells whether it did anything.
+    /// Sends what was encrypted, then asks a worker to read the next stretch. Returns whether it did anything.
     fn pump_encrypted(&mut self, connection: &mut Connection<S>) -> bool {
         let pending = connection.tls.as_ref().is_some_and(|tls| tls.is_pending());
         let progress = pending && self.send_encrypted(connection, &[]);
@@ -157,7 +157,7 @@ impl<S: Store> EventLoop<S> {
         }
     }
 
-    /// Whether the upload is sent, or will not be: then it is let go. Tells whether it was.
+    /// Whether the upload is sent, or will not be: then it is let go. Returns whether it was.
     pub(super) fn end_download(&self, connection: &mut Connection<S>) -> bool {
         let over = connection.http.send_credit() == 0 && !connection.http.wants_write();
         let Some(download) = connection.download.take_if(|_| over) else { return false };

@@ -97,7 +97,7 @@ pub(in crate::runtime) fn send<S: Store>(
     Sent { source, count: at - from, end }
 }
 
-/// One step, at least one byte. None where it can't be done this way.
+/// One step, at least one byte. `None` if it can't be done this way.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn by_kernel(socket: &Socket, source: &mut impl Source, at: u64, to: u64) -> Option<Result<u64, SendEnd>> {
     use rustix::io::Errno;

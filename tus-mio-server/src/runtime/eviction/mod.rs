@@ -45,7 +45,7 @@ impl<S: Store> EventLoop<S> {
         self.pass_on(search);
     }
 
-    /// What it is. None where it must not be closed: it is at work, or had no chance to be.
+    /// What it is. `None` if it must not be closed: it is at work, or had no chance to be.
     fn cheapness(&self, connection: &Connection<S>) -> Option<EvictionClass> {
         let (settings, now) = (&self.shared.http, self.now.monotonic);
         let (at, reason) = connection.http.deadline()?;

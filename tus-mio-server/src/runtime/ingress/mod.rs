@@ -244,7 +244,7 @@ impl<S: Store> EventLoop<S> {
         }
     }
 
-    /// Gives a buffer back; who waits for one has its turn. Tells whether anybody does.
+    /// Gives a buffer back; a connection that waits for one has its turn. Returns whether anybody does.
     pub(super) fn recycle(&mut self, buffer: Vec<u8>) -> bool {
         let before = self.again.len();
         self.again.extend(self.buffers.give_back(buffer));

@@ -39,14 +39,14 @@ impl<'a, S: Store> WorkerBudget<'a, S> {
         Self { workers, began: Instant::now(), moved: 0, burst: 0 }
     }
 
-    /// So many bytes were moved. Tells whether to go on with what the socket has.
+    /// So many bytes were moved. Returns whether to go on with what the socket has.
     pub(in crate::runtime) fn goes_on(&mut self, count: u64) -> bool {
         self.moved += count;
         self.burst += count;
         self.moved < QUANTUM || (!self.is_over() && !self.workers.are_wanted())
     }
 
-    /// The socket has no more. Waits for a moment, where that is likely to pay. Tells whether there is more now.
+    /// The socket has no more. Waits for a moment, where that is likely to pay. Returns whether there is more now.
     pub(in crate::runtime) fn wait(&mut self, socket: &Socket) -> bool {
         if self.burst < BURST || self.is_over() || self.workers.are_wanted() {
             return false;

@@ -86,7 +86,7 @@ impl<S: Store> WorkQueue<S> {
         self.of(kind).running -= 1;
     }
 
-    /// Whether a job waits for who has one of the bodies' places, or for one worker more.
+    /// Whether a queued job could run once the current worker has finished, or if there were one more.
     pub(in crate::runtime) fn are_wanting(&self) -> bool {
         !self.bodies.jobs.is_empty() || self.disk.is_ready()
     }

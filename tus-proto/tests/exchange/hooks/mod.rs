@@ -1,4 +1,4 @@
-//! Hooks: who is asked what and when, and what becomes of a request that one refuses, changes, or leaves without
+//! Hooks: who is asked what and when, and what becomes of a request that one rejects, changes, or leaves without
 //! an answer.
 
 mod chunk;
@@ -16,7 +16,7 @@ fn hooked(hooks: Subscriptions) -> ConfigBuilder {
     Config::builder().hooks(hooks)
 }
 
-/// A refusal that says why.
+/// A rejection that says why.
 fn refuse(status: u16, body: &str) -> HookReply {
     let headers = vec![("X-Why".to_owned(), "so".to_owned())];
     HookReply::Reject(Rejection { status, headers, body: body.into() })

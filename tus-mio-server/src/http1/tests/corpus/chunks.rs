@@ -165,7 +165,7 @@ const WIRES: &[&str] = &[
     "5\r\nhello\r\n-1\r\n\r\n",
     "5\r\nhello\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n",
     "5\nhello\r\n0\r\n\r\n",
-    // The last chunk, and the empty line behind it.
+    // The last chunk, and the empty line after it.
     "0\r\n\n",
     "0\n\r\n",
     "0\n\n",

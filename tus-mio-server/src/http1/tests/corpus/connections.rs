@@ -93,7 +93,7 @@ fn tunnels() -> Vec<Case> {
     ]
 }
 
-/// One request after the other, and what of them is still read where one is refused.
+/// One request after the other, and what of them is still read where one is rejected.
 fn pipelines() -> Vec<Case> {
     let post: &str = &format!("{POST}Content-Length: 2\r\n\r\nab");
     let chunked: &str = &format!("{POST}Transfer-Encoding: chunked\r\n\r\n1\r\nc\r\n0\r\n\r\n");

@@ -234,7 +234,7 @@ fn hosts() -> Vec<Case> {
     cases
 }
 
-/// What is too large is refused before its end is seen; what is just not goes on.
+/// What is too large is rejected before its end is seen; what is just not goes on.
 fn limits() -> Vec<Case> {
     let many = |count: usize| (1..count).map(|n| format!("\r\nA{n}: b")).collect::<String>();
     vec![

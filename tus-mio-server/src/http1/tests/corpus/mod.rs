@@ -38,7 +38,7 @@ struct Case {
     /// The requests that are complete, each as `METHOD TARGET BODY`.
     read: Vec<String>,
     end: End,
-    /// A server may refuse the request before its body has come, and end the connection with that.
+    /// A server may reject the request before its body has come, and end the connection with that.
     early: bool,
 }
 
@@ -49,7 +49,7 @@ enum End {
     Goes,
     /// The end of the connection: nothing behind is read.
     Closes,
-    /// A refusal, and the end.
+    /// A rejection, and the end.
     Rejected(ErrorCode),
     /// More of the same request: nothing is answered yet.
     Waits,
@@ -105,7 +105,7 @@ fn all() -> Vec<Case> {
         .collect()
 }
 
-/// What a peer has seen: complete requests, a refusal, and how many heads wait for the rest of their bodies.
+/// What a peer has seen: complete requests, a rejection, and how many heads wait for the rest of their bodies.
 fn summary(seen: &[Seen]) -> (Vec<String>, Option<ErrorCode>) {
     let (mut read, mut refused, mut open) = (Vec::new(), None, String::new());
     for seen in seen {
@@ -171,7 +171,7 @@ fn there_are_many_and_none_is_there_twice() {
     assert!(all.len() >= 300, "{}", all.len());
 }
 
-/// Whether as many answers come to this input as are due, and the server closes behind them. It must: where it would
+/// Whether as many answers come to this input as are due, and the server closes after them. It must: where it would
 /// go on, the last request asks it to close.
 fn check_over_tcp(address: SocketAddr, case: &Case) -> Result<(), String> {
     let mut stream = TcpStream::connect(address).map_err(|error| error.to_string())?;
@@ -180,7 +180,7 @@ fn check_over_tcp(address: SocketAddr, case: &Case) -> Result<(), String> {
     if case.end == End::Goes {
         bytes.extend_from_slice(b"OPTIONS * HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
     }
-    // A server that has refused may close before it has all.
+    // A server that has rejected may close before it has all.
     let _ = stream.write_all(&bytes);
     let mut answers = Vec::new();
     let read = stream.read_to_end(&mut answers);
