@@ -117,7 +117,7 @@ impl Locks {
         matches!(self, Self::Table(_))
     }
 
-    /// Makes a call, delivers what it brings about here, and returns when [`timeout`](Self::timeout) is due.
+    /// Makes a call, delivers its replies and events here, and returns when [`timeout`](Self::timeout) is due.
     /// `deliver` runs under the table's lock: the events of two calls for one request must not overtake each other.
     pub fn call(
         &self,

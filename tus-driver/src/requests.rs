@@ -147,7 +147,7 @@ impl<S: Store> RequestHandle<S> {
         !self.mailbox.0.is_empty()
     }
 
-    /// Makes a lock call. What it brings about is posted to the requests that it concerns.
+    /// Makes a lock call. Its replies and events are posted to the requests that they are for.
     pub fn call(&mut self, op: OpId, call: LockCall) {
         match &call {
             LockCall::Acquire { key, .. } | LockCall::Checkpoint { key } => {

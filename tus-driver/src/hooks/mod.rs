@@ -54,7 +54,7 @@
 //! pause that doubles each time. Meanwhile those of other uploads go on.
 //!
 //! They have no deadline, and as many threads of their own: one that never returns holds up its upload's further
-//! events, and one thread. Ends that the server brings about are no terminations: what expired is just gone.
+//! events, and one thread. Expiry does not fire `on_upload_terminate`.
 //!
 //! # Panics
 //! A hook that panics counts as failed where panics unwind. A program built with `panic = "abort"` ends.

@@ -29,7 +29,7 @@ pub(super) enum Timer {
     Head { at: Instant, end: Instant },
     /// It expires at `at`.
     Running { reason: Reason, at: Instant },
-    /// Stopped with so many microseconds left, because it is we who are not reading the body, or not sending the
+    /// Stopped with so many microseconds left, because the server does not read the body now, or does not send the
     /// answer.
     Frozen { reason: Reason, left: u64 },
 }

@@ -452,7 +452,7 @@ impl Exchange {
         self.outputs.push_back(Output::Done);
     }
 
-    /// Puts back a state that an input did not concern.
+    /// Restores the state after an input that did not apply to it.
     fn stale(&mut self, state: State) {
         self.state = state;
         self.notify_stale();

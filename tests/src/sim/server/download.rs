@@ -52,7 +52,7 @@ impl Server {
         let late = !std::mem::replace(&mut download.begun, true) && !env.choice.one_in(4);
         let work = Work::Send { source, from: download.at, limit, late };
         self.jobs.push(Job { link: Some(connection.link), owner: None, work });
-        // From here on it is we who are not sending.
+        // Stop the peer's timer: from here on the worker is the bottleneck, not the peer.
         connection.http.set_sending(env.now.monotonic, false);
         true
     }

@@ -54,7 +54,7 @@ impl<S: Store> EventLoop<S> {
         let (to, socket) =
             (Address { loop_index: self.index, connection: connection.id }, &connection.socket);
         connection.writable_again = false;
-        // From here on it is we who are not sending.
+        // Stop the peer's timer: from here on the worker is the bottleneck, not the peer.
         connection.http.set_sending(self.now.monotonic, false);
         self.shared.workers.submit(Job::Send {
             to,
@@ -79,7 +79,7 @@ impl<S: Store> EventLoop<S> {
         {
             return progress;
         }
-        // From here on it is we who are not sending.
+        // Stop the peer's timer: from here on the worker is the bottleneck, not the peer.
         connection.http.set_sending(self.now.monotonic, false);
         let Some(data) = self.buffers.take(connection.id) else { return progress };
         let Some(source) = download.source.take() else { return progress };

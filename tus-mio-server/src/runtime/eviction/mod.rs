@@ -1,4 +1,5 @@
-//! Making room where there are too many connections: the cheapest go first, on whichever loop they are.
+//! Closes connections at the limit of how many there may be. In order: idle ones; those that have been sending a head
+//! for 1 s; those that have had their answer for 1 s; those that have stalled for half their timeout. All loops are asked, class by class.
 
 pub(super) mod class;
 
