@@ -47,6 +47,16 @@ fn cluster(count: usize, options: &Options, config: &Config) -> Option<Cluster> 
     Some(Cluster { servers, proxy, _gateway: gateway })
 }
 
+impl Cluster {
+    /// Every record is understood, and all that it names is there.
+    fn verify(&self) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let check = runtime.block_on(self.servers[0].1.check(false)).unwrap();
+        eprintln!("{} uploads and {} bytes at the end", check.uploads, check.bytes);
+        assert!(check.findings.is_empty(), "{:?}", check.findings);
+    }
+}
+
 fn quiet() -> Options {
     let mut options = Options::default();
     // Sweeps would be counted.
@@ -292,7 +302,8 @@ impl Race {
         let Ok(answer) = ask(address, Request::tus("DELETE", &upload.target), None) else { return };
         match answer.status {
             204 | 404 | 410 => self.vanish(upload),
-            423 | 500 | 503 => {}
+            // 400: on a machine that is this busy, its lease ran out, and another writer took it.
+            400 | 423 | 500 | 503 => {}
             other => panic!("DELETE is answered {other}"),
         }
     }
@@ -381,6 +392,7 @@ fn clients_race_for_the_same_uploads_over_three_servers() {
     let race = Race::new(&cluster, 6, Duration::from_secs(setting("RACE_SECONDS", 8)), true);
     race.run(24);
     race.finish();
+    cluster.verify();
     let (requests, longest) = (race.requests.into_inner(), race.longest.into_inner());
     eprintln!("{requests} requests, the longest took {longest} ms");
 }
@@ -403,16 +415,18 @@ fn a_store_that_fails_costs_time_and_nothing_else() {
     race.run(8);
     cluster.proxy.decide(|_| Fate::Pass);
     race.finish();
+    cluster.verify();
     let (requests, longest) = (race.requests.into_inner(), race.longest.into_inner());
     eprintln!("{requests} requests, the longest took {longest} ms");
     assert!(longest < 30_000, "a request took {longest} ms");
 }
 
-/// Bodies of 64 uploads at once have little memory together: each goes on.
+/// Bodies of 64 uploads at once have little memory together: each goes on. `MEMORY_MIB=256 BODY_MIB=24` for more of both.
 #[test]
 fn many_bodies_share_the_memory_there_is() {
+    let (memory, size) = (setting("MEMORY_MIB", 32) as usize * MIB, setting("BODY_MIB", 3) << 20);
     let mut options = quiet();
-    options.memory = 32 * MIB;
+    options.memory = memory;
     let Some(cluster) = cluster(1, &options, &config()) else { return };
     let (server, store) = &cluster.servers[0];
     let address = server.address();
@@ -421,7 +435,7 @@ fn many_bodies_share_the_memory_there_is() {
         let clients: Vec<_> = (0..64u64)
             .map(|number| {
                 scope.spawn(move || {
-                    let length = 3 * MIB as u64 + number * 1000;
+                    let length = size + number * 1000;
                     let target = create(address, length as usize, &[]);
                     let answer = ask(address, patch(&target, 0), Some(bytes(number, 0, length))).unwrap();
                     assert_eq!((answer.status, offset_of(&answer)), (204, Some(length)), "{answer:?}");
@@ -437,7 +451,6 @@ fn many_bodies_share_the_memory_there_is() {
     });
     let most = most.load(Ordering::SeqCst) as usize;
     eprintln!("at most {} KiB at once", most >> 10);
-    // A share of at most 128 KiB that is offered to each at the same time, and taken later, may exceed it.
-    assert!(most <= 32 * MIB + 64 * (128 << 10), "{most} bytes");
+    assert!(most <= memory, "{most} bytes");
     assert_eq!(store.memory_used(), 0);
 }

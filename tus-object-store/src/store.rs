@@ -63,7 +63,7 @@ impl BucketStore {
             active: Mutex::default(),
             held: Mutex::default(),
             observed: Mutex::default(),
-            budget: Budget::new(options.memory),
+            budget: Budget::new(options.memory, options.inline),
             places: Semaphore::new(options.concurrency.max(1)),
             events: Mutex::default(),
             readers: Mutex::default(),

@@ -9,7 +9,7 @@ use tus_proto::{Completion, Failure, Fence, Record, UploadId};
 use crate::{
     document::{Document, Extent, Place, State, Tail},
     records::{Step, Trouble},
-    requests::lock,
+    requests::{PATIENCE, Pauses, lock},
     shared::{Active, Shared},
     staging::{BucketSink, Prepared, Rest, Staged, Staging},
 };
@@ -69,7 +69,8 @@ impl Shared {
         Ok(BucketSink::new(staging, at))
     }
 
-    /// The extents that a writer goes on from, where they end, and the committed bytes past them, which it writes again.
+    /// The extents that a writer goes on from, where they end, and the committed bytes past them, which it writes again; the
+    /// budget counts these.
     async fn before(
         &self,
         document: &Document,
@@ -83,9 +84,16 @@ impl Shared {
         let taken = match &document.tail {
             None => Bytes::new(),
             Some(_) if mutation!("tail-not-taken-up", false, true) => Bytes::new(),
-            Some(tail @ Tail::Inline(_)) => tail.bytes().map_err(LookupError::Failed)?,
+            Some(tail @ Tail::Inline(_)) => {
+                let bytes = tail.bytes().map_err(LookupError::Failed)?;
+                self.budget.take(bytes.len());
+                bytes
+            }
             Some(Tail::Object { key, len }) if *len < self.options.shortest_part() => {
-                self.read_object(&document.id, key, 0..*len).await.map_err(LookupError::Failed)?
+                let count = usize::try_from(*len).unwrap_or(usize::MAX);
+                self.take_memory(count).await.map_err(LookupError::Failed)?;
+                let read = self.read_object(&document.id, key, 0..*len).await;
+                read.inspect_err(|_| self.budget.give(count, false)).map_err(LookupError::Failed)?
             }
             Some(Tail::Object { key, len }) => {
                 extents.push(Extent { len: *len, place: Place::Object(key.clone()) });
@@ -94,6 +102,18 @@ impl Shared {
         };
         let base = document.offset.saturating_sub(taken.len() as u64);
         Ok((extents, base, taken))
+    }
+
+    /// Waits until so much memory is free, and takes it.
+    async fn take_memory(&self, bytes: usize) -> Result<(), Failure> {
+        let mut pauses = Pauses::new(self.requests.now().after(PATIENCE));
+        while !self.budget.try_take(bytes) {
+            self.relieve();
+            if !pauses.pause(&self.requests).await {
+                return Err(Failure::Unavailable);
+            }
+        }
+        Ok(())
     }
 
     pub(crate) async fn commit(self: &Arc<Self>, commit: Commit<Staged>, closed: bool) -> Changed {

@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// The largest piece of memory that a buffer grows by.
-pub(super) const CHUNK: usize = 128 << 10;
+pub(super) const CHUNK: usize = crate::budget::MOST;
 
 /// What a sink has staged, and what a commit needs to know of it.
 pub(crate) struct Staging {
@@ -92,7 +92,8 @@ pub(crate) enum PiecePlace {
 }
 
 impl Staging {
-    /// `base` is where the extents `before` end, `taken` the committed bytes past them, which are written again.
+    /// `base` is where the extents `before` end, `taken` the committed bytes past them, which are written again and which the
+    /// budget counts already.
     pub(crate) fn new(
         shared: Arc<Shared>,
         id: UploadId,
@@ -108,7 +109,6 @@ impl Staging {
             _ => None,
         });
         let (multipart, parts) = open.map_or((None, 0), |(multipart, parts)| (Some(multipart), parts));
-        shared.budget.take(taken.len());
         let state = State {
             base,
             end: base + taken.len() as u64,

@@ -10,7 +10,7 @@ use bytes::Buf;
 use tus_driver::Sink;
 use tus_proto::Failure;
 
-use super::{CHUNK, Staging, send::IN_FLIGHT};
+use super::{Staging, send::IN_FLIGHT};
 use crate::requests::lock;
 
 /// Names what a [`BucketSink`] has staged.
@@ -53,7 +53,7 @@ impl Sink for BucketSink {
                 return Poll::Pending;
             }
         }
-        let share = staging.shared.budget.share(CHUNK, waker);
+        let share = staging.shared.budget.share(waker);
         if share > 0 {
             return Poll::Ready(Ok(share));
         }
