@@ -4,11 +4,13 @@
 use std::{fmt, future::Future, ops::Range, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
+use tus_proto::WallTime;
 
 /// An answer on its way.
 pub type Reply<T> = Pin<Box<dyn Future<Output = Result<T, Fault>> + Send>>;
 
-/// The name of an object, without the bucket and the prefix in it.
+/// The name of an object, without the bucket and the prefix in it. One that begins with `/` counts from the bucket's
+/// root.
 pub type Key = Arc<str>;
 
 /// What names one state of an object: an ETag, a generation, or both.
@@ -37,6 +39,42 @@ pub enum Condition {
     Absent,
     /// That the object is still this one.
     Is(Version),
+}
+
+/// A part of a multipart upload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Part {
+    /// Its number, counted from 0.
+    pub number: usize,
+    /// How many bytes it has.
+    pub size: u64,
+    /// What completes it.
+    pub tag: String,
+}
+
+impl Part {
+    /// A part.
+    pub fn new(number: usize, size: u64, tag: String) -> Self {
+        Self { number, size, tag }
+    }
+}
+
+/// Some of the parts of a multipart upload.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PartPage {
+    /// The parts.
+    pub parts: Vec<Part>,
+    /// There are others past the last.
+    pub more: bool,
+}
+
+impl PartPage {
+    /// A page.
+    pub fn new(parts: Vec<Part>, more: bool) -> Self {
+        Self { parts, more }
+    }
 }
 
 /// Why a request has no result.
@@ -150,4 +188,17 @@ pub trait Bucket: fmt::Debug + Send + Sync + 'static {
 
     /// Forgets a multipart upload and its parts.
     fn abort_multipart(&self, key: Key, upload: String) -> Reply<()>;
+
+    /// Parts that a multipart upload has, in order, past the number `after` if that is given. [`Fault::Missing`] if the
+    /// multipart upload is over. Only what another program has begun is looked at so.
+    fn list_parts(&self, key: Key, upload: String, after: Option<usize>) -> Reply<PartPage> {
+        let _ = (key, upload, after);
+        Box::pin(async { Err(Fault::Denied("this kind of store lists no parts".into())) })
+    }
+
+    /// When an object was written; `None` if that is not known.
+    fn modified(&self, key: Key) -> Reply<Option<WallTime>> {
+        let _ = key;
+        Box::pin(async { Ok(None) })
+    }
 }

@@ -10,22 +10,42 @@ use object_store::{
     path::Path,
 };
 
-use crate::{Bucket, Condition, Fault, Key, Object, Payload, Reply, Version};
+use tus_proto::WallTime;
+
+use crate::{Bucket, Condition, Fault, Key, Object, PartPage, Payload, Reply, Version};
 
 /// A bucket of the crate `object_store`, or what lies below a prefix in it. The client must not retry by itself: its
 /// retries blur which answers were lost.
 pub struct CloudBucket<S> {
     store: Arc<S>,
     prefix: Path,
+    parts: Option<Arc<dyn ListParts>>,
+}
+
+/// Lists the parts of multipart uploads, which the crate `object_store` does not.
+pub(crate) trait ListParts: Send + Sync {
+    /// As [`Bucket::list_parts`].
+    fn list_parts(&self, path: Path, upload: String, after: Option<usize>) -> Reply<PartPage>;
 }
 
 impl<S: ObjectStore + MultipartStore> CloudBucket<S> {
     /// What lies below `prefix`, a path of folders; all of the bucket if it is empty.
     pub fn new(store: S, prefix: &str) -> Self {
-        Self { store: Arc::new(store), prefix: Path::from(prefix) }
+        Self { store: Arc::new(store), prefix: Path::from(prefix), parts: None }
+    }
+
+    /// With a way to list parts.
+    #[cfg(feature = "cloud")]
+    pub(crate) fn with_parts(mut self, parts: Arc<dyn ListParts>) -> Self {
+        self.parts = Some(parts);
+        self
     }
 
     fn path(&self, key: &str) -> Path {
+        if let Some(rooted) = key.strip_prefix('/') {
+            // Another program's key, as it is. One that no client can name names nothing.
+            return Path::parse(rooted).unwrap_or_else(|_| Path::from(rooted));
+        }
         // Keys are made of letters, digits, `_`, `-` and `/` alone: nothing is encoded, and nothing can fail.
         self.prefix.parts().chain(Path::from(key).parts()).collect()
     }
@@ -123,7 +143,7 @@ impl<S: ObjectStore + MultipartStore> Bucket for CloudBucket<S> {
     }
 
     fn list(&self, prefix: Key, after: Option<Key>, limit: usize) -> Reply<Vec<Key>> {
-        let (store, root) = (self.store.clone(), self.prefix.clone());
+        let (store, root, rooted) = (self.store.clone(), self.prefix.clone(), prefix.starts_with('/'));
         let (prefix, after) = (self.path(&prefix), after.map(|after| self.path(&after)));
         Box::pin(async move {
             let listed = match &after {
@@ -131,10 +151,11 @@ impl<S: ObjectStore + MultipartStore> Bucket for CloudBucket<S> {
                 None => store.list(Some(&prefix)),
             };
             let metas: Vec<_> = listed.take(limit).try_collect().await.map_err(to_fault)?;
-            let skip = root.parts().count();
+            let skip = if rooted { 0 } else { root.parts().count() };
             let key = |path: &Path| {
                 let parts: Vec<_> = path.parts().skip(skip).map(|part| part.as_ref().to_owned()).collect();
-                Key::from(parts.join("/"))
+                let parts = parts.join("/");
+                if rooted { Key::from(format!("/{parts}")) } else { Key::from(parts) }
             };
             Ok(metas.iter().map(|meta| key(&meta.location)).collect())
         })
@@ -168,6 +189,22 @@ impl<S: ObjectStore + MultipartStore> Bucket for CloudBucket<S> {
                 Ok(()) | Err(Fault::Missing) => Ok(()),
                 Err(fault) => Err(fault),
             }
+        })
+    }
+
+    fn list_parts(&self, key: Key, upload: String, after: Option<usize>) -> Reply<PartPage> {
+        match &self.parts {
+            Some(parts) => parts.list_parts(self.path(&key), upload, after),
+            None => Box::pin(async { Err(Fault::Denied("parts can be listed on S3 alone".into())) }),
+        }
+    }
+
+    fn modified(&self, key: Key) -> Reply<Option<WallTime>> {
+        let (store, path) = (self.store.clone(), self.path(&key));
+        Box::pin(async move {
+            let meta = store.head(&path).await.map_err(to_fault)?;
+            let micros = u64::try_from(meta.last_modified.timestamp_micros()).ok();
+            Ok(micros.map(WallTime::from_micros))
         })
     }
 }

@@ -10,7 +10,11 @@ use object_store::{
     memory::InMemory,
 };
 
-use crate::{Bucket, CloudBucket};
+use crate::{Bucket, CloudBucket, part_list::S3Parts};
+
+/// How long a store may take to accept a connection, and to answer: it completes parts in the longer one.
+const CONNECT: Duration = Duration::from_secs(5);
+const ANSWER: Duration = Duration::from_secs(150);
 
 /// Why a bucket can't be named so.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,8 +64,8 @@ pub fn connect<'a>(
     // Ours are the only retries: theirs hide which answers were lost.
     let retry = RetryConfig { max_retries: 0, retry_timeout: Duration::ZERO, ..RetryConfig::default() };
     let client = ClientOptions::new()
-        .with_timeout(Duration::from_secs(150))
-        .with_connect_timeout(Duration::from_secs(5))
+        .with_timeout(ANSWER)
+        .with_connect_timeout(CONNECT)
         .with_pool_max_idle_per_host(64);
     let error = |error: object_store::Error| ConnectError::Client(error.to_string());
     Ok(match scheme {
@@ -74,7 +78,11 @@ pub fn connect<'a>(
                 let known = key.to_ascii_lowercase().parse().map_err(|_| ConnectError::Option(key.into()))?;
                 builder = builder.with_config(known, value);
             }
-            Arc::new(CloudBucket::new(builder.with_retry(retry).build().map_err(error)?, prefix))
+            let store = builder.with_retry(retry).build().map_err(error)?;
+            let client = reqwest::Client::builder().connect_timeout(CONNECT).timeout(ANSWER).build();
+            let client = client.map_err(|error| ConnectError::Client(error.to_string()))?;
+            let parts = S3Parts { store: Arc::new(store.clone()), client };
+            Arc::new(CloudBucket::new(store, prefix).with_parts(Arc::new(parts)))
         }
         "gs" => {
             let mut builder =

@@ -143,6 +143,15 @@ impl Shared {
                 let abort = self.requests.clear(|bucket| bucket.abort_multipart(key.clone(), upload.clone()));
                 abort.await.map_err(|fault| failure(&fault))?;
             }
+            // What was adopted lies in no folder of the upload's. A final only names what its parts own.
+            if let Place::Parts { key: name, .. } | Place::Object(name) = &extent.place
+                && keys::is_foreign(name)
+                && document.parts.is_none()
+            {
+                let key = keys::data(id.as_str(), name);
+                let delete = self.requests.clear(|bucket| bucket.delete(key.clone()));
+                delete.await.map_err(|fault| failure(&fault))?;
+            }
         }
         loop {
             let folder = keys::folder(id.as_str());

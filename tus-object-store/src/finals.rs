@@ -9,6 +9,7 @@ use tus_proto::{Completion, ConcatRejection, Failure, Record, UploadId, WallTime
 
 use crate::{
     document::{Document, Extent, Parts, Place, State, Tail},
+    keys,
     records::{Step, Trouble},
     requests::lock,
     shared::Shared,
@@ -346,14 +347,14 @@ impl Document {
         for part in parts {
             for extent in &part.extents {
                 let Place::Object(name) = &extent.place else { return false };
-                let place = Place::Object(format!("{}/{name}", part.id));
+                let place = Place::Object(keys::owned(&part.id, name));
                 self.extents.push(Extent { len: extent.len, place });
             }
             match &part.tail {
                 None => {}
                 Some(Tail::Object { key, len }) => {
-                    self.extents
-                        .push(Extent { len: *len, place: Place::Object(format!("{}/{key}", part.id)) });
+                    let place = Place::Object(keys::owned(&part.id, key));
+                    self.extents.push(Extent { len: *len, place });
                 }
                 Some(tail) => {
                     self.extents.push(Extent { len: tail.len(), place: Place::Record(part.id.clone()) });

@@ -25,10 +25,24 @@ pub(crate) fn record(id: &str) -> Key {
     format!("u/{:02x}/{id}", hash(id) & 0xff).into()
 }
 
-/// An object of an upload's bytes. `name` is what its extents say, the id of the owner in front of it.
+/// An object of an upload's bytes. `name` is what its extents say, the id of the owner in front of it; or, after a `/`, the
+/// key that another program gave it, from the bucket's root.
 pub(crate) fn data(id: &str, name: &str) -> Key {
+    if is_foreign(name) {
+        return name.into();
+    }
     let (owner, name) = name.split_once('/').unwrap_or((id, name));
     format!("d/{:02x}/{owner}/{name}", hash(owner) & 0xff).into()
+}
+
+/// Whether another program has named an object, which lies where that has put it.
+pub(crate) fn is_foreign(name: &str) -> bool {
+    name.starts_with('/')
+}
+
+/// How others than their owner name its objects.
+pub(crate) fn owned(owner: &str, name: &str) -> String {
+    if is_foreign(name) { name.to_owned() } else { format!("{owner}/{name}") }
 }
 
 /// Where all objects of an upload's bytes are.
@@ -85,6 +99,7 @@ mod tests {
     fn names_are_read_back() {
         assert_eq!(parse_expiry(&expiry("ab-c", 12)), Some((12, "ab-c")));
         assert_eq!(parse_hint(&hint("ab-c", "7")), Some(("ab-c", "7")));
-        assert_eq!(data("a", "x"), data("b", "a/x"), "a final names its parts' objects");
+        assert_eq!(data("a", "x"), data("b", &owned("a", "x")), "a final names its parts' objects");
+        assert_eq!(&*data("b", &owned("a", "/in/x")), "/in/x", "another program's stay where they are");
     }
 }

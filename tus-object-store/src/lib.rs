@@ -29,9 +29,12 @@ mod document;
 mod expiry;
 mod extents;
 mod finals;
+mod foreign;
 mod keys;
 mod lease;
 mod outbox;
+#[cfg(feature = "cloud")]
+mod part_list;
 #[cfg(feature = "peers")]
 mod peer_http;
 mod peers;
@@ -57,9 +60,10 @@ pub use self::peer_http::{HttpPeers, PeerSecret};
 pub use self::runtime::WithRuntime;
 pub use self::{
     admin::{BucketCheck, BucketExtent, BucketFinding, BucketUpload},
-    bucket::{Bucket, Condition, Fault, Key, Object, Payload, Reply, Version},
+    bucket::{Bucket, Condition, Fault, Key, Object, Part, PartPage, Payload, Reply, Version},
     cloud::CloudBucket,
     deferred::DeferredLocks,
+    foreign::{Adopted, Foreign, ForeignBytes},
     lease::LeaseLocks,
     peers::{PeerQuestion, PeerReply, PeerRequest, Peers},
     probe::OpenError,

@@ -5,7 +5,8 @@ use alloc::{format, string::String, vec::Vec};
 use core::{fmt, time::Duration};
 
 use crate::{
-    Algorithm, ErrorCode, Head, Response, Subscriptions, WallTime, cors::Cors, header::forwarded_for,
+    Algorithm, ErrorCode, Head, Response, Subscriptions, UploadId, WallTime, cors::Cors,
+    header::forwarded_for,
 };
 
 /// The rules the exchanges of a server share. Made by [`Config::builder`].
@@ -33,6 +34,7 @@ pub struct Config {
     pub(crate) max_metadata: usize,
     pub(crate) downloads: bool,
     pub(crate) rufh: bool,
+    pub(crate) tusd_urls: bool,
     pub(crate) hooks: Subscriptions,
 }
 
@@ -123,6 +125,7 @@ impl Config {
                 max_metadata: 4096,
                 downloads: false,
                 rufh: true,
+                tusd_urls: false,
                 hooks: Subscriptions::default(),
             },
             locations: Locations::Auto,
@@ -154,6 +157,15 @@ impl Config {
     /// The path of the collection, without a trailing slash; empty for the root.
     pub fn base_path(&self) -> &str {
         &self.base_path
+    }
+
+    /// The upload that the last part of a URL's path names. `None` if it can't be one.
+    pub fn upload_id(&self, segment: &str) -> Option<UploadId> {
+        match segment.split_once('+') {
+            // A slash in the name would be a path below the upload's.
+            Some((id, name)) if self.tusd_urls && !name.contains('/') => UploadId::new(id),
+            _ => UploadId::new(segment),
+        }
     }
 
     /// The largest upload, in bytes; none where there is no limit.
@@ -347,6 +359,13 @@ impl ConfigBuilder {
         self
     }
 
+    /// Whether `ID+NAME` names the upload `ID`, whatever `NAME` is: tusd's URLs on S3 end with the name of the multipart
+    /// upload. Default no.
+    pub fn tusd_urls(mut self, enabled: bool) -> Self {
+        self.config.tusd_urls = enabled;
+        self
+    }
+
     /// Which hooks the runtime carries out. Default none.
     pub fn hooks(mut self, hooks: Subscriptions) -> Self {
         self.config.hooks = hooks;
@@ -465,8 +484,25 @@ impl fmt::Display for ConfigError {
 impl core::error::Error for ConfigError {}
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn urls_of_tusd_name_the_upload_before_the_plus_sign_if_they_are_taken() {
+        let id = |taken: bool, segment: &str| {
+            let config = Config::builder().tusd_urls(taken).build().unwrap();
+            config.upload_id(segment).map(|id| String::from(id.as_str()))
+        };
+        let name = "c1+2~ZW5vbmU.x_y-z--";
+        assert_eq!(id(true, name).as_deref(), Some("c1"));
+        assert_eq!(id(true, "c1+").as_deref(), Some("c1"));
+        assert_eq!(id(true, "c1").as_deref(), Some("c1"));
+        assert_eq!(id(false, name), None);
+        for bad in ["+a", "a/b", "a+b/c", "a/b+c", "a%2Bb", ""] {
+            assert_eq!(id(true, bad), None, "{bad:?}");
+        }
+    }
 
     #[test]
     fn base_paths_are_normalised_or_refused() {

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use tus_driver::{Clock, Executor, JobQueue};
 use tus_object_store::{Bucket, BucketFinding, BucketStore, BucketUpload, Options, WithRuntime};
-use tus_proto::{Failure, Record};
+use tus_proto::{Failure, Now, Record};
 use tus_redb::UploadState;
 
 use super::{
@@ -61,6 +61,25 @@ impl InBucket {
     /// [`AdminError`].
     pub fn repair(&self) -> Result<CheckPage, AdminError> {
         self.checked(true)
+    }
+
+    /// Does something with the store in one of its tasks, and waits for that.
+    ///
+    /// # Errors
+    /// [`AdminError`].
+    pub fn with_store<T: Send + 'static, F>(
+        &self,
+        work: impl FnOnce(BucketStore) -> F,
+    ) -> Result<T, AdminError>
+    where
+        F: Future<Output = Result<T, Failure>> + Send + 'static,
+    {
+        self.wait(work(self.store.clone()))
+    }
+
+    /// The time.
+    pub fn now(&self) -> Now {
+        self.clock.now()
     }
 
     /// Waits for a task.

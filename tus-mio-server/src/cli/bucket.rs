@@ -186,10 +186,16 @@ mod open {
             bucket.map(Some).map_err(|error| Failure::Usage(format!("--store: {error}")))
         }
 
-        /// What an operator may ask of the bucket, if uploads are in one.
-        pub(crate) fn administration(&self) -> Result<Option<Opened>, Failure> {
+        /// The store in the bucket, if uploads are in one.
+        pub(crate) fn in_bucket(&self) -> Result<Option<InBucket>, Failure> {
             let Some(bucket) = self.connect()? else { return Ok(None) };
             let opened = InBucket::open(bucket).map_err(|error| Failure::Environment(error.to_string()))?;
+            Ok(Some(opened))
+        }
+
+        /// What an operator may ask of the bucket, if uploads are in one.
+        pub(crate) fn administration(&self) -> Result<Option<Opened>, Failure> {
+            let Some(opened) = self.in_bucket()? else { return Ok(None) };
             let repaired = opened.clone();
             Ok(Some(Opened { administration: Box::new(opened), repair: Box::new(move || repaired.repair()) }))
         }

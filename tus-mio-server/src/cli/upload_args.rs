@@ -37,6 +37,11 @@ pub(crate) struct UploadArgs {
     #[arg(long, env = "TUS_DISABLE_RUFH", value_parser = value::switch, help_heading = "Uploads")]
     pub(crate) disable_rufh: bool,
 
+    /// Take ID+NAME in a URL for the upload ID, whatever NAME is: URLs of tusd's on S3 end with the name of a multipart
+    /// upload. For uploads that `import tusd s3://…` has taken over [default: off]
+    #[arg(long, env = "TUS_TUSD_URLS", value_parser = value::switch, help_heading = "Uploads")]
+    pub(crate) tusd_urls: bool,
+
     /// Reject requests to concatenate uploads [default: off]
     #[arg(long, env = "TUS_DISABLE_CONCATENATION", value_parser = value::switch, help_heading = "Uploads")]
     pub(crate) disable_concatenation: bool,

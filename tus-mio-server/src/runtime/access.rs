@@ -123,7 +123,7 @@ pub(super) fn refused(client: Option<IpAddr>, id: Option<&[u8]>, response: &Resp
 /// The upload that a target names.
 fn upload_of(config: &Config, target: &str) -> Option<UploadId> {
     let path = Target::of(target).path().strip_prefix(config.base_path())?;
-    UploadId::new(path.strip_prefix('/')?)
+    config.upload_id(path.strip_prefix('/')?)
 }
 
 #[cfg(test)]

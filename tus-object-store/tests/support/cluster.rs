@@ -223,6 +223,11 @@ impl Cluster {
         server
     }
 
+    /// Where a server's tasks run.
+    pub fn executor(&self, server: u64) -> Arc<dyn Executor> {
+        self.servers[&server].executor.clone()
+    }
+
     pub fn kill(&mut self, server: u64) {
         self.world.kill(server);
         let lost: Vec<u64> =

@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tus_object_store::{Bucket, Condition, Fault, Key, Object, Payload, Reply, Version};
+use tus_object_store::{Bucket, Condition, Fault, Key, Object, Part, PartPage, Payload, Reply, Version};
 
 use super::world::World;
 
@@ -34,7 +34,7 @@ pub struct Faults {
 pub struct Model {
     pub objects: BTreeMap<String, Bytes>,
     versions: BTreeMap<String, String>,
-    uploads: BTreeMap<String, (String, BTreeMap<usize, Bytes>)>,
+    pub uploads: BTreeMap<String, (String, BTreeMap<usize, Bytes>)>,
     serial: u64,
     pub faults: Faults,
     pub min_part: usize,
@@ -44,7 +44,7 @@ pub struct Model {
     pub down: bool,
 }
 
-fn etag(bytes: &[u8]) -> String {
+pub fn etag(bytes: &[u8]) -> String {
     // Equal bytes, equal ETags: as MD5 has it.
     format!(
         "\"{:x}-{}\"",
@@ -148,7 +148,7 @@ impl SimBucket {
 }
 
 impl Model {
-    fn write(&mut self, key: &str, bytes: Bytes, tag: String) {
+    pub fn write(&mut self, key: &str, bytes: Bytes, tag: String) {
         self.objects.insert(key.into(), bytes);
         self.versions.insert(key.into(), tag);
     }
@@ -258,6 +258,18 @@ impl Bucket for SimBucket {
             let tag = format!("\"multi-{}\"", model.serial);
             model.write(&key, whole.into(), tag);
             Ok(())
+        })
+    }
+
+    fn list_parts(&self, _: Key, upload: String, after: Option<usize>) -> Reply<PartPage> {
+        self.request("parts", false, move |model| {
+            let (_, parts) = model.uploads.get(&upload).ok_or(Fault::Missing)?;
+            let from = after.map_or(0, |after| after + 1);
+            let part = |(number, bytes): (&usize, &Bytes)| Part::new(*number, bytes.len() as u64, etag(bytes));
+            // Short pages, so that there are several.
+            let page: Vec<Part> = parts.range(from..).take(3).map(part).collect();
+            let more = page.last().is_some_and(|last| parts.range(last.number + 1..).next().is_some());
+            Ok(PartPage::new(page, more))
         })
     }
 

@@ -235,7 +235,7 @@ fn place(config: &Config, target: &Target<'_>) -> Result<Place, ErrorCode> {
         None if below.is_empty() => Ok(Place::Collection),
         None => Err(ErrorCode::NotFound),
         Some("") => Ok(Place::Collection),
-        Some(id) => UploadId::new(id).map(Place::Upload).ok_or(ErrorCode::UploadNotFound),
+        Some(id) => config.upload_id(id).map(Place::Upload).ok_or(ErrorCode::UploadNotFound),
     }
 }
 
@@ -261,7 +261,7 @@ fn posted(config: &Config, head: &Head<'_>) -> Result<Request, ErrorCode> {
     if !config.concatenation && head.values("Upload-Concat").next().is_some() {
         return Err(ErrorCode::ConcatenationUnsupported);
     }
-    let concat = match UploadConcat::of(head, &config.base_path, config.max_parts)? {
+    let concat = match UploadConcat::of(head, config)? {
         Some(UploadConcat::Final { value, parts }) => {
             let (metadata, location) = (joined_metadata(head, config.max_metadata)?, location(config, head));
             let parts = Parts::new(parts);

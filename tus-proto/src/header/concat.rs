@@ -3,7 +3,7 @@
 use alloc::{format, string::String, vec::Vec};
 
 use super::single;
-use crate::{ErrorCode, Head, UploadId};
+use crate::{Config, ErrorCode, Head, UploadId};
 
 /// What `Upload-Concat` says of a new upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,15 +19,15 @@ pub(crate) enum UploadConcat {
 }
 
 impl UploadConcat {
-    /// Reads the header, where there is one. A final of more than `max_parts` parts is as malformed as one of none.
-    pub(crate) fn of(head: &Head<'_>, base_path: &str, max_parts: usize) -> Result<Option<Self>, ErrorCode> {
+    /// Reads the header, where there is one. A final of more parts than the limit is as malformed as one of none.
+    pub(crate) fn of(head: &Head<'_>, config: &Config) -> Result<Option<Self>, ErrorCode> {
         let Some(value) = single(head, "Upload-Concat").map_err(|_| ErrorCode::InvalidConcat)? else {
             return Ok(None);
         };
-        Self::parse(value, base_path, max_parts).map(Some).ok_or(ErrorCode::InvalidConcat)
+        Self::parse(value, config).map(Some).ok_or(ErrorCode::InvalidConcat)
     }
 
-    fn parse(value: &[u8], base_path: &str, max_parts: usize) -> Option<Self> {
+    fn parse(value: &[u8], config: &Config) -> Option<Self> {
         if value == b"partial" {
             return Some(Self::Partial);
         }
@@ -36,8 +36,8 @@ impl UploadConcat {
         let urls = value.strip_prefix("final")?.trim_start_matches(blank).strip_prefix(';')?;
         let urls = urls.split(blank).filter(|url| !url.is_empty());
         // One more than may be is enough to know.
-        let collection = format!("{base_path}/");
-        let parts = urls.take(max_parts.saturating_add(1)).map(|url| part(url, &collection));
+        let (collection, max_parts) = (format!("{}/", config.base_path), config.max_parts);
+        let parts = urls.take(max_parts.saturating_add(1)).map(|url| part(url, &collection, config));
         let parts = parts.collect::<Option<Vec<_>>>()?;
         let fits = (1..=max_parts).contains(&parts.len());
         fits.then(|| Self::Final { value: value.into(), parts })
@@ -46,7 +46,7 @@ impl UploadConcat {
 
 /// The upload that a URL names: what follows the last occurrence of the base path in the URL's path. Which host
 /// it names, and what a proxy has put before the path, is not looked at: it is the client's view of this server.
-fn part(url: &str, collection: &str) -> Option<UploadId> {
+fn part(url: &str, collection: &str, config: &Config) -> Option<UploadId> {
     if !url.bytes().all(|b| b.is_ascii_graphic()) {
         return None;
     }
@@ -60,17 +60,23 @@ fn part(url: &str, collection: &str) -> Option<UploadId> {
     };
     // URLs that somebody has parted by commas would be a final that lacks parts.
     let (before, id) = path.rsplit_once(collection)?;
-    if before.contains(',') { None } else { UploadId::new(id) }
+    if before.contains(',') { None } else { config.upload_id(id) }
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use alloc::string::ToString;
 
     use super::*;
 
+    fn config(base_path: &str) -> Config {
+        let base_path = if base_path.is_empty() { "/" } else { base_path };
+        Config::builder().base_path(base_path).max_parts(3).build().unwrap()
+    }
+
     fn parts(base_path: &str, value: &str) -> Option<Vec<String>> {
-        match UploadConcat::parse(value.as_bytes(), base_path, 3)? {
+        match UploadConcat::parse(value.as_bytes(), &config(base_path))? {
             UploadConcat::Partial => None,
             UploadConcat::Final { value: kept, parts } => {
                 assert_eq!(kept, value);
@@ -147,9 +153,9 @@ mod tests {
             "final;/files/a /elsewhere/b",
             "final;/é/files/a",
         ] {
-            assert_eq!(UploadConcat::parse(value.as_bytes(), "/files", 3), None, "{value:?}");
+            assert_eq!(UploadConcat::parse(value.as_bytes(), &config("/files")), None, "{value:?}");
         }
-        assert_eq!(UploadConcat::parse(b"final;/\xff/files/a", "/files", 3), None);
-        assert_eq!(UploadConcat::parse(b"partial", "/files", 3), Some(UploadConcat::Partial));
+        assert_eq!(UploadConcat::parse(b"final;/\xff/files/a", &config("/files")), None);
+        assert_eq!(UploadConcat::parse(b"partial", &config("/files")), Some(UploadConcat::Partial));
     }
 }

@@ -1,5 +1,7 @@
 //! `import`: takes over the uploads that another server has left.
 
+#[cfg(feature = "object-store")]
+mod bucket;
 mod report;
 mod tusd;
 
@@ -12,27 +14,31 @@ use self::{
     report::{Fate, Report},
     tusd::{Directory, Rules, Upload},
 };
-use super::{Failure, config::ConfigArgs, value};
+use super::{Failure, bucket::PlaceArgs, config::ConfigArgs, value};
 
 /// How many uploads share a transaction.
 const GROUP: usize = 64;
 
 const TUSD_HELP: &str = "\
-End tusd first, and keep its directory until you have seen that all is there: nothing in it is changed or removed. Data files are \
+DIRECTORY: end tusd first, and keep its directory until you have seen that all is there: nothing in it is changed or removed. Data files are \
 linked where both directories are on one file system, else copied. A second run goes on where the first one ended. Docs: \
 docs/from-tusd.md.
+
+s3://BUCKET/PREFIX: what tusd had as -s3-bucket and -s3-object-prefix, with --store in the same bucket. Uploads are adopted where \
+they are: no byte moves, and nothing of tusd's is changed or removed, but that an upload with all its bytes is completed; once \
+adopted they go when they are deleted. Start the server with --tusd-urls then. Docs: docs/object-store.md.
 
 Exit status 1 if an upload was not imported; the report says which, and why.
 
 With --json: {\"dry_run\", \"uploads\": [{\"id\", \"outcome\", \"kind\", \"offset\", \"length\", \"complete\", \"data\", \"note\"}], \
-\"imported\", \"present\", \"refused\"}. outcome is linked, copied, new (with --dry-run), present (in the store already) or refused; \
+\"imported\", \"present\", \"refused\"}. outcome is linked, copied, adopted, new (with --dry-run), present (in the store already) or refused; \
 kind is plain, partial or final; what is not known of an upload that was refused is null, and so is a note where \
 there is nothing to say.";
 
 /// From which server.
 #[derive(Subcommand, Debug)]
 pub(crate) enum ImportCommand {
-    /// Take over a directory of tusd's: each upload goes on at its old URL
+    /// Take over a directory or a bucket of tusd's: each upload goes on at its old URL
     #[command(after_help = TUSD_HELP)]
     Tusd(TusdArgs),
 }
@@ -40,8 +46,8 @@ pub(crate) enum ImportCommand {
 /// The flags of `import tusd`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct TusdArgs {
-    /// What tusd had as -upload-dir
-    #[arg(value_name = "DIRECTORY")]
+    /// What tusd had as -upload-dir; or s3://BUCKET/PREFIX
+    #[arg(value_name = "SOURCE")]
     pub(crate) source: PathBuf,
 
     /// Where else the settings may stand.
@@ -51,6 +57,10 @@ pub(crate) struct TusdArgs {
     /// Directory of the uploads to be; made if missing. No server may have it open
     #[arg(long, env = "TUS_DATA_DIR", value_name = "DIRECTORY", default_value = "./tus-data")]
     pub(crate) data_dir: PathBuf,
+
+    /// The bucket of the uploads to be, if the source is one.
+    #[command(flatten)]
+    pub(crate) bucket: PlaceArgs,
 
     /// Path of the uploads in URLs, for the names of parts that finals tell
     #[arg(long, env = "TUS_BASE_PATH", value_name = "PATH", default_value = "/files")]
@@ -88,6 +98,21 @@ pub(crate) fn import(command: &ImportCommand) -> Result<(), Failure> {
         expiry: (!args.upload_expiry.is_zero()).then_some(args.upload_expiry),
         started_in: args.started_in.clone(),
     };
+    let source = args.source.to_str().filter(|source| source.contains("://"));
+    match (source, args.bucket.url()) {
+        (Some(source), Some(_)) => return import_bucket(args, source, &rules),
+        (Some(source), None) => {
+            return Err(Failure::Usage(format!(
+                "{source} is a bucket: name with --store where in the same bucket uploads are to be, as s3://BUCKET/uploads"
+            )));
+        }
+        (None, Some(store)) => {
+            return Err(Failure::Usage(format!(
+                "a directory can't be imported into {store}: leave --store out and name a --data-dir, or import tusd's bucket"
+            )));
+        }
+        (None, None) => {}
+    }
     let directory = Directory::open(&args.source, &args.data_dir)?;
     let store = open_store(args)?;
     let mut report =
@@ -110,6 +135,16 @@ pub(crate) fn import(command: &ImportCommand) -> Result<(), Failure> {
     drop(store);
     let refused = report.end().map_err(super::store::unwritten)?;
     if refused == 0 { Ok(()) } else { Err(Failure::Told) }
+}
+
+#[cfg(feature = "object-store")]
+fn import_bucket(args: &TusdArgs, source: &str, rules: &Rules) -> Result<(), Failure> {
+    bucket::import(args, source, rules)
+}
+
+#[cfg(not(feature = "object-store"))]
+fn import_bucket(args: &TusdArgs, _: &str, _: &Rules) -> Result<(), Failure> {
+    args.bucket.check()
 }
 
 /// The store to import into; `None` where nothing is to be made, and there is none.

@@ -14,6 +14,9 @@ pub(crate) enum Fate {
     Linked,
     /// It is in the store, with a copy.
     Copied,
+    /// It is in the store, and its bytes are where they were in the same bucket.
+    #[cfg_attr(not(feature = "object-store"), allow(dead_code))]
+    Adopted,
     /// It would be.
     New,
     /// It was in the store already; with a warning where that differs from what tusd has.
@@ -38,6 +41,7 @@ impl Fate {
         match self {
             Self::Linked => "linked",
             Self::Copied => "copied",
+            Self::Adopted => "adopted",
             Self::New => "new",
             Self::Present(_) => "present",
             Self::Rejected(_) => "refused",
@@ -59,6 +63,7 @@ pub(crate) struct Report<W> {
     dry_run: bool,
     linked: u64,
     copied: u64,
+    adopted: u64,
     new: u64,
     present: u64,
     refused: u64,
@@ -84,8 +89,9 @@ impl<W: Write> Report<W> {
                 Form::Json(json)
             }
         };
-        let (linked, copied, new, present) = (0, 0, 0, 0);
-        Ok(Self { form, dry_run, linked, copied, new, present, refused: 0, finished: 0, bytes: 0 })
+        let (linked, copied, adopted, new, present, refused) = (0, 0, 0, 0, 0, 0);
+        let (finished, bytes) = (0, 0);
+        Ok(Self { form, dry_run, linked, copied, adopted, new, present, refused, finished, bytes })
     }
 
     /// Adds an upload. As text only those are told that the user should know of.
@@ -93,11 +99,12 @@ impl<W: Write> Report<W> {
         match fate {
             Fate::Linked => self.linked += 1,
             Fate::Copied => self.copied += 1,
+            Fate::Adopted => self.adopted += 1,
             Fate::New => self.new += 1,
             Fate::Present(_) => self.present += 1,
             Fate::Rejected(_) => self.refused += 1,
         }
-        if let (Fate::Linked | Fate::Copied | Fate::New, Some(upload)) = (fate, upload) {
+        if let (Fate::Linked | Fate::Copied | Fate::Adopted | Fate::New, Some(upload)) = (fate, upload) {
             self.finished += u64::from(upload.record.is_complete());
             self.bytes += upload.record.offset;
         }
@@ -130,7 +137,7 @@ impl<W: Write> Report<W> {
 
     /// Ends the report, and returns how many uploads were not taken over.
     pub(crate) fn end(self) -> io::Result<u64> {
-        let imported = self.linked + self.copied + self.new;
+        let imported = self.linked + self.copied + self.adopted + self.new;
         match self.form {
             Form::Text(mut out) => {
                 let (verb, refused) = match self.dry_run {
@@ -143,7 +150,9 @@ impl<W: Write> Report<W> {
                     "{verb}: {imported} ({} finished, {unfinished} not; {} bytes",
                     self.finished, self.bytes
                 )?;
-                if !self.dry_run {
+                if self.adopted > 0 {
+                    write!(out, "; {} adopted where they are", self.adopted)?;
+                } else if !self.dry_run {
                     write!(out, "; {} linked, {} copied", self.linked, self.copied)?;
                 }
                 writeln!(out, ")\nalready there: {}\n{refused}: {}", self.present, self.refused)?;

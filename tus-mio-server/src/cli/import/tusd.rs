@@ -17,7 +17,7 @@ use tus_redb::Adoption;
 use crate::cli::{Failure, table::shown};
 
 /// A larger `.info` is none of tusd's; it would be read into memory as a whole.
-const MAX_INFO: u64 = 4 << 20;
+pub(super) const MAX_INFO: u64 = 4 << 20;
 
 /// How deep directories are looked into: ids may have slashes.
 const MAX_DEPTH: usize = 32;
@@ -112,12 +112,7 @@ impl Directory {
     /// What is known of an upload; or why it can't be taken over.
     pub(crate) fn read(&self, id: &str, rules: &Rules) -> Result<Upload, String> {
         let info = Info::read(&self.path.join(format!("{id}.info")))?;
-        let valid = UploadId::new(id).ok_or_else(|| {
-            format!(
-                "its id {} can't stay: ids here are of letters, digits, - and _, and at most 128 of them",
-                shown(id.as_bytes())
-            )
-        })?;
+        let valid = valid_id(id)?;
         let (data, found) = self.data(id, info.path.as_deref(), rules)?;
         if !found.is_file() {
             return Err(format!("its data {} is not a file", data.display()));
@@ -133,18 +128,12 @@ impl Directory {
                 "it is a concatenation that failed: its data file has not all bytes of its parts".into()
             );
         }
-        let concat = match (info.is_partial, info.is_final) {
-            (_, true) => Some(Concat::Final(final_header(&info.parts, &rules.base_path))),
-            (true, false) => Some(Concat::Partial),
-            (false, false) => None,
-        };
+        let concat = info.concat(&rules.base_path);
         let written = found.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         let created = WallTime::default().after(written.unwrap_or_default());
         let expires = length != Some(offset) || info.is_partial;
         let expires = rules.expiry.filter(|_| expires).map(|expiry| created.after(expiry));
-        let (metadata, left_out) = encode(&info.metadata);
-        let note = (!left_out.is_empty())
-            .then(|| format!("left out of its metadata, as no header can say them: {}", left_out.join(", ")));
+        let (metadata, note) = info.header();
         let record = Record { id: valid, created, offset, length, metadata, expires, concat, explicit: None };
         Ok(Upload { record, data, note })
     }
@@ -167,6 +156,16 @@ impl Directory {
     }
 }
 
+/// An id that can stay what it is.
+pub(super) fn valid_id(id: &str) -> Result<UploadId, String> {
+    UploadId::new(id).ok_or_else(|| {
+        format!(
+            "its id {} can't stay: ids here are of letters, digits, - and _, and at most 128 of them",
+            shown(id.as_bytes())
+        )
+    })
+}
+
 /// The process that holds a lock, if it lives. A lock without a number is one that a crash left.
 fn owner(lock: &Path) -> Option<i32> {
     let process: i32 = fs::read_to_string(lock).ok()?.trim().parse().ok()?;
@@ -179,30 +178,58 @@ fn owner(lock: &Path) -> Option<i32> {
 }
 
 /// What an `.info` says.
-struct Info {
+#[derive(Clone, Debug)]
+pub(super) struct Info {
     /// `None` where it is deferred.
-    length: Option<u64>,
+    pub(super) length: Option<u64>,
     metadata: BTreeMap<String, String>,
-    is_partial: bool,
-    is_final: bool,
+    pub(super) is_partial: bool,
+    pub(super) is_final: bool,
     parts: Vec<String>,
     path: Option<String>,
+    /// What URLs call it.
+    #[cfg_attr(not(feature = "object-store"), allow(dead_code))]
+    pub(super) id: String,
+    /// The bucket that it is in, and its key there.
+    #[cfg_attr(not(feature = "object-store"), allow(dead_code))]
+    pub(super) place: (Option<String>, Option<String>),
 }
 
 impl Info {
+    /// What it is in a concatenation.
+    pub(super) fn concat(&self, base_path: &str) -> Option<Concat> {
+        match (self.is_partial, self.is_final) {
+            (_, true) => Some(Concat::Final(final_header(&self.parts, base_path))),
+            (true, false) => Some(Concat::Partial),
+            (false, false) => None,
+        }
+    }
+
+    /// Its metadata as a header has it, and what the user should know of that.
+    pub(super) fn header(&self) -> (String, Option<String>) {
+        let (metadata, left_out) = encode(&self.metadata);
+        let note = (!left_out.is_empty())
+            .then(|| format!("left out of its metadata, as no header can say them: {}", left_out.join(", ")));
+        (metadata, note)
+    }
+
+    /// Reads what an `.info` has.
+    pub(super) fn of(text: &[u8]) -> Result<Self, String> {
+        if text.is_empty() {
+            return Err("its .info is empty, as a crash leaves it: nothing is known of it".into());
+        }
+        let document =
+            serde_json::from_slice(text).map_err(|error| format!("its .info is not JSON: {error}"))?;
+        Self::parse(&document).map_err(|member| format!("its .info has no {member} that makes sense"))
+    }
+
     fn read(path: &Path) -> Result<Self, String> {
         let unread = |error: io::Error| format!("its document {} can't be read: {error}", path.display());
         let length = fs::metadata(path).map_err(unread)?.len();
-        if length == 0 {
-            return Err("its .info is empty, as a crash leaves it: nothing is known of it".into());
-        }
         if length > MAX_INFO {
             return Err(format!("its .info has {length} bytes, more than {MAX_INFO}"));
         }
-        let text = fs::read(path).map_err(unread)?;
-        let document =
-            serde_json::from_slice(&text).map_err(|error| format!("its .info is not JSON: {error}"))?;
-        Self::parse(&document).map_err(|member| format!("its .info has no {member} that makes sense"))
+        Self::of(&fs::read(path).map_err(unread)?)
     }
 
     /// What a document says; or the member that is missing or wrong.
@@ -230,9 +257,11 @@ impl Info {
             }
         };
         let length = if flag("SizeIsDeferred")? { None } else { Some(size.ok_or("Size")?) };
-        let path = document.pointer("/Storage/Path").and_then(Value::as_str).map(str::to_owned);
+        let text = |at: &str| document.pointer(at).and_then(Value::as_str).map(str::to_owned);
+        let path = text("/Storage/Path");
+        let (id, place) = (text("/ID").unwrap_or_default(), (text("/Storage/Bucket"), text("/Storage/Key")));
         let (is_partial, is_final) = (flag("IsPartial")?, flag("IsFinal")?);
-        Ok(Self { length, metadata, is_partial, is_final, parts, path })
+        Ok(Self { length, metadata, is_partial, is_final, parts, path, id, place })
     }
 }
 

@@ -14,6 +14,7 @@ pub(crate) fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
         .max_chunk_size(args.uploads.max_chunk_size)
         .termination(!args.uploads.disable_termination)
         .rufh(!args.uploads.disable_rufh)
+        .tusd_urls(args.uploads.tusd_urls)
         .downloads(args.uploads.enable_downloads)
         .lock_wait(args.uploads.lock_wait)
         .lock_ttl(lock_ttl(args))
