@@ -10,4 +10,5 @@
 
 pub mod cluster;
 pub mod model;
+pub mod oracle;
 pub mod world;

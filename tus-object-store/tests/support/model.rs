@@ -42,6 +42,10 @@ pub struct Model {
     pub counts: BTreeMap<&'static str, u64>,
     /// No request has an answer.
     pub down: bool,
+    /// Every record is looked at, whenever it or its bytes change.
+    pub strict: bool,
+    /// Which server has which opening.
+    pub owners: BTreeMap<u64, u64>,
 }
 
 pub fn etag(bytes: &[u8]) -> String {
@@ -177,7 +181,7 @@ impl Bucket for SimBucket {
     }
 
     fn put(&self, key: Key, payload: Payload, condition: Condition) -> Reply<Version> {
-        let conditional = condition != Condition::None;
+        let (conditional, server) = (condition != Condition::None, self.server);
         self.request("put", conditional, move |model| {
             let holds = match &condition {
                 Condition::None => true,
@@ -189,7 +193,9 @@ impl Bucket for SimBucket {
             }
             let bytes = payload.to_bytes();
             let tag = etag(&bytes);
+            let old = model.objects.get(&*key).cloned();
             model.write(&key, bytes, tag.clone());
+            model.check_write(server, &key, old.as_deref());
             Ok(Version::new(Some(tag), None))
         })
     }
@@ -207,6 +213,7 @@ impl Bucket for SimBucket {
         self.request("delete", false, move |model| {
             model.objects.remove(&*key);
             model.versions.remove(&*key);
+            model.check_bytes_of(&key);
             Ok(())
         })
     }
@@ -236,6 +243,7 @@ impl Bucket for SimBucket {
             let bytes = payload.to_bytes();
             let tag = etag(&bytes);
             parts.insert(number, bytes);
+            model.check_bytes_of(&key);
             Ok(tag)
         })
     }
@@ -257,6 +265,7 @@ impl Bucket for SimBucket {
             model.serial += 1;
             let tag = format!("\"multi-{}\"", model.serial);
             model.write(&key, whole.into(), tag);
+            model.check_bytes_of(&key);
             Ok(())
         })
     }
@@ -265,7 +274,8 @@ impl Bucket for SimBucket {
         self.request("parts", false, move |model| {
             let (_, parts) = model.uploads.get(&upload).ok_or(Fault::Missing)?;
             let from = after.map_or(0, |after| after + 1);
-            let part = |(number, bytes): (&usize, &Bytes)| Part::new(*number, bytes.len() as u64, etag(bytes));
+            let part =
+                |(number, bytes): (&usize, &Bytes)| Part::new(*number, bytes.len() as u64, etag(bytes));
             // Short pages, so that there are several.
             let page: Vec<Part> = parts.range(from..).take(3).map(part).collect();
             let more = page.last().is_some_and(|last| parts.range(last.number + 1..).next().is_some());
