@@ -11,6 +11,7 @@ use std::{
 };
 
 use redb::{Database, WriteTransaction};
+use tus_driver::FirstBytes;
 use tus_proto::{Completion, Failure, Fence, Record, UploadId, WallTime};
 
 use crate::{
@@ -293,6 +294,16 @@ impl Store {
             return Err(Rejected::Gone);
         }
         Ok(Sink::new(Arc::new(lease)))
+    }
+
+    /// Memory for the first bytes of a new upload, which come with its record in one
+    /// [`Change::CreateWith`](crate::Change::CreateWith). `None` if so many don't go into the records, or if too many are
+    /// in memory now.
+    pub fn reserve(&self, bytes: u64) -> Option<FirstBytes> {
+        if self.staging.reserve.is_spent() {
+            return None;
+        }
+        self.inline_limits.reserve(bytes)
     }
 
     /// What further bytes of a last extent may join in the records; none where there they don't go.

@@ -265,7 +265,8 @@ impl Bucket for SimBucket {
         self.request("parts", false, move |model| {
             let (_, parts) = model.uploads.get(&upload).ok_or(Fault::Missing)?;
             let from = after.map_or(0, |after| after + 1);
-            let part = |(number, bytes): (&usize, &Bytes)| Part::new(*number, bytes.len() as u64, etag(bytes));
+            let part =
+                |(number, bytes): (&usize, &Bytes)| Part::new(*number, bytes.len() as u64, etag(bytes));
             // Short pages, so that there are several.
             let page: Vec<Part> = parts.range(from..).take(3).map(part).collect();
             let more = page.last().is_some_and(|last| parts.range(last.number + 1..).next().is_some());

@@ -22,7 +22,7 @@ use std::{
 use bytes::Buf;
 use tus_driver::{
     Answer, AppendGrant, Change as PortChange, Changed, Class, Commit, DueEvents, EventKinds, EventQuery,
-    Executor, FileRange, Loaded, LookupError, Opened, Ticket,
+    Executor, FileRange, FirstBytes, Loaded, LookupError, Opened, Ticket,
 };
 use tus_proto::{Algorithm, Completion, Digest, Failure, Fence, Hasher, Instant, Record, UploadId};
 
@@ -566,6 +566,10 @@ impl tus_driver::Store for RedbStore {
         Answer::Later
     }
 
+    fn reserve(&self, bytes: u64) -> Option<FirstBytes> {
+        self.0.engine.reserve(bytes)
+    }
+
     fn change(&self, change: PortChange<Syncer>, later: impl FnOnce() -> Ticket<Changed>) -> Answer<Changed> {
         let ticket = later();
         let change = match change {
@@ -581,13 +585,16 @@ impl tus_driver::Store for RedbStore {
             }
             PortChange::Postpone { id, number, until } => Change::Postpone { id, number, until },
             PortChange::Acknowledge { id, number } => Change::Acknowledge { id, number },
-            PortChange::Create { record } => {
+            PortChange::Create { record, first } => {
                 if let Some(why) = self.0.quota.refuses(&record, self.0.engine.free_space()) {
                     self.0.observer.refused(why);
                     ticket.answer(Completion::Failed(Failure::NoSpace).into());
                     return Answer::Later;
                 }
-                Change::Create(record)
+                match first.filter(|first| !first.is_empty()) {
+                    Some(first) => Change::CreateWith { record, first },
+                    None => Change::Create(record),
+                }
             }
             PortChange::Concat { record, parts, max, delete_parts } => {
                 Change::Concat { record, parts, max, delete_parts }

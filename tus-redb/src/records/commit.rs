@@ -5,6 +5,7 @@
 use std::sync::atomic::Ordering;
 
 use redb::{Database, WriteTransaction};
+use tus_driver::FirstBytes;
 use tus_proto::{Completion, Concat, Failure, Fence, Record, UploadId};
 
 use crate::{
@@ -184,7 +185,8 @@ impl Store {
         named: bool,
     ) -> Result<Result<Step, Completion>, Error> {
         let (id, fence) = match change {
-            Change::Create(record) => return Ok(self.admit_create(record)),
+            Change::Create(record) => return Ok(self.admit_create(record, None)),
+            Change::CreateWith { record, first } => return Ok(self.admit_create(record, Some(first))),
             Change::Concat { record, parts, max, delete_parts } => {
                 return Ok(self.admit_concat(record, parts, *max, *delete_parts));
             }
@@ -245,12 +247,16 @@ impl Store {
         })
     }
 
-    fn admit_create(&self, record: &Record) -> Result<Step, Completion> {
+    fn admit_create(&self, record: &Record, first: Option<&FirstBytes>) -> Result<Step, Completion> {
         let partial = record.is_partial();
         let Record { id, created, length, metadata, expires, explicit, .. } = record.clone();
         let file = self.new_file()?;
         let file = (length != Some(0)).then_some(file);
-        Ok(Step::Create { id, created, length, metadata, expires, partial, file, explicit })
+        let inline = first.map(|first| first.as_slice().to_vec());
+        if first.is_some_and(|first| length.is_some_and(|length| first.len() > length)) {
+            return Err(Completion::Failed(Failure::Io));
+        }
+        Ok(Step::Create { id, created, length, metadata, expires, partial, file, explicit, inline })
     }
 
     fn admit_concat(

@@ -29,5 +29,6 @@ mod outbox;
 mod repair;
 mod repair_cut;
 mod repair_inline;
+mod small_creations;
 mod source;
 mod stuck;

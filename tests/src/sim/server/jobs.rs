@@ -215,6 +215,7 @@ impl Work {
 fn outline(change: &Change) -> String {
     match change {
         Change::Create(record) => format!("create {}", record.id),
+        Change::CreateWith { record, first } => format!("create {} with {} bytes", record.id, first.len()),
         Change::Commit { id, fence, from, to, finish, .. } => {
             format!("commit {id} {from}..{to} fence {} finish {finish}", fence.0)
         }
