@@ -16,6 +16,7 @@ mod explicit;
 mod faults;
 mod finished;
 mod format;
+mod hanging;
 mod harness;
 mod health;
 mod inline;
