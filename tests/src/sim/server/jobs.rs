@@ -142,6 +142,7 @@ impl Server {
                     env.report.late += u64::from(env.oracle.is_late(&change));
                     env.oracle.on_change(&change, &completion);
                 }
+                Deed::Flushing => env.oracle.on_flushing(&env.disk),
                 Deed::Flushed(flushed) => {
                     env.note(|| format!("the store: a flush is {flushed:?}"));
                     if flushed.is_ok() && !env.disk.has_died() {

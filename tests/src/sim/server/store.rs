@@ -44,6 +44,7 @@ impl StoreJob {
 #[derive(Debug)]
 pub(super) enum Deed {
     Changed(Box<tus_redb::Change>, Completion),
+    Flushing,
     Flushed(Result<(), Failure>),
     Swept,
 }
@@ -99,6 +100,10 @@ impl Executor for Shared {
 impl Observer for Shared {
     fn changed(&self, change: &tus_redb::Change, completion: &Completion) {
         self.desk().deeds.push(Deed::Changed(Box::new(change.clone()), completion.clone()));
+    }
+
+    fn flushing(&self) {
+        self.desk().deeds.push(Deed::Flushing);
     }
 
     fn flushed(&self, flushed: Result<(), Failure>) {
