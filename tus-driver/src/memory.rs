@@ -19,9 +19,12 @@ use tus_proto::{Algorithm, Digest, Failure, Fence, Hasher, Record, UploadId, Wal
 
 use self::state::State;
 use crate::{
-    Answer, AppendGrant, Change, Changed, DueEvents, EventKinds, EventQuery, Loaded, LookupError, Opened,
-    Sink, Source, Store, Ticket, mailbox::lock,
+    Answer, AppendGrant, Change, Changed, DueEvents, EventKinds, EventQuery, FirstBytes, Loaded, LookupError,
+    Opened, Sink, Source, Store, Ticket, mailbox::lock,
 };
+
+/// How long a body may be that is made together with its record, in bytes.
+const SMALL: u64 = 16 << 10;
 
 /// A [`Store`] in memory. A clone is the same store; what is in it goes with the last one.
 #[derive(Clone, Default)]
@@ -55,6 +58,10 @@ impl Store for MemoryStore {
         _: impl FnOnce() -> Ticket<Opened<MemorySink>>,
     ) -> Answer<Opened<MemorySink>> {
         Answer::Now(lock(&self.0).append(&grant).map(MemorySink))
+    }
+
+    fn reserve(&self, bytes: u64) -> Option<FirstBytes> {
+        (bytes <= SMALL).then(|| FirstBytes::new(bytes as usize))
     }
 
     fn change(&self, change: Change<Staged>, _: impl FnOnce() -> Ticket<Changed>) -> Answer<Changed> {

@@ -2,7 +2,7 @@
 //!
 //! The invariant that makes recovery trivial: *an upload's bytes are at least as long as its record's offset, and all
 //! past that offset is garbage.* Only [`Change::Commit`] moves an offset, and only to bytes that are as durable as
-//! the store promises. What must be synced before a record is written is the store's knowledge alone.
+//! the store promises; [`Change::Create`] may set it to that of the small body it brings. What must be synced before a record is written is the store's knowledge alone.
 
 use std::{
     fmt,
@@ -14,7 +14,7 @@ use std::{
 use bytes::Buf;
 use tus_proto::{Algorithm, Completion, Digest, Failure, Fence, Hasher, Record, UploadId, WallTime};
 
-use crate::{Answer, Ticket};
+use crate::{Answer, FirstBytes, Ticket};
 
 /// Keeps uploads. It may answer at once or later, from another thread, and in any order; calls for one upload come
 /// from one request at a time but for [`load`](Self::load) and [`open`](Self::open).
@@ -41,6 +41,14 @@ pub trait Store: fmt::Debug + Send + Sync + Sized + 'static {
         grant: AppendGrant,
         later: impl FnOnce() -> Ticket<Opened<Self::Sink>>,
     ) -> Answer<Opened<Self::Sink>>;
+
+    /// Memory for a body of so many bytes, that is to come with its record in one [`Change::Create`]. `None` if the store
+    /// can't make an upload together with so many bytes, or if too many are in memory now: then the upload is made first,
+    /// and its body appended. The default is right for a store that can't do it at all.
+    fn reserve(&self, bytes: u64) -> Option<FirstBytes> {
+        let _ = bytes;
+        None
+    }
 
     /// Changes what is committed. What completes well is as durable as the store promises.
     fn change(
@@ -222,10 +230,14 @@ pub struct AppendGrant {
 /// A change to what is committed. Each completes as the [`Completion`] that [`tus_proto::Command`] names for it.
 #[derive(Clone, Debug)]
 pub enum Change<T> {
-    /// A new upload, its offset 0.
+    /// A new upload.
     Create {
-        /// Its record.
+        /// Its record, the offset 0 in it.
         record: Record,
+        /// Its first bytes, which the store has [reserved](Store::reserve) the memory for: the upload's offset is how many
+        /// they are, and it is complete if that is its length. They are there exactly when the record is. `None` if its
+        /// body, if it has one, is appended later.
+        first: Option<FirstBytes>,
     },
     /// A final upload, made of its parts.
     Concat {
@@ -276,7 +288,7 @@ impl<T> Change<T> {
     /// The upload that it is about.
     pub fn id(&self) -> &UploadId {
         match self {
-            Self::Create { record } | Self::Concat { record, .. } => &record.id,
+            Self::Create { record, .. } | Self::Concat { record, .. } => &record.id,
             Self::Commit(commit) => &commit.id,
             Self::Discard { id, .. }
             | Self::Delete { id, .. }

@@ -52,12 +52,12 @@ impl Kept {
 
     fn create(&self, name: &str, length: u64) {
         let record = record(name, Some(length), None);
-        assert_eq!(self.change(Change::Create { record }), Completion::Created);
+        assert_eq!(self.change(Change::Create { record, first: None }), Completion::Created);
     }
 
     fn part(&self, name: &str, length: Option<u64>, expires: Option<WallTime>) {
         let record = Record { expires, ..record(name, length, Some(Concat::Partial)) };
-        assert_eq!(self.change(Change::Create { record }), Completion::Created);
+        assert_eq!(self.change(Change::Create { record, first: None }), Completion::Created);
     }
 
     fn concat(&self, name: &str, parts: &[&str], max: Option<u64>, delete_parts: bool) -> Completion {
@@ -187,8 +187,8 @@ fn an_open_source_outlives_a_deletion() {
 fn what_expired_is_gone_for_a_day_and_its_id_is_taken() {
     let kept = Kept::default();
     let plain = Record { expires: Some(at(10)), ..record("a", Some(3), None) };
-    assert_eq!(kept.change(Change::Create { record: plain.clone() }), Completion::Created);
-    assert_eq!(kept.change(Change::Create { record: plain.clone() }), Completion::Exists);
+    assert_eq!(kept.change(Change::Create { record: plain.clone(), first: None }), Completion::Created);
+    assert_eq!(kept.change(Change::Create { record: plain.clone(), first: None }), Completion::Exists);
     assert_eq!(kept.0.sweep(at(9)), 0);
     let sink = kept.append("a", 1, 0).unwrap();
     assert_eq!(kept.0.sweep(at(10)), 0, "it is being written");
@@ -196,10 +196,10 @@ fn what_expired_is_gone_for_a_day_and_its_id_is_taken() {
     assert_eq!(kept.0.sweep(at(10)), 1);
     assert_eq!(kept.load("a"), Err(LookupError::Gone));
     assert_eq!(kept.append("a", 1, 0).unwrap_err(), LookupError::Missing);
-    assert_eq!(kept.change(Change::Create { record: plain.clone() }), Completion::Exists);
+    assert_eq!(kept.change(Change::Create { record: plain.clone(), first: None }), Completion::Exists);
     kept.0.sweep(at(10 + 86_400));
     assert_eq!(kept.load("a"), Err(LookupError::Missing));
-    assert_eq!(kept.change(Change::Create { record: plain }), Completion::Created);
+    assert_eq!(kept.change(Change::Create { record: plain, first: None }), Completion::Created);
 }
 
 #[test]
@@ -324,7 +324,7 @@ fn an_upload_that_says_when_it_is_complete_is_not_by_its_length() {
     let kept = Kept::default();
     let explicit = Some(Explicit::new(false));
     let record = Record { explicit, ..record("a", Some(3), None) };
-    assert_eq!(kept.change(Change::Create { record }), Completion::Created);
+    assert_eq!(kept.change(Change::Create { record, first: None }), Completion::Created);
     kept.fill("a", 0, b"abc");
     assert!(!kept.load("a").unwrap().is_complete());
     let hash = |to| now(kept.0.hash(&id("a"), to, Algorithm::Sha1, || unreachable!()));

@@ -332,6 +332,93 @@ fn a_final_is_made_of_its_parts_and_a_deletion_removes_it() {
     assert_eq!(drive.head(&whole).0, 404);
 }
 
+/// A POST of an upload of `length` bytes, with so many of them.
+fn post<S: Store>(drive: &mut Drive<S>, length: u64, body: u64, fields: &[(&str, &str)]) -> Owner {
+    let length = length.to_string();
+    let own = [("Upload-Length", length.as_str()), ("Content-Type", "application/offset+octet-stream")];
+    drive.start("POST", "/files", &[&own, fields].concat(), body)
+}
+
+#[test]
+fn a_small_body_is_made_together_with_its_upload() {
+    let mut drive = drive();
+    let owner = post(&mut drive, 9, 5, &[]);
+    let session = drive.session(owner);
+    assert!(session.is_receiving() && !session.blocks(5) && session.upload().is_none());
+    assert_eq!((session.welcome(), session.deadline()), (5, None));
+    drive.write(owner, b"he");
+    drive.write(owner, b"llo");
+    drive.end(owner);
+    assert_eq!(drive.answer(owner), told(201, "5"));
+    let upload: String = drive.response(owner).header("Location").unwrap().into();
+    assert_eq!(drive.head(&upload), told(200, "5"));
+    assert_eq!(drive.send(&upload, 5, b" you", &[]), told(204, "9"));
+    assert_eq!(drive.get(&upload, &[]), (200, b"hello you".to_vec()));
+}
+
+#[test]
+fn whatever_ends_a_small_body_its_upload_is_made() {
+    let wrong = [("Upload-Checksum", "sha1 2jmj7l5rSw0yVb/vlWAYkK/YBwk=")];
+    let right = [("Upload-Checksum", "sha1 qvTGHdzF6KLavt4PO0gs2a6pQ00=")];
+    let mut trailers = Trailers::default();
+    trailers.push(wrong[0].0, wrong[0].1.as_bytes());
+    let cut = |session: &mut Session<MemoryStore>| session.cut_body(NOW, Cut::HalfClosed);
+    let end = |session: &mut Session<MemoryStore>| session.end_body(NOW, Trailers::default());
+    let shut_down = |session: &mut Session<MemoryStore>| session.cancel(NOW, Cancel::Shutdown);
+    let trailed = |session: &mut Session<MemoryStore>| session.end_body(NOW, trailers.clone());
+    type Ends<'a> = &'a dyn Fn(&mut Session<MemoryStore>);
+    for (fields, ends, status, offset) in [
+        (&[][..], &cut as Ends<'_>, 400, "5"),
+        (&right, &cut, 400, "0"),
+        (&right, &end, 201, "5"),
+        (&wrong, &end, 460, "0"),
+        (&[], &trailed, 460, "0"),
+        (&[], &shut_down, 503, "5"),
+        (&[], &end, 201, "5"),
+    ] {
+        let mut drive = drive();
+        let owner = post(&mut drive, 9, 5, fields);
+        drive.write(owner, b"hello");
+        ends(drive.session(owner));
+        drive.settle();
+        assert_eq!(drive.response(owner).status(), status, "{fields:?}");
+        let upload: String = drive.response(owner).header("Location").unwrap().into();
+        assert_eq!(drive.head(&upload), told(200, offset), "{fields:?}");
+    }
+}
+
+#[test]
+fn a_small_body_can_be_written_by_a_worker() {
+    let mut drive = drive();
+    let owner = post(&mut drive, 5, 5, &[]);
+    let mut sink = drive.session(owner).lend().unwrap();
+    drive.end(owner);
+    assert!(sink.splice_target().unwrap().is_none());
+    let result = sink.write(&mut &b"hello"[..]);
+    drive.session(owner).give_back(NOW, sink, result);
+    drive.settle();
+    assert_eq!(drive.answer(owner), told(201, "5"));
+}
+
+#[test]
+fn a_body_that_the_store_does_not_reserve_memory_for_comes_after_its_upload() {
+    let mut drive = drive();
+    let body = vec![7; 17 << 10];
+    let owner = post(&mut drive, body.len() as u64, body.len() as u64, &[]);
+    assert!(drive.session(owner).upload().is_some());
+    drive.write(owner, &body);
+    drive.end(owner);
+    assert_eq!(drive.answer(owner), told(201, "17408"));
+    let mut drive = Drive::new(Slow::default());
+    let owner = post(&mut drive, 5, 5, &[]);
+    assert!(!drive.session(owner).is_receiving());
+    drive.store.answer();
+    drive.settle();
+    drive.write(owner, b"hello");
+    drive.end(owner);
+    assert_eq!(drive.answer(owner), told(201, "5"));
+}
+
 /// A sink that is to be handed out, and the ticket for it.
 type Held = (Opened<<MemoryStore as Store>::Sink>, Ticket<Opened<<MemoryStore as Store>::Sink>>);
 

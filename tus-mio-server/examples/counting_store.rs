@@ -17,8 +17,8 @@ use std::{
 use tus_mio_server::{
     Blocking,
     tus_driver::{
-        Answer, AppendGrant, Change, Changed, DueEvents, EventKinds, EventQuery, Executor, Loaded,
-        LookupError, MemoryStore, Opened, Sink, Store, Ticket, bytes::Buf,
+        Answer, AppendGrant, Change, Changed, DueEvents, EventKinds, EventQuery, Executor, FirstBytes,
+        Loaded, LookupError, MemoryStore, Opened, Sink, Store, Ticket, bytes::Buf,
     },
     tus_proto::{Algorithm, Config, Digest, Failure, Fence, UploadId},
 };
@@ -45,6 +45,10 @@ impl<S: Store> Store for Counting<S> {
         self.inner.append(grant, || later().map(counted.clone())).map(counted.clone())
     }
 
+    fn reserve(&self, bytes: u64) -> Option<FirstBytes> {
+        self.inner.reserve(bytes)
+    }
+
     fn first_fence(&self) -> Fence {
         self.inner.first_fence()
     }
@@ -54,6 +58,10 @@ impl<S: Store> Store for Counting<S> {
     }
 
     fn change(&self, change: Change<S::Staged>, later: impl FnOnce() -> Ticket<Changed>) -> Answer<Changed> {
+        if let Change::Create { first: Some(first), .. } = &change {
+            // A small body comes with its record, and passes by the sink.
+            self.bytes.fetch_add(first.len(), Ordering::Relaxed);
+        }
         self.inner.change(change, later)
     }
 

@@ -38,10 +38,11 @@ impl VecStore {
     fn apply(&self, change: Change<VecSink>) -> Result<Completion, LookupError> {
         let mut uploads = self.uploads();
         Ok(match change {
-            Change::Create { record } if uploads.iter().any(|upload| upload.record.id == record.id) => {
+            Change::Create { record, .. } if uploads.iter().any(|upload| upload.record.id == record.id) => {
                 Completion::Exists
             }
-            Change::Create { record } => {
+            // It reserves no memory, so no first bytes come with a record.
+            Change::Create { record, .. } => {
                 uploads.push(Upload { record, bytes: Vec::new(), fence: Fence(0) });
                 Completion::Created
             }

@@ -76,6 +76,17 @@ impl Budget {
         lock(&self.state).used += bytes;
     }
 
+    /// Takes bytes for a slow body, which may hold them for long: if no more than a quarter of all is held then, so that
+    /// sinks, whose shares end at half of all at the least, go on.
+    pub(crate) fn reserve(&self, bytes: usize) -> bool {
+        let mut state = lock(&self.state);
+        let fits = state.used.saturating_add(bytes) <= self.total / 4;
+        if fits {
+            state.used += bytes;
+        }
+        fits
+    }
+
     /// So many of the bytes that were taken are on their way.
     pub(crate) fn send(&self, bytes: usize) {
         lock(&self.state).sending += bytes;

@@ -8,8 +8,8 @@ use std::{
 
 use tokio::sync::{Notify, Semaphore};
 use tus_driver::{
-    Answer, AppendGrant, Change, Changed, DueEvents, EventKinds, EventQuery, Executor, Loaded, LookupError,
-    Opened, Store, Ticket,
+    Answer, AppendGrant, Change, Changed, DueEvents, EventKinds, EventQuery, Executor, FirstBytes, Loaded,
+    LookupError, Opened, Store, Ticket,
 };
 use tus_proto::{Algorithm, Completion, Digest, Failure, Fence, Hasher, UploadId};
 
@@ -227,6 +227,10 @@ impl Store for BucketStore {
         )
     }
 
+    fn reserve(&self, bytes: u64) -> Option<FirstBytes> {
+        self.shared.reserve_first(bytes)
+    }
+
     fn append(
         &self,
         grant: AppendGrant,
@@ -248,7 +252,9 @@ impl Store for BucketStore {
         };
         self.task(later, async move {
             match change {
-                Change::Create { record } => shared.create_upload(record).await.unwrap_or_else(failed),
+                Change::Create { record, first } => {
+                    shared.create_upload(record, first).await.unwrap_or_else(failed)
+                }
                 Change::Concat { record, parts, max, delete_parts } => {
                     shared.concat(record, parts, max, delete_parts).await.unwrap_or_else(failed)
                 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tus_driver::{AppendGrant, Changed, Commit, EventKind, LookupError, Opened};
+use tus_driver::{AppendGrant, Changed, Commit, EventKind, FirstBytes, LookupError, Opened};
 use tus_proto::{Completion, Failure, Fence, Record, UploadId};
 
 use crate::{
@@ -14,9 +14,34 @@ use crate::{
     staging::{BucketSink, Prepared, Rest, Staged, Staging},
 };
 
+/// A part of the budget, for a body whose upload is not made yet.
+struct Reserved {
+    shared: Arc<Shared>,
+    bytes: usize,
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.shared.budget.give(self.bytes, false);
+    }
+}
+
 impl Shared {
-    pub(crate) async fn create_upload(self: &Arc<Self>, record: Record) -> Result<Changed, Failure> {
+    /// Memory for a body that is to lie in its record, if it may.
+    pub(crate) fn reserve_first(self: &Arc<Self>, bytes: u64) -> Option<FirstBytes> {
+        let bytes = usize::try_from(bytes).ok().filter(|bytes| *bytes <= self.options.inline)?;
+        let reserved = || Reserved { shared: self.clone(), bytes };
+        self.budget.reserve(bytes).then(|| FirstBytes::new(bytes).with_reservation(reserved()))
+    }
+
+    pub(crate) async fn create_upload(
+        self: &Arc<Self>,
+        mut record: Record,
+        first: Option<FirstBytes>,
+    ) -> Result<Changed, Failure> {
+        record.offset = first.as_ref().map_or(0, FirstBytes::len);
         let mut document = Document::new(&record);
+        document.tail = first.filter(|first| !first.is_empty()).map(|first| Tail::inline(first.as_slice()));
         let completed = record.is_complete() && !record.is_partial() && lock(&self.events).kinds.completed;
         if completed {
             let hint = self.put_hint(&record.id).await?;

@@ -81,11 +81,7 @@ fn a_request_costs_few_requests() {
     let upload: String = response.header("Location").unwrap().into();
     assert_eq!(response.status(), 201);
     let counts = cluster.counts();
-    assert_eq!(
-        counts.values().sum::<u64>(),
-        3,
-        "the record, the lease, the bytes with the lease's end: {counts:?}"
-    );
+    assert_eq!(counts.values().sum::<u64>(), 1, "the record, with the bytes: {counts:?}");
     cluster.head(one, &upload);
     let counts = cluster.counts();
     assert_eq!(counts.values().sum::<u64>(), 1, "{counts:?}");
@@ -97,6 +93,31 @@ fn a_request_costs_few_requests() {
     assert!(counts.values().sum::<u64>() <= 10 + 8, "{counts:?}");
     assert_eq!(cluster.get(one, &upload), (200, bytes(1_000)));
     assert_eq!(cluster.keys("d/").len(), 1, "it is one object");
+}
+
+#[test]
+fn a_small_body_is_written_with_its_record() {
+    let (mut cluster, one, two) = cluster();
+    // What is longer than 16 bytes does not lie in a record.
+    for (length, first, requests) in [(9usize, 9usize, 1), (300, 16, 1), (300, 17, 4)] {
+        let whole = bytes(length);
+        let mut ask = Ask::new("POST", "/files")
+            .field("Upload-Length", length)
+            .field("Content-Type", "application/offset+octet-stream");
+        ask.body = whole[..first].into();
+        cluster.counts();
+        let response = cluster.send(one, ask);
+        assert_eq!(told(&response), (201, Some(first as u64)));
+        let counts = cluster.counts();
+        assert_eq!(counts.values().sum::<u64>(), requests, "{first}: {counts:?}");
+        let upload: String = response.header("Location").unwrap().into();
+        assert_eq!(cluster.head(two, &upload), (200, Some(first as u64)));
+        if first < length {
+            let response = cluster.send(two, Ask::patch(&upload, first as u64, &whole[first..]));
+            assert_eq!(told(&response), (204, Some(length as u64)));
+        }
+        assert_eq!(cluster.get(one, &upload), (200, whole));
+    }
 }
 
 #[test]

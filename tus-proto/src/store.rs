@@ -3,7 +3,7 @@
 //!
 //! The invariant that makes recovery trivial: *an upload's bytes are at least as long as its record's
 //! offset, and all past that offset is garbage.* Only a [`Command::Commit`] moves an offset, and the data
-//! reaches the disk before the record does.
+//! reaches the disk before the record does. A [`Command::Create`] may bring a small body with it, as one change.
 
 use alloc::{boxed::Box, string::String, vec::Vec};
 
@@ -108,6 +108,24 @@ pub enum Command {
     Create {
         /// The new record, its offset 0.
         record: Record,
+        /// How many bytes of the [`Buffer`](Self::Buffer) are the upload's from the beginning: they are as durable as the
+        /// record, and its offset is this. 0 if the upload is made before its body comes.
+        first: u64,
+    },
+    /// Asks for memory for a small body that is to become durable together with its record. Completes as `Reserved`, or
+    /// as `Declined` if the store can't make the two in one change, or has no memory for it now: then the upload is made
+    /// before its body comes.
+    Reserve {
+        /// How many bytes the body has.
+        bytes: u64,
+    },
+    /// As `Append`, into the memory that was reserved, of an upload that is not made yet: a [`Create`](Self::Create)
+    /// follows, which says how many of the bytes are kept. Completes as `Appended`, and nothing is written after that.
+    Buffer {
+        /// How many bytes are welcome, at most what was reserved. One more ends it as [`AppendEnd::Overflow`].
+        max: u64,
+        /// Hash the bytes on their way with this, and tell the digest when it completes.
+        digest: Option<Algorithm>,
     },
     /// Makes a final upload, in one transaction that also checks its parts. Nothing is copied: the final refers
     /// to its parts' bytes, so that a part may be deleted once it is finished. While a part is not, the final
@@ -143,7 +161,7 @@ pub enum Command {
         /// Hash the bytes on their way with this, and tell the digest when the Append completes.
         digest: Option<Algorithm>,
     },
-    /// Take no more bytes: the open Append completes. Harmless if it has completed already.
+    /// Take no more bytes: the open Append, or Buffer, completes. Harmless if it has completed already.
     StopAppend,
     /// Moves the offset, as a compare-and-set: from `from` to `to`, at most what is staged. May run beside an
     /// open Append. Completes as `Committed`, durable then; as `Conflict` where the offset is another, the fence
@@ -166,7 +184,7 @@ pub enum Command {
         /// [`Explicit::complete`] if the record has it.
         finish: bool,
     },
-    /// Reads staged bytes back and hashes them, for a checksum whose algorithm only the trailer has named.
+    /// Reads staged or buffered bytes back and hashes them, for a checksum whose algorithm only the trailer has named.
     /// Completes as `Digested`.
     Digest {
         /// Whose.
@@ -209,7 +227,7 @@ impl Command {
     /// The upload that it is about; `None` if it names none.
     pub fn upload(&self) -> Option<&UploadId> {
         match self {
-            Self::Create { record } | Self::Concat { record, .. } => Some(&record.id),
+            Self::Create { record, .. } | Self::Concat { record, .. } => Some(&record.id),
             Self::Load { id }
             | Self::Open { id }
             | Self::Append { id, .. }
@@ -218,7 +236,7 @@ impl Command {
             | Self::Hash { id, .. }
             | Self::Discard { id, .. }
             | Self::Delete { id, .. } => Some(id),
-            Self::StopAppend => None,
+            Self::Reserve { .. } | Self::Buffer { .. } | Self::StopAppend => None,
         }
     }
 }
@@ -238,6 +256,10 @@ pub enum Completion {
     Created,
     /// An upload of that id is there, or was.
     Exists,
+    /// There is memory for the body.
+    Reserved,
+    /// There is none.
+    Declined,
     /// The final is made, and this is its record: complete, or pending.
     Concatenated(Record),
     /// Nothing was made: the parts are not fit for it.

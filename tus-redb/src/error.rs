@@ -87,7 +87,7 @@ impl fmt::Display for OpenError {
             Self::ForeignJournal { dir } => write!(
                 f,
                 "the log in {} does not continue the records, or is damaged: put the one that belongs to them in its \
-                 place, or repair the store, which sets the log aside and loses what only the log holds",
+                 place, or repair the store, which keeps the changes before the damage and tells what is lost",
                 dir.display()
             ),
             Self::Corrupt { dir, what } => write!(

@@ -30,7 +30,7 @@ use crate::{
         backend::RecordsFile,
         database,
         journal::JOURNAL,
-        log::{self, Log},
+        log::{self, Log, Salvaged},
         migration,
         record::Row,
         view::ReadView,
@@ -52,16 +52,31 @@ impl Store {
     /// Opens a store that is there, for looking into it while no server runs. Where there is none, nothing
     /// is made.
     pub fn open_existing(dir: &Path, options: &Options) -> Result<Self, OpenError> {
-        open(Arc::new(OsDisk::new(dir).with_modes(options.file_mode, options.dir_mode)), options, false)
+        let disk = OsDisk::new(dir).with_modes(options.file_mode, options.dir_mode);
+        open(Arc::new(disk), options, false, false).map(|(store, _)| store)
+    }
+
+    /// The same of a store whose log is damaged: the groups up to the first one that is missing are kept.
+    pub(crate) fn open_salvaging(
+        disk: Arc<dyn Disk>,
+        options: &Options,
+    ) -> Result<(Self, Option<Salvaged>), OpenError> {
+        open(disk, options, false, true)
     }
 
     /// [`Self::open`] on any disk.
     pub fn open_on(disk: Arc<dyn Disk>, options: &Options) -> Result<Self, OpenError> {
-        open(disk, options, true)
+        open(disk, options, true, false).map(|(store, _)| store)
     }
 }
 
-fn open(disk: Arc<dyn Disk>, options: &Options, create: bool) -> Result<Store, OpenError> {
+/// With `create` what is missing is made. With `salvage` a damaged log is no reason to refuse; what came of it is returned.
+fn open(
+    disk: Arc<dyn Disk>,
+    options: &Options,
+    create: bool,
+    salvage: bool,
+) -> Result<(Store, Option<Salvaged>), OpenError> {
     let fault = Fault(&*disk);
     if !create {
         match disk.open(RECORDS, Mode::Existing) {
@@ -88,10 +103,14 @@ fn open(disk: Arc<dyn Disk>, options: &Options, create: bool) -> Result<Store, O
     let database = database::open(&records, options).map_err(|error| fault.redb(error))?;
 
     let Last { epoch, event: last_event, time } =
-        next_epoch(&disk, &database).map_err(|error| fault.database(error))?;
+        next_epoch(&disk, &database, salvage).map_err(|error| fault.database(error))?;
     let lost = FailedSyncs::read(&*disk).map_err(|error| fault.io(error))?;
     let mut writer = Writer::default();
-    let replayed = writer.replay(&*disk, &database).map_err(|error| fault.database(error.into()))?;
+    let replayed = match salvage {
+        true => writer.salvage(&*disk, &database).map(|salvaged| (salvaged.kept > 0, Some(salvaged))),
+        false => writer.replay(&*disk, &database).map(|replayed| (replayed, None)),
+    };
+    let (replayed, salvaged) = replayed.map_err(|error| fault.database(error.into()))?;
     let epoch = above_all_numbers(&database, epoch).map_err(|error| fault.database(error))?;
     let staging = Staging::new(Files::new(disk.clone(), epoch), reserve, options);
     let store = Store {
@@ -108,6 +127,7 @@ fn open(disk: Arc<dyn Disk>, options: &Options, create: bool) -> Result<Store, O
         snapshots: RwLock::default(),
         lost: Mutex::new(lost),
         unflushed: AtomicBool::new(replayed),
+        checkpointing: AtomicBool::new(false),
         log_len: AtomicU64::new(0),
         log_steps: AtomicUsize::new(0),
         settled: AtomicU64::new(last_event),
@@ -128,7 +148,7 @@ fn open(disk: Arc<dyn Disk>, options: &Options, create: bool) -> Result<Store, O
         _directory_lock: directory_lock,
     };
     match store.settle(boot) {
-        Ok(()) => Ok(store),
+        Ok(()) => Ok((store, salvaged)),
         Err(failure) => {
             let error = fault.failure(failure, store.trouble());
             store.abandon();
@@ -187,14 +207,14 @@ struct Last {
 }
 
 /// Checks the format, and tells where the last opening ended. Removes what it left behind.
-fn next_epoch(disk: &Arc<dyn Disk>, database: &redb::Database) -> Result<Last, Unopened> {
+fn next_epoch(disk: &Arc<dyn Disk>, database: &redb::Database, salvage: bool) -> Result<Last, Unopened> {
     let txn = database::begin_volatile(database)?;
     match database::format(&txn)? {
         Some(database::FORMAT) => {}
-        Some(database::FORMAT_3 | database::FORMAT_4) => {
+        Some(database::FORMAT_3 | database::FORMAT_4 | database::FORMAT_5) => {
             txn.abort().map_err(Error::from)?;
             migration::migrate(database)?;
-            return next_epoch(disk, database);
+            return next_epoch(disk, database, salvage);
         }
         Some(other) => return Err(Unopened::UnknownFormat(format!("version {other}"))),
         None => return Err(Unopened::UnknownFormat("no version".to_owned())),
@@ -203,7 +223,7 @@ fn next_epoch(disk: &Arc<dyn Disk>, database: &redb::Database) -> Result<Last, U
     if contents.stale {
         orphans::remove(&**disk, &Files::new(disk.clone(), 0), database)?;
     }
-    if !contents.continues(database::sequence(&txn)?) {
+    if !salvage && !contents.continues(database::sequence(&txn)?) {
         return Err(Unopened::ForeignJournal);
     }
     let epoch = database::epoch(&txn)? + 1;
@@ -244,14 +264,15 @@ impl Store {
         }
         self.flush_held(&mut writer)?;
         // What was noted is of groups that have fallen back by now, or are not there any more.
-        lock(&self.lost).clear(&*self.disk).map_err(note)?;
+        lock(&self.lost).clear(&*self.disk, &self.staging.reserve).map_err(note)?;
         // Counted only now: until the replayed rows are durable, what they name is of the last opening.
         let database = self.database(&mut writer)?;
         count_opening(&database, self.staging.files.epoch()).map_err(|trouble| self.staging.note(trouble))?;
         // What may be staged for one group has its space in any case, also on a disk that becomes full.
         let least = 2 * inline::room_of(&self.options);
         let (durability, reserve) = (self.options.durability, self.staging.reserve.clone());
-        writer.log = Some(Log::begin(&self.disk, durability, boot, reserve, least).map_err(note)?);
+        let begun = Log::begin(&self.disk, durability, &boot, reserve, (writer.sequence, least));
+        writer.log = Some(begun.map_err(note)?);
         // Of an earlier format.
         accept(self.disk.unlink(JOURNAL), io::ErrorKind::NotFound).map_err(note)?;
         self.disk.sync_dir("").map_err(note)

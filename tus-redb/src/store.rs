@@ -11,6 +11,7 @@ use std::{
 };
 
 use redb::{Database, WriteTransaction};
+use tus_driver::FirstBytes;
 use tus_proto::{Completion, Failure, Fence, Record, UploadId, WallTime};
 
 use crate::{
@@ -24,7 +25,9 @@ use crate::{
         sink::Sink,
         staging::Staging,
     },
-    maintenance::{consolidate::Backoff, digest::Digesting, reclaim::Compaction, sweep::SweptTo},
+    maintenance::{
+        consolidate::Backoff, digest::Digesting, flush::Checkpoint, reclaim::Compaction, sweep::SweptTo,
+    },
     outbox::Events,
     port::SpaceLimits,
     records::{
@@ -59,8 +62,8 @@ pub struct Options {
     pub durability: Durability,
     /// How much memory the records may be cached in, in bytes. Default 4 MiB.
     pub cache_bytes: usize,
-    /// How long the log may become before the records are made durable, in bytes. The space is kept; opening the store again
-    /// after a crash takes time in proportion to it. Default 16 MiB.
+    /// How long the log may become, both halves together, before commits wait for the records to be durable, in bytes. The
+    /// space is kept; opening the store again after a crash takes time in proportion to it. Default 16 MiB.
     pub log_bytes: u64,
     /// How much of the disk is set aside for commits and deletes on a full one, in bytes. Default 8 MiB;
     /// with 0 a full disk fails them too.
@@ -142,7 +145,9 @@ pub struct Store {
     /// Files whose sync failed since the last flush: their records fall back.
     pub(crate) lost: Mutex<FailedSyncs>,
     pub(crate) unflushed: AtomicBool,
-    /// How long the log is, in bytes, and how many changes it holds.
+    /// A checkpoint is made, and not known to be durable.
+    pub(crate) checkpointing: AtomicBool,
+    /// How long the half of the log that is written is, in bytes, and how many changes it holds.
     pub(crate) log_len: AtomicU64,
     pub(crate) log_steps: AtomicUsize,
     /// The number of the last event that a power cut can't take back.
@@ -194,6 +199,11 @@ pub(crate) struct Writer {
     pub(crate) pending_unlink: HashSet<FileId>,
     /// Eventual durability: whether uploads became complete since the last flush that are to be put into one file.
     pub(crate) fragmented: bool,
+    /// The checkpoint that is under way, which has all before the groups that the fields above tell of.
+    pub(crate) checkpoint: Option<Checkpoint>,
+    /// How many were begun in this opening, and the number of the last one that became durable.
+    pub(crate) checkpoints: u64,
+    pub(crate) durable_checkpoint: u64,
 }
 
 impl Debug for Writer {
@@ -293,6 +303,16 @@ impl Store {
             return Err(Rejected::Gone);
         }
         Ok(Sink::new(Arc::new(lease)))
+    }
+
+    /// Memory for the first bytes of a new upload, which come with its record in one
+    /// [`Change::CreateWith`](crate::Change::CreateWith). `None` if so many don't go into the records, or if too many are
+    /// in memory now.
+    pub fn reserve(&self, bytes: u64) -> Option<FirstBytes> {
+        if self.staging.reserve.is_spent() {
+            return None;
+        }
+        self.inline_limits.reserve(bytes)
     }
 
     /// What further bytes of a last extent may join in the records; none where there they don't go.
@@ -420,6 +440,11 @@ impl Store {
     /// now, because only who holds the writer's lock has any.
     pub(crate) fn reopen(&self, writer: &mut Writer) -> Result<Arc<Database>, Failure> {
         writer.batch = None;
+        // What redb has written and not synced goes, or is there: its replay from the log is the same.
+        match self.records.settle() {
+            Ok(()) => self.finish_checkpoint(writer),
+            Err(_) => self.abandon_checkpoint(writer),
+        }
         let _no_snapshots = self.snapshots.write().unwrap_or_else(PoisonError::into_inner);
         let mut live = lock(&self.live);
         // A database that goes makes durable what it holds: records whose bytes may not be there yet.

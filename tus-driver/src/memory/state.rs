@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tus_proto::{Completion, Failure, Fence, Record, UploadId, WallTime};
 
 use super::{Buffer, Staged, concat::Pending, outbox::Outbox};
-use crate::{AppendGrant, Change, Commit, EventKind, LookupError};
+use crate::{AppendGrant, Change, Commit, EventKind, FirstBytes, LookupError};
 
 /// How long an expired upload is remembered.
 const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
@@ -85,7 +85,7 @@ impl State {
 
     pub(super) fn apply(&mut self, change: Change<Staged>) -> Result<Completion, LookupError> {
         match change {
-            Change::Create { record } => Ok(self.create(record)),
+            Change::Create { record, first } => Ok(self.create(record, first.as_ref())),
             Change::Concat { record, parts, max, delete_parts } => {
                 Ok(self.concat(record, &parts, max, delete_parts).unwrap_or_else(Completion::Rejected))
             }
@@ -107,15 +107,18 @@ impl State {
         }
     }
 
-    fn create(&mut self, record: Record) -> Completion {
+    fn create(&mut self, mut record: Record, first: Option<&FirstBytes>) -> Completion {
         if self.is_taken(&record.id) {
             return Completion::Exists;
         }
         self.outbox.post(EventKind::Created, &record);
+        record.offset = first.map_or(0, FirstBytes::len);
         if record.is_complete() {
             self.outbox.post(EventKind::Completed, &record);
         }
-        self.uploads.insert(record.id.clone(), Upload::new(record, None));
+        let mut upload = Upload::new(record, None);
+        upload.bytes.extend(first.map(|first| Bytes::copy_from_slice(first.as_slice())));
+        self.uploads.insert(upload.record.id.clone(), upload);
         Completion::Created
     }
 

@@ -6,7 +6,7 @@ use std::task::{Poll, Waker};
 use tus_proto::{Algorithm, AppendEnd, Completion, Failure, OpId};
 
 use super::HashingSink;
-use crate::Sink;
+use crate::{FirstBytes, Sink};
 
 #[derive(Debug)]
 pub(super) struct Body<K> {
@@ -37,11 +37,14 @@ impl<K: Sink> Body<K> {
         Self { op, max, staged: 0, digest, place, end: None }
     }
 
-    pub(super) fn opened(&mut self, sink: K) -> K::Staged {
-        let sink = HashingSink::new(sink, self.digest);
-        let staged = sink.staged();
-        self.place = Place::Here(sink);
-        staged
+    /// A body that goes into memory.
+    pub(super) fn buffering(op: OpId, max: u64, digest: Option<Algorithm>, memory: FirstBytes) -> Self {
+        let place = Place::Here(HashingSink::in_memory(memory, digest));
+        Self { op, max, staged: 0, digest, place, end: None }
+    }
+
+    pub(super) fn opened(&mut self, sink: K) {
+        self.place = Place::Here(HashingSink::new(sink, self.digest));
     }
 
     /// Whether bytes may be handed over now.
@@ -138,14 +141,14 @@ impl<K: Sink> Body<K> {
         self.end.is_some() && mutation!("append-ended-while-lent", at_rest, true)
     }
 
-    /// The completion of the Append.
-    pub(super) fn complete(self) -> Completion {
+    /// The completion of the Append or Buffer, and the bytes that are in memory.
+    pub(super) fn complete(self) -> (Completion, Option<FirstBytes>) {
         let end = self.end.unwrap_or(AppendEnd::Stopped);
-        let digest = match self.place {
-            Place::Here(sink) => sink.digest(),
+        let (digest, memory) = match self.place {
+            Place::Here(sink) => sink.finish(),
             // The digest of nothing.
-            _ => self.digest.map(|algorithm| tus_proto::Hasher::new(algorithm).finish()),
+            _ => (self.digest.map(|algorithm| tus_proto::Hasher::new(algorithm).finish()), None),
         };
-        Completion::Appended { total: self.staged, end, digest }
+        (Completion::Appended { total: self.staged, end, digest }, memory)
     }
 }

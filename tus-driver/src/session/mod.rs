@@ -28,8 +28,8 @@ use tus_proto::{
 use self::body::Body;
 pub use self::hashing_sink::HashingSink;
 use crate::{
-    Answer, AppendGrant, Change, Changed, Commit, EventKind, Loaded, LookupError, Opened, Source, Store,
-    Ticket,
+    Answer, AppendGrant, Change, Changed, Commit, EventKind, FirstBytes, Loaded, LookupError, Opened, Sink,
+    Source, Store, Ticket,
 };
 
 /// What a session wants of its runtime.
@@ -87,6 +87,8 @@ pub struct Session<S: Store> {
     body: Option<Body<S::Sink>>,
     /// What the request's sink has staged, for the commits after its end too.
     staged: Option<S::Staged>,
+    /// Memory for a body that is to come with its record; its bytes, once it has ended.
+    first: Option<FirstBytes>,
     /// Boxed: it is large, and few requests have one.
     source: Option<Box<S::Source>>,
     /// A HEAD waits for what has already arrived on the connection.
@@ -117,6 +119,7 @@ impl<S: Store> Session<S> {
             exchange,
             body: None,
             staged: None,
+            first: None,
             source: None,
             drain: false,
             failed: None,
@@ -319,7 +322,8 @@ impl<S: Store> Session<S> {
     fn rest(&mut self, now: Now) {
         let Some(body) = self.body.take_if(|body| body.is_over()) else { return };
         let op = body.op;
-        let completion = body.complete();
+        let (completion, memory) = body.complete();
+        self.first = memory;
         if let Completion::Appended { end: AppendEnd::Failed(failure), .. } = completion {
             self.failed = Some(failure);
         }
@@ -366,8 +370,21 @@ impl<S: Store> Session<S> {
                     self.on_sink(now, op, opened);
                 }
             }
+            Command::Reserve { bytes } => {
+                self.first = store.reserve(bytes);
+                let reserved = self.first.is_some();
+                self.complete(now, op, if reserved { Completion::Reserved } else { Completion::Declined });
+            }
+            Command::Buffer { max, digest } => match self.first.take() {
+                Some(memory) => self.body = Some(Body::buffering(op, max, digest, memory)),
+                None => self.complete(now, op, Completion::Failed(Failure::Unavailable)),
+            },
             Command::StopAppend => self.end(now, AppendEnd::Stopped),
             Command::Digest { from, to, algorithm, .. } => {
+                if let Some(first) = &self.first {
+                    let digest = first.digest((from, to), algorithm).map_err(LookupError::from);
+                    return self.complete(now, op, on_digest(digest));
+                }
                 let Some(staged) = &self.staged else {
                     // Nothing was staged, so there is nothing to read.
                     return self.complete(now, op, Completion::Failed(Failure::Io));
@@ -384,7 +401,17 @@ impl<S: Store> Session<S> {
                     self.complete(now, op, on_digest(digest));
                 }
             }
-            Command::Create { record } => self.change(now, store, inlet, op, Change::Create { record }),
+            Command::Create { record, first: kept } => {
+                let mut first = self.first.take().filter(|_| kept > 0);
+                if let Some(first) = &mut first {
+                    first.truncate(kept);
+                }
+                if first.as_ref().map_or(0, FirstBytes::len) != kept {
+                    // It was never told of so many.
+                    return self.complete(now, op, Completion::Failed(Failure::Io));
+                }
+                self.change(now, store, inlet, op, Change::Create { record, first });
+            }
             Command::Concat { record, parts, max, delete_parts } => {
                 self.change(now, store, inlet, op, Change::Concat { record, parts, max, delete_parts });
             }
@@ -431,7 +458,8 @@ impl<S: Store> Session<S> {
         let Some(body) = self.body.as_mut().filter(|body| body.op == op) else { return };
         match opened {
             Ok(sink) => {
-                self.staged = Some(body.opened(sink));
+                self.staged = Some(sink.staged());
+                body.opened(sink);
                 self.rest(now);
             }
             Err(error) => {
@@ -473,7 +501,11 @@ impl<S: Store> Session<S> {
 /// The events of its own upload that a change may make.
 fn may_make<T>(change: &Change<T>) -> &'static [EventKind] {
     match change {
-        Change::Create { record } if !record.is_complete() => &[EventKind::Created],
+        Change::Create { record, first }
+            if record.length != Some(first.as_ref().map_or(0, FirstBytes::len)) =>
+        {
+            &[EventKind::Created]
+        }
         Change::Commit(commit) if !commit.finish => &[],
         Change::Create { .. } | Change::Concat { .. } => &[EventKind::Created, EventKind::Completed],
         Change::Commit(_) => &[EventKind::Completed],

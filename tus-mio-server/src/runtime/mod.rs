@@ -175,7 +175,7 @@ impl Shared<tus_redb::RedbStore> {
         let (tell, told) = std::sync::mpsc::channel();
         let ticket =
             || tus_driver::Ticket::new(move |changed: tus_driver::Changed| tell.send(changed).unwrap());
-        let change = tus_driver::Change::Create { record };
+        let change = tus_driver::Change::Create { record, first: None };
         self.store.change(change, ticket);
         self.threads.commit(|| true);
         told.recv().unwrap().completion

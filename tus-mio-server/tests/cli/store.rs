@@ -242,7 +242,7 @@ fn verify_finds_what_is_missing() {
     let run = place.run(&["verify"], &[]);
     assert_eq!(run.assert_quiet_success(), "ok: 3 uploads, 10 bytes\n");
     let fine = document(&place.run(&["verify", "--json"], &[]));
-    assert_eq!(fine, json!({"ok": true, "format": 5, "uploads": 3, "bytes": 10, "findings": []}));
+    assert_eq!(fine, json!({"ok": true, "format": 6, "uploads": 3, "bytes": 10, "findings": []}));
 
     std::fs::File::options().write(true).open(&file).unwrap().set_len(4).unwrap();
     let run = place.run(&["verify"], &[]);

@@ -37,8 +37,10 @@ pub(super) struct CreateRequest {
     pub length: Option<u64>,
     pub metadata: String,
     pub checksums: Checksums,
-    /// Whether the body holds the upload's first bytes.
+    /// Whether the body holds the upload's first bytes,
     pub with_upload: bool,
+    /// and the client waits for `100 Continue` before it sends them.
+    pub waits: bool,
     /// What `Location` has before the id.
     pub location: String,
     /// Whether it is a part of a concatenation.
@@ -285,8 +287,9 @@ fn creation(config: &Config, head: &Head<'_>, concat: Option<Concat>) -> Result<
     let with_upload = head.framing != Framing::Length(0) && has_upload_type(head);
     let checksums =
         if with_upload { Checksums::of(head, &config.checksum_algorithms)? } else { Checksums::default() };
+    let waits = head.values("Expect").next().is_some();
     let location = location(config, head);
-    Ok(CreateRequest { length, metadata, checksums, with_upload, location, concat })
+    Ok(CreateRequest { length, metadata, checksums, with_upload, waits, location, concat })
 }
 
 fn patch(config: &Config, head: &Head<'_>, id: UploadId) -> Result<PatchRequest, ErrorCode> {

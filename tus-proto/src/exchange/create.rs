@@ -27,7 +27,7 @@ pub(super) struct PendingCreate {
 /// What else it takes to make it.
 #[derive(Debug)]
 pub(super) enum CreateKind {
-    Upload { checksums: Checksums, with_upload: bool },
+    Upload { checksums: Checksums, with_upload: bool, waits: bool },
     Final { parts: Parts },
 }
 
@@ -73,9 +73,9 @@ impl PendingCreate {
 /// An upload that this request makes.
 #[derive(Debug)]
 pub(super) struct Created {
-    record: Record,
-    location: String,
-    checksums: Checksums,
+    pub(super) record: Record,
+    pub(super) location: String,
+    pub(super) checksums: Checksums,
     with_upload: bool,
 }
 
@@ -93,7 +93,7 @@ impl Created {
 
 impl Exchange {
     pub(super) fn create(&mut self, now: Now, creation: CreateRequest, entropy: [u8; 10]) {
-        let CreateRequest { length, metadata, checksums, with_upload, location, concat } = creation;
+        let CreateRequest { length, metadata, checksums, with_upload, waits, location, concat } = creation;
         if let Err(code) = self.fits(length, with_upload) {
             return self.end(now, Some(Answer::Failed(code)));
         }
@@ -104,10 +104,8 @@ impl Exchange {
         if !record.is_complete() || record.is_partial() {
             record.expires = self.config.expires(now.wall, None);
         }
-        self.begin_create(
-            now,
-            PendingCreate::new(record, location, CreateKind::Upload { checksums, with_upload }),
-        );
+        let kind = CreateKind::Upload { checksums, with_upload, waits };
+        self.begin_create(now, PendingCreate::new(record, location, kind));
     }
 
     /// Makes it so, if the hook lets it.
@@ -123,12 +121,21 @@ impl Exchange {
         // A hook may have taken its time.
         record.expires = record.expires.and_then(|expires| self.config.expires(now.wall, Some(expires)));
         let location = answer::location(location, &record.id);
-        let (checksums, with_upload) = match kind {
-            CreateKind::Upload { checksums, with_upload } => (checksums, with_upload),
+        let (checksums, with_upload, waits) = match kind {
+            CreateKind::Upload { checksums, with_upload, waits } => (checksums, with_upload, waits),
             CreateKind::Final { parts } => return self.assemble(record, parts, location),
         };
-        let op = self.store(Command::Create { record: record.clone() });
-        self.state = State::Creating(op, Created { record, location, checksums, with_upload });
+        let created = Created { record, location, checksums, with_upload };
+        match self.bufferable(with_upload, waits) {
+            Some(bytes) => self.reserve(bytes, created),
+            None => self.make_record(created),
+        }
+    }
+
+    /// Makes the upload; its body, if it has one, comes after that.
+    pub(super) fn make_record(&mut self, created: Created) {
+        let op = self.store(Command::Create { record: created.record.clone(), first: 0 });
+        self.state = State::Creating(op, created);
     }
 
     /// The size limits, as far as the head tells: nothing is created that must fail.

@@ -6,6 +6,7 @@
 //!             ├ POST    Concatenating (a final) ────────────────────────────────────────┤
 //!  new ───────┼ HEAD    QueryingOffset (checkpoint, then load) ─────────────────────────┤
 //!             ├ POST    Creating ─────────────────────┬─────────────────────────────────┼── Done
+//!             │         Reserving (a small body) ─────┤                                 │
 //!             ├ PATCH   Loading ── Locking ── Reloading ─┴─ Receiving ─┐                 │
 //!             └ DELETE  Loading ── Locking ── Deleting ────────────────┴─ Releasing ─────┘
 //! ```
@@ -20,6 +21,7 @@
 
 mod answer;
 mod body;
+mod buffered;
 mod checks;
 mod concat;
 mod create;
@@ -106,6 +108,8 @@ enum State {
     Reloading(OpId, PatchRequest),
     /// POST: for the new record.
     Creating(OpId, create::Created),
+    /// POST with a small body: for memory, to make the record together with it.
+    Reserving(OpId, create::Created),
     /// POST of a final: for the record of a part, where all must be finished.
     Gathering(OpId, Box<Gathering>),
     /// POST of a final, with this `Location`: for the store.
@@ -280,6 +284,7 @@ impl Exchange {
                 Err(code) => self.end(now, Some(Answer::Failed(code))),
             },
             State::Creating(waited, created) if waited == op => self.on_created(now, created, completion),
+            State::Reserving(waited, created) if waited == op => self.on_reserved(created, &completion),
             State::Concatenating(waited, location) if waited == op => {
                 self.on_concatenated(now, location, completion)
             }

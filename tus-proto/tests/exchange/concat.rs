@@ -233,7 +233,7 @@ fn a_part_is_made_and_filled_as_any_upload_and_keeps_its_expiry_when_it_is_finis
     let sent = Sent::post_with_upload(4, Framing::Length(4)).with("Upload-Concat", "partial");
     let mut script = Script::start_with(expiring(), &sent);
     let (op, command) = script.store();
-    let Command::Create { record } = command else { panic!("Create should come, not {command:?}") };
+    let Command::Create { record, .. } = command else { panic!("Create should come, not {command:?}") };
     assert_eq!((record.concat, record.expires), (Some(Concat::Partial), in_an_hour()));
     script.stored(op, Completion::Created);
     script.acquire();
@@ -254,7 +254,7 @@ fn a_part_of_no_bytes_is_complete_and_expires() {
     let sent = Sent::post().with("Upload-Length", 0).with("Upload-Concat", "partial");
     let mut script = Script::start_with(expiring(), &sent);
     let (op, command) = script.store();
-    let Command::Create { record } = command else { panic!("Create should come, not {command:?}") };
+    let Command::Create { record, .. } = command else { panic!("Create should come, not {command:?}") };
     assert_eq!((record.concat, record.expires), (Some(Concat::Partial), in_an_hour()));
     script.stored(op, Completion::Created);
     assert_eq!(script.responds().header("Upload-Expires"), Some("Thu, 01 Jan 1970 01:00:00 GMT"));

@@ -18,7 +18,7 @@ fn location() -> String {
 fn creating(config: Config, sent: &Sent) -> (Script, OpId, Record) {
     let mut script = Script::start_with(config, sent);
     let (op, command) = script.store();
-    let Command::Create { record } = command else { panic!("Create should come, not {command:?}") };
+    let Command::Create { record, .. } = command else { panic!("Create should come, not {command:?}") };
     (script, op, record)
 }
 

@@ -28,7 +28,7 @@ fn a_creation_tells_when_the_upload_expires_and_an_empty_one_never_does() {
     for (length, expires) in [("10", Some("Thu, 01 Jan 1970 01:00:00 GMT")), ("0", None)] {
         let mut script = Script::start_with(config(), &Sent::post().with("Upload-Length", length));
         let (op, command) = script.store();
-        let Command::Create { record } = command else { panic!("{command:?}") };
+        let Command::Create { record, .. } = command else { panic!("{command:?}") };
         assert_eq!(record.expires, expires.and(at(3600)));
         script.stored(op, Completion::Created);
         assert_eq!(script.responds().header("Upload-Expires"), expires);

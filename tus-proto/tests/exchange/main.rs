@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod abort;
+mod buffered;
 mod checkpoint;
 mod checks;
 mod checksum;

@@ -132,6 +132,8 @@ pub(crate) struct Script {
     now: Now,
     /// What the exchange has counted so far.
     pub(crate) events: Vec<Event>,
+    /// Whether the store has memory for small bodies: if not, uploads are made before their bodies come.
+    pub(crate) reserves: bool,
 }
 
 impl Script {
@@ -154,7 +156,12 @@ impl Script {
             wall: WallTime::default(),
             date: WallTime::default(),
         };
-        Self { exchange: Exchange::new(Arc::new(config), &head, [3; 10], now), now, events: Vec::new() }
+        Self {
+            exchange: Exchange::new(Arc::new(config), &head, [3; 10], now),
+            now,
+            events: Vec::new(),
+            reserves: false,
+        }
     }
 
     /// A PATCH that has come to its body: the upload looked up, the lock held, the Append open.
@@ -249,6 +256,9 @@ impl Script {
         loop {
             match self.exchange.poll() {
                 Some(Output::Notify(event)) => self.events.push(event),
+                Some(Output::Store(op, Command::Reserve { .. })) if !self.reserves => {
+                    self.stored(op, Completion::Declined);
+                }
                 other => return other,
             }
         }

@@ -148,6 +148,7 @@ impl Store {
         change: impl FnOnce(&mut Tables<'_>) -> Result<(), Error>,
     ) -> Result<(), Failure> {
         let mut writer = lock(&self.writer);
+        self.await_checkpoint(&mut writer)?;
         let database = self.database(&mut writer)?;
         match try_change(&database, &writer, keeps, change) {
             Ok((txn, effects)) => {

@@ -29,7 +29,7 @@ use crate::{
         concat,
         database::{self, FRAGMENTED},
         journal::JOURNAL,
-        log::LOG,
+        log::{HALVES, Salvaged},
         record::{Bytes, Extent, Row},
     },
     store::{Options, Store, lock},
@@ -61,6 +61,17 @@ pub enum Remedy {
         /// Where it is now.
         path: PathBuf,
     },
+    /// Of a damaged log the changes before the damage were kept.
+    Salvaged {
+        /// How many groups of changes were kept.
+        kept: u64,
+        /// The number of the first group that is lost; groups are numbered as they are committed.
+        from: u64,
+        /// That of the last one of which something tells that it was there; `None` if nothing tells of any.
+        to: Option<u64>,
+        /// A copy of the log as it was.
+        path: PathBuf,
+    },
     /// A table was corrected by the records.
     Corrected,
     /// An entry that tells nothing was removed.
@@ -72,6 +83,14 @@ impl fmt::Display for Remedy {
         match self {
             Self::CutBack { offset } => write!(f, "it was cut back to {offset} bytes"),
             Self::SetAside { path } => write!(f, "it was moved to {}", path.display()),
+            Self::Salvaged { kept, from, to, path } => {
+                write!(f, "it kept the {kept} groups of changes before the damage, and lost ")?;
+                match to {
+                    Some(to) => write!(f, "those with the numbers {from} to {to}")?,
+                    None => write!(f, "those from number {from} on, if there were any")?,
+                }
+                write!(f, "; a copy of the log is at {}", path.display())
+            }
             Self::Corrected => f.write_str("the tables were corrected"),
             Self::Removed => f.write_str("it was removed"),
         }
@@ -79,28 +98,35 @@ impl fmt::Display for Remedy {
 }
 
 impl Store {
-    /// Opens a store that is there, to repair it. A log that does not continue the records, or is damaged, with which it
-    /// can't be opened otherwise, is set aside first: what only that holds is lost.
+    /// Opens a store that is there, to repair it. Of a log that does not continue the records, or is damaged, with which it
+    /// can't be opened otherwise, all groups before the first one that is missing are kept: the rest is lost. A copy of it
+    /// is set aside first.
     pub fn open_for_repair(dir: &Path, options: &Options) -> Result<(Self, Option<Repair>), OpenError> {
         match Self::open_existing(dir, options) {
             Err(OpenError::ForeignJournal { .. }) => {}
             other => return other.map(|store| (store, None)),
         }
-        let disk: Arc<dyn Disk> = Arc::new(OsDisk::new(dir));
-        let failed = |source| OpenError::Io { dir: dir.to_owned(), source };
-        let set_aside = || {
-            let _lock = disk.lock(false)?;
-            // A store of an earlier format has a journal in its place.
-            let name = if disk.is_missing(LOG) { JOURNAL } else { LOG };
-            let moved = set_aside(&*disk, name)?;
-            disk.sync_dir("")?;
-            Ok((name, moved))
+        let disk = OsDisk::new(dir).with_modes(options.file_mode, options.dir_mode);
+        Self::salvage_on(Arc::new(disk), options)
+    }
+
+    /// Opens a store whose log is damaged.
+    pub(crate) fn salvage_on(
+        disk: Arc<dyn Disk>,
+        options: &Options,
+    ) -> Result<(Self, Option<Repair>), OpenError> {
+        let copied = {
+            let copy = || {
+                let _lock = disk.lock(false)?;
+                copy_log(&*disk)
+            };
+            copy().map_err(|source| OpenError::Io { dir: disk.locate(""), source })?
         };
-        let (name, moved) = set_aside().map_err(failed)?;
-        let path = disk.locate(&moved);
-        let finding = Finding::ForeignJournal { path: disk.locate(name) };
-        let repair = Repair { finding, remedy: Some(Remedy::SetAside { path }) };
-        Ok((Self::open_existing(dir, options)?, Some(repair)))
+        let (store, salvaged) = Self::open_salvaging(disk.clone(), options)?;
+        let path = disk.locate(&copied);
+        let remedy = salvaged.map(|Salvaged { kept, from, to }| Remedy::Salvaged { kept, from, to, path });
+        let finding = Finding::ForeignJournal { path: disk.locate(HALVES[0]) };
+        Ok((store, Some(Repair { finding, remedy })))
     }
 
     /// Mends what [`Self::verify`] finds, as far as that has one right answer, for who is alone with the store. Tells
@@ -300,6 +326,31 @@ fn set_aside(disk: &dyn Disk, path: &str) -> io::Result<String> {
     disk.rename(path, &to)?;
     disk.sync_dir(ASIDE)?;
     Ok(to)
+}
+
+/// Copies the log to where it is in nobody's way, durably; tells where the first copy is.
+fn copy_log(disk: &dyn Disk) -> io::Result<String> {
+    let mut first = None;
+    // A store of an earlier format has a journal in its place.
+    for name in HALVES.into_iter().chain([JOURNAL]) {
+        let from = match disk.open(name, Mode::Existing) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            file => file?,
+        };
+        let path = free_place(disk, name)?;
+        let to = disk.open(&path, Mode::Create)?;
+        let (len, mut at) = (from.len()?, 0);
+        while at < len {
+            match to.copy_from(&*from, at, at, len - at)? {
+                0 => break,
+                n => at += n,
+            }
+        }
+        to.sync_data()?;
+        first.get_or_insert(path);
+    }
+    disk.sync_dir(ASIDE)?;
+    first.ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
 /// Where something that was at `path` is in nobody's way.

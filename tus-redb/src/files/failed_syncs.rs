@@ -20,6 +20,8 @@ const TRIES: usize = 3;
 #[derive(Debug, Default)]
 pub(crate) struct FailedSyncs {
     files: BTreeSet<FileId>,
+    /// Those whose records have fallen back, which is not known to be durable.
+    retracted: BTreeSet<FileId>,
     noted: bool,
 }
 
@@ -34,7 +36,7 @@ impl FailedSyncs {
         read_exact(&*file, &mut bytes, 0)?;
         let mut bytes = Decoder(&bytes);
         let files = std::iter::from_fn(|| bytes.number().map(FileId)).collect();
-        Ok(Self { files, noted: true })
+        Ok(Self { files, retracted: BTreeSet::new(), noted: true })
     }
 
     /// A sync of this file failed.
@@ -52,25 +54,47 @@ impl FailedSyncs {
 
     fn note(&mut self, disk: &dyn Disk, reserve: &Reserve) -> io::Result<()> {
         let mut bytes = Encoder::default();
-        for file in &self.files {
+        for file in self.files.union(&self.retracted) {
             bytes.number(file.0);
         }
         self.noted = true;
         let file = disk.open(NOTE, Mode::Create)?;
-        reserve.write_all(&*file, &bytes.0, 0)
+        reserve.write_all(&*file, &bytes.0, 0)?;
+        file.set_len(bytes.0.len() as u64)
     }
 
     pub(crate) fn files(&self) -> &BTreeSet<FileId> {
         &self.files
     }
 
-    /// The records have fallen back.
-    pub(crate) fn clear(&mut self, disk: &dyn Disk) -> io::Result<()> {
-        self.files.clear();
-        if self.noted {
+    /// The records have fallen back, and that is not durable yet. Returns whether there was anything.
+    pub(crate) fn retract(&mut self) -> bool {
+        self.retracted.append(&mut self.files);
+        !self.retracted.is_empty()
+    }
+
+    /// They have not.
+    pub(crate) fn restore(&mut self) {
+        self.files.append(&mut self.retracted);
+    }
+
+    /// That the records have fallen back is durable.
+    pub(crate) fn clear_retracted(&mut self, disk: &dyn Disk, reserve: &Reserve) -> io::Result<()> {
+        self.retracted.clear();
+        if !self.noted {
+            return Ok(());
+        }
+        if self.files.is_empty() {
             accept(disk.unlink(NOTE), io::ErrorKind::NotFound)?;
             self.noted = false;
+            return Ok(());
         }
-        Ok(())
+        self.note(disk, reserve)
+    }
+
+    /// What was noted is of groups that are gone, or have fallen back.
+    pub(crate) fn clear(&mut self, disk: &dyn Disk, reserve: &Reserve) -> io::Result<()> {
+        self.files.clear();
+        self.clear_retracted(disk, reserve)
     }
 }

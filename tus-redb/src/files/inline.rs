@@ -13,6 +13,7 @@ use std::sync::{
 };
 
 use redb::ReadableTable;
+use tus_driver::FirstBytes;
 
 use crate::{
     error::Error,
@@ -48,11 +49,41 @@ impl Limits {
     pub(crate) fn new(options: &Options) -> Arc<Self> {
         Arc::new(Self { body: options.inline_bytes, room: AtomicU64::new(room_of(options)) })
     }
+
+    /// Memory for so many bytes that are to lie in the records; `None` if they are too many, or all such together.
+    pub(crate) fn reserve(self: &Arc<Self>, bytes: u64) -> Option<FirstBytes> {
+        let len = usize::try_from(bytes).ok().filter(|len| *len <= self.body)?;
+        let counted = len.max(PAGE) as u64;
+        self.take(counted)
+            .then(|| FirstBytes::new(len).with_reservation(Reservation { limits: self.clone(), counted }))
+    }
+
+    /// Takes so much of the room, if there is as much.
+    fn take(&self, count: u64) -> bool {
+        let take = |room: u64| room.checked_sub(count);
+        self.room.fetch_update(Ordering::AcqRel, Ordering::Acquire, take).is_ok()
+    }
+
+    fn give_back(&self, count: u64) {
+        self.room.fetch_add(count, Ordering::AcqRel);
+    }
 }
 
 /// How many bytes may be staged in memory at once.
 pub(crate) fn room_of(options: &Options) -> u64 {
     (options.reserve_bytes / RESERVE_PART).max(LEAST_ROOM)
+}
+
+/// A place in the room for bytes that are staged outside of an extent, as its upload is not made yet.
+struct Reservation {
+    limits: Arc<Limits>,
+    counted: u64,
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.limits.give_back(self.counted);
+    }
 }
 
 /// All bytes of an extent, committed and staged, as long as they are few.
@@ -90,8 +121,7 @@ impl Inline {
             return false;
         }
         let count = self.uncounted(more.len());
-        let take = |room: u64| room.checked_sub(count);
-        if self.limits.room.fetch_update(Ordering::AcqRel, Ordering::Acquire, take).is_err() {
+        if !self.limits.take(count) {
             return false;
         }
         self.counted += count;
@@ -107,7 +137,7 @@ impl Inline {
 
 impl Drop for Inline {
     fn drop(&mut self) {
-        self.limits.room.fetch_add(self.counted, Ordering::AcqRel);
+        self.limits.give_back(self.counted);
     }
 }
 

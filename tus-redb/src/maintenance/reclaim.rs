@@ -244,9 +244,10 @@ impl Store {
             if candidates.len() == limit {
                 break;
             }
-            if !mutation!("unlinked-too-early", writer.pending_unlink.contains(&file), false)
-                && self.staging.is_removable(file)
-            {
+            let under_way = writer.checkpoint.as_ref();
+            let may_return = writer.pending_unlink.contains(&file)
+                || under_way.is_some_and(|checkpoint| checkpoint.pending_unlink.contains(&file));
+            if !mutation!("unlinked-too-early", may_return, false) && self.staging.is_removable(file) {
                 candidates.push(file);
             }
         }

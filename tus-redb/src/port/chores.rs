@@ -19,8 +19,10 @@ const BACKOFF: Duration = Duration::from_secs(60);
 pub(super) enum Chore {
     /// Syncs data while commits go on. `Flush` follows.
     FlushData,
-    /// Makes the records of synced data durable.
+    /// Writes the records of synced data, without waiting for the disk. `EndFlush` follows.
     Flush,
+    /// Makes them durable while commits go on.
+    EndFlush,
     /// Removes what has expired.
     Sweep,
     /// Unlinks what nothing refers to.
@@ -116,7 +118,10 @@ impl Chores {
         let (flag, next) = match chore {
             // What could not be synced is rolled back by the flush.
             Chore::FlushData => return Some(Chore::Flush),
-            Chore::Flush => (&mut self.flushing, Chore::FlushData),
+            // There may be nothing to wait for.
+            Chore::Flush if again => return Some(Chore::EndFlush),
+            Chore::Flush => (&mut self.flushing, chore),
+            Chore::EndFlush => (&mut self.flushing, Chore::FlushData),
             Chore::Sweep => (&mut self.sweeping, chore),
             Chore::Reclaim => (&mut self.reclaiming, chore),
             Chore::Consolidate => {
@@ -147,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flush_is_two_steps_and_comes_once_a_second_unless_it_presses() {
+    fn a_flush_is_three_steps_and_comes_once_a_second_unless_it_presses() {
         let mut chores = Chores::new(Duration::from_secs(60));
         assert_eq!(chores.next(at(10), Signals::default()), Some(Chore::Sweep));
         assert_eq!(chores.done(at(10), Chore::Sweep, Ok(false)), None);
@@ -155,9 +160,11 @@ mod tests {
         assert_eq!(chores.next(at(10), dirty), Some(Chore::FlushData));
         assert_eq!(chores.next(at(12), dirty), None, "one is under way");
         assert_eq!(chores.done(at(12), Chore::FlushData, Ok(false)), Some(Chore::Flush));
-        assert_eq!(chores.done(at(12), Chore::Flush, Ok(false)), None);
+        assert_eq!(chores.done(at(12), Chore::Flush, Ok(true)), Some(Chore::EndFlush));
+        assert_eq!(chores.next(at(12), dirty), None, "it is not done yet");
+        assert_eq!(chores.done(at(12), Chore::EndFlush, Ok(false)), None);
         assert_eq!(chores.next(at(12), dirty), Some(Chore::FlushData));
-        chores.done(at(12), Chore::Flush, Ok(false));
+        assert_eq!(chores.done(at(12), Chore::Flush, Ok(false)), None, "nothing was to be made durable");
         assert_eq!(chores.next(at(12), dirty), None);
         let pressing = Signals { flush_pressing: true, ..dirty };
         assert_eq!(chores.next(at(12), pressing), Some(Chore::FlushData));

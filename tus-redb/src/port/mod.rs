@@ -13,7 +13,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, Weak,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Poll, Waker},
     time::Duration,
@@ -22,7 +22,7 @@ use std::{
 use bytes::Buf;
 use tus_driver::{
     Answer, AppendGrant, Change as PortChange, Changed, Class, Commit, DueEvents, EventKinds, EventQuery,
-    Executor, FileRange, Loaded, LookupError, Opened, Ticket,
+    Executor, FileRange, FirstBytes, Loaded, LookupError, Opened, Ticket,
 };
 use tus_proto::{Algorithm, Completion, Digest, Failure, Fence, Hasher, Instant, Record, UploadId};
 
@@ -64,7 +64,10 @@ pub trait Observer: Send + Sync {
         let _ = (change, completion);
     }
 
-    /// All that was committed is durable, or could not be made so.
+    /// A flush has begun: what was committed before this is what the next [`Self::flushed`] is about.
+    fn flushing(&self) {}
+
+    /// All that was committed before the last [`Self::flushing`] is durable, or could not be made so.
     fn flushed(&self, flushed: Result<(), Failure>) {
         let _ = flushed;
     }
@@ -121,6 +124,8 @@ struct Shared {
     /// The disk failed the last commit.
     failing: AtomicBool,
     closing: AtomicBool,
+    /// The number of the checkpoint that was begun last.
+    checkpoint: AtomicU64,
     /// Called when events may be due.
     wake: Mutex<Option<Arc<dyn Fn() + Send + Sync>>>,
 }
@@ -167,6 +172,7 @@ impl RedbStore {
             chores: Mutex::new(Chores::new(sweep_interval)),
             failing: AtomicBool::new(false),
             closing: AtomicBool::new(false),
+            checkpoint: AtomicU64::new(0),
             wake: Mutex::default(),
         });
         shared.measure_all();
@@ -346,7 +352,7 @@ impl Shared {
     fn queue(self: &Arc<Self>, chore: Chore) {
         let class = match chore {
             Chore::Flush | Chore::Sweep | Chore::Probe => Class::Commit,
-            Chore::FlushData => Class::Blocking,
+            Chore::FlushData | Chore::EndFlush => Class::Blocking,
             Chore::Reclaim => Class::Background,
             Chore::Consolidate | Chore::Digest => Class::Idle,
         };
@@ -369,10 +375,18 @@ impl Shared {
         match chore {
             Chore::FlushData => self.engine.flush_data().map(|()| false),
             Chore::Flush => {
-                let flushed = self.engine.flush();
-                self.observer.flushed(flushed);
-                // An eventual store shows its events only now.
-                self.wake_outbox();
+                let begun = self.engine.begin_flush();
+                self.observer.flushing();
+                match begun {
+                    Ok(Some(checkpoint)) => self.checkpoint.store(checkpoint, Ordering::Release),
+                    Ok(None) => self.flushed(Ok(())),
+                    Err(failure) => self.flushed(Err(failure)),
+                }
+                begun.map(|checkpoint| checkpoint.is_some())
+            }
+            Chore::EndFlush => {
+                let flushed = self.engine.end_flush(self.checkpoint.load(Ordering::Acquire));
+                self.flushed(flushed);
                 flushed.map(|()| false)
             }
             Chore::Sweep => {
@@ -390,6 +404,7 @@ impl Shared {
             Chore::Digest => self.engine.digest(DIGEST),
             Chore::Probe => {
                 let probed = self.engine.probe();
+                self.observer.flushing();
                 self.observer.flushed(probed);
                 self.failing
                     .store(matches!(probed, Err(Failure::Io | Failure::Unavailable)), Ordering::Relaxed);
@@ -398,12 +413,20 @@ impl Shared {
         }
     }
 
+    fn flushed(&self, flushed: Result<(), Failure>) {
+        self.observer.flushed(flushed);
+        // An eventual store shows its events only now.
+        self.wake_outbox();
+    }
+
     /// Does all there is to do.
     fn housekeep(&self) -> Result<(), Failure> {
         while self.carry_out(Chore::Sweep)? {}
         // What could not be synced is rolled back by the flush.
         let _ = self.carry_out(Chore::FlushData);
-        self.carry_out(Chore::Flush)?;
+        if self.carry_out(Chore::Flush)? {
+            self.carry_out(Chore::EndFlush)?;
+        }
         while self.engine.needs_reclaim() && self.carry_out(Chore::Reclaim)? {}
         while self.engine.needs_consolidation() && self.carry_out(Chore::Consolidate)? {}
         while self.engine.needs_digest() && self.carry_out(Chore::Digest)? {}
@@ -566,6 +589,10 @@ impl tus_driver::Store for RedbStore {
         Answer::Later
     }
 
+    fn reserve(&self, bytes: u64) -> Option<FirstBytes> {
+        self.0.engine.reserve(bytes)
+    }
+
     fn change(&self, change: PortChange<Syncer>, later: impl FnOnce() -> Ticket<Changed>) -> Answer<Changed> {
         let ticket = later();
         let change = match change {
@@ -581,13 +608,16 @@ impl tus_driver::Store for RedbStore {
             }
             PortChange::Postpone { id, number, until } => Change::Postpone { id, number, until },
             PortChange::Acknowledge { id, number } => Change::Acknowledge { id, number },
-            PortChange::Create { record } => {
+            PortChange::Create { record, first } => {
                 if let Some(why) = self.0.quota.refuses(&record, self.0.engine.free_space()) {
                     self.0.observer.refused(why);
                     ticket.answer(Completion::Failed(Failure::NoSpace).into());
                     return Answer::Later;
                 }
-                Change::Create(record)
+                match first.filter(|first| !first.is_empty()) {
+                    Some(first) => Change::CreateWith { record, first },
+                    None => Change::Create(record),
+                }
             }
             PortChange::Concat { record, parts, max, delete_parts } => {
                 Change::Concat { record, parts, max, delete_parts }

@@ -147,6 +147,11 @@ impl Quota {
             (Change::Create(record), Completion::Created) => {
                 Growth { bytes: 0, missing: signed(record.length.unwrap_or(0)) }
             }
+            (Change::CreateWith { record, first }, Completion::Created) => {
+                let bytes = first.len();
+                let missing = record.length.map_or(0, |length| length.saturating_sub(bytes));
+                Growth { bytes: signed(bytes), missing: signed(missing) }
+            }
             (Change::Commit { id, from, length, .. }, Completion::Committed { offset }) => {
                 let bytes = signed(offset.saturating_sub(*from));
                 let known = engine.load(id).ok().flatten().is_some_and(|record| record.length.is_some());

@@ -22,8 +22,11 @@ struct Rig {
 
 impl Rig {
     fn new() -> Self {
+        Self::with(Options { reserve_bytes: 256 << 10, ..Options::default() })
+    }
+
+    fn with(options: Options) -> Self {
         let (disk, clock) = (SimDisk::new(), Arc::new(Mutex::new(Now::default())));
-        let options = Options { reserve_bytes: 256 << 10, ..Options::default() };
         let engine = Store::open_on(Arc::new(disk.clone()), &options).unwrap();
         let shown = clock.clone();
         let jobs = Arc::new(JobQueue::new(move || *shown.lock().unwrap(), |_| false));
@@ -47,6 +50,10 @@ impl Rig {
     }
 
     fn create(&self, id: &str) -> Completion {
+        self.create_with(id, None, None)
+    }
+
+    fn create_with(&self, id: &str, length: Option<u64>, first: Option<FirstBytes>) -> Completion {
         let record = Record {
             id: UploadId::new(id).unwrap(),
             created: WallTime::default(),
@@ -54,12 +61,12 @@ impl Rig {
             concat: None,
             explicit: None,
             offset: 0,
-            length: None,
+            length,
             metadata: String::new(),
         };
         let (tell, told) = mpsc::channel();
         let ticket = || Ticket::new(move |changed: Changed| tell.send(changed).unwrap());
-        assert!(matches!(self.store.change(PortChange::Create { record }, ticket), Answer::Later));
+        assert!(matches!(self.store.change(PortChange::Create { record, first }, ticket), Answer::Later));
         self.work();
         told.try_recv().unwrap().completion
     }
@@ -78,6 +85,21 @@ impl Drop for Rig {
         // Jobs hold on to the store.
         self.jobs.clear();
     }
+}
+
+#[test]
+fn first_bytes_count_as_those_that_come_later_do() {
+    let mut options = Options { inline_bytes: 100, ..Options::default() };
+    options.space.max_bytes = 1_000;
+    options.space.reserve_announced = true;
+    let rig = Rig::with(options);
+    assert_eq!(rig.create_with("a", Some(9), Some(vec![1; 4].into())), Completion::Created);
+    assert_eq!(rig.store.space_taken(), Some((4, 5)));
+    assert_eq!(rig.create_with("b", Some(3), Some(vec![1; 3].into())), Completion::Created);
+    assert_eq!(rig.store.space_taken(), Some((7, 5)));
+    assert_eq!(rig.create_with("c", Some(3), Some(vec![1; 3].into())), Completion::Created);
+    let full = rig.create_with("d", Some(990), Some(vec![1; 3].into()));
+    assert_eq!(full, Completion::Failed(Failure::NoSpace));
 }
 
 #[test]

@@ -28,6 +28,8 @@ pub(crate) enum Step {
         partial: bool,
         file: Option<FileId>,
         explicit: Option<Explicit>,
+        /// The upload's first bytes, which are to lie in the records.
+        inline: Option<Vec<u8>>,
     },
     Concat(Concatenation),
     Commit {
@@ -96,7 +98,9 @@ impl Step {
     pub(crate) fn record_bytes(&self) -> u64 {
         const ROW: usize = 512;
         let bytes = match self {
-            Self::Create { metadata, .. } => ROW + metadata.len(),
+            Self::Create { metadata, inline, .. } => {
+                ROW + metadata.len() + inline.as_ref().map_or(0, Vec::len)
+            }
             Self::Concat(wanted) => ROW + wanted.metadata.len() + wanted.header.len(),
             Self::Commit { inline, .. } => ROW + inline.as_ref().map_or(0, Vec::len),
             Self::Annotate { note, .. } => ROW + note.len(),
@@ -236,7 +240,7 @@ impl<'txn> Tables<'txn> {
     /// Carries out a step. One that meets a damaged record fails, and has changed nothing.
     pub(crate) fn apply(&mut self, step: &Step) -> Result<Outcome, Error> {
         match step {
-            Step::Create { id, created, length, metadata, expires, partial, file, explicit } => {
+            Step::Create { id, created, length, metadata, expires, partial, file, explicit, inline } => {
                 let row = Row {
                     created: *created,
                     length: *length,
@@ -248,7 +252,7 @@ impl<'txn> Tables<'txn> {
                     explicit: explicit.clone(),
                     sha256: None,
                 };
-                self.create(id, &row)
+                self.create(id, row, inline.as_deref())
             }
             Step::Concat(wanted) => self.concat(wanted),
             Step::Commit { id, fence, from, to, length, expires, finish, inline } => {
@@ -268,19 +272,28 @@ impl<'txn> Tables<'txn> {
         }
     }
 
-    fn create(&mut self, id: &UploadId, row: &Row) -> Result<Outcome, Error> {
+    fn create(&mut self, id: &UploadId, mut row: Row, inline: Option<&[u8]>) -> Result<Outcome, Error> {
         if self.is_taken(id)? {
             return Ok(unchanged(Completion::Exists));
         }
         for extent in &row.extents {
             self.add_file(extent.file)?;
         }
-        self.post(EventKind::Created, id, row)?;
+        self.post(EventKind::Created, id, &row)?;
+        if let Some(bytes) = inline
+            && let Some(extent) = row.extents.last_mut()
+        {
+            self.keep_inline(extent.file, bytes)?;
+            extent.len = mutation!("small-creation-without-body", bytes.len() as u64, 0);
+        }
         if row.is_complete() && row.kind == Kind::Plain {
-            self.put_complete(id, None, row)?;
-            self.scatter(id, row)?;
+            self.put_complete(id, None, &row)?;
+            self.scatter(id, &row)?;
         } else {
-            self.put(id, None, row)?;
+            if row.is_complete() && inline.is_some() {
+                self.note_undigested(id)?;
+            }
+            self.put(id, None, &row)?;
         }
         Ok(changed(Completion::Created))
     }

@@ -1,5 +1,5 @@
-//! redb's file, behind the seam. It knows two things redb does not: the reserve for a full disk, and that
-//! after a failed sync what the file says is not what the disk holds.
+//! redb's file, behind the seam. It knows three things redb does not: the reserve for a full disk; that after a failed sync
+//! what the file says is not what the disk holds; and that the syncs of a checkpoint need not be waited for by who commits.
 
 use std::{
     io,
@@ -14,11 +14,14 @@ use redb::StorageBackend;
 use crate::{
     disk::{DiskFile, read_exact, write_all},
     files::reserve::Reserve,
+    records::deferred::{Call, Deferred},
     store::lock,
 };
 
 /// So many bytes are worth a sync of their own.
 const MUCH: usize = 1 << 20;
+/// So many bytes may wait for a sync in memory before whoever writes more waits as well.
+const DEFERRED: usize = 4 << 20;
 
 /// The file of the records. It outlives the databases that are opened on it one after another.
 #[derive(Debug)]
@@ -29,6 +32,21 @@ pub(crate) struct RecordsFile {
     /// Held while it is synced: the system tells an error once, and who asks next must know of it.
     syncing: Mutex<()>,
     sealed: AtomicBool,
+    /// What waits for a sync. Held while anything is written, so that each write is before or after a barrier.
+    queue: Mutex<Queue>,
+    /// Whether something waits, for readers.
+    is_deferred: AtomicBool,
+    /// Held by who carries out what waits.
+    settling: Mutex<()>,
+    /// What waited was dropped, as a sync or a write failed: the open database takes it for written, and may do nothing more.
+    broken: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    deferred: Deferred,
+    /// A checkpoint is being written: its syncs are barriers.
+    defers: bool,
 }
 
 #[derive(Debug, Default)]
@@ -41,8 +59,17 @@ struct Unsynced {
 
 impl RecordsFile {
     pub(crate) fn new(file: Arc<dyn DiskFile>, reserve: Arc<Reserve>) -> Self {
-        let (unsynced, syncing) = (Mutex::default(), Mutex::default());
-        Self { file, reserve, unsynced, syncing, sealed: AtomicBool::new(false) }
+        Self {
+            file,
+            reserve,
+            unsynced: Mutex::default(),
+            syncing: Mutex::default(),
+            sealed: AtomicBool::new(false),
+            queue: Mutex::default(),
+            is_deferred: AtomicBool::new(false),
+            settling: Mutex::default(),
+            broken: AtomicBool::new(false),
+        }
     }
 
     /// How long the file is, in bytes.
@@ -69,6 +96,12 @@ impl RecordsFile {
     /// now, and syncs it. Each range reads as its old or its new bytes, which is what redb can recover from;
     /// without this it might read the new ones, build on them, and lose them with the power. So with the length.
     pub(crate) fn repair(&self) -> io::Result<()> {
+        self.rewrite_suspect()?;
+        self.broken.store(false, Ordering::Release);
+        Ok(())
+    }
+
+    fn rewrite_suspect(&self) -> io::Result<()> {
         let mut unsynced = lock(&self.unsynced);
         if !unsynced.suspect {
             return Ok(());
@@ -111,11 +144,75 @@ impl RecordsFile {
         result
     }
 
+    /// Commits without waiting for the disk: the syncs that `commit` asks for, and what is written after them, wait for
+    /// [`Self::settle`]. For who holds the writer's lock.
+    pub(crate) fn defer<T>(&self, commit: impl FnOnce() -> T) -> T {
+        lock(&self.queue).defers = true;
+        let result = commit();
+        lock(&self.queue).defers = false;
+        result
+    }
+
+    /// Carries out what waits, in order, with the syncs. Where one fails, the rest is dropped, as if it had never been
+    /// written: the records must be opened anew, and have what the disk has then. Other calls go on meanwhile.
+    pub(crate) fn settle(&self) -> io::Result<()> {
+        let _settling = lock(&self.settling);
+        let settled = self.try_settle();
+        if settled.is_err() {
+            let mut queue = lock(&self.queue);
+            self.broken.store(true, Ordering::Release);
+            queue.deferred.clear();
+            self.is_deferred.store(false, Ordering::Release);
+        }
+        settled.and_then(|()| self.check_broken())
+    }
+
+    fn try_settle(&self) -> io::Result<()> {
+        loop {
+            self.write_to_barrier()?;
+            if !self.is_deferred.load(Ordering::Acquire) {
+                return Ok(());
+            }
+            // It stays at the front meanwhile: so nothing overtakes it.
+            mutation!("deferred-sync-forgotten", self.sync()?, ());
+            lock(&self.queue).deferred.pop();
+        }
+    }
+
+    /// Makes the calls up to the next barrier, or all.
+    fn write_to_barrier(&self) -> io::Result<()> {
+        let mut queue = lock(&self.queue);
+        loop {
+            match queue.deferred.front() {
+                None => {
+                    self.is_deferred.store(false, Ordering::Release);
+                    return Ok(());
+                }
+                Some(Call::Barrier) => return Ok(()),
+                Some(Call::Write { offset, data }) => self.write_now(*offset, data)?,
+                Some(Call::SetLen(len)) => self.reserve.set_len(&*self.file, *len)?,
+            }
+            queue.deferred.pop();
+        }
+    }
+
+    fn write_now(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        lock(&self.unsynced).ranges.push((offset, data.len()));
+        self.reserve.write_all(&*self.file, data, offset)
+    }
+
+    fn check_broken(&self) -> io::Result<()> {
+        if self.broken.load(Ordering::Acquire) {
+            return Err(io::Error::other("the records could not be written, and are not opened anew yet"));
+        }
+        Ok(())
+    }
+
     fn check_sealed(&self) -> io::Result<()> {
         if self.sealed.load(Ordering::Acquire) {
             return Err(io::Error::other("the store is closed"));
         }
-        Ok(())
+        self.check_broken()
     }
 }
 
@@ -125,31 +222,73 @@ pub(crate) struct Backend(pub(crate) Arc<RecordsFile>);
 
 impl StorageBackend for Backend {
     fn len(&self) -> io::Result<u64> {
-        self.0.file.len()
+        self.0.check_broken()?;
+        let queue = lock(&self.0.queue);
+        queue.deferred.len().map_or_else(|| self.0.file.len(), Ok)
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        read_exact(&*self.0.file, out, offset)
+        self.0.check_broken()?;
+        if !self.0.is_deferred.load(Ordering::Acquire) {
+            return read_exact(&*self.0.file, out, offset);
+        }
+        // Looked at first: what is written to the file meanwhile is in both.
+        let (changes, len) = {
+            let queue = lock(&self.0.queue);
+            (queue.deferred.changes(offset, out.len()), queue.deferred.len())
+        };
+        let there = self.0.file.len()?.saturating_sub(offset).min(out.len() as u64) as usize;
+        let (old, new) = out.split_at_mut(if len.is_some() { there } else { out.len() });
+        read_exact(&*self.0.file, old, offset)?;
+        new.fill(0);
+        for (at, bytes) in changes {
+            out.iter_mut().skip(at).zip(bytes).for_each(|(out, byte)| *out = byte);
+        }
+        Ok(())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.0.check_sealed()?;
-        let grows = len > self.0.file.len()?;
-        self.0.reserve.set_len(&*self.0.file, len)?;
+        let mut queue = lock(&self.0.queue);
+        let before = queue.deferred.len().map_or_else(|| self.0.file.len(), Ok)?;
         // redb opens no file of another length than those it sets. Before anything is written there, the new one
         // is durable: else a power cut could leave such a write, and with it a length between the two.
-        if grows { self.sync_data() } else { Ok(()) }
+        let grows = len > before;
+        if !queue.deferred.is_empty() || (queue.defers && grows) {
+            queue.deferred.set_len(len);
+            if grows {
+                queue.deferred.barrier();
+            }
+            self.0.is_deferred.store(true, Ordering::Release);
+            return Ok(());
+        }
+        self.0.reserve.set_len(&*self.0.file, len)?;
+        drop(queue);
+        if grows { self.0.sync() } else { Ok(()) }
     }
 
     fn sync_data(&self) -> io::Result<()> {
         self.0.check_sealed()?;
+        let mut queue = lock(&self.0.queue);
+        if queue.defers || !queue.deferred.is_empty() {
+            queue.deferred.barrier();
+            self.0.is_deferred.store(true, Ordering::Release);
+            return Ok(());
+        }
+        drop(queue);
         self.0.sync()
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.0.check_sealed()?;
-        lock(&self.0.unsynced).ranges.push((offset, data.len()));
-        self.0.reserve.write_all(&*self.0.file, data, offset)
+        let mut queue = lock(&self.0.queue);
+        if queue.deferred.is_empty() {
+            return self.0.write_now(offset, data);
+        }
+        queue.deferred.write(offset, data);
+        let much = queue.deferred.bytes() > DEFERRED;
+        drop(queue);
+        if much { self.0.settle() } else { Ok(()) }
     }
 }
 
@@ -201,6 +340,68 @@ mod tests {
             backend.write(4096, &[7; 3000]).unwrap();
             disk.crash(Crash::Machine(seed));
             assert_eq!(records(&disk).file.len().unwrap(), 4 * 4096, "seed {seed}");
+        }
+    }
+
+    /// What is read is what was written, and what a power cut leaves is what a database that waited would have left.
+    #[test]
+    fn nothing_overtakes_a_sync_that_is_waited_for_later() {
+        for seed in 0..64 {
+            let disk = SimDisk::new();
+            let file = records(&disk);
+            disk.sync_dir("").unwrap();
+            let backend = Backend(file.clone());
+            backend.set_len(64).unwrap();
+            backend.write(0, b"old").unwrap();
+            backend.sync_data().unwrap();
+            backend.write(0, b"new").unwrap();
+            file.defer(|| backend.sync_data()).unwrap();
+            // After the commit, nobody says that the next ones are to wait.
+            backend.write(3, b"flag").unwrap();
+            backend.sync_data().unwrap();
+            backend.set_len(128).unwrap();
+            backend.write(100, b"more").unwrap();
+            assert_eq!(backend.len().unwrap(), 128);
+            let mut seen = [9; 104];
+            backend.read(0, &mut seen).unwrap();
+            assert_eq!((&seen[..8], &seen[98..]), (&b"newflag\0"[..], &b"\0\0more"[..]));
+            if seed % 2 == 1 {
+                file.settle().unwrap();
+                let mut settled = [9; 104];
+                backend.read(0, &mut settled).unwrap();
+                assert_eq!(settled, seen);
+            }
+            disk.crash(Crash::Machine(seed));
+            let left = records(&disk);
+            let mut bytes = [0; 7];
+            Backend(left.clone()).read(0, &mut bytes).unwrap();
+            match seed % 2 {
+                0 => assert_eq!((&bytes[3..], left.len().unwrap()), (&[0; 4][..], 64), "seed {seed}"),
+                _ => assert_eq!((&bytes, left.len().unwrap()), (b"newflag", 128), "seed {seed}"),
+            }
+        }
+    }
+
+    #[test]
+    fn where_a_sync_fails_what_waited_for_it_was_never_written() {
+        for fault in [Fault::Io, Fault::Evict] {
+            let disk = SimDisk::new();
+            let file = records(&disk);
+            let backend = Backend(file.clone());
+            backend.write(0, b"old").unwrap();
+            file.defer(|| backend.sync_data()).unwrap();
+            backend.write(0, b"new").unwrap();
+            let next = disk.calls();
+            disk.fail(next..next + 1, fault);
+            assert!(file.settle().is_err());
+            let mut seen = [0; 3];
+            assert!(backend.read(0, &mut seen).is_err() && backend.write(0, b"new").is_err());
+            assert!(file.settle().is_err(), "it stays so until the records are opened anew");
+            file.repair().unwrap();
+            file.settle().unwrap();
+            // Where the page was evicted nothing is there.
+            assert_eq!(backend.read(0, &mut seen).is_ok(), fault == Fault::Io);
+            assert!(fault == Fault::Evict || &seen == b"old");
         }
     }
 }

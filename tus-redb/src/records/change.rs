@@ -1,5 +1,6 @@
 //! What can be asked of the records.
 
+use tus_driver::FirstBytes;
 use tus_proto::{Fence, Record, UploadId, WallTime};
 
 use crate::{
@@ -12,6 +13,14 @@ use crate::{
 pub enum Change {
     /// A new record, its offset 0. Completes as `Created` or `Exists`.
     Create(Record),
+    /// The same together with the upload's first bytes, which lie in the records: its offset is how many they are, and it
+    /// is complete if that is its length. Completes as `Created` or `Exists`.
+    CreateWith {
+        /// The new record, its offset 0.
+        record: Record,
+        /// Never empty. [`Store::reserve`](crate::Store::reserve) has made it.
+        first: FirstBytes,
+    },
     /// A final is made of parts, in time that grows with their number alone. Completes as `Concatenated`,
     /// `Rejected` or `Exists`.
     Concat {

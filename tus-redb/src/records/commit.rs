@@ -5,6 +5,7 @@
 use std::sync::atomic::Ordering;
 
 use redb::{Database, WriteTransaction};
+use tus_driver::FirstBytes;
 use tus_proto::{Completion, Concat, Failure, Fence, Record, UploadId};
 
 use crate::{
@@ -17,7 +18,7 @@ use crate::{
         change::Change,
         concat::Concatenation,
         database,
-        log::{self, Log},
+        log::{self, Contents, Log, Salvaged},
         overlay::Overlay,
         record::{Bytes, Part, Row},
     },
@@ -47,8 +48,8 @@ struct Prepared {
     effects: Effects,
 }
 
-/// A checkpoint is not put off when the log holds more changes than this, as replaying them takes time,
-pub(crate) const STEPS_LIMIT: usize = 32 << 10;
+/// A checkpoint is not put off when a half of the log holds more changes than this, as replaying them takes time,
+pub(crate) const STEPS_LIMIT: usize = 16 << 10;
 /// nor, where the reserve is not twice as large as the records' cache, when it is longer than this part of the reserve.
 /// If the disk is full then, the reserve must take in what the flush writes: that is what redb buffers, at most as much
 /// as the cache may hold. Groups touch few pages each, and most of them the same ones.
@@ -74,9 +75,9 @@ impl Store {
     }
 
     fn try_commit(&self, writer: &mut Writer, group: &[Change]) -> Result<Vec<Done>, Failure> {
-        if self.must_flush(writer)
-            && let Err(failure) = self.flush_held(writer)
-            && writer.log.as_ref().is_none_or(|log| log.is_torn() || log.len() > 2 * self.log_limit())
+        if let Some(wait) = self.needs_room(writer)
+            && let Err(failure) = self.make_room(writer, wait)
+            && writer.log.as_ref().is_none_or(|log| log.is_torn() || log.len() > 2 * self.half_limit())
         {
             return Err(failure);
         }
@@ -116,22 +117,27 @@ impl Store {
         Ok(completions)
     }
 
-    /// Whether the next group can't wait for who calls [`Self::flush`]. On a full disk none can: what a group gives up is
-    /// used again only after a flush, and the log has the space that it has.
-    fn must_flush(&self, writer: &Writer) -> bool {
-        writer.log.as_ref().is_some_and(|log| {
-            log.is_torn()
-                || log.len() > self.log_limit()
-                || log.steps() > STEPS_LIMIT
-                || self.staging.has_dirty(DIRTY_LIMIT, 1)
-                || !self.staging.reserve.is_set_aside()
-        })
+    /// Whether the next group can't wait for who calls [`Self::flush`]; if so, whether it needs the end of the checkpoint, and
+    /// not only the other half of the log. On a full disk it does: what a group gives up is used again only after a flush,
+    /// and the log has the space that it has.
+    fn needs_room(&self, writer: &Writer) -> Option<bool> {
+        let log = writer.log.as_ref()?;
+        let wait =
+            log.is_torn() || self.staging.has_dirty(DIRTY_LIMIT, 1) || !self.staging.reserve.is_set_aside();
+        let full = log.len() > self.half_limit() || log.steps() > STEPS_LIMIT;
+        (wait || full).then_some(wait)
     }
 
-    /// How long the log may become, in bytes.
-    pub(crate) fn log_limit(&self) -> u64 {
+    fn make_room(&self, writer: &mut Writer, wait: bool) -> Result<(), Failure> {
+        if wait { self.flush_held(writer) } else { self.begin_checkpoint(writer) }
+    }
+
+    /// How long a half of the log may become, in bytes.
+    pub(crate) fn half_limit(&self) -> u64 {
         let Options { reserve_bytes: reserve, cache_bytes: cache, log_bytes: most, .. } = self.options;
-        if reserve / 2 >= cache as u64 { most } else { most.min((reserve / LOG_PART).max(64 << 10)) }
+        let most =
+            if reserve / 2 >= cache as u64 { most } else { most.min((reserve / LOG_PART).max(64 << 10)) };
+        most / 2
     }
 
     /// Tries each change in a transaction, and leaves it open.
@@ -184,7 +190,8 @@ impl Store {
         named: bool,
     ) -> Result<Result<Step, Completion>, Error> {
         let (id, fence) = match change {
-            Change::Create(record) => return Ok(self.admit_create(record)),
+            Change::Create(record) => return Ok(self.admit_create(record, None)),
+            Change::CreateWith { record, first } => return Ok(self.admit_create(record, Some(first))),
             Change::Concat { record, parts, max, delete_parts } => {
                 return Ok(self.admit_concat(record, parts, *max, *delete_parts));
             }
@@ -245,12 +252,16 @@ impl Store {
         })
     }
 
-    fn admit_create(&self, record: &Record) -> Result<Step, Completion> {
+    fn admit_create(&self, record: &Record, first: Option<&FirstBytes>) -> Result<Step, Completion> {
         let partial = record.is_partial();
         let Record { id, created, length, metadata, expires, explicit, .. } = record.clone();
         let file = self.new_file()?;
         let file = (length != Some(0)).then_some(file);
-        Ok(Step::Create { id, created, length, metadata, expires, partial, file, explicit })
+        let inline = first.map(|first| first.as_slice().to_vec());
+        if first.is_some_and(|first| length.is_some_and(|length| first.len() > length)) {
+            return Err(Completion::Failed(Failure::Io));
+        }
+        Ok(Step::Create { id, created, length, metadata, expires, partial, file, explicit, inline })
     }
 
     fn admit_concat(
@@ -415,13 +426,27 @@ impl Writer {
     /// Brings the records to where the log is, and tells whether that added something. If so, it is as durable as it was
     /// before.
     pub(crate) fn replay(&mut self, disk: &dyn Disk, database: &Database) -> Result<bool, Error> {
+        self.replay_contents(log::read(disk)?, database)
+    }
+
+    /// The same with what is left of a damaged log, up to the first group that is missing.
+    pub(crate) fn salvage(&mut self, disk: &dyn Disk, database: &Database) -> Result<Salvaged, Error> {
+        let txn = database::begin_volatile(database)?;
+        let sequence = database::sequence(&txn)?;
+        txn.abort()?;
+        let mut contents = log::read(disk)?;
+        let salvaged = contents.salvage(sequence);
+        self.replay_contents(contents, database)?;
+        Ok(salvaged)
+    }
+
+    fn replay_contents(&mut self, contents: Contents, database: &Database) -> Result<bool, Error> {
         let txn = database::begin_volatile(database)?;
         self.sequence = database::sequence(&txn)?;
         self.grown.clear();
         self.spilled.clear();
         self.pending_unlink.clear();
         let durable = self.sequence;
-        let contents = log::read(disk)?;
         if !contents.continues(durable) {
             return Err(Error::damaged("groups are missing between the records and the log"));
         }
@@ -451,7 +476,7 @@ impl Writer {
     }
 
     /// With strict durability, after a write or a sync of the log that failed: whether its last group is on the disk is not
-    /// known. It has failed: what was acknowledged before it is made durable, its number is used up, and the log begins anew.
+    /// known. It has failed: what was acknowledged before it is made durable, its number is used up, and a new epoch begins.
     /// Before that nothing is shown.
     pub(crate) fn end_torn_log(&mut self, database: &Database) -> Result<(), Error> {
         let Some(log) = self.log.as_mut().filter(|log| log.synced_before_failure().is_some()) else {
@@ -464,6 +489,7 @@ impl Writer {
         database::set_sequence(&txn, sequence)?;
         txn.commit()?;
         self.sequence = sequence;
-        Ok(log.restart()?)
+        log.cover(sequence);
+        Ok(log.turn(sequence)?)
     }
 }

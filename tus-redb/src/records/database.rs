@@ -48,8 +48,9 @@ pub(crate) const INLINE: TableDefinition<'_, u64, &[u8]> = TableDefinition::new(
 pub(crate) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 
 /// The version of the tables, the log and the directories together.
-pub const FORMAT: u64 = 5;
+pub const FORMAT: u64 = 6;
 /// The earlier versions that an opening can make into this one: see `migration.rs`.
+pub(crate) const FORMAT_5: u64 = 5;
 pub(crate) const FORMAT_4: u64 = 4;
 pub(crate) const FORMAT_3: u64 = 3;
 

@@ -90,7 +90,9 @@ pub(crate) fn room(steps: &[Step]) -> usize {
     const FIELDS: usize = 256;
     let bytes = steps.iter().map(|step| match step {
         Step::Commit { inline: Some(bytes), .. } => FIELDS + bytes.len(),
-        Step::Create { metadata, .. } => FIELDS + metadata.len(),
+        Step::Create { metadata, inline, .. } => {
+            FIELDS + metadata.len() + inline.as_ref().map_or(0, Vec::len)
+        }
         _ => FIELDS,
     });
     FIELDS + bytes.sum::<usize>()
@@ -138,16 +140,28 @@ const CREATE_EXPLICIT: u8 = 32;
 const COMMIT_FINISH: u8 = 33;
 /// A digest, which such a journal has none of, either.
 const DIGEST: u8 = 34;
+/// A creation with the upload's first bytes: neither has it these.
+const CREATE_INLINE: u8 = 35;
 
 fn encode_step(step: &Step, out: &mut Encoder) {
     match step {
-        Step::Create { id, created, length, metadata, expires, partial, file, explicit } => {
-            let kind = if explicit.is_some() { CREATE_EXPLICIT } else { 1 };
+        Step::Create { id, created, length, metadata, expires, partial, file, explicit, inline } => {
+            let kind = match (inline, explicit) {
+                (Some(_), _) => CREATE_INLINE,
+                (None, Some(_)) => CREATE_EXPLICIT,
+                (None, None) => 1,
+            };
             out.byte(kind).text(id.as_str()).number(created.as_micros()).optional(*length).text(metadata);
             out.optional(expires.map(WallTime::as_micros));
             out.byte((*partial).into()).optional(file.map(|file| file.0));
+            if inline.is_some() {
+                out.byte(explicit.is_some().into());
+            }
             if let Some(explicit) = explicit {
                 encode_explicit(explicit, out);
+            }
+            if let Some(bytes) = inline {
+                out.bytes(mutation!("first-bytes-not-in-log", bytes, &[]));
             }
         }
         Step::Commit { id, fence, from, to, length, expires, finish, inline } => {
@@ -218,7 +232,7 @@ fn decode_step(bytes: &mut Decoder<'_>) -> Option<Step> {
     }
     let id = UploadId::new(bytes.text()?)?;
     Some(match kind {
-        1 | CREATE_EXPLICIT => Step::Create {
+        1 | CREATE_EXPLICIT | CREATE_INLINE => Step::Create {
             id,
             created: WallTime::from_micros(bytes.number()?),
             length: bytes.optional()?,
@@ -226,7 +240,12 @@ fn decode_step(bytes: &mut Decoder<'_>) -> Option<Step> {
             expires: bytes.optional()?.map(WallTime::from_micros),
             partial: bytes.flag()?,
             file: bytes.optional()?.map(FileId),
-            explicit: if kind == CREATE_EXPLICIT { Some(decode_explicit(bytes)?) } else { None },
+            explicit: if kind == CREATE_EXPLICIT || (kind == CREATE_INLINE && bytes.flag()?) {
+                Some(decode_explicit(bytes)?)
+            } else {
+                None
+            },
+            inline: if kind == CREATE_INLINE { Some(bytes.bytes()?.to_owned()) } else { None },
         },
         2 | COMMIT_FINISH => Step::Commit {
             id,
@@ -320,6 +339,42 @@ mod tests {
         digests: true,
     };
 
+    fn created_with(id: &UploadId, explicit: Option<tus_proto::Explicit>) -> Step {
+        Step::Create {
+            id: id.clone(),
+            created: WallTime::from_micros(3),
+            length: Some(9),
+            metadata: "k".to_owned(),
+            expires: None,
+            partial: false,
+            file: Some(FileId(9)),
+            explicit,
+            inline: Some(b"123".to_vec()),
+        }
+    }
+
+    /// Kinds 1 and 32 are those of logs that are there already.
+    #[test]
+    fn a_creation_without_a_body_is_written_as_ever() {
+        let created = |explicit: Option<tus_proto::Explicit>| {
+            let mut step = created_with(&UploadId::new("a").unwrap(), explicit);
+            if let Step::Create { inline, .. } = &mut step {
+                *inline = None;
+            }
+            step
+        };
+        let explicit = tus_proto::Explicit::new(true);
+        for (step, kind, rest) in [(created(None), 1, &[][..]), (created(Some(explicit)), 32, &[1, 0])] {
+            let (mut before, mut now) = (Encoder::default(), Encoder::default());
+            before.byte(kind).text("a").number(3).optional(Some(9)).text("k").optional(None);
+            before.byte(0).optional(Some(9));
+            before.0.extend(rest);
+            encode_step(&step, &mut now);
+            assert_eq!(now.0, before.0);
+            assert_eq!(decode_step(&mut Decoder(&before.0)), Some(step));
+        }
+    }
+
     fn steps() -> Vec<Step> {
         let id = UploadId::new("a-1").unwrap();
         vec![
@@ -332,7 +387,10 @@ mod tests {
                 partial: true,
                 file: Some(FileId(8)),
                 explicit: None,
+                inline: None,
             },
+            created_with(&id, None),
+            created_with(&id, Some(tus_proto::Explicit::new(true))),
             Step::Create {
                 id: id.clone(),
                 created: WallTime::from_micros(3),
@@ -342,6 +400,7 @@ mod tests {
                 partial: false,
                 file: None,
                 explicit: Some(tus_proto::Explicit::new(false)),
+                inline: None,
             },
             Step::Concat(Concatenation {
                 id: id.clone(),

@@ -1,14 +1,17 @@
 //! The log: the groups that were committed since the last checkpoint. A group is acknowledged once its frame is here;
 //! with strict durability, once that frame is synced. The records follow, and become durable with the next checkpoint
-//! ([`Store::flush`](crate::Store::flush)), which begins the log anew in the same space.
+//! ([`Store::flush`](crate::Store::flush)).
 //!
-//! The file is one sector of header, then frames, each on a multiple of 8 bytes. The header names the epoch, its
-//! durability, its secret and, with eventual durability, the boot: what was not synced is believed only while the machine
-//! has not restarted. A frame is a mark, the length of its group, the number of the newest group that was known to be synced
-//! when it was written, a checksum, and the group. Mark and checksum depend on the epoch's secret, so neither frames of
-//! earlier epochs nor clients' bytes in them pass for frames of this one.
+//! It is two halves, each a file. Frames go to one of them; a checkpoint turns to the other, so that commits go on while the
+//! records are synced. A half is used again once the records have all that it holds, durably.
 //!
-//! A frame whose number the records have reached is in them already: so a cut between a checkpoint and the new header does
+//! A half is one sector of header, then frames, each on a multiple of 8 bytes. The header names the epoch, its
+//! durability, its secret, the group before its first one, and, with eventual durability, the boot: what was not synced is
+//! believed only while the machine has not restarted. A frame is a mark, the length of its group, the number of the newest
+//! group that was known to be synced when it was written, a checksum, and the group. Mark and checksum depend on the epoch's
+//! secret, so neither frames of earlier epochs nor clients' bytes in them pass for frames of this one.
+//!
+//! A frame whose number the records have reached is in them already: so a cut between a checkpoint and the next epoch does
 //! no harm. Space that was written once is overwritten, and not given up: syncing it moves no metadata, and a full disk can't
 //! take it away.
 
@@ -25,9 +28,12 @@ use crate::{
     store::Durability,
 };
 
-pub(crate) const LOG: &str = "log";
+/// The halves. Format 5 had the first one alone.
+pub(crate) const HALVES: [&str; 2] = ["log", "log-2"];
 
-const MAGIC: &str = "tus-redb log 1";
+const MAGIC: &str = "tus-redb log 2";
+/// Of format 5: a header that does not name the group before its first one.
+const MAGIC_1: &str = "tus-redb log 1";
 /// What the header takes, in bytes: a sector, which a disk writes as a whole or not at all.
 const HEADER: usize = 512;
 /// Mark, length, newest synced group, checksum.
@@ -45,13 +51,15 @@ struct Header {
     boot: String,
     epoch: u64,
     secret: [u64; 2],
+    /// The number of the last group before this epoch: it was acknowledged or used up, or never will be anything.
+    after: u64,
 }
 
 impl Header {
     fn encode(&self) -> io::Result<Vec<u8>> {
         let mut bytes = Encoder::default();
         bytes.text(MAGIC).byte((self.durability == Durability::Eventual).into()).text(&self.boot);
-        bytes.number(self.epoch).number(self.secret[0]).number(self.secret[1]);
+        bytes.number(self.epoch).number(self.secret[0]).number(self.secret[1]).number(self.after);
         let sum = checksum(0, &bytes.0);
         bytes.number(sum);
         if bytes.0.len() > HEADER {
@@ -63,15 +71,17 @@ impl Header {
 
     fn decode(bytes: &[u8]) -> Option<Self> {
         let mut rest = Decoder(bytes);
-        if rest.text()? != MAGIC {
+        let magic = rest.text()?;
+        if magic != MAGIC && magic != MAGIC_1 {
             return None;
         }
         let durability = if rest.flag()? { Durability::Eventual } else { Durability::Strict };
         let boot = rest.text()?.to_owned();
         let (epoch, secret) = (rest.number()?, [rest.number()?, rest.number()?]);
+        let after = if magic == MAGIC { rest.number()? } else { 0 };
         let len = bytes.len() - rest.0.len();
         let sum = checksum(0, bytes.get(..len)?);
-        (rest.number()? == sum).then_some(Self { durability, boot, epoch, secret })
+        (rest.number()? == sum).then_some(Self { durability, boot, epoch, secret, after })
     }
 
     /// The frame at the beginning of `bytes`.
@@ -82,7 +92,8 @@ impl Header {
         }
         let (len, synced, sum) = (head.number()?, head.number()?, head.number()?);
         let group = head.0.get(..usize::try_from(len).ok()?)?;
-        (self.checksum(synced, group) == sum).then_some(Frame { synced, group })
+        let whole = mutation!("torn-frame-replayed", self.checksum(synced, group) == sum, true);
+        whole.then_some(Frame { synced, group })
     }
 
     fn checksum(&self, synced: u64, group: &[u8]) -> u64 {
@@ -103,35 +114,83 @@ fn frame_len(group: usize) -> usize {
 /// What a store's log holds, and the journal of an earlier format, which it follows.
 #[derive(Debug, Default)]
 pub(crate) struct Contents {
-    /// In the order in which they were committed, up to the first one that is not whole.
+    /// In the order in which they were committed, of each half up to the first one that is not whole.
     pub(crate) groups: Vec<Group>,
     /// Whether the bytes and names of data files that the groups tell of were durable before them.
     pub(crate) strict: bool,
     /// Groups of eventual durability were here, and a power cut may have taken them.
     pub(crate) stale: bool,
-    /// The number of the newest group that must be here, as a later frame tells; 0 if none does.
+    /// The number of the newest group that must be here, as a later frame or epoch tells; 0 if none does.
     known: u64,
-    /// The header can't be read, or a frame that is whole: no power cut leaves that.
+    /// The highest number of a group that can be read after one that can't; 0 if there is none.
+    cut_off: u64,
+    /// A header can't be read, or a frame that is whole: no power cut leaves that.
     damaged: bool,
+}
+
+/// What a damaged log has and has not, from the first number above the records' on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Salvaged {
+    /// How many groups are there, one after another.
+    pub(crate) kept: u64,
+    /// The first number that is lost.
+    pub(crate) from: u64,
+    /// The last one of which something tells that it was there; `None` if nothing tells of any.
+    pub(crate) to: Option<u64>,
 }
 
 impl Contents {
     /// Whether these are all the groups that follow those that are in the records, of which the last has this number.
     pub(crate) fn continues(&self, sequence: u64) -> bool {
         let last = self.groups.last().map_or(0, |group| group.sequence).max(sequence);
-        let new = self.groups.iter().map(|group| group.sequence).filter(|number| *number > sequence);
-        !self.damaged && self.known <= last && new.zip(sequence + 1..).all(|(number, next)| number == next)
+        !self.damaged && self.known <= last && self.unbroken(sequence) == self.above(sequence).count()
+    }
+
+    fn above(&self, sequence: u64) -> impl Iterator<Item = u64> {
+        self.groups.iter().map(|group| group.sequence).filter(move |number| *number > sequence)
+    }
+
+    /// How many groups follow those in the records, with none missing between them.
+    fn unbroken(&self, sequence: u64) -> usize {
+        self.above(sequence).zip(sequence + 1..).take_while(|(number, next)| number == next).count()
+    }
+
+    /// Leaves only the groups that follow those in the records, with none missing between them, as if that were all.
+    pub(crate) fn salvage(&mut self, sequence: u64) -> Salvaged {
+        let kept = self.unbroken(sequence) as u64;
+        let last = self.above(sequence).max().unwrap_or_default().max(self.known).max(self.cut_off);
+        let from = sequence + kept + 1;
+        self.groups.retain(|group| (sequence + 1..=sequence + kept).contains(&group.sequence));
+        (self.damaged, self.known, self.cut_off) = (false, 0, 0);
+        Salvaged { kept, from, to: (last >= from).then_some(last) }
     }
 }
 
 /// Reads what may be replayed.
 pub(crate) fn read(disk: &dyn Disk) -> io::Result<Contents> {
-    let journal = journal::read(disk)?;
-    let mut contents = match disk.open(LOG, Mode::Existing) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Contents::default(),
-        file => read_log(disk, &*file?)?,
-    };
-    match journal {
+    let mut contents = Contents::default();
+    let mut halves = Vec::new();
+    for name in HALVES {
+        match read_half(disk, name)? {
+            Half::Blank => {}
+            Half::Damaged => contents.damaged = true,
+            Half::Written(header, frames) => halves.push((header, frames)),
+        }
+    }
+    halves.sort_by_key(|(header, _)| header.epoch);
+    // Without a boot id there is no telling whether this is the same boot: then it is not.
+    let boot = disk.boot_id().ok();
+    for (header, frames) in halves {
+        contents.strict = header.durability == Durability::Strict;
+        // Where the durability was changed, it is the last one that counts: what came before it is in the records.
+        let is_lost = !contents.strict && boot.as_ref() != Some(&header.boot);
+        contents.stale = mutation!("log-of-another-boot", is_lost, false);
+        if !contents.stale {
+            contents.known = contents.known.max(header.after);
+            mutation!("log-not-replayed", contents.add(&header, &frames), ());
+        }
+    }
+    match journal::read(disk)? {
         None => contents.stale = true,
         Some(groups) if groups.is_empty() => {}
         Some(groups) => {
@@ -142,90 +201,117 @@ pub(crate) fn read(disk: &dyn Disk) -> io::Result<Contents> {
     Ok(contents)
 }
 
-fn read_log(disk: &dyn Disk, file: &dyn DiskFile) -> io::Result<Contents> {
-    let mut bytes = vec![0; usize::try_from(file.len()?).map_err(io::Error::other)?];
-    read_exact(file, &mut bytes, 0)?;
-    let head = bytes.get(..HEADER).unwrap_or(&bytes);
-    let Some(header) = Header::decode(head) else {
-        // A log whose beginning did not become durable holds nothing yet.
-        return Ok(Contents { damaged: head.iter().any(|byte| *byte != 0), ..Contents::default() });
+/// What a half is found to be.
+enum Half {
+    /// One whose beginning did not become durable, too: it holds nothing.
+    Blank,
+    Damaged,
+    /// Its header, and the bytes of its frames.
+    Written(Header, Vec<u8>),
+}
+
+fn read_half(disk: &dyn Disk, name: &str) -> io::Result<Half> {
+    let file = match disk.open(name, Mode::Existing) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Half::Blank),
+        file => file?,
     };
-    let strict = header.durability == Durability::Strict;
-    // Without a boot id there is no telling whether this is the same boot: then it is not.
-    let same_boot = || disk.boot_id().is_ok_and(|boot| boot == header.boot);
-    if mutation!("log-of-another-boot", !strict && !same_boot(), false) {
-        return Ok(Contents { stale: true, ..Contents::default() });
-    }
-    let frames = bytes.get(HEADER..).unwrap_or_default();
-    Ok(mutation!("log-not-replayed", groups(&header, frames), Contents { strict, ..Contents::default() }))
+    let mut bytes = vec![0; usize::try_from(file.len()?).map_err(io::Error::other)?];
+    read_exact(&*file, &mut bytes, 0)?;
+    let frames = bytes.split_off(HEADER.min(bytes.len()));
+    Ok(match Header::decode(&bytes) {
+        Some(header) => Half::Written(header, frames),
+        None if bytes.iter().all(|byte| *byte == 0) => Half::Blank,
+        None => Half::Damaged,
+    })
 }
 
-/// The whole frames at the beginning of `bytes`, and what later ones tell of the first that is not whole.
-fn groups(header: &Header, bytes: &[u8]) -> Contents {
-    let strict = header.durability == Durability::Strict;
-    let mut contents = Contents { strict, ..Contents::default() };
-    let mut at = 0;
-    let rest = |at| bytes.get(at..).unwrap_or_default();
-    while let Some(frame) = header.frame(rest(at)) {
-        let Some(group) = decode_group(frame.group) else {
-            contents.damaged = true;
-            return contents;
-        };
-        contents.groups.push(group);
-        at += frame_len(frame.group.len());
-    }
-    // A torn frame is the last one: a frame that follows it was written when it was synced, so it was damaged later.
-    while rest(at).len() >= FRAME_HEAD {
-        if let Some(frame) = header.frame(rest(at)) {
-            contents.known = contents.known.max(frame.synced);
+impl Contents {
+    /// The whole frames at the beginning of `bytes`, and what later ones tell of the first that is not whole.
+    fn add(&mut self, header: &Header, bytes: &[u8]) {
+        let mut at = 0;
+        let rest = |at| bytes.get(at..).unwrap_or_default();
+        while let Some(frame) = header.frame(rest(at)) {
+            let Some(group) = decode_group(frame.group) else {
+                self.damaged = true;
+                break;
+            };
+            self.known = self.known.max(frame.synced);
+            self.groups.push(group);
+            at += frame_len(frame.group.len());
         }
-        at += ALIGNMENT;
+        // A torn frame is the last one: a frame that follows it was written when it was synced, so it was damaged later.
+        while rest(at).len() >= FRAME_HEAD {
+            if let Some(frame) = header.frame(rest(at)) {
+                self.known = self.known.max(frame.synced);
+                let group = decode_group(frame.group).map_or(0, |group| group.sequence);
+                self.cut_off = self.cut_off.max(group);
+            }
+            at += ALIGNMENT;
+        }
     }
-    contents
 }
 
-/// The log, open for more.
+/// A half, open for more.
 #[derive(Debug)]
-pub(crate) struct Log {
-    disk: Arc<dyn Disk>,
+struct OpenHalf {
     file: Arc<dyn DiskFile>,
-    reserve: Arc<Reserve>,
     header: Header,
     /// Where the next frame goes.
     end: u64,
     /// How far the file was written once.
     written: u64,
     steps: usize,
-    /// The newest group that is synced, in this epoch.
+    /// The highest number of a group of which a frame may be here.
+    last: u64,
+}
+
+/// The log, open for more.
+#[derive(Debug)]
+pub(crate) struct Log {
+    disk: Arc<dyn Disk>,
+    reserve: Arc<Reserve>,
+    halves: [OpenHalf; 2],
+    /// The one that frames go to.
+    active: usize,
+    /// The number of the last group that the records have durably.
+    durable: u64,
+    /// Strict durability: the newest group that is synced; 0 if none is.
     synced: u64,
-    /// The highest number of which a frame may be on the disk.
-    tried: u64,
     /// A write or a sync failed: what of the last frame is on the disk is not known, and nothing is taken before a checkpoint.
     torn: bool,
 }
 
 impl Log {
-    /// Begins the log anew. What it held must be in the records, durably. It has at least `least` bytes then, where the disk
-    /// has them.
+    /// Begins the log anew. What it held must be in the records, durably, up to the group with the number `durable`. Each
+    /// half has at least `least` bytes then, where the disk has them.
     pub(crate) fn begin(
         disk: &Arc<dyn Disk>,
         durability: Durability,
-        boot: String,
+        boot: &str,
         reserve: Arc<Reserve>,
-        least: u64,
+        (durable, least): (u64, u64),
     ) -> io::Result<Self> {
-        let file = disk.open(LOG, Mode::Create)?;
-        let written = file.len()?;
-        let mut head = vec![0; HEADER.min(usize::try_from(written).unwrap_or(HEADER))];
-        read_exact(&*file, &mut head, 0)?;
-        let epoch = Header::decode(&head).map_or(0, |header| header.epoch);
-        let header = Header { durability, boot, epoch, secret: [0; 2] };
-        let (disk, end) = (disk.clone(), HEADER as u64);
-        let mut log =
-            Self { disk, file, reserve, header, end, written, steps: 0, synced: 0, tried: 0, torn: false };
-        log.restart()?;
-        log.grow(HEADER as u64 + least)?;
-        log.file.sync_data()?;
+        let open = |name| {
+            let file = disk.open(name, Mode::Create)?;
+            let written = file.len()?;
+            let mut head = vec![0; HEADER.min(usize::try_from(written).unwrap_or(HEADER))];
+            read_exact(&*file, &mut head, 0)?;
+            let epoch = Header::decode(&head).map_or(0, |header| header.epoch);
+            let header = Header { durability, boot: boot.to_owned(), epoch, secret: [0; 2], after: 0 };
+            Ok::<_, io::Error>(OpenHalf { file, header, end: HEADER as u64, written, steps: 0, last: 0 })
+        };
+        let halves = [open(HALVES[0])?, open(HALVES[1])?];
+        let (disk, active) = (disk.clone(), 1);
+        let mut log = Self { disk, reserve, halves, active, durable, synced: 0, torn: false };
+        log.turn(durable)?;
+        // The other one holds nothing before it is turned to.
+        let [_, second] = &mut log.halves;
+        log.reserve.write_all(&*second.file, &[0; HEADER], 0)?;
+        second.written = second.written.max(HEADER as u64);
+        for half in &mut log.halves {
+            half.grow(HEADER as u64 + least)?;
+            half.file.sync_data()?;
+        }
         Ok(log)
     }
 
@@ -235,15 +321,21 @@ impl Log {
         if self.torn {
             return Err(io::Error::other("the log could not be written, and is not begun anew yet"));
         }
-        let frame = self.frame(sequence, keeps, steps);
-        let end = self.end + frame.len() as u64;
-        self.grow(end)?;
-        self.tried = sequence;
-        let strict = self.header.durability == Durability::Strict;
-        let written = self.reserve.write_all(&*self.file, &frame, self.end);
-        let kept = written.and_then(|()| match mutation!("log-not-synced", strict, false) {
-            true => self.file.sync_data(),
-            false => Ok(()),
+        let Self { reserve, halves, active, synced, .. } = self;
+        let Some(half) = halves.get_mut(*active) else { return Err(io::Error::other("no half is active")) };
+        let frame = half.header.encode_frame(*synced, sequence, keeps, steps);
+        let end = half.end + frame.len() as u64;
+        half.grow(end)?;
+        half.last = sequence;
+        let strict = half.header.durability == Durability::Strict;
+        let too_early: io::Result<()> = mutation!("log-synced-before-append", Ok(()), half.file.sync_data());
+        too_early?;
+        let written = reserve.write_all(&*half.file, &frame, half.end);
+        let kept = written.and_then(|()| {
+            match mutation!("log-synced-before-append", mutation!("log-not-synced", strict, false), false) {
+                true => half.file.sync_data(),
+                false => Ok(()),
+            }
         });
         self.torn = mutation!("failed-log-sync-forgotten", kept.is_err(), false);
         if self.torn {
@@ -252,26 +344,87 @@ impl Log {
         if strict {
             self.synced = sequence;
         }
-        self.written = self.written.max(end);
-        self.end = end;
-        self.steps += steps.len();
+        half.written = half.written.max(end);
+        half.end = end;
+        half.steps += steps.len();
         Ok(())
     }
 
-    fn frame(&self, sequence: u64, keeps: Keeps, steps: &[Step]) -> Vec<u8> {
+    /// Turns to the other half with a new epoch, after the group with this number, if the records have all that it holds.
+    /// With strict durability the header is synced with the first frame. After a failure nothing is taken before the next
+    /// checkpoint.
+    pub(crate) fn turn(&mut self, after: u64) -> io::Result<()> {
+        let next = 1 - self.active;
+        let epoch = self.halves.iter().map(|half| half.header.epoch).max().unwrap_or(0);
+        let Some(half) = self.halves.get_mut(next) else { return Ok(()) };
+        if mutation!("half-used-too-early", half.last > self.durable, false) {
+            return Ok(());
+        }
+        self.torn = true;
+        half.header.secret = [self.disk.random(), self.disk.random()];
+        (half.header.epoch, half.header.after) = (epoch + 1, after);
+        let header = half.header.encode()?;
+        mutation!("log-header-not-written", self.reserve.write_all(&*half.file, &header, 0)?, ());
+        half.written = half.written.max(HEADER as u64);
+        (half.end, half.steps, half.last) = (HEADER as u64, 0, 0);
+        (self.active, self.torn) = (next, false);
+        Ok(())
+    }
+
+    /// The records have all groups up to this one, durably.
+    pub(crate) fn cover(&mut self, sequence: u64) {
+        self.durable = self.durable.max(sequence);
+    }
+
+    /// Whether only a checkpoint can help.
+    pub(crate) fn is_torn(&self) -> bool {
+        self.torn
+    }
+
+    fn active(&self) -> Option<&OpenHalf> {
+        self.halves.get(self.active)
+    }
+
+    /// How many bytes of groups the active half holds.
+    pub(crate) fn len(&self) -> u64 {
+        self.active().map_or(0, |half| half.end - HEADER as u64)
+    }
+
+    /// How many changes those are.
+    pub(crate) fn steps(&self) -> usize {
+        self.active().map_or(0, |half| half.steps)
+    }
+
+    /// After a failure, with strict durability: the number of the last group that was acknowledged. The one
+    /// that follows it may read as if it were there.
+    pub(crate) fn synced_before_failure(&self) -> Option<u64> {
+        let strict = self.active().is_some_and(|half| half.header.durability == Durability::Strict);
+        (self.torn && strict).then_some(self.synced.max(self.durable))
+    }
+
+    /// The highest number of a group that may be on the disk.
+    pub(crate) fn tried(&self) -> u64 {
+        self.halves.iter().map(|half| half.last).max().unwrap_or(0)
+    }
+}
+
+impl Header {
+    fn encode_frame(&self, synced: u64, sequence: u64, keeps: Keeps, steps: &[Step]) -> Vec<u8> {
         let mut bytes = Encoder(Vec::with_capacity(journal::room(steps) + FRAME_HEAD));
         bytes.number(0).number(0).number(0).number(0);
         encode_group(sequence, keeps, steps, &mut bytes);
         let mut frame = bytes.0;
         let group = frame.get(FRAME_HEAD..).unwrap_or_default();
-        let sum = self.header.checksum(self.synced, group);
+        let sum = self.checksum(synced, group);
         let mut head = Encoder(Vec::with_capacity(FRAME_HEAD));
-        head.number(self.header.secret[0]).number(group.len() as u64).number(self.synced).number(sum);
+        head.number(self.secret[0]).number(group.len() as u64).number(synced).number(sum);
         frame.splice(..FRAME_HEAD, head.0);
         frame.resize(frame.len().next_multiple_of(ALIGNMENT), 0);
         frame
     }
+}
 
+impl OpenHalf {
     /// Sees that the file was written up to `end`, and some way further. On a full disk it stays as long as it is.
     fn grow(&mut self, end: u64) -> io::Result<()> {
         if end <= self.written {
@@ -290,46 +443,6 @@ impl Log {
         }
         Ok(())
     }
-
-    /// Begins a new epoch after a checkpoint. With strict durability the header is synced with the first frame. A failure
-    /// leaves frames that are in the records already, and takes nothing before the next checkpoint.
-    pub(crate) fn restart(&mut self) -> io::Result<()> {
-        self.torn = true;
-        self.header.secret = [self.disk.random(), self.disk.random()];
-        self.header.epoch += 1;
-        let header = self.header.encode()?;
-        mutation!("log-header-not-written", self.reserve.write_all(&*self.file, &header, 0)?, ());
-        self.written = self.written.max(HEADER as u64);
-        self.end = HEADER as u64;
-        (self.steps, self.synced, self.tried, self.torn) = (0, 0, 0, false);
-        Ok(())
-    }
-
-    /// Whether only a checkpoint can help.
-    pub(crate) fn is_torn(&self) -> bool {
-        self.torn
-    }
-
-    /// How many bytes of groups it holds.
-    pub(crate) fn len(&self) -> u64 {
-        self.end - HEADER as u64
-    }
-
-    /// How many changes those are.
-    pub(crate) fn steps(&self) -> usize {
-        self.steps
-    }
-
-    /// After a failure, with strict durability: the number of the last group that was acknowledged, in this epoch. The one
-    /// that follows it may read as if it were there.
-    pub(crate) fn synced_before_failure(&self) -> Option<u64> {
-        (self.torn && self.header.durability == Durability::Strict).then_some(self.synced)
-    }
-
-    /// The highest number of a group that may be on the disk.
-    pub(crate) fn tried(&self) -> u64 {
-        self.tried
-    }
 }
 
 #[cfg(test)]
@@ -346,7 +459,7 @@ mod tests {
 
     fn begin(disk: &Arc<dyn Disk>, durability: Durability) -> Log {
         let reserve = Arc::new(Reserve::open(disk, 0).unwrap());
-        Log::begin(disk, durability, disk.boot_id().unwrap(), reserve, 1000).unwrap()
+        Log::begin(disk, durability, &disk.boot_id().unwrap(), reserve, (4, 1000)).unwrap()
     }
 
     fn steps(count: usize) -> Vec<Step> {
@@ -357,15 +470,25 @@ mod tests {
         log.append(sequence, Keeps::default(), &steps(3)).unwrap();
     }
 
+    fn end(log: &Log) -> u64 {
+        log.active().unwrap().end
+    }
+
     fn numbers(contents: &Contents) -> Vec<u64> {
         contents.groups.iter().map(|group| group.sequence).collect()
     }
 
-    /// The log with one byte changed, or cut there.
-    fn damaged(disk: &Arc<dyn Disk>, at: u64, cut: bool) -> Contents {
-        let file = disk.open(LOG, Mode::Existing).unwrap();
-        let mut whole = vec![0; file.len().unwrap() as usize];
-        read_exact(&*file, &mut whole, 0).unwrap();
+    fn content(disk: &Arc<dyn Disk>, half: &str) -> Vec<u8> {
+        let file = disk.open(half, Mode::Existing).unwrap();
+        let mut bytes = vec![0; file.len().unwrap() as usize];
+        read_exact(&*file, &mut bytes, 0).unwrap();
+        bytes
+    }
+
+    /// The log with one byte of a half changed, or cut there.
+    fn damaged(disk: &Arc<dyn Disk>, half: &str, at: u64, cut: bool) -> Contents {
+        let file = disk.open(half, Mode::Existing).unwrap();
+        let whole = content(disk, half);
         let mut bytes = whole.clone();
         match cut {
             true => bytes[at as usize..].fill(0),
@@ -383,48 +506,87 @@ mod tests {
             let disk = disk();
             let mut log = begin(&disk, durability);
             append(&mut log, 5);
-            let second = log.end;
+            let second = end(&log);
             append(&mut log, 6);
             append(&mut log, 7);
             assert_eq!(numbers(&read(&*disk).unwrap()), [5, 6, 7]);
-            for at in second..log.end {
-                let torn = damaged(&disk, at, true);
-                assert!(numbers(&torn).len() < 3 || at + 8 > log.end, "cut at {at}");
+            for at in second..end(&log) {
+                let torn = damaged(&disk, HALVES[0], at, true);
+                assert!(numbers(&torn).len() < 3 || at + 8 > end(&log), "cut at {at}");
                 assert!(torn.continues(4), "cut at {at}");
             }
             let mut found = 0;
             for at in HEADER as u64..second {
-                let contents = damaged(&disk, at, false);
+                let mut contents = damaged(&disk, HALVES[0], at, false);
                 // Bytes that only fill a frame up to its alignment mean nothing.
-                found += usize::from(numbers(&contents).is_empty());
-                assert_eq!(
-                    contents.continues(4),
-                    durability == Durability::Eventual || !contents.groups.is_empty()
-                );
+                let hit = numbers(&contents).is_empty();
+                found += usize::from(hit);
+                assert_eq!(contents.continues(4), durability == Durability::Eventual || !hit);
                 assert!(contents.continues(7), "all of it is in the records");
+                let salvaged = contents.salvage(4);
+                let (kept, from, to) = if hit { (0, 5, Some(7)) } else { (3, 8, None) };
+                assert_eq!(salvaged, Salvaged { kept, from, to });
+                assert!(contents.continues(4));
             }
             assert!(found > 60, "{found}");
             for at in 0..40 {
-                assert!(!damaged(&disk, at, false).continues(4), "the header, {at}");
+                let mut contents = damaged(&disk, HALVES[0], at, false);
+                assert!(!contents.continues(4), "the header, {at}");
+                assert_eq!(contents.salvage(4), Salvaged { kept: 0, from: 5, to: None });
             }
         }
     }
 
     #[test]
-    fn what_was_there_before_a_checkpoint_is_not_read_after_it() {
+    fn a_half_is_used_again_once_the_records_have_what_it_holds() {
         let disk = disk();
         let mut log = begin(&disk, Durability::Strict);
-        for sequence in 1..20 {
+        for sequence in 5..25 {
             append(&mut log, sequence);
         }
-        let len = disk.open(LOG, Mode::Existing).unwrap().len().unwrap();
-        log.restart().unwrap();
-        assert_eq!(numbers(&read(&*disk).unwrap()), []);
-        append(&mut log, 20);
+        let lens = || HALVES.map(|half| content(&disk, half).len());
+        let begun = lens();
+        log.turn(24).unwrap();
+        append(&mut log, 25);
+        assert_eq!(numbers(&read(&*disk).unwrap()), (5..26).collect::<Vec<_>>());
+        // The checkpoint is not durable.
+        log.cover(23);
+        log.turn(25).unwrap();
+        append(&mut log, 26);
+        assert_eq!(numbers(&read(&*disk).unwrap()), (5..27).collect::<Vec<_>>());
+        log.cover(24);
+        log.turn(26).unwrap();
         let contents = read(&*disk).unwrap();
-        assert_eq!(numbers(&contents), [20]);
-        assert!(contents.continues(19) && !contents.continues(18) && contents.continues(30));
-        assert_eq!(disk.open(LOG, Mode::Existing).unwrap().len().unwrap(), len, "its space is used again");
+        assert_eq!(numbers(&contents), [25, 26]);
+        assert!(contents.continues(24) && !contents.continues(23) && contents.continues(30));
+        append(&mut log, 27);
+        assert_eq!(numbers(&read(&*disk).unwrap()), [25, 26, 27]);
+        assert_eq!(lens(), begun, "their space is used again");
+        // What the next opening begins.
+        drop(log);
+        let mut log = begin(&disk, Durability::Strict);
+        assert_eq!(numbers(&read(&*disk).unwrap()), []);
+        append(&mut log, 28);
+        assert_eq!(numbers(&read(&*disk).unwrap()), [28]);
+    }
+
+    #[test]
+    fn a_later_epoch_tells_that_the_last_frame_of_an_earlier_one_was_there() {
+        let disk = disk();
+        let mut log = begin(&disk, Durability::Strict);
+        append(&mut log, 5);
+        let last = end(&log);
+        append(&mut log, 6);
+        assert!(damaged(&disk, HALVES[0], last + 40, false).continues(4), "it may be torn");
+        log.turn(6).unwrap();
+        let mut contents = damaged(&disk, HALVES[0], last + 40, false);
+        assert_eq!(numbers(&contents), [5]);
+        assert!(!contents.continues(4) && contents.continues(6));
+        assert_eq!(contents.salvage(4), Salvaged { kept: 1, from: 6, to: Some(6) });
+        append(&mut log, 7);
+        let mut contents = damaged(&disk, HALVES[0], last + 40, false);
+        assert_eq!(contents.salvage(4), Salvaged { kept: 1, from: 6, to: Some(7) });
+        assert_eq!(numbers(&contents), [5], "what follows stands on what is lost");
     }
 
     #[test]
@@ -432,8 +594,8 @@ mod tests {
         for durability in [Durability::Strict, Durability::Eventual] {
             let sim = SimDisk::new();
             let disk: Arc<dyn Disk> = Arc::new(sim.clone());
-            append(&mut begin(&disk, durability), 1);
-            disk.open(LOG, Mode::Existing).unwrap().sync_data().unwrap();
+            append(&mut begin(&disk, durability), 5);
+            disk.open(HALVES[0], Mode::Existing).unwrap().sync_data().unwrap();
             disk.sync_dir("").unwrap();
             sim.crash(crate::sim::Crash::Machine(1));
             let contents = read(&*disk).unwrap();

@@ -8,6 +8,7 @@ pub(crate) mod codec;
 pub(crate) mod commit;
 pub(crate) mod concat;
 pub(crate) mod database;
+pub(crate) mod deferred;
 pub(crate) mod journal;
 pub(crate) mod log;
 pub(crate) mod migration;

@@ -43,7 +43,7 @@ fn create_part(name: &str, length: usize) -> Change {
     Change::Create(Record { concat: Some(Concat::Partial), ..record(name, Some(length as u64)) })
 }
 
-fn concat(name: &str, parts: &[String]) -> Change {
+pub(super) fn concat(name: &str, parts: &[String]) -> Change {
     let record = Record { concat: Some(Concat::Final("final; /x".to_owned())), ..record(name, None) };
     let parts = parts.iter().map(|part| id(part)).collect();
     Change::Concat { record, parts, max: None, delete_parts: false }

@@ -140,6 +140,18 @@ impl World {
         self.change(name, Change::Create(record(name, length)), Some(Vec::new()))
     }
 
+    /// Makes an upload together with its first bytes, or one after the other where the store would have that.
+    fn create_with(&mut self, name: &'static str, length: Option<u64>, n: usize) {
+        if self.store().reserve(n as u64).is_none() {
+            self.create(name, length);
+            return drop(self.patch(name, &[n], 0, length.filter(|length| *length == n as u64)));
+        }
+        self.pattern = self.pattern.wrapping_add(1);
+        let bytes: Vec<u8> = (0..n).map(|i| self.pattern ^ (i % 7) as u8).collect();
+        let (record, first) = (record(name, length), bytes.clone().into());
+        self.change(name, Change::CreateWith { record, first }, Some(bytes));
+    }
+
     pub(super) fn delete(&mut self, name: &'static str) -> Completion {
         let fence = self.fence();
         self.change(name, Change::Delete { id: id(name), fence }, None)
@@ -294,6 +306,8 @@ impl World {
         self.create("gone", Some(600));
         drop(self.patch("gone", &[100], 50, None));
         drop(self.patch("a", &[3_000, 2_000], 700, None));
+        self.create_with("whole", Some(70), 70);
+        self.create_with("begun", None, 90);
         self.flush();
         let zombie = self.patch("b", &[400, 5_000], 600, None);
         drop(self.patch("a", &[1_000], 0, None));
@@ -312,6 +326,9 @@ impl World {
         self.delete("empty");
         self.create("late", Some(80));
         drop(self.patch("late", &[80], 0, Some(80)));
+        drop(self.patch("begun", &[1_500], 0, Some(1_590)));
+        self.create_with("last", Some(3_000), 60);
+        self.delete("whole");
         self.delete("a");
         self.flush();
         let _ = self.store().reclaim(8);

@@ -62,7 +62,8 @@ fn what_is_in_the_log_alone_survives_a_power_cut() {
 fn the_log_stays_as_long_as_it_may_be() {
     let disk = SimDisk::new();
     let store = with_inline(&disk, 20_000);
-    let len = || disk.aside(|| disk.open("log", Mode::Existing).unwrap().len().unwrap());
+    let half = |half| disk.open(half, Mode::Existing).unwrap().len().unwrap();
+    let len = || disk.aside(|| half("log") + half("log-2"));
     let begun = len();
     for n in 0..100 {
         create(&store, record(&n.to_string(), None));
@@ -73,6 +74,17 @@ fn the_log_stays_as_long_as_it_may_be() {
     drop(store);
     let store = with_inline(&disk, 20_000);
     assert!((0..100).all(|n| offset(&store, &n.to_string()) == 2_000));
+}
+
+/// The first sectors of the log's halves.
+fn headers(disk: &SimDisk) -> [Vec<u8>; 2] {
+    disk.aside(|| {
+        ["log", "log-2"].map(|half| {
+            let mut bytes = vec![0; 512];
+            let _ = disk.open(half, Mode::Existing).unwrap().read_at(&mut bytes, 0).unwrap();
+            bytes
+        })
+    })
 }
 
 /// The group has failed for good, whatever can be read of its frame, and whatever the power does.
@@ -86,6 +98,7 @@ fn a_log_that_can_not_be_synced_takes_nothing_before_a_checkpoint() {
                 let store = with_inline(&disk, 1 << 20);
                 create(&store, record("a", None));
                 put(&store, "a", 300);
+                let before = headers(&disk);
                 let sync = disk.calls() + 1;
                 disk.fail(sync..sync + failing, fault);
                 let told = store.commit(&[Change::Create(record("b", None))]);
@@ -94,6 +107,7 @@ fn a_log_that_can_not_be_synced_takes_nothing_before_a_checkpoint() {
                 create(&store, record("c", None));
                 assert!(!lock(&store.writer).log.as_ref().unwrap().is_torn(), "{context}");
                 assert_eq!(store.load(&id("b")), Ok(None), "{context}");
+                assert_ne!(headers(&disk)[1], before[1], "the other half has begun, {context}");
                 disk.crash(Crash::Machine(seed));
                 drop(store);
                 let store = with_inline(&disk, 1 << 20);
@@ -124,4 +138,59 @@ fn what_was_written_strictly_is_there_whatever_durability_follows() {
         drop(store);
         assert_eq!(offset(&open(&disk, Durability::Strict), "a"), 300, "{first:?}, then {then:?}");
     }
+}
+
+/// Opening is refused, as a later frame tells that the damaged one was synced; a repair keeps what was before it.
+#[test]
+fn of_a_damaged_log_a_repair_keeps_all_before_the_damage_and_says_what_is_lost() {
+    for turned in [false, true] {
+        let disk = SimDisk::new();
+        let store = with_inline(&disk, 1 << 20);
+        let first = lock(&store.writer).sequence + 1;
+        for name in ["a", "b", "c", "d"] {
+            create(&store, record(name, None));
+        }
+        if turned {
+            // The checkpoint is begun, and not durable when the power goes.
+            assert!(store.begin_flush().unwrap().is_some());
+        }
+        create(&store, record("e", None));
+        disk.crash(Crash::Machine(7));
+        drop(store);
+        let third = nth_frame(&disk, 2);
+        let file = disk.open("log", Mode::Existing).unwrap();
+        crate::disk::write_all(&*file, b"?", third + 50).unwrap();
+        drop(file);
+        let options = options(Durability::Strict);
+        let refused = Store::open_on(Arc::new(disk.clone()), &options).unwrap_err();
+        assert!(matches!(refused, crate::OpenError::ForeignJournal { .. }), "{refused}");
+        assert!(refused.to_string().contains("repair the store"), "{refused}");
+        let (store, repair) = Store::salvage_on(Arc::new(disk.clone()), &options).unwrap();
+        let remedy = repair.unwrap().remedy.unwrap();
+        let (from, to) = (first + 2, Some(first + 4));
+        let path = "/sim/aside/log".into();
+        assert_eq!(remedy, crate::Remedy::Salvaged { kept: 2, from, to, path });
+        assert!(remedy.to_string().contains(&format!("numbers {from} to {}", first + 4)), "{remedy}");
+        let there = ["a", "b", "c", "d", "e"].map(|name| store.load(&id(name)).unwrap().is_some());
+        assert_eq!(there, [true, true, false, false, false]);
+        assert_eq!(store.verify().unwrap(), []);
+        let mut copy = [0; 1];
+        let _ = disk.open("aside/log", Mode::Existing).unwrap().read_at(&mut copy, third + 50).unwrap();
+        assert_eq!(&copy, b"?");
+        create(&store, record("c", None));
+        disk.crash(Crash::Machine(8));
+        drop(store);
+        let store = Store::open_on(Arc::new(disk.clone()), &options).unwrap();
+        assert!(store.load(&id("b")).unwrap().is_some() && store.load(&id("c")).unwrap().is_some());
+    }
+}
+
+/// Where the frame begins that follows so many others in the first half.
+fn nth_frame(disk: &SimDisk, n: usize) -> u64 {
+    let file = disk.open("log", Mode::Existing).unwrap();
+    (0..n).fold(512, |at, _| {
+        let mut len = [0; 8];
+        let _ = file.read_at(&mut len, at + 8).unwrap();
+        (at + 32 + u64::from_le_bytes(len)).next_multiple_of(8)
+    })
 }

@@ -340,7 +340,7 @@ fn while_a_record_cannot_be_read_nothing_is_taken_from_it() {
 }
 
 #[test]
-fn a_log_of_another_store_is_refused_and_set_aside() {
+fn a_log_of_another_store_is_refused_and_a_copy_set_aside() {
     let (other_dir, other) = filled(Durability::Eventual);
     let (dir, store) = filled(Durability::Strict);
     drop(store);
@@ -354,7 +354,7 @@ fn a_log_of_another_store_is_refused_and_set_aside() {
 
     let (store, repaired) = Store::open_for_repair(dir.path(), &options(Durability::Strict)).unwrap();
     assert!(
-        matches!(repaired, Some(Repair { remedy: Some(Remedy::SetAside { path }), .. }) if path.exists())
+        matches!(repaired, Some(Repair { remedy: Some(Remedy::Salvaged { kept: 0, path, .. }), .. }) if path.exists())
     );
     assert_eq!(store.verify().unwrap(), []);
     check_works(&store);

@@ -84,7 +84,8 @@ impl Surroundings {
     fn complete(&mut self, command: Command) -> Completion {
         match command {
             Command::Load { .. } => self.record.clone().map_or(Completion::Missing, Completion::Loaded),
-            Command::Create { record } => {
+            Command::Reserve { .. } => Completion::Declined,
+            Command::Create { record, .. } => {
                 self.record = Some(record);
                 Completion::Created
             }

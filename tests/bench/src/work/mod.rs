@@ -38,6 +38,8 @@ pub(crate) enum Work {
     Small64,
     /// POST, over 8 connections
     Create,
+    /// POST of an upload with its 4 KiB, over 8 connections
+    CreateWhole,
     /// HEAD, over 8 connections
     Head,
     /// The final POST over 16 parts of 64 MiB
@@ -92,10 +94,14 @@ impl Work {
             Self::Bulk | Self::Chunks if role == (Role::Ours { strict: true }) => Some(How::SpliceSync),
             Self::Bulk | Self::Chunks => Some(How::Splice),
             Self::Sha1 | Self::Sha256 => Some(How::Copy),
-            Self::Small8 | Self::Small64 | Self::Create if role == (Role::Ours { strict: true }) => {
+            Self::Small8 | Self::Small64 | Self::Create | Self::CreateWhole
+                if role == (Role::Ours { strict: true }) =>
+            {
                 Some(How::Log)
             }
-            Self::Small8 | Self::Small64 | Self::Create | Self::Head | Self::Idle => Some(How::Loop),
+            Self::Small8 | Self::Small64 | Self::Create | Self::CreateWhole | Self::Head | Self::Idle => {
+                Some(How::Loop)
+            }
             Self::Concat | Self::ConcatSmall | Self::Growth => None,
         }
     }
@@ -137,6 +143,7 @@ impl Work {
             Self::Small8 => requests::small(server, 8, scale),
             Self::Small64 => requests::small(server, 64, scale),
             Self::Create => requests::create(server, scale),
+            Self::CreateWhole => requests::create_whole(server, scale),
             Self::Head => requests::head(server, scale),
             Self::Concat => concat::run(server, scale.count(64 * MIB)),
             Self::ConcatSmall => concat::run(server, 64 << 10),

@@ -30,7 +30,19 @@ pub(super) fn small(server: &Running, connections: usize, scale: Scale) -> Resul
 
 /// POST alone.
 pub(super) fn create(server: &Running, scale: Scale) -> Result<Outcome, Trouble> {
-    let mut script = Create { path: server.target.path.clone(), left: UNITS };
+    let mut script = Create { path: server.target.path.clone(), body: Vec::new(), left: UNITS };
+    measure(server, 8, scale, &mut script)
+}
+
+/// POST with the whole upload.
+pub(super) fn create_whole(server: &Running, scale: Scale) -> Result<Outcome, Trouble> {
+    let able = Client::connect(&server.target)?.abilities(&server.target)?;
+    if !able.has("creation-with-upload") {
+        return Ok(Outcome::Unsupported("it has no creation with upload"));
+    }
+    let mut body = client::noise();
+    body.truncate(LENGTH);
+    let mut script = Create { path: server.target.path.clone(), body, left: UNITS };
     measure(server, 8, scale, &mut script)
 }
 
@@ -130,13 +142,20 @@ impl Script for Small {
 
 struct Create {
     path: String,
+    /// What comes with it: nothing, or the whole upload.
+    body: Vec<u8>,
     left: u64,
 }
 
 impl Script for Create {
     fn ask(&mut self, _: usize, out: &mut Vec<u8>) -> Option<Method> {
         self.left = self.left.checked_sub(1)?;
-        tus::create(out, &self.path, LENGTH as u64);
+        if self.body.is_empty() {
+            tus::create(out, &self.path, LENGTH as u64);
+        } else {
+            tus::create_with(out, &self.path, LENGTH as u64);
+            out.extend_from_slice(&self.body);
+        }
         Some(Method::Post)
     }
 
@@ -236,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_creation_without_a_location_is_no_creation() {
-        let mut script = Create { path: "/files".into(), left: 1 };
+        let mut script = Create { path: "/files".into(), body: Vec::new(), left: 1 };
         let created = reply("HTTP/1.1 201 x\r\nContent-Length: 0\r\n\r\n");
         assert!(script.answered(0, Method::Post, &created).is_err());
     }

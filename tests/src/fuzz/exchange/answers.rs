@@ -65,7 +65,9 @@ impl Run {
                 ConcatRejection::UnknownLength,
             ])),
             Command::Create { .. } => Completion::Created,
-            Command::Append { .. } => {
+            Command::Reserve { .. } if self.choice.percent(80) => Completion::Reserved,
+            Command::Reserve { .. } => Completion::Declined,
+            Command::Append { .. } | Command::Buffer { .. } => {
                 let end = match self.choice.below(3) {
                     0 => AppendEnd::Complete(self.trailers()),
                     1 => AppendEnd::Stopped,
@@ -83,7 +85,10 @@ impl Run {
 
     /// What a store in good health answers once the body has come to this end.
     pub(super) fn appended(&self, append: &Command, end: AppendEnd) -> Completion {
-        let hashed = matches!(append, Command::Append { digest: Some(_), .. });
+        let hashed = matches!(
+            append,
+            Command::Append { digest: Some(_), .. } | Command::Buffer { digest: Some(_), .. }
+        );
         Completion::Appended {
             total: self.seen.staged - self.seen.at,
             end,
@@ -138,6 +143,8 @@ impl Run {
             Completion::Missing,
             Completion::Created,
             Completion::Exists,
+            Completion::Reserved,
+            Completion::Declined,
             Completion::Concatenated(record(total, total)),
             Completion::Rejected(ConcatRejection::NotPartial),
             Completion::Appended { total, end: AppendEnd::Complete(Trailers::default()), digest: None },

@@ -89,7 +89,10 @@ impl Run {
             0..8 if !self.seen.due.is_empty() => {
                 let at = self.choice.index(self.seen.due.len());
                 // A body takes its time.
-                let body = matches!(self.seen.due[at], Due::Store(_, Command::Append { .. }));
+                let body = matches!(
+                    self.seen.due[at],
+                    Due::Store(_, Command::Append { .. } | Command::Buffer { .. })
+                );
                 if !body || self.choice.percent(20) {
                     self.complete(at);
                 }
@@ -156,7 +159,7 @@ impl Run {
 
     /// The body ends so, and with it the open Append.
     fn body_ends(&mut self, end: AppendEnd) {
-        let open = |due: &Due| matches!(due, Due::Store(_, Command::Append { .. }));
+        let open = |due: &Due| matches!(due, Due::Store(_, Command::Append { .. } | Command::Buffer { .. }));
         let Some(at) = self.seen.due.iter().position(open) else { return };
         if let Due::Store(op, command) = self.seen.due.remove(at) {
             let completion = self.appended(&command, end);
@@ -244,7 +247,7 @@ impl Run {
                 }
                 Some(Due::Store(op, command)) => {
                     let completion = match command {
-                        Command::Append { .. } => Completion::Appended {
+                        Command::Append { .. } | Command::Buffer { .. } => Completion::Appended {
                             total: self.seen.staged - self.seen.at,
                             end: AppendEnd::Cut(Cut::PeerGone),
                             digest: None,

@@ -45,6 +45,8 @@ pub(super) struct Seen {
     pub(super) opened: Option<u64>,
     /// A new upload was asked for.
     pub(super) made: bool,
+    /// Its body was received before that, into memory.
+    pub(super) buffered: bool,
     /// The upload is a final: nobody may write to it.
     pub(super) is_final: bool,
     /// Nothing may be committed before the body was verified: its header has a checksum,
@@ -156,7 +158,10 @@ impl Seen {
     /// A command completed so.
     pub(super) fn completed(&mut self, command: &Command, completion: &Completion) {
         match (command, completion) {
-            (Command::Append { .. }, Completion::Appended { total, end, digest }) => {
+            (
+                Command::Append { .. } | Command::Buffer { .. },
+                Completion::Appended { total, end, digest },
+            ) => {
                 self.append = None;
                 if let AppendEnd::Complete(trailers) = end {
                     self.body_ends(trailers);
@@ -167,7 +172,9 @@ impl Seen {
                 }
                 self.staged = self.staged.max(self.at + total.min(&self.max));
             }
-            (Command::Append { .. }, _) => self.append = None,
+            (Command::Append { .. } | Command::Buffer { .. }, _) => self.append = None,
+            (Command::Create { first, .. }, Completion::Created) if self.buffered => self.committed = *first,
+            (Command::Create { .. }, _) if self.buffered => self.commit_failed = true,
             (Command::Commit { to, finish, .. }, Completion::Committed { offset })
                 if (if *finish { *to } else { self.committed }..=*to).contains(offset) =>
             {
@@ -291,6 +298,7 @@ impl Seen {
             }
             Command::Commit { from, to, length, finish, .. } => {
                 assert!(self.acquired && !self.settling && !self.commit_failed && !self.is_final);
+                assert!(!self.buffered, "{command:?} of what came with its record");
                 assert!(!(self.lock_lost && self.appends == 1), "a commit without the lock");
                 assert!(from <= to, "{command:?}");
                 if self.appends == 1 {
@@ -313,6 +321,7 @@ impl Seen {
                 self.last_commit = self.append.is_none();
             }
             Command::Digest { from, to, .. } => {
+                assert!(self.acquired || self.buffered);
                 assert!(self.append.is_none() && self.body_ended() && !self.settling);
                 assert!(!self.lock_lost && !self.commit_failed, "{command:?} of what can't be kept");
                 assert!(*from == self.at && *to <= self.staged, "{command:?}");
@@ -341,8 +350,19 @@ impl Seen {
                 assert!(self.acquired && self.agreed(self.hooks.terminate, "terminate"));
             }
             Command::Load { .. } => assert!(self.asked.is_empty() || self.let_on == Some(true)),
-            Command::Create { record } => {
-                assert!(!record.is_final());
+            Command::Reserve { bytes } => assert!(*bytes > 0 && !self.made && !self.acquired),
+            Command::Buffer { max, .. } => {
+                assert!(!self.acquired && !self.made && self.appends == 0 && !self.ietf);
+                (self.appends, self.buffered) = (1, true);
+                self.append = Some(op);
+                (self.at, self.staged, self.committed, self.max) = (0, 0, 0, *max);
+            }
+            Command::Create { record, first } => {
+                assert!(!record.is_final() && self.append.is_none());
+                assert!(*first <= self.staged && (*first == 0 || self.buffered), "{command:?}");
+                if *first > 0 && self.is_guarded() {
+                    assert!(self.body_ended() && self.verified && !self.refuted, "{command:?} too early");
+                }
                 self.make();
             }
             Command::Concat { record, parts, .. } => {

@@ -86,7 +86,7 @@ impl Case {
 
     fn creation(&mut self, creation: &Creation) {
         let command = self.stores(Completion::Created);
-        let Command::Create { record } = command else { panic!("{command:?} for {:?}", self.sent) };
+        let Command::Create { record, .. } = command else { panic!("{command:?} for {:?}", self.sent) };
         let concat = creation.partial.then_some(Concat::Partial);
         assert_eq!((record.offset, record.length, &record.concat), (0, creation.length, &concat));
         assert_eq!(record.metadata, creation.metadata);
@@ -235,6 +235,10 @@ impl Case {
         loop {
             match self.exchange.poll() {
                 Some(Output::Notify(_)) => {}
+                // Uploads are made before their bodies come.
+                Some(Output::Store(op, Command::Reserve { .. })) => {
+                    self.exchange.handle(NOW, Input::Store(op, Completion::Declined));
+                }
                 other => return other,
             }
         }

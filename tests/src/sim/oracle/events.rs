@@ -21,7 +21,7 @@ impl Oracle {
                     upload.now.contains(&whole) || upload.was_gone,
                     "{id} is not complete, and told to be"
                 );
-                for states in [&mut upload.now, &mut upload.since_flush] {
+                for states in [&mut upload.now, &mut upload.since_flush, &mut upload.since_flushing] {
                     states.retain(|state| state.is_none() || *state == whole);
                 }
             }
@@ -32,7 +32,7 @@ impl Oracle {
                 let first = self.events.contains(&(id.clone(), true));
                 assert!(first || !completed, "{id} was complete, and its end is told first");
                 upload.settle(None);
-                upload.since_flush = [None].into();
+                (upload.since_flush, upload.since_flushing) = ([None].into(), [None].into());
             }
         }
         self.events.insert((id.clone(), completes));

@@ -30,6 +30,8 @@ pub(super) struct Oracle {
     /// Eventual durability: how many faults the disk had when the last flush was good, and whether there were
     /// more since: what they took is taken back at the next flush, whenever that is.
     faults_at_flush: u64,
+    /// The same when the last flush was begun.
+    faults_at_flushing: u64,
     shaken: bool,
 }
 
@@ -45,6 +47,8 @@ struct Upload {
     now: BTreeSet<State>,
     /// What it has been since the last flush: with eventual durability, what a power cut may leave of it.
     since_flush: BTreeSet<State>,
+    /// The same since the last flush was begun.
+    since_flushing: BTreeSet<State>,
     /// The highest offset that was told.
     told: u64,
     /// It may have been removed: whoever has seen it before may be telling so still.
@@ -65,6 +69,7 @@ impl Upload {
     fn settle(&mut self, state: State) {
         self.now = [state].into();
         self.since_flush.insert(state);
+        self.since_flushing.insert(state);
         self.was_gone |= state.is_none();
     }
 
@@ -72,6 +77,7 @@ impl Upload {
     fn may_be(&mut self, state: State) {
         self.now.insert(state);
         self.since_flush.insert(state);
+        self.since_flushing.insert(state);
         self.was_gone |= state.is_none();
     }
 }
@@ -86,6 +92,7 @@ impl Oracle {
             uploads: BTreeMap::new(),
             locks: Locks::default(),
             faults_at_flush: 0,
+            faults_at_flushing: 0,
             shaken: false,
         }
     }
@@ -112,6 +119,7 @@ impl Oracle {
             metadata: String::new(),
             now: [None].into(),
             since_flush: [None].into(),
+            since_flushing: [None].into(),
             told: 0,
             was_gone: false,
             completed: false,
@@ -137,7 +145,9 @@ impl Oracle {
     /// The store has told what became of a change.
     pub(super) fn on_change(&mut self, change: &Change, completion: &Completion) {
         let id = match change {
-            Change::Create(record) | Change::Concat { record, .. } => &record.id,
+            Change::Create(record) | Change::CreateWith { record, .. } | Change::Concat { record, .. } => {
+                &record.id
+            }
             Change::Commit { id, .. } | Change::NewExtent { id, .. } | Change::Delete { id, .. } => id,
             _ => return,
         };
@@ -157,7 +167,21 @@ impl Oracle {
                 upload.partial = record.is_partial();
                 upload.settle(Some(0));
             }
+            (Change::CreateWith { record, first }, Completion::Created) => {
+                upload.can_be(None, "Created", id);
+                upload.partial = record.is_partial();
+                assert!(first.len() <= whole, "{id}: more bytes than the upload has");
+                upload.completed = record.length == Some(first.len());
+                assert!(
+                    !upload.completed || upload.partial || record.expires.is_none(),
+                    "{id}: complete, and to expire"
+                );
+                upload.expires = record.expires;
+                upload.settle(Some(first.len()));
+            }
             (Change::Create(_), Completion::Failed(_)) => upload.may_be(Some(0)),
+            // The record and its bytes are there together, or not at all.
+            (Change::CreateWith { first, .. }, Completion::Failed(_)) => upload.may_be(Some(first.len())),
             (Change::Concat { .. }, Completion::Concatenated(record)) => {
                 upload.can_be(None, "Concatenated", id);
                 assert!([0, whole].contains(&record.offset), "{id}: a final neither pending nor complete");

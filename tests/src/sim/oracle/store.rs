@@ -20,19 +20,28 @@ fn data_bytes(disk: &SimDisk) -> u64 {
 }
 
 impl Oracle {
-    /// All that was committed is durable, so says the store.
+    /// A flush was begun: of what is committed now.
+    pub(in crate::sim) fn on_flushing(&mut self, disk: &SimDisk) {
+        self.look_at_faults(disk);
+        self.faults_at_flushing = disk.faults_hit();
+        for upload in self.uploads.values_mut() {
+            upload.since_flushing = upload.now.clone();
+        }
+    }
+
+    /// All that was committed when it was begun is durable, so says the store.
     pub(in crate::sim) fn on_flush(&mut self, store: &Store, disk: &SimDisk) {
         self.look_at_faults(disk);
         if !self.eventual {
             return;
         }
         if disk.faults_hit() > self.faults_at_flush {
-            self.faults_at_flush = disk.faults_hit();
+            self.faults_at_flush = self.faults_at_flushing;
             self.check_store(store, disk, false);
         }
-        self.shaken = false;
+        self.shaken = disk.faults_hit() > self.faults_at_flush;
         for upload in self.uploads.values_mut() {
-            upload.since_flush = upload.now.clone();
+            upload.since_flush = upload.since_flushing.clone();
             upload.told = upload.told.min(upload.now.iter().min().copied().flatten().unwrap_or_default());
         }
     }

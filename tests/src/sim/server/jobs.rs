@@ -142,6 +142,7 @@ impl Server {
                     env.report.late += u64::from(env.oracle.is_late(&change));
                     env.oracle.on_change(&change, &completion);
                 }
+                Deed::Flushing => env.oracle.on_flushing(&env.disk),
                 Deed::Flushed(flushed) => {
                     env.note(|| format!("the store: a flush is {flushed:?}"));
                     if flushed.is_ok() && !env.disk.has_died() {
@@ -215,6 +216,7 @@ impl Work {
 fn outline(change: &Change) -> String {
     match change {
         Change::Create(record) => format!("create {}", record.id),
+        Change::CreateWith { record, first } => format!("create {} with {} bytes", record.id, first.len()),
         Change::Commit { id, fence, from, to, finish, .. } => {
             format!("commit {id} {from}..{to} fence {} finish {finish}", fence.0)
         }

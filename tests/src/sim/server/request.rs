@@ -111,7 +111,7 @@ impl Server {
             watch.on_call(&call);
             match &call {
                 Call::Append(grant) => env.oracle.locks.on_append(&grant.id, owner, grant.rotate),
-                Call::Change(Change::Create { record }) => {
+                Call::Change(Change::Create { record, .. }) => {
                     let file = env.users.get(&link).map_or(0, |user| env.plan.clients[*user].file);
                     env.oracle.on_create(record, file);
                 }

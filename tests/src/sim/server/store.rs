@@ -9,8 +9,8 @@ use std::{
 };
 
 use tus_driver::{
-    Answer, AppendGrant, Arrival, Change, Changed, Class, DueEvents, EventKinds, EventQuery, Executor, Inlet,
-    Job, Loaded, Opened, Store, Task, Ticket,
+    Answer, AppendGrant, Arrival, Change, Changed, Class, DueEvents, EventKinds, EventQuery, Executor,
+    FirstBytes, Inlet, Job, Loaded, Opened, Store, Task, Ticket,
 };
 use tus_proto::{Algorithm, Completion, Digest, Failure, Fence, Instant, Now, Owner, UploadId};
 use tus_redb::{Observer, RedbStore, Sink, Source, Syncer};
@@ -44,6 +44,7 @@ impl StoreJob {
 #[derive(Debug)]
 pub(super) enum Deed {
     Changed(Box<tus_redb::Change>, Completion),
+    Flushing,
     Flushed(Result<(), Failure>),
     Swept,
 }
@@ -99,6 +100,10 @@ impl Executor for Shared {
 impl Observer for Shared {
     fn changed(&self, change: &tus_redb::Change, completion: &Completion) {
         self.desk().deeds.push(Deed::Changed(Box::new(change.clone()), completion.clone()));
+    }
+
+    fn flushing(&self) {
+        self.desk().deeds.push(Deed::Flushing);
     }
 
     fn flushed(&self, flushed: Result<(), Failure>) {
@@ -172,6 +177,10 @@ impl Store for Watched {
     ) -> Answer<Opened<Sink>> {
         self.note(Call::Append(grant.clone()));
         self.inner.append(grant, later)
+    }
+
+    fn reserve(&self, bytes: u64) -> Option<FirstBytes> {
+        self.inner.reserve(bytes)
     }
 
     fn change(&self, change: Change<Syncer>, later: impl FnOnce() -> Ticket<Changed>) -> Answer<Changed> {

@@ -130,7 +130,11 @@ impl Watch {
         };
         assert!(!vetoed, "a hook has refused it: {change:?}");
         match change {
-            Change::Create { record } | Change::Concat { record, .. } => {
+            Change::Create { record, .. } | Change::Concat { record, .. } => {
+                if let Change::Create { first: Some(first), .. } = change {
+                    let verified = !self.guarded || self.body_whole || first.is_empty();
+                    assert!(verified, "{}: {first:?} is to be committed, and not verified", record.id);
+                }
                 if let Some(metadata) = &self.metadata {
                     assert_eq!(record.metadata, *metadata, "a hook would have other metadata");
                 }

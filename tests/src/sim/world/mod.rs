@@ -302,6 +302,7 @@ impl World {
         assert!(server.connections.is_empty(), "connections that nobody uses: {:?}", server.connections);
         assert!(env.plan.faults.remote_locks || env.locks.is_empty(), "locks that nobody holds");
         let flush = |server: &Server| server.store.engine().flush().expect("a healthy disk takes a flush");
+        env.oracle.on_flushing(&env.disk);
         flush(&server);
         env.oracle.on_flush(server.store.engine(), &env.disk);
         while server.store.engine().outbox_len().expect("a healthy disk can be read") > 0 {

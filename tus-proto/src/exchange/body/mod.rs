@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     AppendEnd, Cancel, Command, Completion, ErrorCode, Event, Framing, LockCall, Now, OpId, Output, Trailers,
-    header::Checksum,
+    WallTime, header::Checksum,
 };
 use state::{Append, End, Failed, InFlight, Outcome, Receiving, Reply, Report, failed};
 
@@ -95,6 +95,10 @@ impl Exchange {
         if matches!(outcome, Outcome::Overflow) && self.invalidates(&receiving) {
             return self.invalidate(receiving.id, true);
         }
+        if let Some(record) = receiving.take_unmade() {
+            let kept = !receiving.discards(&outcome);
+            return self.make_with_body(now, receiving, record, kept);
+        }
         // Nothing that is staged is committed or forgotten then: it is not ours any more, or soon nobody's.
         let lost = matches!(outcome, Outcome::Cancelled(Cancel::LockLost) | Outcome::Stopped(_));
         if receiving.discards(&outcome) && !lost {
@@ -124,6 +128,7 @@ impl Exchange {
                 self.report_last(&receiving);
                 let answer = match receiving.reply {
                     Reply::Write => Answer::Written(receiving.committed),
+                    Reply::Make(_) => Answer::Failed(ErrorCode::InternalServerError),
                     Reply::Create(location) => {
                         Answer::Created { location, offset: receiving.committed, body_read: true }
                     }
@@ -161,10 +166,7 @@ impl Exchange {
         let from = receiving.committed;
         let (to, length) = if held { (from, None) } else { (receiving.staged, receiving.declare) };
         let finish = !held && receiving.length == Some(to);
-        let expires = match finish && mutation!("finished-expires", !receiving.partial, receiving.partial) {
-            true => None,
-            false => self.config.expires(now.wall, receiving.expires),
-        };
+        let expires = self.expires_then(now, receiving, finish);
         let id = receiving.id.clone();
         let op = self.store(Command::Commit { id, fence, from, to, length, expires, finish });
         let asked = core::mem::take(&mut receiving.asked);
@@ -173,6 +175,19 @@ impl Exchange {
         receiving.tried = to;
         receiving.dirty_since = None;
         receiving.renew_at = None;
+    }
+
+    /// When the upload expires from now on, if the next change finishes it, or does not.
+    pub(in crate::exchange) fn expires_then(
+        &self,
+        now: Now,
+        receiving: &Receiving,
+        finish: bool,
+    ) -> Option<WallTime> {
+        match finish && mutation!("finished-expires", !receiving.partial, receiving.partial) {
+            true => None,
+            false => self.config.expires(now.wall, receiving.expires),
+        }
     }
 
     fn stop(&mut self, receiving: &mut Receiving) {
@@ -251,6 +266,11 @@ impl Exchange {
                     self.checkpointed();
                 }
             }
+            (_, Some(InFlight::Create { op: create, first, finish })) if *create == op => {
+                let made = (*first, *finish);
+                receiving.in_flight = None;
+                return self.on_made_with_body(now, receiving, made, &completion);
+            }
             (_, Some(InFlight::Digest { op: digest, checksum })) if *digest == op => {
                 let expected = checksum.digest;
                 receiving.in_flight = None;
@@ -274,7 +294,13 @@ impl Exchange {
         self.advance(now, receiving);
     }
 
-    fn on_committed(&mut self, now: Now, receiving: &mut Receiving, offset: u64, finish: bool) {
+    pub(in crate::exchange) fn on_committed(
+        &mut self,
+        now: Now,
+        receiving: &mut Receiving,
+        offset: u64,
+        finish: bool,
+    ) {
         let received = offset.saturating_sub(receiving.committed);
         if received > 0 {
             self.notify(Event::Received(received));
@@ -318,7 +344,9 @@ impl Exchange {
     ) {
         // An outcome that is decided stands. A writer that lost the lock must not commit even a complete body.
         let decided = receiving.cancelled.is_some() || receiving.outcome().is_some();
-        if decided && cancel != Cancel::LockLost {
+        // What is not made yet has no lock that could be lost.
+        let unlocked = self.lock_key().is_none();
+        if if cancel == Cancel::LockLost { unlocked } else { decided } {
             return self.stale(State::Receiving(receiving));
         }
         receiving.cancelled = Some(cancel);
@@ -328,6 +356,7 @@ impl Exchange {
 
     pub(in crate::exchange) fn on_yield(&mut self, now: Now, offset: Option<u64>) {
         match core::mem::replace(&mut self.state, State::Over) {
+            State::Receiving(receiving) if receiving.is_unmade() => self.stale(State::Receiving(receiving)),
             State::Receiving(mut receiving) => {
                 if let Append::Open { .. } = receiving.append {
                     receiving.newcomer.get_or_insert(offset);

@@ -48,8 +48,17 @@ impl Limit {
 pub(in crate::exchange) enum Reply {
     /// A POST, with the `Location` of what it created.
     Create(String),
+    /// A POST whose upload is made only when the body has ended: there is no lock, and nothing to commit before.
+    Make(Box<Unmade>),
     /// A PATCH.
     Write,
+}
+
+/// An upload that is to be made together with its body.
+#[derive(Debug)]
+pub(in crate::exchange) struct Unmade {
+    pub record: Record,
+    pub location: String,
 }
 
 impl Reply {
@@ -57,6 +66,8 @@ impl Reply {
     pub(in crate::exchange) fn failed(self, code: ErrorCode) -> Answer {
         match self {
             Self::Create(location) => Answer::CreatedButFailed { location, code },
+            // Nothing is answered before it is made.
+            Self::Make(unmade) => Answer::CreatedButFailed { location: unmade.location, code },
             Self::Write => Answer::Failed(code),
         }
     }
@@ -154,6 +165,12 @@ pub(in crate::exchange) enum InFlight {
     Discard {
         op: OpId,
     },
+    /// Of the upload, with the first bytes of its body.
+    Create {
+        op: OpId,
+        first: u64,
+        finish: bool,
+    },
     Digest {
         op: OpId,
         checksum: Box<Checksum>,
@@ -228,7 +245,7 @@ impl Receiving {
 
     pub(in crate::exchange) fn deadline(&self, config: &Config) -> Option<Deadline> {
         let writing = matches!(self.append, Append::Open { stopping: false, .. }) || self.awaits_verdict();
-        if !writing || self.in_flight.is_some() {
+        if !writing || self.in_flight.is_some() || self.is_unmade() {
             return None;
         }
         let dirty_since = self.dirty_since.filter(|_| !self.holds());
@@ -238,6 +255,26 @@ impl Receiving {
         let complete = self.length == Some(self.committed) && self.declare.is_none();
         let expiry = self.renew_at.filter(|_| !complete).map(|at| (at, Reason::Expiry));
         checkpoint.into_iter().chain(expiry).min_by_key(|(at, _)| *at)
+    }
+
+    /// Whether its upload is to be made together with the body.
+    pub(in crate::exchange) fn is_unmade(&self) -> bool {
+        matches!(self.reply, Reply::Make(_))
+    }
+
+    /// Its upload, if that is to be made now.
+    pub(in crate::exchange) fn take_unmade(&mut self) -> Option<Record> {
+        match core::mem::replace(&mut self.reply, Reply::Write) {
+            Reply::Make(unmade) => {
+                let Unmade { record, location } = *unmade;
+                self.reply = Reply::Create(location);
+                Some(record)
+            }
+            reply => {
+                self.reply = reply;
+                None
+            }
+        }
     }
 
     pub(in crate::exchange) fn is_dirty(&self) -> bool {
@@ -258,7 +295,8 @@ impl Receiving {
         let due = self.deadline(config).filter(|(at, _)| *at <= now).map(|(_, reason)| reason);
         let much = self.staged.saturating_sub(self.tried) >= config.checkpoint_bytes;
         let asked = self.asked || due == Some(Reason::Checkpoint) || much;
-        due == Some(Reason::Expiry) || (asked && self.staged > self.committed && !self.holds())
+        !self.is_unmade()
+            && (due == Some(Reason::Expiry) || (asked && self.staged > self.committed && !self.holds()))
     }
 
     /// Whether what is staged may not be committed yet: it is not verified, or it would complete the upload, or

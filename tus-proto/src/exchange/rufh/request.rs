@@ -169,7 +169,9 @@ fn create(
     }
     let location = checks::location(config, head);
     let length = rufh.length;
-    Ok(Request::Create(CreateRequest { length, metadata, checksums, with_upload, location, concat: None }))
+    let waits = false;
+    let concat = None;
+    Ok(Request::Create(CreateRequest { length, metadata, checksums, with_upload, waits, location, concat }))
 }
 
 fn append(

@@ -38,7 +38,7 @@ fn change(metadata: Option<&str>, id: Option<&str>) -> HookReply {
 #[track_caller]
 fn creates(script: &mut Script) -> (OpId, Record) {
     let (op, command) = script.store();
-    let Command::Create { record } = command else { panic!("not {command:?}") };
+    let Command::Create { record, .. } = command else { panic!("not {command:?}") };
     (op, record)
 }
 

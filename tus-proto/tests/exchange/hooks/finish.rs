@@ -83,7 +83,7 @@ fn an_empty_upload_is_complete_when_it_is_created() {
     let (op, _) = script.hook();
     script.decided(op, amendment(Some(202), "early", "early"));
     let (op, command) = script.store();
-    let Command::Create { record } = command else { panic!("not {command:?}") };
+    let Command::Create { record, .. } = command else { panic!("not {command:?}") };
     script.stored(op, Completion::Created);
     let op = asks(&mut script, &record);
     script.decided(op, amendment(None, "late", ""));

@@ -46,7 +46,7 @@ fn append(offset: u64, complete: &'static str, framing: Framing) -> Sent {
 fn creating(config: Config, sent: &Sent) -> (Script, OpId, Record) {
     let mut script = Script::start_with(config, sent);
     let (op, command) = script.store();
-    let Command::Create { record } = command else { panic!("Create should come, not {command:?}") };
+    let Command::Create { record, .. } = command else { panic!("Create should come, not {command:?}") };
     (script, op, record)
 }
 
