@@ -1,7 +1,7 @@
 //! One request, from its head to its response.
 //!
 //! ```text
-//!             ┌ OPTIONS, rejections ──────────────────────────────────────────────────────┐
+//!             ┌ OPTIONS, rejections ────────────────────────────────────────────────────┐
 //!             ├ GET     Opening ────────────────────────────────────────────────────────┤
 //!             ├ POST    Concatenating (a final) ────────────────────────────────────────┤
 //!  new ───────┼ HEAD    QueryingOffset (checkpoint, then load) ─────────────────────────┤
