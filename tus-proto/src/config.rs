@@ -168,7 +168,7 @@ impl Config {
         }
     }
 
-    /// The largest upload, in bytes; none where there is no limit.
+    /// The largest upload, in bytes; `None` if there is no limit.
     pub fn max_size(&self) -> Option<u64> {
         (self.max_size > 0).then_some(self.max_size)
     }
@@ -194,12 +194,12 @@ impl Config {
         self.upload_expiry.map(|expiry| wall.after(expiry)).or(kept)
     }
 
-    /// The algorithms that `Upload-Checksum` may name; none where the extension is disabled.
+    /// The algorithms that `Upload-Checksum` may name; empty if the extension is disabled.
     pub fn checksum_algorithms(&self) -> &[Algorithm] {
         &self.checksum_algorithms
     }
 
-    /// The largest body of one request, in bytes; none where there is no limit.
+    /// The largest body of one request, in bytes; `None` if there is no limit.
     pub fn max_chunk_size(&self) -> Option<u64> {
         (self.max_chunk_size > 0).then_some(self.max_chunk_size)
     }

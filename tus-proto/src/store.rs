@@ -18,11 +18,11 @@ pub struct Record {
     pub created: WallTime,
     /// How many bytes are committed.
     pub offset: u64,
-    /// How many bytes it will have; none while that is deferred. Never below `offset`.
+    /// How many bytes it will have; `None` while that is deferred. Never below `offset`.
     pub length: Option<u64>,
     /// `Upload-Metadata` as it was sent; empty where there was none.
     pub metadata: String,
-    /// When it expires, by [`Now::wall`](crate::Now::wall); none where it does not, as a finished one.
+    /// When it expires, by [`Now::wall`](crate::Now::wall); `None` if it does not, as a finished one.
     pub expires: Option<WallTime>,
     /// Its part in a concatenation; none for a plain upload.
     pub concat: Option<Concat>,
@@ -89,7 +89,7 @@ impl Record {
 /// What an exchange asks of the store. Each completes exactly once, as the [`Completion`] named with it or
 /// as [`Completion::Failed`]; [`Command::StopAppend`] alone has no completion of its own.
 ///
-/// What concerns a writer carries the fencing number of its lock ([`Fence`]): a store refuses one that is
+/// What concerns a writer carries the fencing number of its lock ([`Fence`]): a store rejects one that is
 /// below the highest it has seen for that upload as a conflict, because that writer lost the lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
@@ -137,7 +137,7 @@ pub enum Command {
         record: Record,
         /// The parts, in order. The same one may stand several times.
         parts: Vec<UploadId>,
-        /// The largest final, in bytes; none where there is no limit.
+        /// The largest final, in bytes; `None` if there is no limit.
         max: Option<u64>,
         /// Whether the parts go once the final is complete.
         delete_parts: bool,

@@ -1,5 +1,5 @@
 //! What can go wrong, and whose fault it is: never the client's. Callers get [`Failure`], which is what a
-//! protocol can act on; the operator gets the text behind it from [`Store::trouble`](crate::Store::trouble).
+//! protocol can act on; the operator gets the text of it from [`Store::trouble`](crate::Store::trouble).
 
 use std::{fmt, io, path::PathBuf};
 

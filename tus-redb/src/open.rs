@@ -70,7 +70,8 @@ impl Store {
     }
 }
 
-/// With `create` what is missing is made. With `salvage` a damaged log is no reason to refuse; what came of it is returned.
+/// With `create` what is missing is made. With `salvage` a damaged log is opened as far as it goes; what came of it is
+/// returned.
 fn open(
     disk: Arc<dyn Disk>,
     options: &Options,

@@ -274,7 +274,7 @@ impl Store {
         gone
     }
 
-    /// A sink for bytes behind the committed ones, for the writer whose lock has the number `fence`. Writes
+    /// A sink for bytes after the committed ones, for the writer whose lock has the number `fence`. Writes
     /// nothing: the data file is made with the first byte. Where the lock's last holder never released it,
     /// [`Change::NewExtent`](crate::Change::NewExtent) comes first.
     ///
@@ -315,7 +315,7 @@ impl Store {
         self.inline_limits.reserve(bytes)
     }
 
-    /// What further bytes of a last extent may join in the records; none where there they don't go.
+    /// What further bytes of a last extent may join in the records; `None` if there they don't go.
     fn inline_of(&self, last: Option<Extent>) -> Result<Option<Inline>, Failure> {
         let Some(last) = last else { return Ok(None) };
         let committed = match last.len {

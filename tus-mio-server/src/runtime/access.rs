@@ -1,5 +1,5 @@
 //! What the log says of a request, in one event: with `access_log` at info, for every request and for what the server
-//! refuses before there is one; at debug in any case.
+//! rejects before there is one; at debug in any case.
 
 use std::net::IpAddr;
 

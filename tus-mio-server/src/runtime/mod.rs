@@ -74,7 +74,7 @@ pub(crate) struct Shared<S: Store> {
     pub protocol: Arc<Config>,
     pub http: Arc<http1::Settings>,
     pub page: Option<Page>,
-    /// Where the metrics are; none where they are not to be seen.
+    /// Where the metrics are; `None` if they are not to be seen.
     pub metrics_path: Option<String>,
     /// Whether metrics and health are told to whoever can upload.
     pub status_is_public: bool,
@@ -115,7 +115,7 @@ impl<S: Store> std::fmt::Debug for Shared<S> {
 }
 
 impl<S: Store> Shared<S> {
-    /// Who tells hooks of events; none where no such hook is subscribed.
+    /// Who tells hooks of events; `None` if no such hook is subscribed.
     pub(crate) fn deliverer(&self) -> Option<&Arc<Deliverer>> {
         self.hooks.as_ref().and_then(|hooks| hooks.deliverer.as_ref())
     }

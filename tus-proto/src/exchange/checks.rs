@@ -33,7 +33,7 @@ pub(super) enum Request {
 /// A POST to the collection, of anything but a final.
 #[derive(Debug)]
 pub(super) struct CreateRequest {
-    /// The length; none where it is deferred.
+    /// The length; `None` if it is deferred.
     pub length: Option<u64>,
     pub metadata: String,
     pub checksums: Checksums,
@@ -78,7 +78,7 @@ pub(super) struct TerminateRequest {
     pub late: bool,
 }
 
-/// A request that is refused by its head alone.
+/// A request that is rejected by its head alone.
 #[derive(Debug)]
 pub(super) struct HeadRejection {
     pub code: ErrorCode,

@@ -15,7 +15,7 @@ use crate::{
     header::{Checksums, checked_metadata},
 };
 
-/// An upload as it would be: `on_upload_create` may still change it, or refuse it.
+/// An upload as it would be: `on_upload_create` may still change it, or reject it.
 #[derive(Debug)]
 pub(super) struct PendingCreate {
     record: Record,
@@ -53,7 +53,7 @@ impl PendingCreate {
         }
     }
 
-    /// With what the hook would have instead; none where it breaks the rules of the header.
+    /// With what the hook would have instead; `None` if it breaks the rules of the header.
     pub(super) fn changed(
         mut self,
         metadata: Option<String>,
@@ -84,7 +84,7 @@ impl Created {
         &self.record.id
     }
 
-    /// The request fails after the upload was made. It bears the upload's address all the same: else nobody
+    /// The request fails after the upload was made. It carries the upload's address all the same: else nobody
     /// could ever find it.
     pub(super) fn failed(self, code: ErrorCode) -> Answer {
         Answer::CreatedButFailed { location: self.location, code }

@@ -1,7 +1,7 @@
 //! One request, from its head to its response.
 //!
 //! ```text
-//!             ┌ OPTIONS, refusals ──────────────────────────────────────────────────────┐
+//!             ┌ OPTIONS, rejections ────────────────────────────────────────────────────┐
 //!             ├ GET     Opening ────────────────────────────────────────────────────────┤
 //!             ├ POST    Concatenating (a final) ────────────────────────────────────────┤
 //!  new ───────┼ HEAD    QueryingOffset (checkpoint, then load) ─────────────────────────┤
@@ -77,7 +77,7 @@ pub struct Exchange {
     cancelled: Option<Cancel>,
     /// The newcomer that waits behind us, where it came at such a time, and where it would write.
     newcomer: Option<Option<u64>>,
-    /// The request as hooks see it; none where none of those that would is subscribed.
+    /// The request as hooks see it; `None` if none of those that would is subscribed.
     request: Option<Arc<RequestInfo>>,
     /// What the request says in the IETF's protocol. `None` if it speaks tus 1.0.0.
     rufh: Option<Box<Rufh>>,
@@ -185,7 +185,7 @@ impl Exchange {
     pub fn poll(&mut self) -> Option<Output> {
         let output = self.outputs.pop_front();
         if output.is_none() && matches!(self.state, State::Receiving(_)) {
-            // Long may the body take, and thousands may wait for theirs: no memory for what there is not.
+            // Free the queue's allocation while the body streams: thousands of connections may be in this state.
             self.outputs = VecDeque::new();
         }
         output
@@ -510,7 +510,7 @@ impl Purpose {
         }
     }
 
-    /// The refusal of a request that has come this far.
+    /// The rejection of a request that has come this far.
     fn refused(self, code: ErrorCode) -> Answer {
         match self {
             Self::Receive(created) => created.failed(code),

@@ -1,4 +1,4 @@
-//! POST: what is refused before anything is made, what is made, and that a failure behind it bears its
+//! POST: what is rejected before anything is made, what is made, and that a failure after it carries its
 //! `Location` all the same.
 
 use tus_proto::{

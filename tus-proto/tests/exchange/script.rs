@@ -321,7 +321,7 @@ impl Script {
         offset
     }
 
-    /// `100 Continue` and the Append behind it.
+    /// `100 Continue` and the Append after it.
     #[track_caller]
     pub(crate) fn append(&mut self) -> Grant {
         assert_eq!(self.next(), Some(Output::Continue));
@@ -391,7 +391,7 @@ impl Script {
         response
     }
 
-    /// The response is a refusal of this status and code.
+    /// The response is a rejection of this status and code.
     #[track_caller]
     pub(crate) fn refuses(&mut self, status: u16, code: &str) -> Response {
         let response = self.responds();

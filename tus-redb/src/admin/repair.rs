@@ -43,11 +43,11 @@ const ASIDE: &str = "aside";
 pub struct Repair {
     /// What was wrong.
     pub finding: Finding,
-    /// What was done; none where it was left as it is, because no answer is right.
+    /// What was done; `None` if it was left as it is, because no answer is right.
     pub remedy: Option<Remedy>,
 }
 
-/// What was done about a [`Finding`]. Its text goes on behind that of the finding.
+/// What was done about a [`Finding`]. Its text goes on after that of the finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Remedy {
@@ -129,8 +129,8 @@ impl Store {
         Ok((store, Some(Repair { finding, remedy })))
     }
 
-    /// Mends what [`Self::verify`] finds, as far as that has one right answer, for who is alone with the store. Tells
-    /// each finding and what was done about it. A crash at any moment leaves a store that can be repaired again.
+    /// Mends what [`Self::verify`] finds, as far as that has one right answer, for a process that alone has the store open.
+    /// Returns each finding and what was done about it. A crash at any moment leaves a store that can be repaired again.
     pub fn repair(&self) -> Result<Vec<Repair>, Failure> {
         self.try_repair().map_err(|trouble| self.staging.note(trouble))
     }

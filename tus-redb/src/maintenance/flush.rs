@@ -47,7 +47,7 @@ impl Store {
     /// Whether something was committed, or staged to be, that is not durable yet; or, with strict durability, durable in
     /// the log alone.
     pub fn needs_flush(&self) -> bool {
-        // Where the commit was refused, its file is let go by a flush all the same.
+        // Where the commit was rejected, its file is let go by a flush all the same.
         self.unflushed.load(Ordering::Acquire)
             || self.checkpointing.load(Ordering::Acquire)
             || !lock(&self.staging.dirty).is_empty()

@@ -229,7 +229,7 @@ impl<'txn> Tables<'txn> {
         }
     }
 
-    /// The row of an upload that a change concerns beside its own; none also where it is damaged.
+    /// The row of an upload that a change concerns beside its own; `None` also if it is damaged.
     pub(crate) fn row_of_another(&self, id: &UploadId) -> Result<Option<Row>, Error> {
         match self.row(id) {
             Err(trouble) if trouble.damaged => Ok(None),
@@ -365,7 +365,7 @@ impl<'txn> Tables<'txn> {
         Ok(changed(completion))
     }
 
-    /// Puts an extent in a new file behind the others, in place of one that has nothing committed.
+    /// Puts an extent in a new file after the others, in place of one that has nothing committed.
     fn start_extent(&mut self, id: &UploadId, fence: Fence, at: u64, file: FileId) -> Result<Outcome, Error> {
         let Some(mut row) = self.row(id)? else { return Ok(unchanged(Completion::Missing)) };
         let offset = row.offset();

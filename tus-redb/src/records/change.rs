@@ -28,7 +28,7 @@ pub enum Change {
         record: Record,
         /// The parts, in order. The same one may stand several times.
         parts: Vec<UploadId>,
-        /// The largest final, in bytes; none where there is no limit.
+        /// The largest final, in bytes; `None` if there is no limit.
         max: Option<u64>,
         /// Whether the parts go once the final is complete.
         delete_parts: bool,
@@ -45,11 +45,11 @@ pub enum Change {
         to: u64,
         /// The upload's length, where this makes it known.
         length: Option<u64>,
-        /// When the upload expires from now on; none where it does not.
+        /// When the upload expires from now on; `None` if it does not.
         expires: Option<WallTime>,
         /// Whether the upload is complete then.
         finish: bool,
-        /// The sink's syncer, which has made the bytes up to `to` durable; none where `to` is `from`.
+        /// The sink's syncer, which has made the bytes up to `to` durable; `None` if `to` is `from`.
         syncer: Option<Syncer>,
     },
     /// The last holder of the lock may still be writing: further bytes go to a new file, where those writes

@@ -59,7 +59,7 @@ pub(crate) const DIRTY_LIMIT: usize = 256;
 
 impl Store {
     /// Carries out a group of changes in one transaction, and tells what became of each, in their order. One
-    /// that is refused does not hinder the others. What completes well has the durability the store was
+    /// that is rejected does not hinder the others. What completes well has the durability the store was
     /// opened with. Blocks on the disk.
     pub fn commit(&self, group: &[Change]) -> Vec<Completion> {
         self.commit_with_events(group).into_iter().map(|done| done.completion).collect()
@@ -109,7 +109,7 @@ impl Store {
         let steps: Vec<Step> = steps.into_iter().map(|(_, step)| step).collect();
         self.charge_records(&steps);
         if let Err(failure) = self.conclude(writer, txn, goes_on, &steps, effects) {
-            // Whoever was refused behind the first of them may have been told of what it would have made.
+            // Whoever was rejected after the first of them may have been told of what it would have made.
             completions.iter_mut().skip(first).for_each(|done| *done = Completion::Failed(failure).into());
         } else {
             self.finals_finished.fetch_add(finals, Ordering::Relaxed);

@@ -103,7 +103,7 @@ fn a_store_of_the_version_before_is_taken_over_with_all_that_is_in_it() {
         let context = format!("{durability:?}, format {format}");
         let store = try_open(&disk, durability).unwrap();
         check(&store, format > 3, &context);
-        // What was beyond the block of its opening was refused for ever.
+        // What was beyond the block of its opening was rejected for ever.
         append(&store, "numbers");
         append(&store, "large");
         let first = store.first_fence();

@@ -55,7 +55,7 @@ pub(super) struct World {
     /// What was told last.
     told: BTreeMap<&'static str, Body>,
     /// All that an upload may be after the power was cut: what was told since it was last made durable, and
-    /// what was asked for and not refused.
+    /// what was asked for and not rejected.
     possible: BTreeMap<&'static str, Vec<Body>>,
     /// What was asked for, and is not answered or was answered with a failure.
     unsure: BTreeMap<&'static str, Vec<Body>>,

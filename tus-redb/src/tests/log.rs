@@ -140,7 +140,7 @@ fn what_was_written_strictly_is_there_whatever_durability_follows() {
     }
 }
 
-/// Opening is refused, as a later frame tells that the damaged one was synced; a repair keeps what was before it.
+/// Opening is rejected, as a later frame tells that the damaged one was synced; a repair keeps what was before it.
 #[test]
 fn of_a_damaged_log_a_repair_keeps_all_before_the_damage_and_says_what_is_lost() {
     for turned in [false, true] {

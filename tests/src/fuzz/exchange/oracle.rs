@@ -64,7 +64,7 @@ pub(super) struct Seen {
     pub(super) ietf: bool,
     /// The hooks that were asked, in order.
     pub(super) asked: Vec<&'static str>,
-    /// The last one let the request go on; none while it has not decided.
+    /// The last one let the request go on; `None` while it has not decided.
     let_on: Option<bool>,
     /// It did not, and has said so.
     refusal: Option<Rejection>,

@@ -15,7 +15,7 @@ mod events;
 mod locks;
 mod store;
 
-/// How many bytes of an upload are committed; none where it is not there.
+/// How many bytes of an upload are committed; `None` if it is not there.
 type State = Option<u64>;
 
 #[derive(Debug)]

@@ -135,6 +135,10 @@ impl Server {
         let (deeds, arrivals) = (std::mem::take(&mut desk.deeds), std::mem::take(&mut desk.arrivals));
         drop(desk);
         env.oracle.look_at_faults(&env.disk);
+        if env.disk.has_died() {
+            // A sweep that ended with the machine may have removed what it came to, and told nobody.
+            env.oracle.on_sweep(env.now.wall);
+        }
         for deed in deeds {
             match deed {
                 Deed::Changed(change, completion) => {

@@ -119,7 +119,7 @@ impl Watch {
         }
     }
 
-    /// The session asks for a change: for nothing that a hook has refused, and for what it has changed.
+    /// The session asks for a change: for nothing that a hook has rejected, and for what it has changed.
     fn on_change(&mut self, change: &Change<Syncer>) {
         let vetoed = match change {
             Change::Discard { .. } => false,

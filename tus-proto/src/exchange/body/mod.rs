@@ -1,4 +1,4 @@
-//! The reception of a body: one standing Append, commits beside it and one behind it, and whatever may cut
+//! The reception of a body: one standing Append, commits concurrently with it and one after it, and whatever may cut
 //! it short. There is no special path for a disconnect, a stall, a yield or a shutdown: the Append ends, what
 //! it staged is committed (or, where it must be, forgotten), the lock goes, the answer follows.
 
@@ -61,7 +61,7 @@ impl Exchange {
             if let Append::Open { .. } = receiving.append {
                 let stopped = matches!(receiving.chunk_verdict, ChunkVerdict::Rejected(_));
                 let ending = stopped || receiving.failed.is_some() || receiving.newcomer.is_some();
-                // Once it is cut short, what may still be committed is decided behind the Append.
+                // Once it is cut short, what may still be committed is decided after the Append.
                 if ending || receiving.cancelled.is_some() {
                     self.stop(&mut receiving);
                 } else if receiving.wants_checkpoint(&self.config, now.monotonic) {

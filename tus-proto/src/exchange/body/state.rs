@@ -367,10 +367,10 @@ impl Receiving {
         None
     }
 
-    /// What became of the body; none while that is not decided.
+    /// What became of the body; `None` while that is not decided.
     pub(in crate::exchange) fn outcome(&self) -> Option<Outcome> {
         let Append::Ended(end) = self.append else { return None };
-        // A store that knows of the new holder may refuse a commit before we are told: it means the same.
+        // A store that knows of the new holder may reject a commit before we are told: it means the same.
         if self.has_lost_the_lock() {
             return Some(Outcome::Cancelled(Cancel::LockLost));
         }
