@@ -53,13 +53,14 @@ impl Exchange {
         let Created { record, location, checksums, .. } = created;
         self.receives(&record);
         self.outputs.push_back(Output::Continue);
-        let limit = Limit::of(&self.config, 0, record.length);
-        let max = match self.framing {
+        let mut limit = Limit::of(&self.config, 0, record.length);
+        // No more than is granted counts as staged, whatever the store says.
+        limit.bytes = match self.framing {
             Framing::Length(bytes) => bytes.min(limit.bytes),
             Framing::Chunked => 0,
         };
         let digest = checksums.header.as_ref().map(|checksum| checksum.algorithm);
-        let op = self.store(Command::Buffer { max, digest });
+        let op = self.store(Command::Buffer { max: limit.bytes, digest });
         let mut receiving = Receiving::new(&record, None, limit, checksums, Reply::Write);
         receiving.reply = Reply::Make(Box::new(Unmade { record, location }));
         receiving.append = Append::Open { op, stopping: false };
