@@ -8,8 +8,13 @@ use tus_proto::{Algorithm, Digest, Failure, Hasher};
 /// The first bytes of an upload that is not made yet: from their arrival until the [`Change`](crate::Change) that makes
 /// the upload is done. A store makes it, empty, where it has memory for so many: see
 /// [`Store::reserve`](crate::Store::reserve).
+///
+/// Boxed: thousands of requests have room for one, and few have one.
 #[derive(Clone)]
-pub struct FirstBytes {
+pub struct FirstBytes(Box<Memory>);
+
+#[derive(Clone)]
+struct Memory {
     bytes: Vec<u8>,
     capacity: usize,
     /// What the store counts. It is given back when the last clone is dropped.
@@ -19,33 +24,34 @@ pub struct FirstBytes {
 impl FirstBytes {
     /// Memory for so many bytes. Nothing is allocated before the first one.
     pub fn new(capacity: usize) -> Self {
-        Self { bytes: Vec::new(), capacity, _reserved: None }
+        Self(Box::new(Memory { bytes: Vec::new(), capacity, _reserved: None }))
     }
 
     /// The same, with something that the store drops when the memory is free again.
     #[must_use]
-    pub fn with_reservation(self, reserved: impl Send + Sync + 'static) -> Self {
-        Self { _reserved: Some(Arc::new(reserved)), ..self }
+    pub fn with_reservation(mut self, reserved: impl Send + Sync + 'static) -> Self {
+        self.0._reserved = Some(Arc::new(reserved));
+        self
     }
 
     /// The bytes that have come.
     pub fn as_slice(&self) -> &[u8] {
-        &self.bytes
+        &self.0.bytes
     }
 
     /// How many those are.
     pub fn len(&self) -> u64 {
-        self.bytes.len() as u64
+        self.0.bytes.len() as u64
     }
 
     /// Whether none has.
     pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+        self.0.bytes.is_empty()
     }
 
     /// How many bytes more there is memory for.
     pub(crate) fn room(&self) -> usize {
-        self.capacity - self.bytes.len()
+        self.0.capacity - self.0.bytes.len()
     }
 
     /// Takes all of `data`.
@@ -56,10 +62,10 @@ impl FirstBytes {
         if data.remaining() > self.room() {
             return Err(Failure::NoSpace);
         }
-        self.bytes.reserve_exact(self.room());
+        self.0.bytes.reserve_exact(self.room());
         while data.has_remaining() {
             let chunk = data.chunk();
-            self.bytes.extend_from_slice(chunk);
+            self.0.bytes.extend_from_slice(chunk);
             let len = chunk.len();
             data.advance(len);
         }
@@ -68,13 +74,13 @@ impl FirstBytes {
 
     /// Keeps the first `len` bytes.
     pub(crate) fn truncate(&mut self, len: u64) {
-        self.bytes.truncate(usize::try_from(len).unwrap_or(usize::MAX));
+        self.0.bytes.truncate(usize::try_from(len).unwrap_or(usize::MAX));
     }
 
     /// The digest of the bytes from one offset to another. Fails if they are not all there.
     pub(crate) fn digest(&self, (from, to): (u64, u64), algorithm: Algorithm) -> Result<Digest, Failure> {
         let range = usize::try_from(from).ok().zip(usize::try_from(to).ok()).map(|(from, to)| from..to);
-        let bytes = range.and_then(|range| self.bytes.get(range)).ok_or(Failure::Io)?;
+        let bytes = range.and_then(|range| self.0.bytes.get(range)).ok_or(Failure::Io)?;
         let mut hasher = Hasher::new(algorithm);
         hasher.update(bytes);
         Ok(hasher.finish())
@@ -84,7 +90,7 @@ impl FirstBytes {
 impl From<Vec<u8>> for FirstBytes {
     /// Bytes that are there already.
     fn from(bytes: Vec<u8>) -> Self {
-        Self { capacity: bytes.len(), bytes, _reserved: None }
+        Self(Box::new(Memory { capacity: bytes.len(), bytes, _reserved: None }))
     }
 }
 
@@ -92,7 +98,7 @@ impl fmt::Debug for FirstBytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FirstBytes")
             .field("len", &self.len())
-            .field("capacity", &self.capacity)
+            .field("capacity", &self.0.capacity)
             .finish_non_exhaustive()
     }
 }

@@ -174,7 +174,7 @@ fn a_tusd_that_runs_and_directories_that_make_no_sense_are_refused() {
         .run(&["import", "tusd", "data", "--data-dir", "data"], &[])
         .assert_fails(2, &["--data-dir", "another"]);
     place.run(&["import", "tusd", "other"], &[]).assert_fails(1, &["other", "-upload-dir"]);
-    place.run(&["import", "tusd"], &[]).assert_fails(2, &["<DIRECTORY>"]);
+    place.run(&["import", "tusd"], &[]).assert_fails(2, &["<SOURCE>"]);
     assert_eq!(place.names(), ["data"]);
 }
 

@@ -65,7 +65,8 @@ use rufh::Rufh;
 pub struct Exchange {
     config: Arc<Config>,
     framing: Framing,
-    request_id: Option<String>,
+    /// A slice: thousands of exchanges may wait.
+    request_id: Option<Box<str>>,
     origin: Origin,
     state: State,
     lease: Lease,
@@ -148,7 +149,7 @@ impl Exchange {
             config,
             origin,
             framing: head.framing,
-            request_id: header::request_id(head),
+            request_id: header::request_id(head).map(String::into_boxed_str),
             state: State::Over,
             lease: Lease::None,
             outputs: VecDeque::new(),
