@@ -21,7 +21,7 @@ use crate::{
 /// So many bytes are worth a sync of their own.
 const MUCH: usize = 1 << 20;
 /// So many bytes may wait for a sync in memory before whoever writes more waits as well.
-const DEFERRED: usize = 4 << 20;
+const DEFERRED: usize = 2 << 20;
 
 /// The file of the records. It outlives the databases that are opened on it one after another.
 #[derive(Debug)]
