@@ -12,7 +12,7 @@ use super::{
     body::state::{Append, End, InFlight, Limit, Receiving, Reply, Unmade},
     create::Created,
 };
-use crate::{Command, Completion, Cut, Event, Framing, Now, Output, Record};
+use crate::{Command, Completion, Cut, Event, Framing, Now, Record};
 
 impl Exchange {
     /// How long the body is, if it may be received before its upload is made: its length is known, and no hook is told of
@@ -52,18 +52,15 @@ impl Exchange {
     fn buffer(&mut self, created: Created) {
         let Created { record, location, checksums, .. } = created;
         self.receives(&record);
-        self.outputs.push_back(Output::Continue);
         let mut limit = Limit::of(&self.config, 0, record.length);
         // No more than is granted counts as staged, whatever the store says.
         limit.bytes = match self.framing {
             Framing::Length(bytes) => bytes.min(limit.bytes),
             Framing::Chunked => 0,
         };
-        let digest = checksums.header.as_ref().map(|checksum| checksum.algorithm);
-        let op = self.store(Command::Buffer { max: limit.bytes, digest });
         let mut receiving = Receiving::new(&record, None, limit, checksums, Reply::Write);
         receiving.reply = Reply::Make(Box::new(Unmade { record, location }));
-        receiving.append = Append::Open { op, stopping: false };
+        receiving.append = self.append(&receiving);
         self.state = State::Receiving(Box::new(receiving));
     }
 

@@ -46,12 +46,18 @@ impl Exchange {
         self.advance(now, receiving);
     }
 
-    fn append(&mut self, receiving: &Receiving) -> Append {
+    pub(in crate::exchange) fn append(&mut self, receiving: &Receiving) -> Append {
         self.outputs.push_back(Output::Continue);
-        let (fence, rotate) = self.lease.grant();
-        let (id, at, max) = (receiving.id.clone(), receiving.at, receiving.limit.bytes);
+        let (at, max) = (receiving.at, receiving.limit.bytes);
         let digest = receiving.checksums.header.as_ref().map(|checksum| checksum.algorithm);
-        let op = self.store(Command::Append { id, fence, at, max, rotate, digest });
+        let command = match receiving.is_unmade() {
+            true => Command::Buffer { max, digest },
+            false => {
+                let (fence, rotate) = self.lease.grant();
+                Command::Append { id: receiving.id.clone(), fence, at, max, rotate, digest }
+            }
+        };
+        let op = self.store(command);
         Append::Open { op, stopping: false }
     }
 
