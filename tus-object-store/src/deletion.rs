@@ -26,10 +26,10 @@ impl Shared {
         let until = now.after(self.options.remembered).as_micros();
         let seen = lock(&self.active).get(id).map_or(0, |active| active.fence);
         // Before the tombstone: after a crash in between a sweep must find the bytes.
-        self.file_expiry(id.as_str(), now.as_micros()).await.map_err(LookupError::Failed)?;
+        self.file_expiry(id.as_str(), now.as_micros()).await?;
         let posts = lock(&self.events).kinds.terminated;
         let hint = match posts {
-            true => self.put_hint(id).await.map_err(LookupError::Failed)?,
+            true => self.put_hint(id).await?,
             false => String::new(),
         };
         let done = self

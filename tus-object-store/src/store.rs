@@ -119,7 +119,7 @@ impl BucketStore {
         }
         let mut document = shared.for_reader(document)?;
         let needed = document.expires.is_some() && !document.finals.is_empty() && document.is_complete();
-        if needed && shared.is_awaited(&document).await.map_err(LookupError::Failed)? {
+        if needed && shared.is_awaited(&document).await? {
             // A finished part does not expire while a pending final needs it.
             document.expires = None;
         }

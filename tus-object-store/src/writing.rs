@@ -110,15 +110,15 @@ impl Shared {
             None => Bytes::new(),
             Some(_) if mutation!("tail-not-taken-up", false, true) => Bytes::new(),
             Some(tail @ Tail::Inline(_)) => {
-                let bytes = tail.bytes().map_err(LookupError::Failed)?;
+                let bytes = tail.bytes()?;
                 self.budget.take(bytes.len());
                 bytes
             }
             Some(Tail::Object { key, len }) if *len < self.options.shortest_part() => {
                 let count = usize::try_from(*len).unwrap_or(usize::MAX);
-                self.take_memory(count).await.map_err(LookupError::Failed)?;
+                self.take_memory(count).await?;
                 let read = self.read_object(&document.id, key, 0..*len).await;
-                read.inspect_err(|_| self.budget.give(count, false)).map_err(LookupError::Failed)?
+                read.inspect_err(|_| self.budget.give(count, false))?
             }
             Some(Tail::Object { key, len }) => {
                 extents.push(Extent { len: *len, place: Place::Object(key.clone()) });
@@ -170,9 +170,7 @@ impl Shared {
             return Ok(lowest);
         }
         let prepared = match staging.filter(|_| moves) {
-            Some(staging) => {
-                Some((staging, staging.prepare(commit.to, rest).await.map_err(LookupError::Failed)?))
-            }
+            Some(staging) => Some((staging, staging.prepare(commit.to, rest).await?)),
             None => None,
         };
         let offset = prepared.as_ref().map_or(commit.from, |(_, prepared)| prepared.offset.max(commit.from));
@@ -223,11 +221,11 @@ impl Shared {
         };
         let kept = commit.finish && lock(&self.events).kinds.completed;
         let hint = match kept {
-            true => self.put_hint(id).await.map_err(LookupError::Failed)?,
+            true => self.put_hint(id).await?,
             false => String::new(),
         };
         let mark = match commit.finish {
-            true => self.mark_for_publication(id).await.map_err(LookupError::Failed)?,
+            true => self.mark_for_publication(id).await?,
             false => None,
         };
         #[cfg(mutations)]
@@ -324,7 +322,7 @@ impl Shared {
             Some((extents, _)) => extents.clone(),
             None => self.read(&commit.id).await?.extents,
         };
-        self.complete(commit.id.as_str(), &mut extents).await.map_err(LookupError::Failed)?;
+        self.complete(commit.id.as_str(), &mut extents).await?;
         Ok(extents)
     }
 

@@ -2,13 +2,13 @@
 //! `TUSD` names the program: `TUSD=$(tests/tusd/install)`.
 
 use std::{
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     path::Path,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
-use super::{Gateway, Server, bytes, command, field, id, json};
+use super::{Gateway, Server, await_listener, bytes, command, field, id, json};
 
 const PART: usize = 5 << 20;
 
@@ -27,11 +27,7 @@ fn tusd(gateway: &Gateway) -> Option<Server> {
         .stdout(Stdio::null())
         .spawn()
         .expect("tusd runs");
-    let start = Instant::now();
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(start.elapsed() < Duration::from_secs(20), "tusd does not listen");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    await_listener(port, "tusd");
     Some(Server { child, address: format!("127.0.0.1:{port}") })
 }
 

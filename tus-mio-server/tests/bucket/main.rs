@@ -122,6 +122,15 @@ struct Gateway {
     dir: tempfile::TempDir,
 }
 
+/// Waits until a program listens. A bound, not a measure.
+fn await_listener(port: u16, program: &str) {
+    let start = Instant::now();
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(start.elapsed() < Duration::from_secs(20), "{program} does not listen");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 impl Gateway {
     fn start() -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
@@ -141,11 +150,7 @@ impl Gateway {
             .stdout(Stdio::null())
             .spawn()
             .expect("versitygw runs");
-        let start = Instant::now();
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(start.elapsed() < Duration::from_secs(20), "versitygw does not listen");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        await_listener(port, "versitygw");
         Some(child)
     }
 

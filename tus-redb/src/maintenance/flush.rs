@@ -219,11 +219,8 @@ impl Store {
         if rolled_back { self.await_checkpoint(writer) } else { Ok(()) }
     }
 
-    /// The checkpoint under way is durable, or not; if there is one.
+    /// The checkpoint under way is durable, or not.
     fn end_checkpoint(&self, writer: &mut Writer, settled: io::Result<()>) -> Result<(), Failure> {
-        if writer.checkpoint.is_none() {
-            return Ok(());
-        }
         if let Err(error) = settled {
             let failure = self.staging.note(error);
             // If that fails too, the next call tries again.
