@@ -115,7 +115,7 @@ impl BucketStore {
     pub async fn survey(&self, foreign: &Foreign) -> Result<Option<ForeignBytes>, Failure> {
         let shared = &self.shared;
         let object = Key::from(foreign.object.as_str());
-        // A multipart upload may be left beside its object.
+        // A multipart upload may be left in addition to its object.
         if let Some(len) = shared.foreign_size(&object).await? {
             let place = Place::Object(foreign.object.clone());
             let extents = if len > 0 { vec![Extent { len, place }] } else { Vec::new() };
@@ -135,7 +135,7 @@ impl BucketStore {
                     key: foreign.object.clone(),
                     upload: foreign.multipart.clone(),
                     parts: used.iter().map(|part| part.tag.clone()).collect(),
-                    // Whoever writes next begins a multipart upload of its own.
+                    // The next writer begins a multipart upload of its own.
                     open: false,
                 },
             }],

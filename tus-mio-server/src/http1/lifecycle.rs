@@ -45,7 +45,7 @@ impl Conn {
         }
     }
 
-    /// How many bytes of the upload that the answer carries are to be written beside this connection now, behind all
+    /// How many bytes of the upload that the answer carries are to be written past this connection now, after all
     /// output.
     pub fn send_credit(&self) -> u64 {
         if mutation!("upload-before-head", self.wants_write(), false) { 0 } else { self.beside }

@@ -229,7 +229,7 @@ impl<'txn> Tables<'txn> {
         }
     }
 
-    /// The row of an upload that a change concerns beside its own; `None` also if it is damaged.
+    /// The row of an upload that a change concerns in addition to its own; `None` also if it is damaged.
     pub(crate) fn row_of_another(&self, id: &UploadId) -> Result<Option<Row>, Error> {
         match self.row(id) {
             Err(trouble) if trouble.damaged => Ok(None),

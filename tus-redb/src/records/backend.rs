@@ -1,5 +1,5 @@
-//! redb's file, behind the seam. It knows three things redb does not: the reserve for a full disk; that after a failed sync
-//! what the file says is not what the disk holds; and that the syncs of a checkpoint need not be waited for by who commits.
+//! redb's file, as the storage backend that redb calls. It knows three things redb does not: the reserve for a full disk; that
+//! after a failed sync the file's content is not the disk's; and that commits need not wait for the syncs of a checkpoint.
 
 use std::{
     io,
@@ -20,7 +20,7 @@ use crate::{
 
 /// So many bytes are worth a sync of their own.
 const MUCH: usize = 1 << 20;
-/// So many bytes may wait for a sync in memory before whoever writes more waits as well.
+/// So many bytes may wait for a sync in memory before further writes wait as well.
 const DEFERRED: usize = 2 << 20;
 
 /// The file of the records. It outlives the databases that are opened on it one after another.

@@ -109,7 +109,7 @@ impl Store {
         let steps: Vec<Step> = steps.into_iter().map(|(_, step)| step).collect();
         self.charge_records(&steps);
         if let Err(failure) = self.conclude(writer, txn, goes_on, &steps, effects) {
-            // Whoever was rejected after the first of them may have been told of what it would have made.
+            // A change that was rejected after the first of them may have been told of what that one would have made.
             completions.iter_mut().skip(first).for_each(|done| *done = Completion::Failed(failure).into());
         } else {
             self.finals_finished.fetch_add(finals, Ordering::Relaxed);

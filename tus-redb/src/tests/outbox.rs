@@ -134,7 +134,7 @@ fn only_what_the_store_was_opened_for_is_kept() {
     }
 }
 
-/// Who has seen it incomplete, and comes second, completes nothing.
+/// A writer that has seen it incomplete, and commits second, completes nothing.
 #[test]
 fn an_upload_is_completed_once() {
     let store = open(&SimDisk::new(), Durability::Strict);

@@ -81,7 +81,7 @@ impl<S: Store> WorkQueue<S> {
         self.idling = false;
     }
 
-    /// A job of this kind was done. Whoever did it takes the next: nobody has to be woken for what it has kept waiting.
+    /// A job of this kind was done. Its worker takes the next one, so no other has to be woken for what this one has kept waiting.
     pub(in crate::runtime) fn done(&mut self, kind: QueueKind) {
         self.of(kind).running -= 1;
     }

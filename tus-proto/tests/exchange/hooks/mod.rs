@@ -1,4 +1,4 @@
-//! Hooks: who is asked what and when, and what becomes of a request that one rejects, changes, or leaves without
+//! Hooks: which is called when, and with what, and what becomes of a request that one rejects, changes, or leaves without
 //! an answer.
 
 mod chunk;
