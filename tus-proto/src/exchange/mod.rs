@@ -279,6 +279,12 @@ impl Exchange {
         match core::mem::replace(&mut self.state, State::Over) {
             State::QueryingOffset(query) => self.on_record(now, op, query, completion),
             State::Loading(waited, purpose) if waited == op => self.on_loaded(now, purpose, completion),
+            // Who lost the lock while it looked must not write by what it saw.
+            State::Reloading(waited, _) | State::Rechecking(waited, _)
+                if waited == op && self.cancelled == Some(Cancel::LockLost) =>
+            {
+                self.end(now, Some(Answer::Failed(answer::to_cancel(Cancel::LockLost))));
+            }
             State::Reloading(waited, patch) if waited == op => self.on_reloaded(now, patch, completion),
             State::Rechecking(waited, termination) if waited == op => match self.lives(now, completion) {
                 Ok(_) => self.terminate(termination),
@@ -382,7 +388,11 @@ impl Exchange {
             State::Over => self.stale(State::Over),
             other => {
                 self.state = other;
-                self.cancelled = self.cancelled.or(Some(cancel));
+                // A lost lock says more than any earlier reason: nothing may be committed any more.
+                self.cancelled = match cancel {
+                    Cancel::LockLost => Some(cancel),
+                    _ => self.cancelled.or(Some(cancel)),
+                };
             }
         }
     }

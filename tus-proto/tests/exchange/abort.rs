@@ -178,6 +178,19 @@ fn a_lock_lost_before_the_body_begins_opens_no_append() {
 }
 
 #[test]
+fn a_lost_lock_says_more_than_a_shutdown_before_it() {
+    // A length that is declared without a body is written, too.
+    let mut script = Script::start(&Sent::patch(3, Framing::Length(0)).with("Upload-Length", 1000));
+    script.load(&record(3, None));
+    script.acquire();
+    script.input(Input::Cancel(Cancel::Shutdown));
+    script.input(Input::Cancel(Cancel::LockLost));
+    script.load(&record(3, None));
+    script.release();
+    script.refuses(400, "ERR_UPLOAD_INTERRUPTED");
+}
+
+#[test]
 fn a_cancel_before_the_body_begins_ends_the_request_where_it_is() {
     for (cancel, answer) in CANCELS {
         let mut script = Script::start(&Sent::patch(3, Framing::Length(400)));

@@ -1,6 +1,6 @@
 //! More bytes than an upload was to have: it is invalid for good.
 
-use tus_proto::{AppendEnd, Command, Completion, Event, Framing};
+use tus_proto::{AppendEnd, Cancel, Command, Completion, Event, Framing, Input};
 
 use super::{append, begun, locked, problem};
 use crate::script::{FENCE, Script, id, record};
@@ -50,6 +50,13 @@ fn an_upload_of_tus_stays_what_it_is() {
 
 #[test]
 fn who_lost_the_lock_removes_nothing() {
+    let mut script = Script::start(&append(3, "?0", Framing::Length(8)));
+    script.load(&begun(3, 10));
+    script.acquire();
+    script.input(Input::Cancel(Cancel::LockLost));
+    script.load(&begun(3, 10));
+    script.release();
+    problem(&mut script, 400, "ERR_UPLOAD_INTERRUPTED");
     let mut script = locked(&append(3, "?0", Framing::Length(8)), &begun(3, 10));
     let (op, _) = script.store();
     script.stored(op, Completion::Conflict { offset: 3 });
