@@ -38,12 +38,12 @@ impl<'a> Target<'a> {
         if text == "*" {
             return Self { form: TargetForm::Asterisk, authority: None, path: text, query: None };
         }
-        let (form, authority, rest) = match absolute(text) {
-            _ if text.starts_with('/') => (TargetForm::Origin, None, text),
-            Some((authority, rest)) => (TargetForm::Absolute, Some(authority), rest),
-            None => {
-                return Self { form: TargetForm::Authority, authority: Some(text), path: "", query: None };
-            }
+        let (form, authority, rest) = if text.starts_with('/') {
+            (TargetForm::Origin, None, text)
+        } else if let Some((authority, rest)) = absolute(text) {
+            (TargetForm::Absolute, Some(authority), rest)
+        } else {
+            return Self { form: TargetForm::Authority, authority: Some(text), path: "", query: None };
         };
         // No form has a fragment; where one has slipped through, it belongs to neither path nor query.
         let rest = rest.split('#').next().unwrap_or_default();

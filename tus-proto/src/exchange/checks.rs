@@ -322,5 +322,5 @@ pub(super) fn location(config: &Config, head: &Head<'_>) -> String {
         Location::By(Locations::Auto) if !head.direct || shows_proxy(head) => None,
         Location::By(Locations::Auto) => direct_origin(head),
     };
-    format!("{}{}/", origin.unwrap_or_default(), config.base_path)
+    [origin.as_deref().unwrap_or_default(), &config.base_path, "/"].concat()
 }

@@ -70,7 +70,7 @@ fn written(scheme: &str, (host, port): (&str, Option<u16>)) -> String {
     let default = if scheme == "https" { 443 } else { 80 };
     match port {
         Some(port) if port != default => format!("{scheme}://{host}:{port}"),
-        _ => format!("{scheme}://{host}"),
+        _ => [scheme, "://", host].concat(),
     }
 }
 
