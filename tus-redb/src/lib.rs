@@ -49,19 +49,21 @@
 extern crate tus_proto;
 
 mod admin;
+mod codec;
 mod disk;
 mod error;
 mod error_log;
 mod files;
-mod health;
+mod log;
 mod maintenance;
-mod open;
-mod outbox;
+mod mutex;
+mod options;
 mod port;
 mod records;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
 mod store;
+mod tables;
 #[cfg(test)]
 mod tests;
 
@@ -75,12 +77,13 @@ pub use disk::os::OsDisk;
 pub use disk::{Disk, DiskFile, Mode};
 pub use error::{OpenError, Rejected, StoreError, WriteError};
 pub use files::sink::{Sink, Syncer};
-pub use files::source::{Body, Run, Source};
-pub use maintenance::consolidate::Consolidation;
-pub use maintenance::digest::DigestFound;
 pub use maintenance::sweep::Swept;
-pub use outbox::{EventKind, Events, OutboxEvent};
-pub use port::{NoObserver, Observer, RedbStore, Refusal, SpaceLimits, WeakRedbStore};
-pub use records::change::Change;
+pub use options::{Durability, Options, SpaceLimits};
+pub use port::observer::{NoObserver, Observer};
+pub use port::quota::Refusal;
+pub use port::{RedbStore, WeakRedbStore};
 pub use records::database::FORMAT;
-pub use store::{Durability, Options, Store};
+pub use store::Store;
+pub use store::change::{Change, Consolidation, DigestFound};
+pub use store::source::{Body, Run, Source};
+pub use tus_driver::{EventKind, EventKinds as Events, OutboxEvent};

@@ -15,13 +15,15 @@ use tus_proto::{Completion, Concat, Failure, Fence, Record};
 
 use crate::{
     error::Error,
-    files::FileId,
+    files::file_id::{Extent, FileId},
+    mutex::lock,
+    options::Durability,
     records::{
-        apply::{Effects, Keeps, Tables},
         database,
-        record::{Extent, Kind, Row},
+        record::{Kind, Row},
     },
-    store::{Durability, Store, Writer, lock},
+    store::{Store, Writer},
+    tables::{Effects, Keeps, Tables},
 };
 
 /// An upload to take over.

@@ -16,17 +16,19 @@ use crate::{
         finding::Finding,
         inventory::{CursorError, STEP},
     },
+    disk::DATA,
     error::Error,
-    files::{DATA, FileId, source::Held},
-    outbox,
+    files::file_id::{Extent, FileId},
+    mutex::lock,
     records::{
         database::{
             self, DUE_EVENTS, EVENTS, EXPIRY, FILES, INLINE, LAPSES, PENDING_UNLINK, TOMBSTONES, UPLOADS,
             WAITING,
         },
-        record::{Bytes, Extent, Row},
+        record::{Bytes, Row},
     },
-    store::{Store, lock},
+    store::{Store, source::Held},
+    tables::event_codec,
 };
 
 /// What one step of a check has found.
@@ -352,7 +354,7 @@ fn check_index(txn: &ReadTransaction, place: &Place, findings: &mut Vec<Finding>
             for entry in txn.open_table(EVENTS)?.range::<(&str, u64)>(after)?.take(STEP) {
                 let (key, bytes) = entry?;
                 let (id, number) = key.value();
-                match outbox::check(number, bytes.value()).filter(|_| number <= given) {
+                match event_codec::check(number, bytes.value()).filter(|_| number <= given) {
                     None => findings.push(Finding::DamagedEvent { number }),
                     // An upload's first event, and it alone, is in the index of what is due.
                     Some(due) => {

@@ -5,14 +5,7 @@
 //! The order of ids is that of the table: a page costs what is on it. For any other order, and where a filter lets little
 //! through, a page costs a look at every record, and memory for no more than the page.
 
-use std::{
-    cmp::Reverse,
-    collections::BinaryHeap,
-    fmt,
-    ops::Bound,
-    str::FromStr,
-    sync::{PoisonError, RwLockReadGuard},
-};
+use std::{cmp::Reverse, collections::BinaryHeap, fmt, ops::Bound, str::FromStr};
 
 use redb::{ReadTransaction, ReadableTableMetadata};
 use tus_proto::{Failure, Record, UploadId, WallTime};
@@ -23,7 +16,7 @@ use crate::{
         database::{FILES, UPLOADS},
         record::{Kind, Row},
     },
-    store::{Store, lock},
+    store::Store,
 };
 
 /// How many rows one snapshot is held for.
@@ -398,20 +391,6 @@ impl Store {
     ) -> Result<Vec<(UploadId, Option<Row>)>, Error> {
         step_of(&self.snapshot()?.transaction, after, descending, limit)
     }
-
-    /// Commits what is open in a batch, so that snapshots show it.
-    pub(crate) fn show_batch(&self) -> Result<(), Failure> {
-        let mut writer = lock(&self.writer);
-        self.database(&mut writer)?;
-        Ok(())
-    }
-
-    /// The records as they are committed now, to be held for a moment: the records can't be opened anew as long.
-    pub(crate) fn snapshot(&self) -> Result<Snapshot<'_>, Error> {
-        let held = self.snapshots.read().unwrap_or_else(PoisonError::into_inner);
-        let transaction = lock(&self.live).snapshot()?;
-        Ok(Snapshot { transaction, _held: held })
-    }
 }
 
 /// The next rows in the order of their ids, or the other way round; `None` in place of one that is damaged.
@@ -433,10 +412,4 @@ fn step_of(
         rows.push((id, Row::decode(value.value())));
     }
     Ok(rows)
-}
-
-/// A read transaction, and what keeps its database open.
-pub(crate) struct Snapshot<'a> {
-    pub(crate) transaction: ReadTransaction,
-    _held: RwLockReadGuard<'a, ()>,
 }

@@ -14,13 +14,10 @@ use tus_proto::{Completion, Failure, Fence, Record, UploadId};
 
 use crate::{
     error::{Error, Rejected},
-    files::source::Body,
-    records::{
-        change::Change,
-        database::UPLOADS,
-        record::{Extent, Row},
-    },
-    store::{Store, lock},
+    files::file_id::Extent,
+    mutex::lock,
+    records::{database::UPLOADS, record::Row},
+    store::{Store, change::Change, source::Body},
 };
 
 /// An upload in all detail.

@@ -18,21 +18,23 @@ use redb::ReadableTable;
 use tus_proto::{Failure, UploadId};
 
 use crate::{
-    Finding,
-    admin::verify::{Audit, differing},
-    disk::{Disk, Mode, accept, os::OsDisk, write_all},
-    error::{Error, OpenError},
-    files::{DATA, FileId},
-    maintenance::consolidate::CopyProgress,
-    records::{
-        apply::{Keeps, Tables},
-        concat,
-        database::{self, FRAGMENTED},
-        journal::JOURNAL,
-        log::{HALVES, Salvaged},
-        record::{Bytes, Extent, Row},
+    admin::{
+        finding::Finding,
+        verify::{Audit, differing},
     },
-    store::{Options, Store, lock},
+    disk::{DATA, Disk, Mode, accept, os::OsDisk, write_all},
+    error::{Error, OpenError},
+    files::file_id::{Extent, FileId},
+    log::{HALVES, journal::JOURNAL, read::Salvaged},
+    mutex::lock,
+    options::Options,
+    records::{
+        copy::CopyProgress,
+        database::{self, FRAGMENTED},
+        record::{Bytes, Row},
+    },
+    store::Store,
+    tables::{Keeps, Tables, concat},
 };
 
 /// Where files go that nothing refers to.
@@ -201,7 +203,16 @@ impl Store {
                 tables.cancel_copy(id)?;
             }
         }
-        tables.correct_events(findings)?;
+        if findings
+            .iter()
+            .any(|finding| matches!(finding, Finding::DamagedEvent { .. } | Finding::WrongDueEvent { .. }))
+        {
+            let number_of = |finding: &Finding| match finding {
+                Finding::DamagedEvent { number } => Some(*number),
+                _ => None,
+            };
+            tables.correct_events(&findings.iter().filter_map(number_of).collect())?;
+        }
         let short: BTreeSet<_> = findings.iter().filter_map(short_upload).collect();
         // Parts before the finals that are made of them.
         for finals in [false, true] {

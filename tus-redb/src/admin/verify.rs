@@ -9,19 +9,21 @@ use redb::{ReadableDatabase, ReadableTable};
 use tus_proto::{Failure, UploadId};
 
 use crate::{
-    admin::finding::Finding,
+    admin::{ExtentFile, finding::Finding},
+    disk::DATA,
     error::Error,
-    files::{DATA, FileId},
-    maintenance::consolidate::{CopyProgress, is_fragmented},
-    outbox,
+    files::file_id::{Extent, FileId},
+    mutex::lock,
     records::{
+        copy::CopyProgress,
         database::{
             self, DUE_EVENTS, EVENTS, EXPIRY, FILES, FRAGMENTED, INLINE, LAPSES, PENDING_UNLINK, TOMBSTONES,
             WAITING,
         },
-        record::{Bytes, Extent, Kind, Row},
+        record::{Bytes, Kind, Row},
     },
-    store::{Store, lock},
+    store::Store,
+    tables::{consolidation::is_fragmented, event_codec},
 };
 
 /// All that is to be compared.
@@ -221,7 +223,7 @@ impl Store {
         for entry in txn.open_table(EVENTS)?.iter()? {
             let (key, bytes) = entry?;
             let (id, number) = key.value();
-            match outbox::check(number, bytes.value()).filter(|_| number <= last_event) {
+            match event_codec::check(number, bytes.value()).filter(|_| number <= last_event) {
                 Some(due) => drop(books.first_events.entry(id_in_index(id)?).or_insert((due, number))),
                 None => books.damaged_events.push(number),
             }
@@ -321,8 +323,8 @@ fn id_in_index(id: &str) -> Result<UploadId, Error> {
     UploadId::new(id).ok_or_else(|| Error::damaged("an upload's id in an index"))
 }
 
-fn check_extent(id: &UploadId, extent: crate::ExtentFile) -> Option<Finding> {
-    let crate::ExtentFile { path, committed, file_len, in_records } = extent;
+fn check_extent(id: &UploadId, extent: ExtentFile) -> Option<Finding> {
+    let ExtentFile { path, committed, file_len, in_records } = extent;
     match file_len {
         None if in_records => None,
         None if committed > 0 => Some(Finding::MissingFile { id: id.clone(), path }),

@@ -14,6 +14,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// The directory of the directories of data files.
+pub(crate) const DATA: &str = "data";
+
 /// How [`Disk::open`] treats a name that is not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {

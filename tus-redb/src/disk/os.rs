@@ -20,10 +20,7 @@ use rustix::{fs::copy_file_range, io::Errno};
 
 #[cfg(target_os = "linux")]
 use crate::disk::copy_through_memory;
-use crate::{
-    disk::{Disk, DiskFile, Mode, accept, write_all},
-    files::DATA,
-};
+use crate::disk::{DATA, Disk, DiskFile, Mode, accept, write_all};
 
 /// A directory of the operating system's. What is made in it only its owner can read.
 #[derive(Debug)]
@@ -322,7 +319,7 @@ mod together {
         use std::sync::Arc;
 
         use super::*;
-        use crate::{Disk, Mode, OsDisk};
+        use crate::disk::{Disk, Mode, os::OsDisk};
 
         #[test]
         fn a_release_begins_with_its_version() {

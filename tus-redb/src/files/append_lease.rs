@@ -14,9 +14,13 @@ use tus_proto::{Failure, Fence, UploadId};
 use crate::{
     disk::{DiskFile, write_all},
     error::Error,
-    files::{FileId, inline::Inline, staging::Staging},
-    records::record::Extent,
-    store::{Durability, lock},
+    files::{
+        file_id::{Extent, FileId},
+        inline::Inline,
+        staging::Staging,
+    },
+    mutex::lock,
+    options::Durability,
 };
 
 /// The right of one writer to write after the committed bytes of an upload. Offsets are those of the

@@ -6,9 +6,9 @@
 use std::{collections::BTreeSet, io};
 
 use crate::{
+    codec::{Decoder, Encoder},
     disk::{Disk, Mode, accept, read_exact},
-    files::{FileId, reserve::Reserve},
-    records::codec::{Decoder, Encoder},
+    files::{file_id::FileId, reserve::Reserve},
 };
 
 const NOTE: &str = "damaged";

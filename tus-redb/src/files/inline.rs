@@ -1,29 +1,15 @@
-//! Small bodies: the first bytes of a data file may lie in the records in place of that file, because making a file
-//! takes ten times as long as all else about a small upload.
-//!
-//! One rule says where an extent's bytes are: in the records, where the entry under its file's id is at least as long as
-//! the extent; else in the file. So a body that outgrows the limit is written to the file from its first byte on, and a
-//! commit then says no more than that the extent is longer. Its entry goes when that can't be taken back any more: at
-//! once with strict durability, with the next flush else. All that counts, holds and condemns data files goes on by
-//! their ids, and knows nothing of this.
+//! Small bodies in memory, before a commit puts them into the records: the first bytes of a data file may lie there in place of
+//! that file, because making a file takes ten times as long as all else about a small upload. How many may be staged at once
+//! is bounded. What the records hold of them: `tables/files.rs`.
 
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering},
 };
 
-use redb::ReadableTable;
 use tus_driver::FirstBytes;
 
-use crate::{
-    error::Error,
-    files::FileId,
-    records::{
-        apply::Tables,
-        record::{Extent, Row},
-    },
-    store::Options,
-};
+use crate::options::Options;
 
 /// How long a body may be to lie in the records, and how much of such may be staged, in memory, at once.
 #[derive(Debug)]
@@ -138,43 +124,5 @@ impl Inline {
 impl Drop for Inline {
     fn drop(&mut self) {
         self.limits.give_back(self.counted);
-    }
-}
-
-impl Tables<'_> {
-    /// Whether an extent's bytes lie in the records.
-    pub(crate) fn is_inline(&self, extent: Extent) -> Result<bool, Error> {
-        Ok(self.inline.get(extent.file.0)?.is_some_and(|entry| entry.value().len() as u64 >= extent.len))
-    }
-
-    /// Whether some of an upload's bytes lie in the records.
-    pub(crate) fn is_partly_inline(&self, row: &Row) -> Result<bool, Error> {
-        let mut extents = row.extents.iter().filter(|extent| extent.len > 0);
-        extents.try_fold(false, |found, extent| Ok(found || self.is_inline(*extent)?))
-    }
-
-    /// An extent grows, and is `bytes` now.
-    pub(crate) fn keep_inline(&mut self, file: FileId, bytes: &[u8]) -> Result<(), Error> {
-        mutation!("small-only-in-log", self.inline.insert(file.0, bytes)?, None);
-        if let Some(overlay) = &mut self.effects.overlay {
-            overlay.keep(file, bytes.to_vec());
-        }
-        Ok(())
-    }
-
-    /// An extent grows in its file. If its bytes were in the records so far, that is noted.
-    pub(crate) fn outgrow(&mut self, extent: Extent) -> Result<(), Error> {
-        if extent.len > 0 && self.is_inline(extent)? {
-            self.effects.spilled.push(extent.file);
-        }
-        Ok(())
-    }
-
-    /// Removes the entries of files that hold those bytes durably, or are gone.
-    pub(crate) fn drop_inline(&mut self, files: impl IntoIterator<Item = FileId>) -> Result<(), Error> {
-        for file in files {
-            self.inline.remove(file.0)?;
-        }
-        Ok(())
     }
 }

@@ -16,7 +16,7 @@ use std::{
 
 use crate::{
     disk::{Disk, DiskFile, Mode, is_full, write_all},
-    store::lock,
+    mutex::lock,
 };
 
 const RESERVE: &str = "reserve";

@@ -15,8 +15,9 @@ use tus_proto::{Failure, Fence, UploadId};
 use crate::{
     error::Error,
     error_log::ErrorLog,
-    files::{FileId, Files, append_lease::AppendLease, reserve::Reserve},
-    store::{Durability, Options, lock},
+    files::{append_lease::AppendLease, directory::Files, file_id::FileId, reserve::Reserve},
+    mutex::lock,
+    options::{Durability, Options},
 };
 
 /// What grants and their store share.

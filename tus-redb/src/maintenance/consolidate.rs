@@ -1,66 +1,33 @@
-//! Putting finished uploads into one file: whoever consumes one then finds one path.
-//!
-//! That is done where it frees as many bytes as it writes: no other upload refers to the old files, and none of their
-//! bytes is named twice. A final whose parts are still there stays as it is until they are gone, in a table of its own
-//! under one of the files that it shares. So requests cost the disk what they bring, and no multiple of it.
+//! Putting finished uploads into one file: whoever consumes one then finds one path. Which ones those are:
+//! `tables/consolidation.rs`.
 //!
 //! An upload that is complete in more than one file stands in a table of its own until it is in one. Its bytes are
-//! copied beside everything else, a bounded number at a time. How many were copied is recorded when they are durable,
+//! copied concurrently with everything else, a bounded number at a time. How many were copied is recorded when they are durable,
 //! so that a crash costs one call's work. Then one transaction puts the new file in place of the old ones, which are
 //! reclaimed as those of deleted uploads are. As each file has its row before it is made, a crash leaves nothing
 //! behind, and an upload that goes takes its half of a copy along.
 
-use std::{collections::BTreeMap, ops::Bound, sync::atomic::Ordering};
+use std::{ops::Bound, sync::atomic::Ordering};
 
-use redb::{ReadableDatabase, ReadableTable, ReadableTableMetadata};
+use redb::ReadableDatabase;
 use tus_proto::{Completion, Failure, UploadId};
 
 use crate::{
     disk::write_all,
     error::{Error, Rejected},
-    files::{
-        FileId,
+    mutex::lock,
+    records::{
+        copy::{CopyProgress, CopyState},
+        database::{FRAGMENTED, UPLOADS},
+        record::Row,
+    },
+    store::{
+        Store, Writer,
+        change::{Change, Consolidation},
+        progress::Backoff,
         source::{FileRange, Held, Source},
     },
-    records::{
-        apply::{Outcome, Tables, changed, unchanged},
-        change::Change,
-        database::{FRAGMENTED, SHARING, UPLOADS},
-        record::{Extent, Row},
-    },
-    store::{Store, Writer, lock},
 };
-
-/// How far an upload is in being put into one file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct CopyProgress {
-    /// The new file.
-    pub(crate) file: FileId,
-    /// How many bytes of it are durable.
-    pub(crate) copied: u64,
-}
-
-/// A step of [`Store::consolidate`], which alone makes them. Completes as `Committed` with the upload's offset, or as
-/// `Missing` where the upload is gone, or is not to be put into that file any more.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Consolidation {
-    pub(crate) id: UploadId,
-    /// None to begin.
-    pub(crate) state: Option<CopyState>,
-}
-
-/// What is to be recorded of a copy. All but its beginning change nothing where it is not that copy any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum CopyState {
-    /// It begins, in a new file.
-    Begun(FileId),
-    /// So much of it is durable.
-    Copied(CopyProgress),
-    /// All of it is: it takes the place of the old files.
-    Whole(FileId),
-    /// It will not be completed. Another may begin later.
-    GivenUp(FileId),
-}
 
 /// An upload that is to be put into one file.
 struct Task {
@@ -68,17 +35,6 @@ struct Task {
     progress: Option<CopyProgress>,
     /// How long it is, in bytes.
     len: u64,
-}
-
-/// Why an upload is not put into one file now.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Backoff {
-    /// How much space was free when it did not fit in spite of what the disk had said: a quota, for example.
-    free: Option<u64>,
-    /// How many passes over all uploads it rests, unless its length has become free since.
-    rest: u32,
-    /// How many it rests after the next failure.
-    next_rest: u32,
 }
 
 /// The longest rest, in passes: a server makes one a minute.
@@ -94,12 +50,6 @@ impl Store {
     /// is tried again. As cheap as [`Self::load`].
     pub fn awaits_consolidation(&self, id: &UploadId) -> Result<bool, Failure> {
         self.awaits_one_file(id).map_err(|trouble| self.staging.note(trouble))
-    }
-
-    /// The same for who looks within a call of the store's.
-    pub(crate) fn awaits_one_file(&self, id: &UploadId) -> Result<bool, Error> {
-        let may_be = self.options.consolidate && !lock(&self.backoffs).contains_key(id);
-        Ok(may_be && lock(&self.live).fragmented(id)?.is_some())
     }
 
     fn is_fragmented(&self, id: &UploadId) -> Result<bool, Failure> {
@@ -314,124 +264,6 @@ impl Writer {
     }
 }
 
-impl Tables<'_> {
-    /// Notes that an upload, which is complete from now on, is to be put into one file, if it isn't: also where it lies
-    /// in the records, if whoever is told of it is told of its files.
-    pub(crate) fn scatter(&mut self, id: &UploadId, row: &Row) -> Result<(), Error> {
-        if !self.keeps.fragmented || !row.is_complete() || repeats(row) {
-            return Ok(());
-        }
-        let is_wanted = is_fragmented(row) || (self.keeps.events.completed && self.is_partly_inline(row)?);
-        if !is_wanted || self.park(id, row)? {
-            return Ok(());
-        }
-        self.txn.open_table(FRAGMENTED)?.insert(id.as_str(), None)?;
-        self.note_more();
-        self.effects.fragmented = true;
-        Ok(())
-    }
-
-    /// Notes that an upload is to be put into one file later, where it shares one with another upload now: the copy
-    /// would not free it. Returns whether it does. Not so where some of it lies in the records, and whoever is told of it
-    /// is told of its files.
-    fn park(&mut self, id: &UploadId, row: &Row) -> Result<bool, Error> {
-        // Parts lie in the records only where they were sent before anybody asked for files, and are small.
-        if self.keeps.events.completed && self.is_partly_inline(row)? {
-            return Ok(false);
-        }
-        for (file, own) in own_references(row) {
-            let count = self.files.get(file.0)?.map_or(0, |count| count.value());
-            if count > own {
-                self.txn.open_table(SHARING)?.insert((file.0, own, id.as_str()), ())?;
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// A file has `count` references from now on: an upload that waited to be its only owner may be.
-    pub(crate) fn unpark(&mut self, file: FileId, count: u32) -> Result<(), Error> {
-        if !self.keeps.fragmented {
-            return Ok(());
-        }
-        let mut ids = Vec::new();
-        let mut table = self.txn.open_table(SHARING)?;
-        for entry in table.range((file.0, count, "")..)? {
-            let (key, _) = entry?;
-            let (of, own, id) = key.value();
-            if (of, own) != (file.0, count) {
-                break;
-            }
-            ids.extend(UploadId::new(id));
-        }
-        for id in &ids {
-            table.remove((file.0, count, id.as_str()))?;
-        }
-        drop(table);
-        for id in ids {
-            if let Some(row) = self.row_of_another(&id)? {
-                self.scatter(&id, &row)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// An upload goes, or is not complete any more: so does what was copied of it.
-    pub(crate) fn abandon(&mut self, id: &UploadId, row: &Row) -> Result<(), Error> {
-        if !row.is_complete() {
-            return Ok(());
-        }
-        let mut sharing = self.txn.open_table(SHARING)?;
-        if row.is_final() && !sharing.is_empty()? {
-            for (file, own) in own_references(row) {
-                sharing.remove((file.0, own, id.as_str()))?;
-            }
-        }
-        drop(sharing);
-        let progress = self.txn.open_table(FRAGMENTED)?.remove(id.as_str())?.and_then(|entry| entry.value());
-        progress.map_or(Ok(()), |progress| self.release(CopyProgress::from(progress).file))
-    }
-
-    pub(crate) fn record_copy(&mut self, id: &UploadId, state: CopyState) -> Result<Outcome, Error> {
-        self.note_more();
-        let row = self.row(id)?;
-        let missing = Ok(unchanged(Completion::Missing));
-        let mut table = self.txn.open_table(FRAGMENTED)?;
-        let entry = table.get(id.as_str())?.map(|entry| entry.value().map(CopyProgress::from));
-        let (Some(mut row), Some(progress)) = (row, entry) else { return missing };
-        match (state, progress) {
-            (CopyState::Begun(file), None) => {
-                table.remove(id.as_str())?;
-                // An earlier version noted uploads whose copy frees nothing, too.
-                if !repeats(&row) && !self.park(id, &row)? {
-                    table.insert(id.as_str(), Some((file.0, 0)))?;
-                    drop(table);
-                    self.add_file(file)?;
-                }
-            }
-            (CopyState::Copied(now), Some(before)) if now.file == before.file => {
-                table.insert(id.as_str(), Some((now.file.0, now.copied)))?;
-            }
-            (CopyState::Whole(file), Some(before)) if file == before.file => {
-                table.remove(id.as_str())?;
-                drop(table);
-                let len = row.offset();
-                for extent in std::mem::replace(&mut row.extents, vec![Extent { file, len }]) {
-                    self.release(extent.file)?;
-                }
-                self.put(id, row.expires, &row)?;
-            }
-            (CopyState::GivenUp(file), Some(before)) if file == before.file => {
-                table.insert(id.as_str(), None)?;
-                drop(table);
-                self.release(file)?;
-            }
-            _ => return missing,
-        }
-        Ok(changed(Completion::Committed { offset: row.offset() }))
-    }
-}
-
 fn no_space(len: u64) -> Error {
     Error {
         failure: Failure::NoSpace,
@@ -440,36 +272,4 @@ fn no_space(len: u64) -> Error {
         ),
         damaged: false,
     }
-}
-
-impl From<(u64, u64)> for CopyProgress {
-    fn from((file, copied): (u64, u64)) -> Self {
-        Self { file: FileId(file), copied }
-    }
-}
-
-/// Whether the bytes of a finished upload lie in several files, and none of them is in it twice.
-pub(crate) fn is_fragmented(row: &Row) -> bool {
-    let extents = row.extents.iter().filter(|extent| extent.len > 0).count();
-    extents > 1 && row.is_complete() && !repeats(row)
-}
-
-/// Whether an upload is longer than what is stored of it: a request that names a large part a thousand times must not
-/// fill the disk.
-fn repeats(row: &Row) -> bool {
-    let mut stored = BTreeMap::new();
-    for extent in &row.extents {
-        let len: &mut u64 = stored.entry(extent.file).or_default();
-        *len = extent.len.max(*len);
-    }
-    row.offset() > stored.values().sum()
-}
-
-/// How often an upload refers to each of its files.
-fn own_references(row: &Row) -> BTreeMap<FileId, u32> {
-    let mut own = BTreeMap::new();
-    for extent in &row.extents {
-        *own.entry(extent.file).or_default() += 1;
-    }
-    own
 }

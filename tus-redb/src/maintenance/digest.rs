@@ -5,63 +5,24 @@
 //! bounded number of bytes, when its bytes are most likely still in memory. Its digest and the end of the note are one
 //! transaction. A crash before that costs the reading of one upload; a digest is never of other bytes than the record's.
 
-use std::{fmt, ops::Bound, sync::atomic::Ordering};
+use std::{ops::Bound, sync::atomic::Ordering};
 
 use redb::{ReadableDatabase, TableError};
 use tus_proto::{Algorithm, Completion, Failure, Hasher, UploadId, WallTime};
 
 use crate::{
     error::{Error, Rejected},
-    files::source::Source,
-    records::{
-        apply::{Outcome, Step, Tables, changed, unchanged},
-        change::Change,
-        database::UNDIGESTED,
-        record::Sha256,
+    mutex::lock,
+    records::database::UNDIGESTED,
+    store::{
+        Store,
+        change::{Change, DigestFound},
+        progress::DigestTask,
     },
-    store::{Store, lock},
 };
 
 /// How many bytes are read at once.
 const PIECE: usize = 256 << 10;
-
-/// A step of [`Store::digest`], which alone makes them. Completes as `Committed` with the upload's offset, or as `Missing`
-/// where the upload is gone or not complete any more.
-#[derive(Clone, PartialEq, Eq)]
-pub struct DigestFound {
-    id: UploadId,
-    created: WallTime,
-    /// `None` if there is nothing to digest: the note goes.
-    sha256: Option<Sha256>,
-}
-
-impl DigestFound {
-    pub(crate) fn step(&self) -> Step {
-        Step::Digest { id: self.id.clone(), created: self.created, sha256: self.sha256 }
-    }
-}
-
-impl fmt::Debug for DigestFound {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DigestFound").field("id", &self.id).finish_non_exhaustive()
-    }
-}
-
-/// How far the computation of digests has come.
-#[derive(Debug, Default)]
-pub(crate) struct Digesting {
-    /// The upload that is being read.
-    task: Option<Task>,
-    /// The upload that could not be read last: the others have their turn first.
-    failed: Option<UploadId>,
-}
-
-#[derive(Debug)]
-struct Task {
-    source: Source,
-    hasher: Box<Hasher>,
-    at: u64,
-}
 
 impl Store {
     /// Whether [`Self::digest`] may find something to do.
@@ -114,11 +75,11 @@ impl Store {
     }
 
     /// Opens an upload that is noted, to be read. `None` if there is nothing to read, and the note is gone.
-    fn open_undigested(&self, id: &UploadId) -> Result<Option<Task>, Failure> {
+    fn open_undigested(&self, id: &UploadId) -> Result<Option<DigestTask>, Failure> {
         match self.open_source(id) {
             Ok(source) if source.record().length == Some(source.record().offset) => {
                 let hasher = Box::new(Hasher::new(Algorithm::Sha256));
-                Ok(Some(Task { source, hasher, at: 0 }))
+                Ok(Some(DigestTask { source, hasher, at: 0 }))
             }
             Err(Rejected::Failed(failure)) => Err(failure),
             Err(Rejected::Gone) if self.staging.was_gone(id) => Err(Failure::Io),
@@ -131,7 +92,7 @@ impl Store {
     }
 
     /// Reads on, and keeps the digest once all is read. Returns what is left to do.
-    fn digest_on(&self, mut task: Task, budget: u64) -> Result<Option<Task>, Failure> {
+    fn digest_on(&self, mut task: DigestTask, budget: u64) -> Result<Option<DigestTask>, Failure> {
         let record = task.source.record();
         let (id, created, whole) = (record.id.clone(), record.created, record.offset);
         if self.row(&id)?.is_none() {
@@ -183,46 +144,5 @@ impl Store {
         };
         let found = read();
         found.map_err(|trouble| self.give_up(&mut writer, database, trouble))
-    }
-}
-
-impl Tables<'_> {
-    /// Notes that an upload, which is complete from now on, is to be digested, if such are.
-    pub(crate) fn note_undigested(&mut self, id: &UploadId) -> Result<(), Error> {
-        if self.keeps.digests {
-            self.txn.open_table(UNDIGESTED)?.insert(id.as_str(), ())?;
-            self.effects.undigested = true;
-        }
-        Ok(())
-    }
-
-    /// An upload goes: so does the note of it.
-    pub(crate) fn forget_undigested(&mut self, id: &UploadId) -> Result<(), Error> {
-        if self.keeps.digests {
-            self.txn.open_table(UNDIGESTED)?.remove(id.as_str())?;
-        }
-        Ok(())
-    }
-
-    /// Keeps the digest of a complete upload, if it is the one that was read.
-    pub(crate) fn keep_digest(
-        &mut self,
-        id: &UploadId,
-        created: WallTime,
-        sha256: Option<Sha256>,
-    ) -> Result<Outcome, Error> {
-        let row = self.row(id)?.filter(|row| row.is_complete());
-        let other = row.as_ref().is_some_and(|row| row.created != created);
-        if other && sha256.is_some() {
-            return Ok(unchanged(Completion::Missing));
-        }
-        if self.txn.open_table(UNDIGESTED)?.remove(id.as_str())?.is_none() {
-            return Ok(unchanged(Completion::Missing));
-        }
-        self.note_more();
-        let (Some(mut row), Some(_)) = (row, sha256) else { return Ok(changed(Completion::Missing)) };
-        row.sha256 = sha256;
-        self.put(id, row.expires, &row)?;
-        Ok(changed(Completion::Committed { offset: row.offset() }))
     }
 }

@@ -1,8 +1,8 @@
-//! What a store does by itself between requests: it flushes, removes what has expired, gives back space, and puts uploads
-//! whose bytes are spread over several files into one, and computes digests.
+//! Housekeeping: what a store does beside requests, a bounded piece a call. How far each has come is in `store/progress.rs`; which
+//! is due is the port's to say.
 
 pub(crate) mod consolidate;
 pub(crate) mod digest;
-pub(crate) mod flush;
+pub(crate) mod health;
 pub(crate) mod reclaim;
 pub(crate) mod sweep;

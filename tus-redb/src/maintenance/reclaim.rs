@@ -10,42 +10,13 @@ use tus_proto::Failure;
 
 use crate::{
     error::Error,
-    files::FileId,
-    health::commit_nothing,
-    records::{
-        apply::Step,
-        database::{self, INLINE, PENDING_UNLINK},
-    },
-    store::{Durability, Store, Writer, lock},
+    files::file_id::FileId,
+    maintenance::health::commit_nothing,
+    mutex::lock,
+    options::Durability,
+    records::database::{self, INLINE, PENDING_UNLINK},
+    store::{Store, Writer, progress::Compaction},
 };
-
-/// What is free in the file of the records on a full disk, and what giving it to the disk was worth the last time.
-#[derive(Debug, Default)]
-pub(crate) struct Compaction {
-    /// How many bytes are free in that file; not known before the first look.
-    free: Option<u64>,
-    /// How many must be, after attempts that did not pay: twice as many after each.
-    needed: u64,
-    /// Whether something was removed from the records since the last look.
-    freed: bool,
-    /// How many attempts were made.
-    #[cfg(test)]
-    made: u64,
-}
-
-/// The most that a row of this length takes up: redb puts it into pages of a power of two, or several into one that may
-/// be half full.
-fn most_in_pages(len: u64) -> u64 {
-    const PAGE: u64 = 4 << 10;
-    if len < PAGE / 2 { 2 * len } else { (len + len / 16).next_power_of_two() }
-}
-
-impl Compaction {
-    /// That of a store that is opened; `full` says on a full disk: nobody knows what is free in its records.
-    pub(crate) fn of_opening(full: bool) -> Self {
-        Self { freed: full, ..Self::default() }
-    }
-}
 
 impl Store {
     /// Whether [`Self::reclaim`] may find something.
@@ -161,16 +132,6 @@ impl Store {
             compaction.needed = free.saturating_mul(2);
         }
         Ok(pays)
-    }
-
-    /// A group is committed: where what is free in the records stands for the reserve, it is less by what the group puts
-    /// there.
-    pub(crate) fn charge_records(&self, steps: &[Step]) {
-        if self.staging.reserve.is_set_aside() {
-            return;
-        }
-        let used: u64 = steps.iter().map(Step::record_bytes).map(most_in_pages).sum();
-        self.staging.reserve.change_inside(|inside| inside.saturating_sub(used));
     }
 
     /// How many times the records were compacted since the disk was full.

@@ -2,17 +2,21 @@
 
 use std::{ops::Bound, sync::atomic::Ordering, time::Duration};
 
-use redb::{ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{ReadableDatabase, ReadableTable, TableDefinition};
 use tus_proto::{Completion, Failure, UploadId, WallTime};
 
 use crate::{
     error::Error,
+    mutex::lock,
     records::{
-        change::Change,
-        database::{self, EXPIRY, LAPSES, UPLOADS},
+        database::{EXPIRY, LAPSES, UPLOADS},
         record::Row,
     },
-    store::{Store, lock},
+    store::{
+        Store,
+        change::Change,
+        progress::{Due, SweptTo},
+    },
 };
 
 /// How long an expired upload is remembered: whoever asks for it in that time learns what became of it.
@@ -35,21 +39,11 @@ pub struct Swept {
     pub more: bool,
 }
 
-/// An entry of an index of times.
-type Due = (u64, UploadId);
-
 /// Entries whose times have come, and which of them are of finished uploads.
 #[derive(Debug, Default)]
 struct Found {
     due: Vec<Due>,
     finished: Vec<bool>,
-}
-
-/// How far in each index everything due was tried that could not be removed, for the next sweep.
-#[derive(Debug, Default)]
-pub(crate) struct SweptTo {
-    expired: Option<Due>,
-    forgotten: Option<Due>,
 }
 
 /// Where the next sweep goes on: after the last of those that were tried, or at the head once there are no more.
@@ -71,21 +65,6 @@ impl Store {
         let swept = self.remove_due(now, limit)?;
         self.keep_time(now)?;
         Ok(swept)
-    }
-
-    /// How far the lives of uploads have come, as sweeps have told in this opening or the last: whoever opens the store
-    /// goes on from there, however long it was closed and whatever the calendar says. `None` if nothing is known.
-    pub fn time(&self) -> Option<WallTime> {
-        Some(self.time.load(Ordering::Relaxed)).filter(|time| *time > 0).map(WallTime::from_micros)
-    }
-
-    /// Notes the time in a transaction that is made anyway, and tells it for when that is durable.
-    pub(crate) fn note_time(&self, txn: &WriteTransaction) -> Result<u64, Error> {
-        let time = self.time.load(Ordering::Relaxed);
-        if time > self.noted_time.load(Ordering::Relaxed) {
-            database::set_time(txn, time)?;
-        }
-        Ok(time)
     }
 
     /// Sees that the time is noted before long, where something waits for it.

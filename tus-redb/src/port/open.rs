@@ -5,8 +5,11 @@ use std::time::Duration;
 use tus_driver::{OpenStore, StoreRuntime};
 use tus_proto::WallTime;
 
-use super::{Observer, RedbStore};
-use crate::{Store, Swept};
+use crate::{
+    maintenance::sweep::Swept,
+    port::{RedbStore, observer::Observer},
+    store::Store,
+};
 
 impl OpenStore for Store {
     type Store = RedbStore;

@@ -6,31 +6,18 @@ use std::{sync::Mutex, time::Duration};
 
 use tus_proto::{Completion, Failure, Instant, Record, UploadId};
 
-use crate::{Change, Store, admin::inventory::Space, store::lock};
+use crate::{
+    admin::inventory::Space,
+    mutex::lock,
+    options::SpaceLimits,
+    store::{Store, change::Change},
+};
 
 /// How often is measured, at the most.
 const INTERVAL: Duration = Duration::from_secs(60);
 
 /// And how much longer than a measurement takes the pause to the next one is.
 const PAUSES: u32 = 20;
-
-/// How much of a disk uploads may take. By default as much as there is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SpaceLimits {
-    /// No upload is created while fewer bytes of the disk are free.
-    pub min_free: u64,
-    /// No upload is created while all have as many bytes as this; 0 for no limit.
-    pub max_bytes: u64,
-    /// Whether the bytes that uploads have announced, and not sent yet, count as taken, those of the new upload too.
-    pub reserve_announced: bool,
-}
-
-impl SpaceLimits {
-    fn measures(&self) -> bool {
-        self.max_bytes > 0 || self.reserve_announced
-    }
-}
 
 /// Why an upload is not created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,14 +1,20 @@
 //! The port on a disk that fails and recovers, one that is full, and records that are compacted.
 #![allow(clippy::unwrap_used)]
 
-use std::sync::mpsc;
+use std::{
+    sync::{Arc, Mutex, atomic::Ordering, mpsc},
+    time::Duration,
+};
 
-use tus_driver::{JobQueue, Store as _};
-use tus_proto::{Now, WallTime};
+use tus_driver::{
+    Answer, Change as PortChange, Changed, Class, FirstBytes, JobQueue, Loaded, LookupError, Store as _,
+    Ticket,
+};
+use tus_proto::{Completion, Failure, Now, Record, UploadId, WallTime};
 
-use super::*;
+use super::housekeeping::TICK;
 use crate::{
-    NoObserver, Options,
+    NoObserver, Options, RedbStore, Store,
     sim::{Fault, SimDisk},
 };
 

@@ -14,8 +14,8 @@ use redb::StorageBackend;
 use crate::{
     disk::{DiskFile, read_exact, write_all},
     files::reserve::Reserve,
+    mutex::lock,
     records::deferred::{Call, Deferred},
-    store::lock,
 };
 
 /// So many bytes are worth a sync of their own.

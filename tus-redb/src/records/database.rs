@@ -8,9 +8,9 @@ use redb::{
 
 use crate::{
     error::Error,
-    files::FileId,
+    files::file_id::FileId,
+    options::Options,
     records::backend::{Backend, RecordsFile},
-    store::Options,
 };
 
 /// Uploads by id.

@@ -1,18 +1,13 @@
-//! Batches, which are groups that share a transaction of the records. It is the log that makes a group true; a transaction
-//! for each would be a fifth of what a small upload costs. Until a batch is committed nobody but its writer sees what is in it: so the rows and the small bodies that it changed stand here, for whoever
-//! looks. Where it changes anything else that is looked at, it is committed at once.
+//! What an open batch changed of the records. A batch is groups of changes that share a transaction: it is the log that makes a
+//! group true, and a transaction for each would be a fifth of what a small upload costs. Until a batch is committed nobody but
+//! its writer sees what is in it: so the rows and the small bodies that it changed stand here, for readers. Where it changes
+//! anything else that is read, it is committed at once: see `store/batch.rs`.
 
 use std::collections::HashMap;
 
-use redb::WriteTransaction;
 use tus_proto::UploadId;
 
-use crate::{
-    error::Error,
-    files::FileId,
-    records::record::Row,
-    store::{Store, Writer, lock},
-};
+use crate::{files::file_id::FileId, records::record::Row};
 
 /// How many rows a batch changes before it is committed,
 const ROWS: usize = 64;
@@ -66,35 +61,7 @@ impl Overlay {
     }
 
     /// Whether the batch is to be committed now.
-    fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.more || self.rows.len() >= ROWS || self.bytes >= BYTES
-    }
-}
-
-impl Store {
-    /// A group is in the log, and in this transaction: shows it, and leaves the batch open for the next one, unless
-    /// it is time to commit it.
-    pub(crate) fn go_on(
-        &self,
-        writer: &mut Writer,
-        txn: WriteTransaction,
-        changed: Overlay,
-    ) -> Result<(), Error> {
-        let is_over = {
-            let overlay = &mut lock(&self.live).overlay;
-            overlay.extend(changed);
-            overlay.is_over()
-        };
-        writer.batch = Some(txn);
-        if is_over { self.publish(writer) } else { Ok(()) }
-    }
-
-    /// Commits the batch, where there is one. How many groups were committed is noted with the next flush: without that
-    /// nobody reads it from the tables.
-    pub(crate) fn publish(&self, writer: &mut Writer) -> Result<(), Error> {
-        let Some(txn) = writer.batch.take() else { return Ok(()) };
-        txn.commit()?;
-        self.renew_view();
-        Ok(())
     }
 }

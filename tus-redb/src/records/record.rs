@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use tus_proto::{Algorithm, Concat, Digest, Explicit, Fence, Record, UploadId, WallTime};
 
 use crate::{
-    files::FileId,
-    records::codec::{Decoder, Encoder},
+    codec::{Decoder, Encoder},
+    files::file_id::{Extent, FileId},
 };
 
 /// An upload's row. Its offset is the sum of its extents, and is kept nowhere else.
@@ -67,13 +67,6 @@ pub(crate) enum Bytes {
     Awaited(Option<u64>),
     /// All of it, by references of its own: the part may be deleted.
     There(Vec<Extent>),
-}
-
-/// The first `len` bytes of a data file, as part of a body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Extent {
-    pub(crate) file: FileId,
-    pub(crate) len: u64,
 }
 
 /// The layout of a row's bytes, in their first byte: rows of several layouts may lie side by side.

@@ -1,4 +1,4 @@
-//! The records as whoever looks sees them: the open database, and one read transaction for all until the next commit.
+//! The records as readers see them: the open database, and one read transaction for all until the next commit.
 
 use std::{fmt::Debug, io, sync::Arc};
 
@@ -9,12 +9,12 @@ use tus_proto::UploadId;
 
 use crate::{
     error::Error,
-    files::FileId,
-    maintenance::consolidate::CopyProgress,
+    files::file_id::{Extent, FileId},
     records::{
+        copy::CopyProgress,
         database::{EVENTS, FRAGMENTED, INLINE, TOMBSTONES, UPLOADS},
         overlay::Overlay,
-        record::{Extent, Row},
+        record::Row,
     },
 };
 

@@ -19,7 +19,7 @@ mod state;
 use self::state::{NameChange, Node, Pending, Random, State, write};
 use crate::{
     disk::{Disk, DiskFile, Mode},
-    store::lock,
+    mutex::lock,
 };
 
 /// The unit in which space is taken, in bytes.

@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     Change, Durability, Events, Options, Store,
+    mutex::lock,
     sim::{Crash, Fault, SimDisk},
-    store::lock,
 };
 
 fn is_open(store: &Store) -> bool {

@@ -7,8 +7,8 @@ use tus_proto::{Completion, Failure, Fence};
 use super::harness::{commit, id, options, record};
 use crate::{
     Change, Disk, Durability, OpenError, Options, Rejected, Sink, Store,
+    mutex::lock,
     sim::{Crash, Fault, SimDisk},
-    store::lock,
 };
 
 fn open(disk: &SimDisk, durability: Durability) -> Store {

@@ -7,9 +7,9 @@ use tus_proto::{Completion, Concat, ConcatRejection, Fence, Record, WallTime};
 use super::harness::{id, options, record};
 use crate::{
     Change, Disk, Durability, EventKind, Events, Finding, Options, Rejected, Store,
+    mutex::lock,
     records::database::{WAITING, begin_durable},
     sim::{Crash, Fault, SimDisk},
-    store::lock,
 };
 
 fn open(disk: &SimDisk, durability: Durability) -> Store {

@@ -7,7 +7,7 @@ use tus_proto::{Completion, Concat, Failure, Fence, Record};
 use super::harness::{commit, id, options, record};
 use crate::{
     Change, Disk, Durability, Options, Store,
-    maintenance::consolidate::CopyProgress,
+    records::copy::CopyProgress,
     sim::{Crash, Fault, SimDisk},
 };
 
@@ -274,7 +274,7 @@ fn a_crash_costs_no_more_than_what_was_not_recorded() {
 }
 
 fn progress(store: &Store, name: &str) -> Option<CopyProgress> {
-    crate::store::lock(&store.live).fragmented(&id(name)).unwrap().flatten()
+    crate::mutex::lock(&store.live).fragmented(&id(name)).unwrap().flatten()
 }
 
 #[test]

@@ -8,16 +8,16 @@ use tus_proto::{Completion, Concat, ConcatRejection, Fence, Record, WallTime};
 use super::harness::{id, options, record};
 use crate::{
     Change, Disk, Durability, Options, Store, Swept,
-    files::FileId,
+    files::file_id::{Extent, FileId},
+    mutex::lock,
     records::{
         database::{
             self, DUE_EVENTS, EVENTS, EXPIRY, FILES, FRAGMENTED, INLINE, LAPSES, META, PENDING_UNLINK,
             SHARING, TOMBSTONES, UPLOADS, WAITING,
         },
-        record::{Extent, Kind, Row},
+        record::{Kind, Row},
     },
     sim::SimDisk,
-    store::lock,
 };
 
 fn at(seconds: u64) -> WallTime {

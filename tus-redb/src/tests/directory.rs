@@ -114,7 +114,7 @@ fn a_store_of_another_format_is_refused_and_told() {
         let dir = dir.path().join(format.to_string());
         let store = open(&dir, Durability::Strict).unwrap();
         {
-            let mut writer = crate::store::lock(&store.writer);
+            let mut writer = crate::mutex::lock(&store.writer);
             let database = store.database(&mut writer).unwrap();
             let txn = crate::records::database::begin_durable(&database).unwrap();
             txn.open_table(crate::records::database::META).unwrap().insert("format", format).unwrap();

@@ -5,9 +5,9 @@ use tus_proto::{Completion, Record, UploadId, WallTime};
 use super::harness::{id, options, record};
 use crate::{
     Change, Durability, Finding, Store, Swept,
+    mutex::lock,
     records::database::{EXPIRY, begin_durable},
     sim::{Crash, SimDisk},
-    store::lock,
 };
 
 const DAY: u64 = 24 * 60 * 60;

@@ -18,8 +18,8 @@ use super::{
 };
 use crate::{
     Change, Disk, DiskFile, Durability, Mode, Options, Store,
+    mutex::lock,
     sim::{Crash, Fault, SimDisk},
-    store::lock,
 };
 
 /// Whether syncs of the records hang, and how many do.

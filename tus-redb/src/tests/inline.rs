@@ -8,9 +8,9 @@ use tus_proto::{Completion, Concat, Fence, Record};
 use super::harness::{commit, id, options, record};
 use crate::{
     Change, Disk, Durability, Events, ExtentFile, Mode, Options, Sink, Store,
+    mutex::lock,
     records::database::INLINE,
     sim::{Crash, SimDisk},
-    store::lock,
 };
 
 /// Up to so many bytes lie in the records.

@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     Change, Disk, Durability, Mode, Options, Store,
+    mutex::lock,
     sim::{Crash, Fault, SimDisk},
-    store::lock,
 };
 
 fn with_inline(disk: &SimDisk, log_bytes: u64) -> Store {

@@ -30,6 +30,7 @@ mod outbox;
 mod repair;
 mod repair_cut;
 mod repair_inline;
+mod rooms;
 mod small_creations;
 mod source;
 mod stuck;

@@ -8,9 +8,9 @@ use tus_proto::{Completion, Concat, Failure, Fence, Record, WallTime};
 use super::harness::{id, options, record};
 use crate::{
     Change, Durability, EventKind, Events, Finding, Options, OutboxEvent, Sink, Store,
+    mutex::lock,
     records::database::{self, EVENTS, OUTBOX},
     sim::{Crash, Fault, SimDisk},
-    store::lock,
 };
 
 const BOTH: [Durability; 2] = [Durability::Strict, Durability::Eventual];

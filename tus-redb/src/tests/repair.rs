@@ -9,7 +9,8 @@ use tus_proto::{Completion, Concat, Record, WallTime};
 use super::harness::{commit, id, options, record};
 use crate::{
     Change, CheckPlace, Durability, Events, Finding, OpenError, Options, Remedy, Repair, Store,
-    files::FileId,
+    files::file_id::FileId,
+    mutex::lock,
     records::{
         database::{
             self, DUE_EVENTS, EVENTS, EXPIRY, FILES, FRAGMENTED, LAPSES, PENDING_UNLINK, TOMBSTONES, UPLOADS,
@@ -17,7 +18,6 @@ use crate::{
         },
         record::Row,
     },
-    store::lock,
 };
 
 /// A store with a finished upload, an unfinished one, and a final that waits for the second of its parts.

@@ -12,9 +12,9 @@ use super::{
 };
 use crate::{
     Durability, Finding, Options, Remedy, Repair, Store,
-    files::FileId,
+    files::file_id::FileId,
+    mutex::lock,
     records::database::{INLINE, UPLOADS},
-    store::lock,
 };
 
 fn filled() -> (TempDir, Store) {

@@ -7,9 +7,9 @@ use tus_proto::{Completion, Failure, Fence, Record, WallTime};
 use super::harness::{commit, id, options, record};
 use crate::{
     Change, Disk, Durability, Mode, Rejected, Store,
+    mutex::lock,
     records::database::{EXPIRY, UPLOADS, begin_durable},
     sim::SimDisk,
-    store::lock,
 };
 
 fn open(disk: &SimDisk) -> Store {

@@ -11,31 +11,34 @@ use std::{
     },
 };
 
-use redb::{DatabaseError, ReadableDatabase, ReadableTable};
+use redb::{ReadableDatabase, ReadableTable};
 use tus_proto::{Failure, Fence};
 
 use crate::{
-    disk::{Disk, Mode, accept, os::OsDisk},
+    disk::{DATA, Disk, Mode, accept, os::OsDisk},
     error::{Error, OpenError},
     files::{
-        DATA, Files,
+        directory::Files,
         failed_syncs::FailedSyncs,
         inline::{self, Limits},
-        orphans,
         reserve::Reserve,
         staging::Staging,
     },
-    maintenance::reclaim::Compaction,
-    records::{
-        backend::RecordsFile,
-        database,
+    log::{
         journal::JOURNAL,
-        log::{self, Log, Salvaged},
-        migration,
-        record::Row,
-        view::ReadView,
+        read::{Salvaged, read_log},
+        write::Log,
     },
-    store::{Durability, Options, Store, Writer, lock},
+    mutex::lock,
+    options::{Durability, Options},
+    records::{backend::RecordsFile, database, record::Row, view::ReadView},
+    store::{
+        Store, Writer,
+        open_error::{Fault, Unopened},
+        orphans,
+        progress::Compaction,
+    },
+    tables::migration,
 };
 
 /// redb's file.
@@ -220,7 +223,7 @@ fn next_epoch(disk: &Arc<dyn Disk>, database: &redb::Database, salvage: bool) ->
         Some(other) => return Err(Unopened::UnknownFormat(format!("version {other}"))),
         None => return Err(Unopened::UnknownFormat("no version".to_owned())),
     }
-    let contents = log::read(&**disk)?;
+    let contents = read_log(&**disk)?;
     if contents.stale {
         orphans::remove(&**disk, &Files::new(disk.clone(), 0), database)?;
     }
@@ -284,93 +287,4 @@ fn count_opening(database: &redb::Database, epoch: u32) -> Result<(), Error> {
     let txn = database::begin_durable(database)?;
     mutation!("opening-not-counted", database::set_epoch(&txn, epoch)?, ());
     Ok(txn.commit()?)
-}
-
-/// Why the records could not be opened.
-enum Unopened {
-    Io(io::Error),
-    Redb(DatabaseError),
-    Error(Error),
-    UnknownFormat(String),
-    ForeignJournal,
-}
-
-impl From<io::Error> for Unopened {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
-impl From<DatabaseError> for Unopened {
-    fn from(error: DatabaseError) -> Self {
-        Self::Redb(error)
-    }
-}
-
-impl From<Error> for Unopened {
-    fn from(trouble: Error) -> Self {
-        Self::Error(trouble)
-    }
-}
-
-/// Says whose fault it is that a store can't be opened.
-struct Fault<'a>(&'a dyn Disk);
-
-impl Fault<'_> {
-    fn dir(&self) -> std::path::PathBuf {
-        self.0.locate("")
-    }
-
-    fn missing(&self) -> OpenError {
-        OpenError::Missing { dir: self.dir() }
-    }
-
-    fn io(&self, source: io::Error) -> OpenError {
-        let dir = self.dir();
-        match source.kind() {
-            io::ErrorKind::WouldBlock => OpenError::InUse { dir },
-            io::ErrorKind::PermissionDenied
-            | io::ErrorKind::ReadOnlyFilesystem
-            | io::ErrorKind::NotADirectory
-            | io::ErrorKind::AlreadyExists
-            | io::ErrorKind::NotFound => OpenError::NotWritable { dir, source },
-            _ => OpenError::Io { dir, source },
-        }
-    }
-
-    fn redb(&self, error: DatabaseError) -> OpenError {
-        let dir = self.dir();
-        match error {
-            DatabaseError::UpgradeRequired(version) => {
-                OpenError::UnknownFormat { dir, found: format!("redb file format {version}") }
-            }
-            DatabaseError::Storage(redb::StorageError::Io(source))
-                if source.kind() == io::ErrorKind::InvalidData =>
-            {
-                OpenError::Corrupt { dir, what: source.to_string() }
-            }
-            DatabaseError::Storage(redb::StorageError::Io(source)) => OpenError::Io { dir, source },
-            other => OpenError::Corrupt { dir, what: other.to_string() },
-        }
-    }
-
-    fn database(&self, error: Unopened) -> OpenError {
-        match error {
-            Unopened::Io(source) => self.io(source),
-            Unopened::Redb(error) => self.redb(error),
-            Unopened::ForeignJournal => OpenError::ForeignJournal { dir: self.dir() },
-            Unopened::UnknownFormat(found) => OpenError::UnknownFormat { dir: self.dir(), found },
-            Unopened::Error(Error { failure, text, damaged: false }) => self.failure(failure, Some(text)),
-            Unopened::Error(trouble) => OpenError::Corrupt { dir: self.dir(), what: trouble.text },
-        }
-    }
-
-    fn failure(&self, failure: Failure, text: Option<String>) -> OpenError {
-        let kind = match failure {
-            Failure::NoSpace => io::ErrorKind::StorageFull,
-            _ => io::ErrorKind::Other,
-        };
-        let text = text.unwrap_or_else(|| "no details".to_owned());
-        OpenError::Io { dir: self.dir(), source: io::Error::new(kind, text) }
-    }
 }

@@ -5,9 +5,9 @@
 use redb::{Database, ReadableDatabase};
 
 use crate::{
-    disk::Disk,
+    disk::{DATA, Disk},
     error::Error,
-    files::{DATA, FileId, Files},
+    files::{directory::Files, file_id::FileId},
     records::database::{self, FILES, PENDING_UNLINK},
 };
 

@@ -7,11 +7,8 @@ use redb::{Database, ReadableTable};
 
 use crate::{
     error::Error,
-    outbox,
-    records::{
-        apply::{Keeps, Tables},
-        database::{self, OUTBOX},
-    },
+    records::database::{self, OUTBOX},
+    tables::{Keeps, Tables, event_codec},
 };
 
 /// Makes the tables of an earlier format into those of this one.
@@ -23,7 +20,7 @@ pub(crate) fn migrate(database: &Database) -> Result<(), Error> {
         for entry in old.iter()? {
             let (number, bytes) = entry?;
             // A damaged one was never delivered; `verify` tells of it before an upgrade.
-            if let Some(event) = outbox::decode(number.value(), bytes.value()) {
+            if let Some(event) = event_codec::decode(number.value(), bytes.value()) {
                 tables.put_event(&event, 0)?;
             }
         }

@@ -1,34 +1,20 @@
-//! Groups as bytes, in the [log](super::log); and the journal that held them up to format 4, with eventual durability alone,
-//! which an opening still reads.
-//!
-//! In the journal a header names the boot, frames follow: length, checksum, group. It was written and never synced, so it
-//! is believed only while the machine has not restarted.
+//! Groups as bytes. The kinds of steps are numbers that stay as they are: what was written once is read as it was meant.
 
-use std::io;
-
+use tus_driver::EventKinds as Events;
 use tus_proto::{Fence, UploadId, WallTime};
 
 use crate::{
-    disk::{Disk, Mode, read_exact},
-    files::FileId,
-    maintenance::consolidate::{CopyProgress, CopyState},
-    outbox::Events,
+    codec::{Decoder, Encoder},
+    files::file_id::FileId,
     records::{
-        apply::{Keeps, Step},
-        codec::{Decoder, Encoder},
-        concat::Concatenation,
+        copy::{CopyProgress, CopyState},
         record::{decode_explicit, encode_explicit},
     },
+    tables::{
+        Keeps,
+        step::{Concatenation, Step},
+    },
 };
-
-pub(crate) const JOURNAL: &str = "journal";
-
-/// Of format 4.
-const MAGIC: &str = "tus-redb journal 3";
-/// Of format 3: its groups do not tell their time, and acknowledge events by number alone.
-const MAGIC_2: &str = "tus-redb journal 2";
-/// Length and checksum of a frame.
-const FRAME_HEAD: u64 = 16;
 
 /// A group as it stands in the log.
 #[derive(Debug, PartialEq, Eq)]
@@ -37,28 +23,6 @@ pub(crate) struct Group {
     /// The store may be opened for other things by now.
     pub(crate) keeps: Keeps,
     pub(crate) steps: Vec<Step>,
-}
-
-/// The groups in a store's journal, which may be replayed. `None` if the machine was restarted since it was begun: then
-/// what it held is lost.
-pub(crate) fn read(disk: &dyn Disk) -> io::Result<Option<Vec<Group>>> {
-    let file = match disk.open(JOURNAL, Mode::Existing) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(Vec::new())),
-        other => other?,
-    };
-    // Without its name there is no telling whether this is the same boot: then it is not.
-    let Ok(boot) = disk.boot_id() else { return Ok(None) };
-    let mut bytes = vec![0; usize::try_from(file.len()?).map_err(io::Error::other)?];
-    read_exact(&*file, &mut bytes, 0)?;
-    let of =
-        |magic, timed| bytes.strip_prefix(header(magic, &boot).as_slice()).map(|rest| groups(rest, timed));
-    Ok(of(MAGIC, true).or_else(|| of(MAGIC_2, false)))
-}
-
-fn header(magic: &str, boot: &str) -> Vec<u8> {
-    let mut bytes = Encoder::default();
-    bytes.text(magic).text(boot);
-    bytes.0
 }
 
 pub(crate) fn encode_group(sequence: u64, keeps: Keeps, steps: &[Step], out: &mut Encoder) {
@@ -98,26 +62,12 @@ pub(crate) fn room(steps: &[Step]) -> usize {
     FIELDS + bytes.sum::<usize>()
 }
 
-/// The whole frames at the beginning of `bytes`; what follows them was torn when the process died.
-fn groups(mut bytes: &[u8], timed: bool) -> Vec<Group> {
-    let mut groups = Vec::new();
-    loop {
-        let mut head = Decoder(bytes);
-        let (Some(len), Some(sum)) = (head.number(), head.number()) else { return groups };
-        let payload = usize::try_from(len).ok().and_then(|len| head.0.get(..len));
-        let Some(payload) = payload.filter(|payload| checksum(0, payload) == sum) else { return groups };
-        let Some(group) = decode(payload, timed) else { return groups };
-        groups.push(group);
-        bytes = bytes.get(FRAME_HEAD as usize + payload.len()..).unwrap_or_default();
-    }
-}
-
 /// A group that the log holds; `None` if the bytes can't be one.
 pub(crate) fn decode_group(bytes: &[u8]) -> Option<Group> {
     decode(bytes, true)
 }
 
-fn decode(payload: &[u8], timed: bool) -> Option<Group> {
+pub(super) fn decode(payload: &[u8], timed: bool) -> Option<Group> {
     let mut payload = Decoder(payload);
     let sequence = payload.number()?;
     let kinds = payload.byte().filter(|kinds| *kinds < 16)?;
@@ -314,16 +264,6 @@ fn decode_concat(id: UploadId, bytes: &mut Decoder<'_>) -> Option<Concatenation>
     let count = bytes.number()?;
     let parts = (0..count).map(|_| UploadId::new(bytes.text()?)).collect::<Option<_>>()?;
     Some(Concatenation { id, created, metadata, header, expires, parts, max, delete_parts, max_waiting })
-}
-
-/// Against torn writes; with a secret `key`, also against bytes that a client has chosen without knowing it. Each word is
-/// mixed in by a step that can be undone: so no change of a single one goes unnoticed.
-pub(crate) fn checksum(key: u64, bytes: &[u8]) -> u64 {
-    let step = |hash: u64, word: u64| (hash.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let (words, rest) = bytes.as_chunks();
-    let start = key ^ bytes.len() as u64;
-    let hash = words.iter().fold(start, |hash, word| step(hash, u64::from_le_bytes(*word)));
-    rest.iter().fold(hash, |hash, byte| step(hash, u64::from(*byte)))
 }
 
 #[cfg(test)]

@@ -1,11 +1,14 @@
 //! What can be asked of the records.
 
+use std::fmt;
+
 use tus_driver::FirstBytes;
 use tus_proto::{Fence, Record, UploadId, WallTime};
 
 use crate::{
     files::sink::Syncer,
-    maintenance::{consolidate::Consolidation, digest::DigestFound},
+    records::{copy::CopyState, record::Sha256},
+    tables::step::Step,
 };
 
 /// A change to the records.
@@ -121,4 +124,35 @@ pub enum Change {
         /// Until when it rests.
         until: WallTime,
     },
+}
+
+/// A step of [`Store::consolidate`](crate::Store::consolidate), which alone makes them. Completes as `Committed` with the upload's offset, or as
+/// `Missing` where the upload is gone, or is not to be put into that file any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Consolidation {
+    pub(crate) id: UploadId,
+    /// None to begin.
+    pub(crate) state: Option<CopyState>,
+}
+
+/// A step of [`Store::digest`](crate::Store::digest), which alone makes them. Completes as `Committed` with the upload's offset, or as `Missing`
+/// where the upload is gone or not complete any more.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DigestFound {
+    pub(crate) id: UploadId,
+    pub(crate) created: WallTime,
+    /// `None` if there is nothing to digest: the note goes.
+    pub(crate) sha256: Option<Sha256>,
+}
+
+impl DigestFound {
+    pub(crate) fn step(&self) -> Step {
+        Step::Digest { id: self.id.clone(), created: self.created, sha256: self.sha256 }
+    }
+}
+
+impl fmt::Debug for DigestFound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DigestFound").field("id", &self.id).finish_non_exhaustive()
+    }
 }

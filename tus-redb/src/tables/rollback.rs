@@ -6,12 +6,9 @@ use tus_proto::UploadId;
 
 use crate::{
     error::Error,
-    files::FileId,
-    records::{
-        apply::{Cause, Effects, Tables},
-        record::{Bytes, Row},
-    },
-    store::Writer,
+    files::file_id::FileId,
+    records::record::{Bytes, Row},
+    tables::{Cause, Tables},
 };
 
 /// A data file that grew.
@@ -23,24 +20,6 @@ pub(crate) struct Grown {
     pub(crate) len: u64,
     /// Finals that came to refer to it since.
     pub(crate) finals: Vec<UploadId>,
-}
-
-impl Writer {
-    /// Remembers what a flush will have to know of a committed transaction.
-    pub(crate) fn remember(&mut self, effects: Effects) {
-        for (file, id, len) in effects.grown {
-            self.grown.entry(file).or_insert(Grown { id, len, finals: Vec::new() });
-        }
-        for (file, id) in effects.shared {
-            // A file that did not grow since the last flush has nothing to lose.
-            if let Some(grown) = self.grown.get_mut(&file) {
-                grown.finals.push(id);
-            }
-        }
-        self.spilled.extend(effects.spilled);
-        self.pending_unlink.extend(effects.pending_unlink);
-        self.fragmented |= effects.fragmented;
-    }
 }
 
 impl Tables<'_> {

@@ -1,255 +1,21 @@
-//! The log: the groups that were committed since the last checkpoint. A group is acknowledged once its frame is here;
-//! with strict durability, once that frame is synced. The records follow, and become durable with the next checkpoint
-//! ([`Store::flush`](crate::Store::flush)).
-//!
-//! It is two halves, each a file. Frames go to one of them; a checkpoint turns to the other, so that commits go on while the
-//! records are synced. A half is used again once the records have all that it holds, durably.
-//!
-//! A half is one sector of header, then frames, each on a multiple of 8 bytes. The header names the epoch, its
-//! durability, its secret, the group before its first one, and, with eventual durability, the boot: what was not synced is
-//! believed only while the machine has not restarted. A frame is a mark, the length of its group, the number of the newest
-//! group that was known to be synced when it was written, a checksum, and the group. Mark and checksum depend on the epoch's
-//! secret, so neither frames of earlier epochs nor clients' bytes in them pass for frames of this one.
-//!
-//! A frame whose number the records have reached is in them already: so a cut between a checkpoint and the next epoch does
-//! no harm. Space that was written once is overwritten, and not given up: syncing it moves no metadata, and a full disk can't
-//! take it away.
+//! Writing the log: frames are added to one half, and a checkpoint turns to the other.
 
 use std::{io, sync::Arc};
 
 use crate::{
+    codec::Encoder,
     disk::{Disk, DiskFile, Mode, is_full, read_exact, write_all},
     files::reserve::Reserve,
-    records::{
-        apply::{Keeps, Step},
-        codec::{Decoder, Encoder},
-        journal::{self, Group, checksum, decode_group, encode_group},
+    log::{
+        ALIGNMENT, FRAME_HEAD, HALVES, HEADER, Header,
+        group::{encode_group, room},
     },
-    store::Durability,
+    options::Durability,
+    tables::{Keeps, step::Step},
 };
 
-/// The halves. Format 5 had the first one alone.
-pub(crate) const HALVES: [&str; 2] = ["log", "log-2"];
-
-const MAGIC: &str = "tus-redb log 2";
-/// Of format 5: a header that does not name the group before its first one.
-const MAGIC_1: &str = "tus-redb log 1";
-/// What the header takes, in bytes: a sector, which a disk writes as a whole or not at all.
-const HEADER: usize = 512;
-/// Mark, length, newest synced group, checksum.
-const FRAME_HEAD: usize = 32;
-/// Frames begin at multiples of this, in bytes.
-const ALIGNMENT: usize = 8;
 /// By so much the file grows at most, in bytes, filled with zeros: a sync of space that was never written takes longer.
 const GROWTH: u64 = 256 << 10;
-
-/// What is the same for all frames of an epoch.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Header {
-    durability: Durability,
-    /// Empty with strict durability.
-    boot: String,
-    epoch: u64,
-    secret: [u64; 2],
-    /// The number of the last group before this epoch: it was acknowledged or used up, or never will be anything.
-    after: u64,
-}
-
-impl Header {
-    fn encode(&self) -> io::Result<Vec<u8>> {
-        let mut bytes = Encoder::default();
-        bytes.text(MAGIC).byte((self.durability == Durability::Eventual).into()).text(&self.boot);
-        bytes.number(self.epoch).number(self.secret[0]).number(self.secret[1]).number(self.after);
-        let sum = checksum(0, &bytes.0);
-        bytes.number(sum);
-        if bytes.0.len() > HEADER {
-            return Err(io::Error::other(format!("the boot id is too long for the log: {}", self.boot)));
-        }
-        bytes.0.resize(HEADER, 0);
-        Ok(bytes.0)
-    }
-
-    fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut rest = Decoder(bytes);
-        let magic = rest.text()?;
-        if magic != MAGIC && magic != MAGIC_1 {
-            return None;
-        }
-        let durability = if rest.flag()? { Durability::Eventual } else { Durability::Strict };
-        let boot = rest.text()?.to_owned();
-        let (epoch, secret) = (rest.number()?, [rest.number()?, rest.number()?]);
-        let after = if magic == MAGIC { rest.number()? } else { 0 };
-        let len = bytes.len() - rest.0.len();
-        let sum = checksum(0, bytes.get(..len)?);
-        (rest.number()? == sum).then_some(Self { durability, boot, epoch, secret, after })
-    }
-
-    /// The frame at the beginning of `bytes`.
-    fn frame<'a>(&self, bytes: &'a [u8]) -> Option<Frame<'a>> {
-        let mut head = Decoder(bytes);
-        if head.number()? != self.secret[0] {
-            return None;
-        }
-        let (len, synced, sum) = (head.number()?, head.number()?, head.number()?);
-        let group = head.0.get(..usize::try_from(len).ok()?)?;
-        let whole = mutation!("torn-frame-replayed", self.checksum(synced, group) == sum, true);
-        whole.then_some(Frame { synced, group })
-    }
-
-    fn checksum(&self, synced: u64, group: &[u8]) -> u64 {
-        checksum(self.secret[1] ^ synced.rotate_left(32), group)
-    }
-}
-
-/// A frame whose checksum is right.
-struct Frame<'a> {
-    synced: u64,
-    group: &'a [u8],
-}
-
-fn frame_len(group: usize) -> usize {
-    FRAME_HEAD.saturating_add(group).next_multiple_of(ALIGNMENT)
-}
-
-/// What a store's log holds, and the journal of an earlier format, which it follows.
-#[derive(Debug, Default)]
-pub(crate) struct Contents {
-    /// In the order in which they were committed, of each half up to the first one that is not whole.
-    pub(crate) groups: Vec<Group>,
-    /// Whether the bytes and names of data files that the groups tell of were durable before them.
-    pub(crate) strict: bool,
-    /// Groups of eventual durability were here, and a power cut may have taken them.
-    pub(crate) stale: bool,
-    /// The number of the newest group that must be here, as a later frame or epoch tells; 0 if none does.
-    known: u64,
-    /// The highest number of a group that can be read after one that can't; 0 if there is none.
-    cut_off: u64,
-    /// A header can't be read, or a frame that is whole: no power cut leaves that.
-    damaged: bool,
-}
-
-/// What a damaged log has and has not, from the first number above the records' on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Salvaged {
-    /// How many groups are there, one after another.
-    pub(crate) kept: u64,
-    /// The first number that is lost.
-    pub(crate) from: u64,
-    /// The last one of which something tells that it was there; `None` if nothing tells of any.
-    pub(crate) to: Option<u64>,
-}
-
-impl Contents {
-    /// Whether these are all the groups that follow those that are in the records, of which the last has this number.
-    pub(crate) fn continues(&self, sequence: u64) -> bool {
-        let last = self.groups.last().map_or(0, |group| group.sequence).max(sequence);
-        !self.damaged && self.known <= last && self.unbroken(sequence) == self.above(sequence).count()
-    }
-
-    fn above(&self, sequence: u64) -> impl Iterator<Item = u64> {
-        self.groups.iter().map(|group| group.sequence).filter(move |number| *number > sequence)
-    }
-
-    /// How many groups follow those in the records, with none missing between them.
-    fn unbroken(&self, sequence: u64) -> usize {
-        self.above(sequence).zip(sequence + 1..).take_while(|(number, next)| number == next).count()
-    }
-
-    /// Leaves only the groups that follow those in the records, with none missing between them, as if that were all.
-    pub(crate) fn salvage(&mut self, sequence: u64) -> Salvaged {
-        let kept = self.unbroken(sequence) as u64;
-        let last = self.above(sequence).max().unwrap_or_default().max(self.known).max(self.cut_off);
-        let from = sequence + kept + 1;
-        self.groups.retain(|group| (sequence + 1..=sequence + kept).contains(&group.sequence));
-        (self.damaged, self.known, self.cut_off) = (false, 0, 0);
-        Salvaged { kept, from, to: (last >= from).then_some(last) }
-    }
-}
-
-/// Reads what may be replayed.
-pub(crate) fn read(disk: &dyn Disk) -> io::Result<Contents> {
-    let mut contents = Contents::default();
-    let mut halves = Vec::new();
-    for name in HALVES {
-        match read_half(disk, name)? {
-            Half::Blank => {}
-            Half::Damaged => contents.damaged = true,
-            Half::Written(header, frames) => halves.push((header, frames)),
-        }
-    }
-    halves.sort_by_key(|(header, _)| header.epoch);
-    // Without a boot id there is no telling whether this is the same boot: then it is not.
-    let boot = disk.boot_id().ok();
-    for (header, frames) in halves {
-        contents.strict = header.durability == Durability::Strict;
-        // Where the durability was changed, it is the last one that counts: what came before it is in the records.
-        let is_lost = !contents.strict && boot.as_ref() != Some(&header.boot);
-        contents.stale = mutation!("log-of-another-boot", is_lost, false);
-        if !contents.stale {
-            contents.known = contents.known.max(header.after);
-            mutation!("log-not-replayed", contents.add(&header, &frames), ());
-        }
-    }
-    match journal::read(disk)? {
-        None => contents.stale = true,
-        Some(groups) if groups.is_empty() => {}
-        Some(groups) => {
-            contents.strict = false;
-            contents.groups.splice(..0, groups);
-        }
-    }
-    Ok(contents)
-}
-
-/// What a half is found to be.
-enum Half {
-    /// One whose beginning did not become durable, too: it holds nothing.
-    Blank,
-    Damaged,
-    /// Its header, and the bytes of its frames.
-    Written(Header, Vec<u8>),
-}
-
-fn read_half(disk: &dyn Disk, name: &str) -> io::Result<Half> {
-    let file = match disk.open(name, Mode::Existing) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Half::Blank),
-        file => file?,
-    };
-    let mut bytes = vec![0; usize::try_from(file.len()?).map_err(io::Error::other)?];
-    read_exact(&*file, &mut bytes, 0)?;
-    let frames = bytes.split_off(HEADER.min(bytes.len()));
-    Ok(match Header::decode(&bytes) {
-        Some(header) => Half::Written(header, frames),
-        None if bytes.iter().all(|byte| *byte == 0) => Half::Blank,
-        None => Half::Damaged,
-    })
-}
-
-impl Contents {
-    /// The whole frames at the beginning of `bytes`, and what later ones tell of the first that is not whole.
-    fn add(&mut self, header: &Header, bytes: &[u8]) {
-        let mut at = 0;
-        let rest = |at| bytes.get(at..).unwrap_or_default();
-        while let Some(frame) = header.frame(rest(at)) {
-            let Some(group) = decode_group(frame.group) else {
-                self.damaged = true;
-                break;
-            };
-            self.known = self.known.max(frame.synced);
-            self.groups.push(group);
-            at += frame_len(frame.group.len());
-        }
-        // A torn frame is the last one: a frame that follows it was written when it was synced, so it was damaged later.
-        while rest(at).len() >= FRAME_HEAD {
-            if let Some(frame) = header.frame(rest(at)) {
-                self.known = self.known.max(frame.synced);
-                let group = decode_group(frame.group).map_or(0, |group| group.sequence);
-                self.cut_off = self.cut_off.max(group);
-            }
-            at += ALIGNMENT;
-        }
-    }
-}
 
 /// A half, open for more.
 #[derive(Debug)]
@@ -410,7 +176,7 @@ impl Log {
 
 impl Header {
     fn encode_frame(&self, synced: u64, sequence: u64, keeps: Keeps, steps: &[Step]) -> Vec<u8> {
-        let mut bytes = Encoder(Vec::with_capacity(journal::room(steps) + FRAME_HEAD));
+        let mut bytes = Encoder(Vec::with_capacity(room(steps) + FRAME_HEAD));
         bytes.number(0).number(0).number(0).number(0);
         encode_group(sequence, keeps, steps, &mut bytes);
         let mut frame = bytes.0;
@@ -451,7 +217,10 @@ mod tests {
     use tus_proto::UploadId;
 
     use super::*;
-    use crate::sim::SimDisk;
+    use crate::{
+        log::read::{Contents, Salvaged, read_log},
+        sim::SimDisk,
+    };
 
     fn disk() -> Arc<dyn Disk> {
         Arc::new(SimDisk::new())
@@ -495,7 +264,7 @@ mod tests {
             false => bytes[at as usize] ^= 0x10,
         }
         write_all(&*file, &bytes, 0).unwrap();
-        let contents = read(&**disk).unwrap();
+        let contents = read_log(&**disk).unwrap();
         write_all(&*file, &whole, 0).unwrap();
         contents
     }
@@ -509,7 +278,7 @@ mod tests {
             let second = end(&log);
             append(&mut log, 6);
             append(&mut log, 7);
-            assert_eq!(numbers(&read(&*disk).unwrap()), [5, 6, 7]);
+            assert_eq!(numbers(&read_log(&*disk).unwrap()), [5, 6, 7]);
             for at in second..end(&log) {
                 let torn = damaged(&disk, HALVES[0], at, true);
                 assert!(numbers(&torn).len() < 3 || at + 8 > end(&log), "cut at {at}");
@@ -548,26 +317,26 @@ mod tests {
         let begun = lens();
         log.turn(24).unwrap();
         append(&mut log, 25);
-        assert_eq!(numbers(&read(&*disk).unwrap()), (5..26).collect::<Vec<_>>());
+        assert_eq!(numbers(&read_log(&*disk).unwrap()), (5..26).collect::<Vec<_>>());
         // The checkpoint is not durable.
         log.cover(23);
         log.turn(25).unwrap();
         append(&mut log, 26);
-        assert_eq!(numbers(&read(&*disk).unwrap()), (5..27).collect::<Vec<_>>());
+        assert_eq!(numbers(&read_log(&*disk).unwrap()), (5..27).collect::<Vec<_>>());
         log.cover(24);
         log.turn(26).unwrap();
-        let contents = read(&*disk).unwrap();
+        let contents = read_log(&*disk).unwrap();
         assert_eq!(numbers(&contents), [25, 26]);
         assert!(contents.continues(24) && !contents.continues(23) && contents.continues(30));
         append(&mut log, 27);
-        assert_eq!(numbers(&read(&*disk).unwrap()), [25, 26, 27]);
+        assert_eq!(numbers(&read_log(&*disk).unwrap()), [25, 26, 27]);
         assert_eq!(lens(), begun, "their space is used again");
         // What the next opening begins.
         drop(log);
         let mut log = begin(&disk, Durability::Strict);
-        assert_eq!(numbers(&read(&*disk).unwrap()), []);
+        assert_eq!(numbers(&read_log(&*disk).unwrap()), []);
         append(&mut log, 28);
-        assert_eq!(numbers(&read(&*disk).unwrap()), [28]);
+        assert_eq!(numbers(&read_log(&*disk).unwrap()), [28]);
     }
 
     #[test]
@@ -598,7 +367,7 @@ mod tests {
             disk.open(HALVES[0], Mode::Existing).unwrap().sync_data().unwrap();
             disk.sync_dir("").unwrap();
             sim.crash(crate::sim::Crash::Machine(1));
-            let contents = read(&*disk).unwrap();
+            let contents = read_log(&*disk).unwrap();
             let strict = durability == Durability::Strict;
             assert_eq!((contents.stale, contents.groups.len()), (!strict, usize::from(strict)));
         }

@@ -2,7 +2,7 @@
 //! Its transaction is made without waiting for the disk; what follows goes on while its syncs are made.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet},
     io,
     sync::{Arc, atomic::Ordering},
 };
@@ -12,30 +12,17 @@ use tus_proto::Failure;
 
 use crate::{
     error::Error,
-    files::{FileId, append_lease::AppendLease},
-    records::{
-        apply::{Keeps, Tables},
+    files::{append_lease::AppendLease, file_id::FileId},
+    log::write::Log,
+    mutex::lock,
+    records::database,
+    store::{
+        Store, Writer,
         commit::{DIRTY_LIMIT, STEPS_LIMIT},
-        database,
-        log::Log,
+        progress::Checkpoint,
     },
-    store::{Store, Writer, lock},
+    tables::{Keeps, Tables},
 };
-
-/// A checkpoint whose transaction is made, and not known to be durable.
-#[derive(Debug)]
-pub(crate) struct Checkpoint {
-    /// Counted in an opening.
-    pub(crate) number: u64,
-    /// The number of the last group that is in it.
-    sequence: u64,
-    last_event: u64,
-    time: u64,
-    /// Eventual durability: files that were given up before it, and may come back with the power.
-    pub(crate) pending_unlink: HashSet<FileId>,
-    /// Eventual durability: whether uploads that became complete before it are to be put into one file.
-    fragmented: bool,
-}
 
 /// So few files are synced while commits wait.
 const FEW: usize = 16;

@@ -7,17 +7,17 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use tus_proto::{Completion, Failure, Record, UploadId};
+use tus_proto::{Failure, Record};
 
 use crate::{
     disk::DiskFile,
-    error::{Error, Rejected, StoreError},
-    files::{FileId, staging::Staging},
-    records::{
-        record::{Extent, Row},
-        view::ReadView,
+    error::{Error, StoreError},
+    files::{
+        file_id::{Extent, FileId},
+        staging::Staging,
     },
-    store::{Store, lock},
+    mutex::lock,
+    records::{record::Row, view::ReadView},
 };
 
 /// The committed bytes of an upload, as they were when it was opened. A deletion in between takes the record at
@@ -58,36 +58,8 @@ pub struct Run<'a> {
     pub len: u64,
 }
 
-impl Store {
-    /// Opens an upload's bytes for reading. Carries out [`Command::Open`](tus_proto::Command::Open), and is as
-    /// cheap as [`Self::load`] but for what it costs to take note of each extent.
-    ///
-    /// # Errors
-    /// [`Rejected::Missing`]; [`Rejected::Gone`], also where one of its data files was moved away; or the disk's.
-    pub fn open_source(&self, id: &UploadId) -> Result<Source, Rejected> {
-        loop {
-            let Some(row) = self.row(id).map_err(Rejected::Failed)? else {
-                return Err(match self.look_up(id) {
-                    Completion::Gone => Rejected::Gone,
-                    Completion::Failed(failure) => Rejected::Failed(failure),
-                    _ => Rejected::Missing,
-                });
-            };
-            let held = Held::new(&self.staging, files(&row).collect());
-            // From here on the files can't be reclaimed. If the upload still has them now, they were not before.
-            let again = self.row(id).map_err(Rejected::Failed)?;
-            if let Some(row) = again.filter(|row| files(row).eq(held.files.iter().copied())) {
-                if self.is_gone(id, &row.extents).map_err(Rejected::Failed)? {
-                    return Err(Rejected::Gone);
-                }
-                return Ok(Source::new(row.record(id), &row, self.live.clone(), held));
-            }
-        }
-    }
-}
-
 impl Source {
-    fn new(record: Record, row: &Row, live: Arc<Mutex<ReadView>>, held: Held) -> Self {
+    pub(super) fn new(record: Record, row: &Row, live: Arc<Mutex<ReadView>>, held: Held) -> Self {
         let mut start = 0;
         let mut extents = Vec::with_capacity(row.extents.len());
         for extent in row.extents.iter().filter(|extent| extent.len > 0) {
@@ -215,7 +187,7 @@ impl Read for Body {
 /// Keeps data files from being reclaimed.
 pub(crate) struct Held {
     staging: Arc<Staging>,
-    files: Vec<FileId>,
+    pub(super) files: Vec<FileId>,
 }
 
 impl Held {
@@ -231,6 +203,6 @@ impl Drop for Held {
     }
 }
 
-fn files(row: &Row) -> impl Iterator<Item = FileId> {
+pub(super) fn files(row: &Row) -> impl Iterator<Item = FileId> {
     row.extents.iter().map(|extent| extent.file)
 }

@@ -1,28 +1,18 @@
-//! Committing groups of changes.
-
-#![allow(clippy::result_large_err, reason = "a step, which is the other variant, is as large")]
+//! Committing groups of changes: each is tried in a transaction, and those that changed something are true once they are in the
+//! log.
 
 use std::sync::atomic::Ordering;
 
 use redb::{Database, WriteTransaction};
-use tus_driver::FirstBytes;
-use tus_proto::{Completion, Concat, Failure, Fence, Record, UploadId};
+use tus_proto::{Completion, Failure, UploadId, WallTime};
 
 use crate::{
-    disk::Disk,
     error::Error,
-    files::{FileId, sink::Syncer},
-    maintenance::consolidate::{Consolidation, CopyState},
-    records::{
-        apply::{Effects, Keeps, Step, Tables},
-        change::Change,
-        concat::Concatenation,
-        database,
-        log::{self, Contents, Log, Salvaged},
-        overlay::Overlay,
-        record::{Bytes, Part, Row},
-    },
-    store::{Durability, Options, Store, Writer, lock},
+    mutex::lock,
+    options::{Durability, Options},
+    records::{database, overlay::Overlay},
+    store::{Store, Writer, change::Change},
+    tables::{Effects, Keeps, Tables, step::Step},
 };
 
 /// What became of a change, and the uploads whose events it put into the outbox.
@@ -140,6 +130,14 @@ impl Store {
         most / 2
     }
 
+    pub(crate) fn keeps(&self) -> Keeps {
+        let now = self.now.load(Ordering::Relaxed);
+        let expiry = self.options.finished_expiry.filter(|_| now > 0);
+        let finished_expire = expiry.map(|expiry| WallTime::from_micros(now).after(expiry).as_micros());
+        let (fragmented, digests) = (self.options.consolidate, self.options.digests);
+        Keeps { events: *lock(&self.events), fragmented, now, finished_expire, digests }
+    }
+
     /// Tries each change in a transaction, and leaves it open.
     fn prepare(
         &self,
@@ -180,129 +178,6 @@ impl Store {
         prepared.effects.block = tables.block;
         drop(tables);
         Ok((txn, prepared))
-    }
-
-    /// Checks what only the running store knows of a change.
-    fn admit(
-        &self,
-        tables: &Tables<'_>,
-        change: &Change,
-        named: bool,
-    ) -> Result<Result<Step, Completion>, Error> {
-        let (id, fence) = match change {
-            Change::Create(record) => return Ok(self.admit_create(record, None)),
-            Change::CreateWith { record, first } => return Ok(self.admit_create(record, Some(first))),
-            Change::Concat { record, parts, max, delete_parts } => {
-                return Ok(self.admit_concat(record, parts, *max, *delete_parts));
-            }
-            Change::Forget { id } => return Ok(Ok(Step::Forget { id: id.clone() })),
-            Change::Consolidate(copy) => return Ok(self.admit_consolidation(copy)),
-            Change::Digest(found) => return Ok(Ok(found.step())),
-            Change::Annotate { id, number, note } => {
-                return Ok(Ok(Step::Annotate { id: id.clone(), number: *number, note: note.clone() }));
-            }
-            Change::Consume { id } => return Ok(Ok(Step::Consume { id: id.clone() })),
-            Change::Acknowledge { id, number } => {
-                return Ok(Ok(Step::Acknowledge { id: Some(id.clone()), number: *number }));
-            }
-            Change::Postpone { id, number, until } => {
-                return Ok(Ok(Step::Postpone { id: id.clone(), number: *number, until: *until }));
-            }
-            // Its fence is above any: it is the time that decides.
-            Change::Expire { id, .. } => (id.clone(), Fence(u64::MAX)),
-            Change::Commit { id, fence, .. }
-            | Change::NewExtent { id, fence, .. }
-            | Change::Delete { id, fence } => (id.clone(), *fence),
-        };
-        let row = match tables.row(&id) {
-            Ok(Some(row)) => row,
-            Ok(None) => return Ok(Err(Completion::Missing)),
-            Err(trouble) if trouble.damaged => {
-                return Ok(Err(Completion::Failed(self.staging.note(trouble))));
-            }
-            Err(trouble) => return Err(trouble),
-        };
-        let conflict = Ok(Err(Completion::Conflict { offset: row.offset() }));
-        if fence < mutation!("fence-ignored", self.staging.highest_fence(&id), Fence(0)) {
-            return conflict;
-        }
-        Ok(match change {
-            Change::Commit { from, to, length, expires, finish, syncer, .. } => {
-                if *finish && row.length.or(*length) != Some(*to) {
-                    return conflict;
-                }
-                let (from, to, length, expires) = (*from, *to, *length, *expires);
-                // It means nothing for an upload that its length completes.
-                let finish = *finish && row.explicit.is_some();
-                let inline = match to > from {
-                    true => check_staged(tables, &row, to, syncer.as_ref(), named)?,
-                    false => Ok(None),
-                };
-                inline.map(|inline| Step::Commit { id, fence, from, to, length, expires, finish, inline })
-            }
-            // Nothing expires while it is written to.
-            Change::Expire { .. } if self.is_written(&id, &row) => return conflict,
-            Change::Expire { before, remember, .. } => {
-                Ok(Step::Expire { id, before: *before, remember: *remember })
-            }
-            Change::NewExtent { at, .. } => {
-                self.new_file().map(|file| Step::NewExtent { id, fence, at: *at, file })
-            }
-            _ => Ok(Step::Delete { id, fence }),
-        })
-    }
-
-    fn admit_create(&self, record: &Record, first: Option<&FirstBytes>) -> Result<Step, Completion> {
-        let partial = record.is_partial();
-        let Record { id, created, length, metadata, expires, explicit, .. } = record.clone();
-        let file = self.new_file()?;
-        let file = (length != Some(0)).then_some(file);
-        let inline = first.map(|first| first.as_slice().to_vec());
-        if first.is_some_and(|first| length.is_some_and(|length| first.len() > length)) {
-            return Err(Completion::Failed(Failure::Io));
-        }
-        Ok(Step::Create { id, created, length, metadata, expires, partial, file, explicit, inline })
-    }
-
-    fn admit_concat(
-        &self,
-        record: &Record,
-        parts: &[UploadId],
-        max: Option<u64>,
-        delete_parts: bool,
-    ) -> Result<Step, Completion> {
-        if !self.staging.reserve.remake() {
-            return Err(Completion::Failed(Failure::NoSpace));
-        }
-        let Record { id, created, metadata, expires, concat, .. } = record.clone();
-        let header = match concat {
-            Some(Concat::Final(header)) => header,
-            Some(Concat::Partial) | None => String::new(),
-        };
-        let (parts, max_waiting) = (parts.to_vec(), self.options.max_waiting as u64);
-        let wanted =
-            Concatenation { id, created, metadata, header, expires, parts, max, delete_parts, max_waiting };
-        Ok(Step::Concat(wanted))
-    }
-
-    /// Whether somebody is writing to an upload, or to a part that it waits for.
-    pub(crate) fn is_written(&self, id: &UploadId, row: &Row) -> bool {
-        let awaited =
-            |part: &Part| matches!(part.bytes, Bytes::Awaited(_)) && self.staging.is_written(&part.id);
-        self.staging.is_written(id) || row.pending().is_some_and(|pending| pending.parts.iter().any(awaited))
-    }
-
-    fn admit_consolidation(&self, Consolidation { id, state }: &Consolidation) -> Result<Step, Completion> {
-        let state = state.map_or_else(|| self.new_file().map(CopyState::Begun), Ok)?;
-        Ok(Step::Consolidation { id: id.clone(), state })
-    }
-
-    /// The id of a new data file, where there is room for more than commits and deletes.
-    pub(crate) fn new_file(&self) -> Result<FileId, Completion> {
-        if !self.staging.reserve.remake() {
-            return Err(Completion::Failed(Failure::NoSpace));
-        }
-        self.staging.files.new_id().ok_or(Completion::Failed(Failure::Unavailable))
     }
 
     /// Makes a tried group true: it is once it is in the log.
@@ -379,6 +254,16 @@ impl Store {
         Ok(())
     }
 
+    /// A group is committed: where what is free in the records stands for the reserve, it is less by what the group puts
+    /// there.
+    pub(crate) fn charge_records(&self, steps: &[Step]) {
+        if self.staging.reserve.is_set_aside() {
+            return;
+        }
+        let used: u64 = steps.iter().map(Step::record_bytes).map(most_in_pages).sum();
+        self.staging.reserve.change_inside(|inside| inside.saturating_sub(used));
+    }
+
     /// No power cut takes this back: files may be removed, and uploads be put into one.
     fn tell_what_is_left(&self, effects: &Effects) {
         if !effects.pending_unlink.is_empty() {
@@ -397,99 +282,9 @@ impl Store {
     }
 }
 
-/// Whether the bytes up to `to` are where the record wants them, and as durable as they must be. Hands out those
-/// that are to lie in the records.
-fn check_staged(
-    tables: &Tables<'_>,
-    row: &Row,
-    to: u64,
-    syncer: Option<&Syncer>,
-    named: bool,
-) -> Result<Result<Option<Vec<u8>>, Completion>, Error> {
-    let failed = Ok(Err(Completion::Failed(Failure::Io)));
-    let Some((lease, last)) = syncer.map(|syncer| &syncer.lease).zip(row.extents.last()) else {
-        return failed;
-    };
-    let same_file = lease.extent.is_some_and(|extent| extent.file == last.file);
-    if !same_file || mutation!("offset-not-compared", lease.start + last.len != row.offset(), false) {
-        return Ok(Err(Completion::Conflict { offset: row.offset() }));
-    }
-    if lease.committable().is_none_or(|synced| to > synced) {
-        return failed;
-    }
-    let inline = lease.inline_up_to(to);
-    let first_in_the_file = inline.is_none() && (last.len == 0 || tables.is_inline(*last)?);
-    if first_in_the_file && !named { failed } else { Ok(Ok(inline)) }
-}
-
-impl Writer {
-    /// Brings the records to where the log is, and tells whether that added something. If so, it is as durable as it was
-    /// before.
-    pub(crate) fn replay(&mut self, disk: &dyn Disk, database: &Database) -> Result<bool, Error> {
-        self.replay_contents(log::read(disk)?, database)
-    }
-
-    /// The same with what is left of a damaged log, up to the first group that is missing.
-    pub(crate) fn salvage(&mut self, disk: &dyn Disk, database: &Database) -> Result<Salvaged, Error> {
-        let txn = database::begin_volatile(database)?;
-        let sequence = database::sequence(&txn)?;
-        txn.abort()?;
-        let mut contents = log::read(disk)?;
-        let salvaged = contents.salvage(sequence);
-        self.replay_contents(contents, database)?;
-        Ok(salvaged)
-    }
-
-    fn replay_contents(&mut self, contents: Contents, database: &Database) -> Result<bool, Error> {
-        let txn = database::begin_volatile(database)?;
-        self.sequence = database::sequence(&txn)?;
-        self.grown.clear();
-        self.spilled.clear();
-        self.pending_unlink.clear();
-        let durable = self.sequence;
-        if !contents.continues(durable) {
-            return Err(Error::damaged("groups are missing between the records and the log"));
-        }
-        let mut tables = Tables::open(&txn, Keeps::default())?;
-        let most = self.log.as_ref().and_then(Log::synced_before_failure).unwrap_or(u64::MAX);
-        for group in contents.groups.iter().filter(|group| (durable + 1..=most).contains(&group.sequence)) {
-            tables.keeps = group.keeps;
-            for step in &group.steps {
-                tables.apply(step)?;
-            }
-            self.sequence = group.sequence;
-        }
-        let mut effects = std::mem::take(&mut tables.effects);
-        drop(tables);
-        if self.sequence == durable {
-            txn.abort()?;
-            return Ok(false);
-        }
-        if contents.strict {
-            // Their bytes were durable before them.
-            effects.grown.clear();
-        }
-        self.remember(effects);
-        database::set_sequence(&txn, self.sequence)?;
-        txn.commit()?;
-        Ok(true)
-    }
-
-    /// With strict durability, after a write or a sync of the log that failed: whether its last group is on the disk is not
-    /// known. It has failed: what was acknowledged before it is made durable, its number is used up, and a new epoch begins.
-    /// Before that nothing is shown.
-    pub(crate) fn end_torn_log(&mut self, database: &Database) -> Result<(), Error> {
-        let Some(log) = self.log.as_mut().filter(|log| log.synced_before_failure().is_some()) else {
-            return Ok(());
-        };
-        let sequence = log.tried().max(self.sequence);
-        let txn = database::begin_durable(database)?;
-        // What the log tells of them goes with it.
-        Tables::open(&txn, Keeps::default())?.drop_inline(std::mem::take(&mut self.spilled))?;
-        database::set_sequence(&txn, sequence)?;
-        txn.commit()?;
-        self.sequence = sequence;
-        log.cover(sequence);
-        Ok(log.turn(sequence)?)
-    }
+/// The most that a row of this length takes up: redb puts it into pages of a power of two, or several into one that may
+/// be half full.
+fn most_in_pages(len: u64) -> u64 {
+    const PAGE: u64 = 4 << 10;
+    if len < PAGE / 2 { 2 * len } else { (len + len / 16).next_power_of_two() }
 }

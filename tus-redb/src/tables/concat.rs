@@ -4,34 +4,14 @@
 use std::collections::BTreeMap;
 
 use redb::ReadableTable;
+use tus_driver::EventKind;
 use tus_proto::{Completion, ConcatRejection, Fence, UploadId, WallTime};
 
 use crate::{
     error::Error,
-    outbox::EventKind,
-    records::{
-        apply::{Cause, Outcome, Tables, changed, unchanged},
-        record::{Bytes, Kind, Part, Pending, Row, sum},
-    },
+    records::record::{Bytes, Kind, Part, Pending, Row, sum},
+    tables::{Cause, Outcome, Tables, changed, step::Concatenation, unchanged},
 };
-
-/// A final to be made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Concatenation {
-    pub(crate) id: UploadId,
-    pub(crate) created: WallTime,
-    pub(crate) metadata: String,
-    /// `Upload-Concat` as it was sent.
-    pub(crate) header: String,
-    /// When it expires, while it is pending.
-    pub(crate) expires: Option<WallTime>,
-    pub(crate) parts: Vec<UploadId>,
-    /// The largest final, in bytes.
-    pub(crate) max: Option<u64>,
-    pub(crate) delete_parts: bool,
-    /// How many pending finals may name a part.
-    pub(crate) max_waiting: u64,
-}
 
 /// What becomes of finished parts that no final needs any more.
 #[derive(Clone, Copy, Debug)]

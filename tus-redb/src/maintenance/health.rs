@@ -5,10 +5,11 @@ use redb::Database;
 use tus_proto::Failure;
 
 use crate::{
+    disk::DATA,
     error::Error,
-    files::DATA,
+    mutex::lock,
     records::database,
-    store::{Store, Writer, lock},
+    store::{Store, Writer},
 };
 
 impl Store {

@@ -1,0 +1,39 @@
+//! Batches: groups that share a transaction of the records, which is committed when enough is in it. Until then readers see it by
+//! the overlay.
+
+use redb::WriteTransaction;
+
+use crate::{
+    error::Error,
+    mutex::lock,
+    records::overlay::Overlay,
+    store::{Store, Writer},
+};
+
+impl Store {
+    /// A group is in the log, and in this transaction: shows it, and leaves the batch open for the next one, unless
+    /// it is time to commit it.
+    pub(crate) fn go_on(
+        &self,
+        writer: &mut Writer,
+        txn: WriteTransaction,
+        changed: Overlay,
+    ) -> Result<(), Error> {
+        let is_over = {
+            let overlay = &mut lock(&self.live).overlay;
+            overlay.extend(changed);
+            overlay.is_over()
+        };
+        writer.batch = Some(txn);
+        if is_over { self.publish(writer) } else { Ok(()) }
+    }
+
+    /// Commits the batch, where there is one. How many groups were committed is noted with the next flush: without that
+    /// nobody reads it from the tables.
+    pub(crate) fn publish(&self, writer: &mut Writer) -> Result<(), Error> {
+        let Some(txn) = writer.batch.take() else { return Ok(()) };
+        txn.commit()?;
+        self.renew_view();
+        Ok(())
+    }
+}
