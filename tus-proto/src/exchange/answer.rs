@@ -3,8 +3,8 @@
 use alloc::{boxed::Box, format, string::String, vec::Vec};
 
 use super::{
-    checks::HeadRejection,
-    download::{self, Part},
+    content,
+    request::{HeadRejection, Wanted},
     rufh,
 };
 use crate::{
@@ -46,7 +46,7 @@ pub(super) enum Answer {
         code: ErrorCode,
     },
     /// GET: this of the upload, or the head of that.
-    Download(Record, Selection, Part),
+    Download(Record, Selection, Wanted),
     /// PATCH: the bytes are committed up to this offset.
     Written(u64),
     /// PATCH: the body was read to its end, and is not what its checksum says.
@@ -124,7 +124,7 @@ impl Answer {
                 response
             }
             Self::Terminated => Response::new(204, wall),
-            Self::Download(record, selection, part) => download::response(&record, selection, part, wall),
+            Self::Download(record, selection, part) => content::response(&record, selection, part, wall),
         };
         // What is answered here was answered without reading the body.
         response.connection = match (framing, response.status()) {

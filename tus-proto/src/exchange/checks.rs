@@ -6,8 +6,10 @@ use alloc::{boxed::Box, format, string::String};
 
 use super::{
     answer,
-    concat::Parts,
-    download::{Download, Part},
+    request::{
+        ConcatRequest, CreateRequest, Download, HeadRejection, Parts, PatchRequest, Request,
+        TerminateRequest, Wanted,
+    },
     rufh::{self, Rufh},
 };
 use crate::{
@@ -18,75 +20,6 @@ use crate::{
         is_token, joined_metadata, members, number, shows_proxy, single,
     },
 };
-
-/// A request as the rest of the exchange sees it.
-#[derive(Debug)]
-pub(super) enum Request {
-    Create(CreateRequest),
-    Concat(ConcatRequest),
-    Head(UploadId),
-    Download(Download),
-    Write(PatchRequest),
-    Terminate(TerminateRequest),
-}
-
-/// A POST to the collection, of anything but a final.
-#[derive(Debug)]
-pub(super) struct CreateRequest {
-    /// The length; `None` if it is deferred.
-    pub length: Option<u64>,
-    pub metadata: String,
-    pub checksums: Checksums,
-    /// Whether the body holds the upload's first bytes,
-    pub with_upload: bool,
-    /// and the client waits for `100 Continue` before it sends them.
-    pub waits: bool,
-    /// What `Location` has before the id.
-    pub location: String,
-    /// Whether it is a part of a concatenation.
-    pub concat: Option<Concat>,
-}
-
-/// A POST of a final. What it says of a length is ignored: the parts decide.
-#[derive(Debug)]
-pub(super) struct ConcatRequest {
-    /// `Upload-Concat` as it was sent.
-    pub value: String,
-    pub parts: Parts,
-    pub metadata: String,
-    /// What `Location` has before the id.
-    pub location: String,
-}
-
-/// A PATCH.
-#[derive(Debug)]
-pub(super) struct PatchRequest {
-    pub id: UploadId,
-    pub offset: u64,
-    /// `Upload-Length`, where it came with this request.
-    pub length: Option<u64>,
-    pub checksums: Checksums,
-    pub if_match: IfMatch,
-}
-
-/// A DELETE.
-#[derive(Debug)]
-pub(super) struct TerminateRequest {
-    pub id: UploadId,
-    pub if_match: IfMatch,
-    /// Its time was over when it was looked at: whoever writes to it may only be late to move that on.
-    pub late: bool,
-}
-
-/// A request that is rejected by its head alone.
-#[derive(Debug)]
-pub(super) struct HeadRejection {
-    pub code: ErrorCode,
-    /// The methods to name in `Allow`, with a 405.
-    pub allow: &'static str,
-    /// Whether the answer is to a HEAD, and so has no body.
-    pub to_head: bool,
-}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Method {
@@ -217,10 +150,10 @@ pub(super) fn expects_what_is_known(head: &Head<'_>) -> bool {
 /// A GET of an upload, or, with `to_head`, what a HEAD wants of it.
 pub(super) fn download(head: &Head<'_>, id: UploadId, to_head: bool) -> Request {
     let part = match (head.method, to_head) {
-        ("HEAD", _) => Part::Head,
+        ("HEAD", _) => Wanted::Head,
         // The framing knows of no HEAD here.
-        (_, true) => Part::BareHead,
-        (_, false) => Part::All,
+        (_, true) => Wanted::BareHead,
+        (_, false) => Wanted::All,
     };
     Request::Download(Download::new(id, Conditions::of(head), part))
 }

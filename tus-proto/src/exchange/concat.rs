@@ -1,54 +1,14 @@
 //! POST of a final: one command, which the store carries out in one transaction. No byte of it passes here.
 
-use alloc::{boxed::Box, string::String, vec::Vec};
+use alloc::{boxed::Box, string::String};
 
 use super::{
     Exchange, State,
     answer::{self, Answer},
-    checks::ConcatRequest,
-    create::{CreateKind, PendingCreate},
+    pending::{CreateKind, PendingCreate},
+    request::{ConcatRequest, Parts},
 };
-use crate::{
-    Command, Completion, Concat, ConcatRejection, ErrorCode, Event, Framing, Now, Part, Record, UploadId,
-};
-
-/// The parts that a final is to be made of, and what the store has said of them where a hook is to see it.
-#[derive(Debug)]
-pub(super) struct Parts {
-    pub ids: Vec<UploadId>,
-    /// Of the first of them, or of all: nothing where there is no hook to see them.
-    seen: Vec<Option<Record>>,
-}
-
-impl Parts {
-    pub(super) fn new(ids: Vec<UploadId>) -> Self {
-        Self { ids, seen: Vec::new() }
-    }
-
-    /// The next one whose record is to be read; `None` once all were.
-    pub(super) fn unseen(&self) -> Option<&UploadId> {
-        self.ids.get(self.seen.len())
-    }
-
-    /// Takes the answer about [`unseen`](Self::unseen).
-    pub(super) fn see(&mut self, upload: Option<Record>) {
-        self.seen.push(upload);
-    }
-
-    /// Whether one of those that were read is not there.
-    pub(super) fn lacks(&self) -> bool {
-        self.seen.iter().any(Option::is_none)
-    }
-
-    pub(super) fn seen(&self) -> Vec<Part> {
-        let seen = self.ids.iter().zip(&self.seen);
-        seen.map(|(id, upload)| Part { id: id.clone(), upload: upload.clone() }).collect()
-    }
-
-    pub(super) fn records(&self) -> Vec<Record> {
-        self.seen.iter().flatten().cloned().collect()
-    }
-}
+use crate::{Command, Completion, Concat, ConcatRejection, ErrorCode, Event, Framing, Now, Record, UploadId};
 
 /// A final all of whose parts must be finished, while they are looked at.
 #[derive(Debug)]

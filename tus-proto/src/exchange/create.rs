@@ -1,74 +1,15 @@
 //! POST: a new record, and where the body holds the upload's first bytes, their reception.
 
-use alloc::{string::String, sync::Arc, vec::Vec};
+use alloc::string::String;
 
 use super::{
     Exchange, Purpose, State,
     answer::{self, Answer},
     body::state::{Limit, Receiving, Reply},
-    checks::CreateRequest,
-    concat::Parts,
-    hooks::Pending,
+    pending::{CreateKind, Pending, PendingCreate},
+    request::CreateRequest,
 };
-use crate::{
-    Command, Completion, ErrorCode, Event, Framing, HookCall, Now, Record, RequestInfo, UploadId,
-    header::{Checksums, checked_metadata},
-};
-
-/// An upload as it would be: `on_upload_create` may still change it, or reject it.
-#[derive(Debug)]
-pub(super) struct PendingCreate {
-    record: Record,
-    /// What `Location` has before the id.
-    location: String,
-    kind: CreateKind,
-}
-
-/// What else it takes to make it.
-#[derive(Debug)]
-pub(super) enum CreateKind {
-    Upload { checksums: Checksums, with_upload: bool, waits: bool },
-    Final { parts: Parts },
-}
-
-impl PendingCreate {
-    pub(super) fn new(record: Record, location: String, kind: CreateKind) -> Self {
-        Self { record, location, kind }
-    }
-
-    /// What the hook is asked.
-    pub(super) fn call(&self, request: Arc<RequestInfo>) -> HookCall {
-        let parts = match &self.kind {
-            CreateKind::Upload { .. } => Vec::new(),
-            CreateKind::Final { parts } => parts.records(),
-        };
-        HookCall::Create { request, upload: self.record.clone(), parts }
-    }
-
-    /// Its parts, if it is a final.
-    pub(super) fn parts(&mut self) -> Option<&mut Parts> {
-        match &mut self.kind {
-            CreateKind::Upload { .. } => None,
-            CreateKind::Final { parts } => Some(parts),
-        }
-    }
-
-    /// With what the hook would have instead; `None` if it breaks the rules of the header.
-    pub(super) fn changed(
-        mut self,
-        metadata: Option<String>,
-        id: Option<UploadId>,
-        max_metadata: usize,
-    ) -> Option<Self> {
-        if let Some(metadata) = metadata {
-            self.record.metadata = checked_metadata(metadata, max_metadata).ok()?;
-        }
-        if let Some(id) = id {
-            self.record.id = id;
-        }
-        Some(self)
-    }
-}
+use crate::{Command, Completion, ErrorCode, Event, Framing, Now, Record, UploadId, header::Checksums};
 
 /// An upload that this request makes.
 #[derive(Debug)]

@@ -9,45 +9,16 @@ use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use super::{
     Exchange, State,
     answer::{self, Answer},
-    body::state::{Append, End, Failed, InFlight, Receiving, Reply, Report},
-    checks::{self, Address, HeadRejection, Request, TerminateRequest},
-    concat::Parts,
-    create::PendingCreate,
-    download,
+    body::state::{Append, ChunkVerdict, End, Failed, InFlight, Receiving, Reply, Report},
+    checks::{self, Address},
+    content,
+    pending::{Incoming, Pending},
+    request::Request,
 };
 use crate::{
     Amendment, Cancel, Command, Completion, Cut, ErrorCode, Event, Head, HookCall, HookReply, Now, OpId,
     Output, Record, Rejection, RequestInfo, UploadId,
 };
-
-/// A request that goes on once its hook lets it.
-#[derive(Debug)]
-pub(super) enum Pending {
-    Incoming(Incoming),
-    Create(PendingCreate),
-    /// Under the lock, so that the hook sees the upload that would be deleted, as the client's condition does.
-    Terminate(TerminateRequest),
-}
-
-/// Any request but OPTIONS, and what its head has come to: rejections by the head alone are told after the hook.
-#[derive(Debug)]
-pub(super) struct Incoming {
-    id: Option<UploadId>,
-    to_head: bool,
-    checked: Result<Request, HeadRejection>,
-    entropy: [u8; 10],
-}
-
-/// Where a reception stands with the hook that has a say before its last commit.
-#[derive(Debug)]
-pub(super) enum ChunkVerdict {
-    /// Given, or nobody is to be asked.
-    Accepted,
-    /// To be asked for, once all bytes are there.
-    Due,
-    Pending(OpId),
-    Rejected(Box<Rejection>),
-}
 
 /// What hooks have said of the answer, and what they are to see of the upload.
 #[derive(Debug, Default)]
@@ -67,48 +38,6 @@ pub(super) struct Stopped {
     reply: Reply,
     /// Whether somebody is left to answer.
     heard: bool,
-}
-
-impl Incoming {
-    /// The parts of the final that the request is for.
-    fn parts(&mut self) -> Option<&mut Parts> {
-        match &mut self.checked {
-            Ok(Request::Concat(assembly)) => Some(&mut assembly.parts),
-            _ => None,
-        }
-    }
-}
-
-impl Pending {
-    /// The parts that its hook is to see.
-    fn parts(&mut self) -> Option<&mut Parts> {
-        match self {
-            Self::Incoming(incoming) => incoming.parts(),
-            Self::Create(pending) => pending.parts(),
-            Self::Terminate(_) => None,
-        }
-    }
-
-    fn refused(self, mut rejection: Rejection) -> Answer {
-        let (code, to_head) = match self {
-            Self::Incoming(incoming) => (ErrorCode::RequestRejected, incoming.to_head),
-            Self::Create(_) => (ErrorCode::UploadRejected, false),
-            Self::Terminate(_) => (ErrorCode::TerminationRejected, false),
-        };
-        if to_head && !rejection.is_error() {
-            // A 5xx of a hook's own choice stands, one of our making does not.
-            rejection.status = ErrorCode::UploadLocked.status();
-        }
-        Answer::Rejected { rejection: Box::new(rejection), code, to_head }
-    }
-
-    /// The request fails before anything was done.
-    fn failed(&self, code: ErrorCode) -> Answer {
-        match self {
-            Self::Incoming(Incoming { to_head: true, .. }) => Answer::HeadFailed(ErrorCode::UploadLocked),
-            Self::Incoming(_) | Self::Create(_) | Self::Terminate(_) => Answer::Failed(code),
-        }
-    }
 }
 
 impl Exchange {
@@ -182,7 +111,7 @@ impl Exchange {
         }
         let call = match &pending {
             Pending::Terminate(termination) => match self.lives(now, completion) {
-                Ok(upload) if !download::matches(&termination.if_match, &upload) => {
+                Ok(upload) if !content::matches(&termination.if_match, &upload) => {
                     Err(ErrorCode::PreconditionFailed)
                 }
                 Ok(_) if !self.config.hooks.terminate => return self.delete(termination.id.clone()),

@@ -24,12 +24,16 @@ mod body;
 mod buffered;
 mod checks;
 mod concat;
+mod content;
 mod create;
 mod download;
 mod head;
 mod hooks;
 mod lease;
+mod locked;
 mod patch;
+mod pending;
+mod request;
 mod rufh;
 mod terminate;
 #[cfg(test)]
@@ -38,18 +42,18 @@ mod tests;
 use alloc::{boxed::Box, collections::VecDeque, string::String, sync::Arc};
 
 use crate::{
-    Cancel, Command, Completion, Config, Deadline, ErrorCode, Event, Framing, Head, Input, Instant, LockCall,
-    LockReply, Now, OpId, Output, Protocol, Reason, Record, RequestInfo, Response, UploadId, WallTime,
-    cors::Origin, header,
+    Cancel, Command, Completion, Config, Deadline, Event, Framing, Head, Input, Instant, LockCall, LockReply,
+    Now, OpId, Output, Protocol, Reason, RequestInfo, Response, WallTime, cors::Origin, header,
 };
 use answer::Answer;
 use body::state::Receiving;
-use checks::{HeadRejection, PatchRequest, Request, TerminateRequest};
 use concat::Gathering;
-use download::Download;
 use head::OffsetQuery;
-use hooks::{Pending, Stopped, Told};
+use hooks::{Stopped, Told};
 use lease::Lease;
+use locked::Purpose;
+use pending::Pending;
+use request::{Download, HeadRejection, PatchRequest, Request, TerminateRequest};
 use rufh::Rufh;
 
 /// The state machine of one request.
@@ -129,15 +133,6 @@ enum State {
     Releasing(OpId, Option<Answer>),
     /// For nothing.
     Over,
-}
-
-/// What a lock is wanted for.
-#[derive(Debug)]
-enum Purpose {
-    Write(PatchRequest),
-    /// To receive the body of an upload this request has just created.
-    Receive(create::Created),
-    Terminate(TerminateRequest),
 }
 
 impl Exchange {
@@ -251,30 +246,6 @@ impl Exchange {
         }
     }
 
-    fn on_acquired(&mut self, now: Now, purpose: Purpose, reply: LockReply) {
-        let LockReply::Granted { fence, rotate } = reply else {
-            let code = if reply == LockReply::TimedOut {
-                ErrorCode::UploadLocked
-            } else {
-                ErrorCode::InternalServerError
-            };
-            return self.end(now, Some(purpose.refused(code)));
-        };
-        self.lease.granted(now.monotonic, self.config.lock_ttl, fence, rotate);
-        match purpose {
-            Purpose::Write(patch) => {
-                let op = self.store(Command::Load { id: patch.id.clone() });
-                self.state = State::Reloading(op, patch);
-            }
-            Purpose::Receive(created) => self.receive_created(now, created),
-            Purpose::Terminate(termination) if termination.late => {
-                let op = self.store(Command::Load { id: termination.id.clone() });
-                self.state = State::Rechecking(op, termination);
-            }
-            Purpose::Terminate(termination) => self.terminate(termination),
-        }
-    }
-
     fn on_store(&mut self, now: Now, op: OpId, completion: Completion) {
         match core::mem::replace(&mut self.state, State::Over) {
             State::QueryingOffset(query) => self.on_record(now, op, query, completion),
@@ -308,75 +279,6 @@ impl Exchange {
             State::Receiving(receiving) => self.on_received(now, receiving, op, completion),
             other => self.stale(other),
         }
-    }
-
-    /// The upload's record, if it is there and its time is not over.
-    fn lives(&mut self, now: Now, completion: Completion) -> Result<Record, ErrorCode> {
-        match completion {
-            Completion::Loaded(record) if record.is_expired(now.wall) => Err(ErrorCode::UploadExpired),
-            Completion::Loaded(record) => {
-                self.expires = record.expires;
-                Ok(record)
-            }
-            other => Err(answer::to_completion(&other)),
-        }
-    }
-
-    /// PATCH and DELETE look before they ask for the lock: what is not there, or is ahead of the client
-    /// already, is told without disturbing the running writer.
-    fn load(&mut self, purpose: Purpose) {
-        let op = self.store(Command::Load { id: purpose.id().clone() });
-        self.state = State::Loading(op, purpose);
-    }
-
-    fn on_loaded(&mut self, now: Now, mut purpose: Purpose, completion: Completion) {
-        // Whoever writes keeps it alive, and may only be late with that: its time is over if it still is under the lock.
-        if let Completion::Loaded(record) = &completion
-            && record.is_expired(now.wall)
-            && !record.is_final()
-        {
-            let offset = purpose.offset();
-            if let Purpose::Terminate(termination) = &mut purpose {
-                termination.late = true;
-            }
-            return self.lock(now, offset, purpose);
-        }
-        let record = match self.lives(now, completion) {
-            Ok(record) => record,
-            Err(code) => return self.end(now, Some(Answer::Failed(code))),
-        };
-        if self.rufh.is_some()
-            && let Some(answer) = self.foresee(&purpose, &record)
-        {
-            return self.end(now, Some(answer));
-        }
-        match &purpose {
-            Purpose::Write(_) if record.is_final() => {
-                self.end(now, Some(Answer::Failed(ErrorCode::ModifyFinal)))
-            }
-            Purpose::Write(patch) if patch.offset < record.offset => {
-                self.end(
-                    now,
-                    Some(Answer::Mismatch(mutation!("wrong-offset-told", record.offset, patch.offset))),
-                );
-            }
-            _ => {
-                let offset = purpose.offset();
-                self.lock(now, offset, purpose);
-            }
-        }
-    }
-
-    fn lock(&mut self, now: Now, offset: Option<u64>, purpose: Purpose) {
-        if let Some(cancel) = self.cancelled {
-            return self.end(now, Some(purpose.refused(answer::to_cancel(cancel))));
-        }
-        let key = purpose.id().clone();
-        self.lease = Lease::Wanted(key.clone());
-        let (wait, ttl) = (self.config.lock_wait, self.config.lock_ttl);
-        let op = self.op();
-        self.outputs.push_back(Output::Lock(op, LockCall::Acquire { key, offset, wait, ttl, preempt: true }));
-        self.state = State::Locking(op, purpose);
     }
 
     fn on_cancel(&mut self, now: Now, cancel: Cancel) {
@@ -501,31 +403,5 @@ impl Exchange {
 
     fn notify(&mut self, event: Event) {
         self.outputs.push_back(Output::Notify(event));
-    }
-}
-
-impl Purpose {
-    /// Where it would write; `None` if it would not.
-    fn offset(&self) -> Option<u64> {
-        match self {
-            Self::Write(patch) => Some(patch.offset),
-            Self::Receive(_) | Self::Terminate(_) => None,
-        }
-    }
-
-    fn id(&self) -> &UploadId {
-        match self {
-            Self::Write(patch) => &patch.id,
-            Self::Receive(created) => created.id(),
-            Self::Terminate(termination) => &termination.id,
-        }
-    }
-
-    /// The rejection of a request that has come this far.
-    fn refused(self, code: ErrorCode) -> Answer {
-        match self {
-            Self::Receive(created) => created.failed(code),
-            Self::Write(_) | Self::Terminate(_) => Answer::Failed(code),
-        }
     }
 }

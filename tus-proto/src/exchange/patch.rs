@@ -4,8 +4,8 @@ use super::{
     Exchange,
     answer::Answer,
     body::state::{Limit, Receiving, Reply},
-    checks::PatchRequest,
-    download,
+    content,
+    request::PatchRequest,
 };
 use crate::{Completion, ErrorCode, Framing, Now, Record};
 
@@ -53,7 +53,7 @@ impl Exchange {
             false => Limit::of(&self.config, record.offset, declared.or(record.length)),
         };
         body.map_or(Ok(()), |bytes| limit.check(bytes))?;
-        if !download::matches(&patch.if_match, record) {
+        if !content::matches(&patch.if_match, record) {
             return Err(ErrorCode::PreconditionFailed);
         }
         Ok(Receiving::new(record, declared, limit, patch.checksums, Reply::Write))

@@ -3,8 +3,8 @@
 use super::{
     Exchange, State,
     answer::{self, Answer},
-    checks::TerminateRequest,
-    hooks::Pending,
+    pending::Pending,
+    request::TerminateRequest,
 };
 use crate::{Command, Completion, Event, Now, UploadId};
 

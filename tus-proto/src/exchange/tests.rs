@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::{Fence, UploadId};
+use crate::{Fence, Record, UploadId};
 
 fn at(seconds: u64) -> Now {
     let micros = seconds * 1_000_000;

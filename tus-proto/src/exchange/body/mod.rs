@@ -9,13 +9,12 @@ use alloc::boxed::Box;
 use super::{
     Exchange, State,
     answer::{self, Answer},
-    hooks::ChunkVerdict,
 };
 use crate::{
     AppendEnd, Cancel, Command, Completion, ErrorCode, Event, Framing, LockCall, Now, OpId, Output, Trailers,
     WallTime, header::Checksum,
 };
-use state::{Append, End, Failed, InFlight, Outcome, Receiving, Reply, Report, failed};
+use state::{Append, ChunkVerdict, End, Failed, InFlight, Outcome, Receiving, Reply, Report, failed};
 
 impl Exchange {
     /// Opens the Append, where there is a body to come, and goes on from there.

@@ -4,10 +4,7 @@
 use alloc::{boxed::Box, string::String};
 use core::time::Duration;
 
-use crate::exchange::{
-    answer::{self, Answer},
-    hooks::ChunkVerdict,
-};
+use crate::exchange::answer::{self, Answer};
 use crate::{
     Algorithm, Cancel, Completion, Config, Cut, Deadline, Digest, ErrorCode, Failure, Instant, Now, OpId,
     Reason, Record, Rejection, Trailers, UploadId, WallTime,
@@ -71,6 +68,17 @@ impl Reply {
             Self::Write => Answer::Failed(code),
         }
     }
+}
+
+/// Where a reception stands with the hook that has a say before its last commit.
+#[derive(Debug)]
+pub(in crate::exchange) enum ChunkVerdict {
+    /// Given, or nobody is to be asked.
+    Accepted,
+    /// To be asked for, once all bytes are there.
+    Due,
+    Pending(OpId),
+    Rejected(Box<Rejection>),
 }
 
 /// A body on its way. All offsets are the upload's.

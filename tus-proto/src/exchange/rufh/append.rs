@@ -9,8 +9,8 @@ use crate::{
         Exchange, Purpose, State,
         answer::{self, Answer},
         body::state::{Append, End, Failed, InFlight, Limit, Receiving, Reply},
-        checks::PatchRequest,
-        download,
+        content,
+        request::PatchRequest,
     },
     header::Checksum,
 };
@@ -111,7 +111,7 @@ impl Exchange {
         if let Framing::Length(bytes) = self.framing {
             limit.check(bytes)?;
         }
-        if !download::matches(&patch.if_match, record) {
+        if !content::matches(&patch.if_match, record) {
             return Err(ErrorCode::PreconditionFailed);
         }
         let mut receiving = Receiving::new(record, declared, limit, patch.checksums, Reply::Write);

@@ -5,8 +5,9 @@ use alloc::boxed::Box;
 use super::{Rufh, digest, metadata, structured, version::Version};
 use crate::{
     Config, ErrorCode, Framing, Head, UploadId,
-    exchange::checks::{
-        self, Address, CreateRequest, HeadRejection, Method, PatchRequest, Place, Request, TerminateRequest,
+    exchange::{
+        checks::{self, Address, Method, Place},
+        request::{CreateRequest, HeadRejection, PatchRequest, Request, TerminateRequest},
     },
     header::{Checksums, IfMatch, single},
 };

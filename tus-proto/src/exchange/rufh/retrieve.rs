@@ -5,8 +5,7 @@ use crate::{
     exchange::{
         Exchange,
         answer::{Answer, upload_methods},
-        checks::HeadRejection,
-        download::{Download, Part},
+        request::{Download, HeadRejection, Wanted},
     },
 };
 
@@ -46,7 +45,7 @@ impl Exchange {
             }
         };
         let complete = record.is_complete();
-        if complete && download.part == Part::All {
+        if complete && download.part == Wanted::All {
             self.rufh = None;
             return false;
         }
