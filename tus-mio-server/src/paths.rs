@@ -26,7 +26,7 @@ impl Settings {
                 "the metrics path {path:?} must start with / and have letters, digits and -._~ behind it, as /metrics"
             )));
         }
-        let page = self.demo.then(|| Page::new(self.protocol.base_path(), false));
+        let page = self.demo.then(|| Page::new(self.protocol.base_path(), false, false));
         if path == HEALTH_PATH || path == READY_PATH || page.is_some_and(|page| page.asset(path).is_some()) {
             return Err(SettingsError(format!(
                 "the metrics path {path} is taken by another part of the server: choose another"

@@ -30,25 +30,30 @@ export function launch() {
   })
 }
 
-/** Opens the server's page in a profile of its own, which ends with the test `t`. `options` are Playwright's. */
-export async function openPage(t, browser, server, options = {}) {
+/** Opens the server's page in a profile of its own, which ends with the test `t`; at `url`, if it is reached by another.
+ * `options` are Playwright's. */
+export async function openPage(t, browser, server, { url = server.page, ...options } = {}) {
   const context = await browser.newContext(options)
   t.after(() => context.close())
   const page = await context.newPage()
-  if (process.env.TUS_PAGE_DIR) await showSources(page, server)
+  if (process.env.TUS_PAGE_DIR) await showSources(page, server, url)
   const network = await context.newCDPSession(page)
-  await page.goto(server.page)
+  await page.goto(url)
   return new UploadPage(page, network)
 }
 
-async function showSources(page, server) {
+async function showSources(page, server, base) {
   const downloads = server.args.includes('--enable-downloads') ? 'on' : 'off'
+  const parts = server.args.includes('pre-finish') ? 'off' : 'on'
   await page.route(
-    (url) => url.href.startsWith(server.page) && /^\/($|[a-z-]+\.(js|css)$)/.test(url.pathname),
+    (url) => url.href.startsWith(base) && /^\/($|[a-z-]+\.(js|css)$)/.test(url.pathname),
     async (route) => {
       const name = new URL(route.request().url()).pathname.slice(1) || 'index.html'
       const body = await readFile(join(process.env.TUS_PAGE_DIR, name), 'utf8')
-      const filled = body.replaceAll('{{base_path}}', '/files').replaceAll('{{downloads}}', downloads)
+      const filled = body
+        .replaceAll('{{base_path}}', '/files')
+        .replaceAll('{{downloads}}', downloads)
+        .replaceAll('{{parts}}', parts)
       await route.fulfill({ body: filled, contentType: `${types[extname(name)]}; charset=utf-8` })
     },
   )
@@ -57,8 +62,10 @@ async function showSources(page, server) {
 class UploadPage {
   #page
   #network
-  /** The tus requests so far, in order: `{ method, url, offset }`. */
+  /** The tus requests so far, in order: `{ method, url, offset, concat, metadata }`. */
   requests = []
+  /** The uploads that the server has created, in the order of its answers: `{ url, concat }`. */
+  created = []
 
   constructor(page, network) {
     this.#page = page
@@ -71,13 +78,26 @@ class UploadPage {
         method: request.method(),
         url: request.url(),
         offset: offset === undefined ? null : Number(offset),
+        concat: headers['upload-concat'] ?? null,
+        metadata: headers['upload-metadata'] ?? null,
       })
+    })
+    page.on('response', (response) => {
+      const request = response.request()
+      if (request.method() !== 'POST' || response.status() !== 201) return
+      const url = new URL(response.headers().location, request.url()).href
+      this.created.push({ url, concat: request.headers()['upload-concat'] ?? null })
     })
   }
 
   /** The requests of one method. */
   sent(method) {
     return this.requests.filter((request) => request.method === method)
+  }
+
+  /** The URLs of the parts that the server has created. */
+  get parts() {
+    return this.created.filter(({ concat }) => concat === 'partial').map(({ url }) => url)
   }
 
   /** Slows what the page sends to so many bytes a second; 0 for no limit. */

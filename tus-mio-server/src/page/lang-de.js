@@ -56,6 +56,7 @@ export default {
   asking: 'Fragt, wo es weitergeht…',
   finishing: 'Wird abgeschlossen…',
   uploading: (percent) => `Wird hochgeladen, ${percent}`,
+  uploadingParts: (percent, parts) => `Wird in ${parts} Teilen hochgeladen, ${percent}`,
   waiting: (reason, time) => (time ? `${reason} Neuer Versuch in ${time}…` : `${reason} Neuer Versuch…`),
   paused: 'Angehalten',
   done: 'Fertig',

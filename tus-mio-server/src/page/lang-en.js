@@ -56,6 +56,7 @@ export default {
   asking: 'Asking where to continue…',
   finishing: 'Finishing…',
   uploading: (percent) => `Uploading, ${percent}`,
+  uploadingParts: (percent, parts) => `Uploading in ${parts} parts, ${percent}`,
   waiting: (reason, time) => (time ? `${reason} Trying again in ${time}…` : `${reason} Trying again…`),
   paused: 'Paused',
   done: 'Done',

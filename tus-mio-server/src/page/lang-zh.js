@@ -54,6 +54,7 @@ export default {
   asking: '正在查询续传位置…',
   finishing: '正在完成…',
   uploading: (percent) => `正在上传，${percent}`,
+  uploadingParts: (percent, parts) => `正在分 ${parts} 部分上传，${percent}`,
   waiting: (reason, time) => (time ? `${reason}${time}后重试…` : `${reason}正在重试…`),
   paused: '已暂停',
   done: '已完成',

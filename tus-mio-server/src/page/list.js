@@ -4,6 +4,7 @@
 import * as words from './words.js';
 import { t } from './words.js';
 import { drawRow, makeRow } from './rows.js';
+import { PARTS } from './transfer.js';
 
 const AT_ONCE = 2; // uploads; the others wait for their turn
 const ROWS = 100; // rows shown, and how many more at a time
@@ -112,7 +113,8 @@ export class List {
       if (room <= 0) return;
       for (const upload of this.uploads) {
         if (upload.state !== 'queued') continue;
-        upload.start();
+        // Several files use several connections as it is.
+        upload.start(this.count(...MOVING) === 1 ? PARTS : 1);
         if (--room === 0) return;
       }
     });

@@ -13,7 +13,7 @@ export function finished(url, collection) {
   return PREFIX + JSON.stringify([url, 0, 0, 'finished', collection]);
 }
 
-/** Keeps `{name, size, type, url, stored, done}`. A browser that keeps nothing can still upload. */
+/** Keeps `{name, size, type, url, stored, done}`, and `parts` as `[{url, stored}]` of what comes in parts. A browser that keeps nothing can still upload. */
 export function remember(key, entry) {
   try {
     localStorage.setItem(key, JSON.stringify(entry));

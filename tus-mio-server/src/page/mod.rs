@@ -4,14 +4,17 @@
 const NONCE: &str = "{{nonce}}";
 const BASE_PATH: &str = "{{base_path}}";
 const DOWNLOADS: &str = "{{downloads}}";
+const PARTS: &str = "{{parts}}";
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
-const FILES: [(&str, Asset<'static>); 12] = [
+const FILES: [(&str, Asset<'static>); 14] = [
     ("/page.css", Asset { content_type: CSS, body: include_str!("page.css") }),
     ("/page.js", Asset { content_type: JAVASCRIPT, body: include_str!("page.js") }),
     ("/upload.js", Asset { content_type: JAVASCRIPT, body: include_str!("upload.js") }),
+    ("/transfer.js", Asset { content_type: JAVASCRIPT, body: include_str!("transfer.js") }),
+    ("/problems.js", Asset { content_type: JAVASCRIPT, body: include_str!("problems.js") }),
     ("/tus.js", Asset { content_type: JAVASCRIPT, body: include_str!("tus.js") }),
     ("/memory.js", Asset { content_type: JAVASCRIPT, body: include_str!("memory.js") }),
     ("/words.js", Asset { content_type: JAVASCRIPT, body: include_str!("words.js") }),
@@ -67,10 +70,13 @@ pub struct Asset<'a> {
 
 impl Page {
     /// The page that uploads to the collection at this path, in the form of [`tus_proto::Config::base_path`]: empty
-    /// for the root. It shows links to downloads if the server has `downloads`.
-    pub fn new(base_path: &str, downloads: bool) -> Self {
+    /// for the root. It shows links to downloads if the server has `downloads`, and may send a large file in `parts` if the
+    /// server announces that it takes them.
+    pub fn new(base_path: &str, downloads: bool, parts: bool) -> Self {
         let collection = if base_path.is_empty() { "/" } else { base_path };
-        let html = include_str!("index.html").replace(DOWNLOADS, if downloads { "on" } else { "off" });
+        let on_or_off = |on| if on { "on" } else { "off" };
+        let html = include_str!("index.html").replace(DOWNLOADS, on_or_off(downloads));
+        let html = html.replace(PARTS, on_or_off(parts));
         Self { html: html.replace(BASE_PATH, &escaped(collection)) }
     }
 
@@ -106,7 +112,7 @@ mod tests {
     use super::*;
 
     fn html(base_path: &str) -> String {
-        Nonce::of([7; 16]).fill(Page::new(base_path, false).asset("/").unwrap().body)
+        Nonce::of([7; 16]).fill(Page::new(base_path, false, true).asset("/").unwrap().body)
     }
 
     /// What stands between each occurrence of `before` and the quote that follows.
@@ -124,19 +130,20 @@ mod tests {
     }
 
     #[test]
-    fn the_page_knows_whether_there_are_downloads() {
-        let meta = |downloads| {
-            quoted(Page::new("", downloads).asset("/").unwrap().body, "name=\"tus-downloads\" content=\"")
-                .remove(0)
+    fn the_page_knows_whether_there_are_downloads_and_parts() {
+        let meta = |name: &str, downloads, parts| {
+            let page = Page::new("", downloads, parts);
+            quoted(page.asset("/").unwrap().body, &format!("name=\"tus-{name}\" content=\"")).remove(0)
         };
-        assert_eq!((meta(true), meta(false)), ("on".to_owned(), "off".to_owned()));
+        assert_eq!((meta("downloads", true, false), meta("parts", true, false)), ("on".into(), "off".into()));
+        assert_eq!((meta("downloads", false, true), meta("parts", false, true)), ("off".into(), "on".into()));
     }
 
     /// Each language has the same keys, and no other.
     #[test]
     fn the_languages_have_the_same_texts() {
         let keys = |path: &str| -> Vec<String> {
-            let page = Page::new("/files", true);
+            let page = Page::new("/files", true, true);
             let lines = page.asset(path).unwrap().body.lines();
             let entries =
                 lines.filter_map(|line| line.strip_prefix("  ")?.split_once(": ").map(|(key, _)| key));
@@ -188,7 +195,7 @@ mod tests {
 
     #[test]
     fn whatever_the_page_refers_to_is_there() {
-        let page = Page::new("/files", true);
+        let page = Page::new("/files", true, true);
         let html = html("/files");
         let mut paths = quoted(&html, "src=\"");
         paths.extend(quoted(&html, "<link rel=\"stylesheet\" href=\""));
@@ -201,7 +208,7 @@ mod tests {
 
     #[test]
     fn each_file_has_its_type_and_others_are_not_there() {
-        let page = Page::new("/files", true);
+        let page = Page::new("/files", true, true);
         let content_type = |path| page.asset(path).map(|asset| asset.content_type);
         assert_eq!(content_type("/"), Some("text/html; charset=utf-8"));
         assert_eq!(content_type("/page.css"), Some("text/css; charset=utf-8"));

@@ -14,6 +14,8 @@ const $ = (id) => document.getElementById(id);
 const meta = (name) => document.querySelector(`meta[name=${name}]`).content;
 const collection = new URL(meta('tus-collection'), location.href).href;
 const downloads = meta('tus-downloads') === 'on';
+const parts = meta('tus-parts') === 'on';
+const server = { collection, takesParts };
 
 const ACTIONS = {
   pause: (upload) => upload.pause(),
@@ -54,7 +56,7 @@ function add(found) {
     const known = list.unfinished(key);
     if (!known) {
       if (unfinished.has(path)) say(t('otherFile', path));
-      list.add(new Upload(collection, key, { file, path }, changed));
+      list.add(new Upload(server, key, { file, path }, changed));
     } else if (known.file && !['paused', 'failed', 'cancelled'].includes(known.state)) {
       say(t('listed', path));
     } else {
@@ -158,9 +160,31 @@ function listenForTheBrowser() {
   setInterval(() => list.tick(), 500);
 }
 
+let discovered;
+
+/** What the server can do. It is asked once, and again where that has failed. */
+async function abilities() {
+  discovered ??= discover(collection);
+  try {
+    return await discovered;
+  } catch (problem) {
+    discovered = undefined;
+    throw problem;
+  }
+}
+
+// The upload that the parts become is created first: see `transfer.js`.
+async function takesParts() {
+  try {
+    return parts && (await abilities()).extensions.includes('concatenation-unfinished');
+  } catch {
+    return false; // What comes next fails as well, and says why.
+  }
+}
+
 async function showLimits() {
   try {
-    const { maxSize } = await discover(collection);
+    const { maxSize } = await abilities();
     if (maxSize === undefined) return;
     $('limits').textContent = t('limit', words.bytes(maxSize));
     $('limits').hidden = false;
@@ -178,7 +202,7 @@ function translatePage() {
 
 /** Lists what the browser remembers, and asks the server for each, a few at a time. */
 async function listRemembered() {
-  const uploads = recall(collection).map(([key, entry]) => new Upload(collection, key, { entry }, changed));
+  const uploads = recall(collection).map(([key, entry]) => new Upload(server, key, { entry }, changed));
   for (const upload of uploads) list.add(upload);
   const check = async () => {
     while (uploads.length > 0) await uploads.shift().check();

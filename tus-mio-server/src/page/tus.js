@@ -25,32 +25,46 @@ function sentence(text) {
   return /[.!?]$/.test(capital) ? capital : `${capital}.`;
 }
 
-/** The server's limits: `{maxSize}` in bytes, undefined if there is none. */
+/** What the server can do: `{maxSize, extensions}`. `maxSize` is in bytes, undefined if there is no limit. */
 export async function discover(collection) {
   const xhr = await request('OPTIONS', collection);
-  return { maxSize: whole(xhr.getResponseHeader('Tus-Max-Size')) };
+  const extensions = (xhr.getResponseHeader('Tus-Extension') ?? '').split(',').map((name) => name.trim());
+  return { maxSize: whole(xhr.getResponseHeader('Tus-Max-Size')), extensions };
 }
 
 /** Creates an upload for the file, and returns its URL. Not to be aborted: its URL would be lost. */
-export async function create(collection, file, path) {
+export function create(collection, file, path) {
+  return post(collection, file, path, { 'Upload-Length': String(file.size) });
+}
+
+/** Creates an upload for `size` bytes of the file, to be put together with others. Its metadata are those of the file: a hook
+    that is against the file is against its parts. */
+export function createPart(collection, file, path, size) {
+  return post(collection, file, path, { 'Upload-Length': String(size), 'Upload-Concat': 'partial' });
+}
+
+/** Creates the upload that is complete when all these parts are. */
+export function createFinal(collection, file, path, parts) {
+  const paths = parts.map((url) => new URL(url).pathname);
+  return post(collection, file, path, { 'Upload-Concat': `final;${paths.join(' ')}` });
+}
+
+async function post(collection, file, path, headers) {
   const folder = path === file.name ? '' : path;
   const pairs = [['filename', file.name], ['filetype', file.type], ['relativePath', folder]].filter(([, value]) => value);
-  const xhr = await request('POST', collection, {
-    headers: {
-      'Upload-Length': String(file.size),
-      'Upload-Metadata': pairs.map(([key, value]) => `${key} ${base64(value)}`).join(','),
-    },
-  });
+  const metadata = pairs.map(([key, value]) => `${key} ${base64(value)}`).join(',');
+  const xhr = await request('POST', collection, { headers: { ...headers, 'Upload-Metadata': metadata } });
   const location = xhr.getResponseHeader('Location');
   if (xhr.status !== 201 || !location) throw new Refusal(xhr);
   return addressOf(location, collection);
 }
 
-/** What the server has of an upload: `{offset, length}`. */
+/** What the server has of an upload: `{offset, length}`. A final that waits for its parts has no offset. */
 export async function inspect(url, signal) {
   const xhr = await request('HEAD', url, { signal });
   const offset = whole(xhr.getResponseHeader('Upload-Offset'));
-  if (xhr.status < 200 || xhr.status > 299 || offset === undefined) throw new Refusal(xhr);
+  const waits = (xhr.getResponseHeader('Upload-Concat') ?? '').startsWith('final');
+  if (xhr.status < 200 || xhr.status > 299 || (offset === undefined && !waits)) throw new Refusal(xhr);
   return { offset, length: whole(xhr.getResponseHeader('Upload-Length')) };
 }
 

@@ -60,7 +60,10 @@ export function status(upload) {
     case 'uploading':
       if (!upload.url) return t('starting');
       if (upload.asking) return t('asking');
-      return sent >= size ? t('finishing') : t('uploading', t('percent', percent(upload)));
+      if (sent >= size) return t('finishing');
+      return upload.parts > 1
+        ? t('uploadingParts', t('percent', percent(upload)), upload.parts)
+        : t('uploading', t('percent', percent(upload)));
     case 'waiting': {
       const left = Math.ceil((retryAt - Date.now()) / 1000);
       return t('waiting', reason, left > 0 ? duration(left) : '');

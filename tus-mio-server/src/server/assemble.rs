@@ -138,6 +138,8 @@ impl Parts {
         let (polls, mailboxes) = loops_of(&settings)?;
         let clock = Clock::start(time);
         let events = hooks.as_ref().map(|hooks| hooks.events()).unwrap_or_default();
+        // Nobody asks it for a final that the last byte of a part completes: so the page sends no parts.
+        let asks_before_finish = hooks.as_ref().is_some_and(|hooks| hooks.subscriptions().finish);
         let hooks = hooks.map(|hooks| hooked(hooks, clock, &settings));
         let worker_count = settings.workers.clamp(1, 64);
         let workers = Arc::new(Workers::new(worker_count, cores()));
@@ -157,9 +159,10 @@ impl Parts {
             clock,
             hooks,
             attributions: Arc::default(),
-            page: settings
-                .demo
-                .then(|| Page::new(settings.protocol.base_path(), settings.protocol.downloads())),
+            page: settings.demo.then(|| {
+                let protocol = &settings.protocol;
+                Page::new(protocol.base_path(), protocol.downloads(), !asks_before_finish)
+            }),
             metrics_path: settings.metrics_path,
             status_is_public: settings.admin_listen.is_empty(),
             notices: runtime::Notices::default(),

@@ -12,7 +12,7 @@ let browser
 before(async () => (browser = await launch()))
 after(() => browser?.close())
 
-/** One upload that is done, one paused, one that runs, and one that failed. */
+/** One upload that is done, one paused, one that runs in parts, and one that failed. */
 async function everyState(t, server, options) {
   const page = await openPage(t, browser, server, options)
   await page.choose(await makeFile(t, 48_000, 'holiday photos.zip'))
@@ -24,7 +24,7 @@ async function everyState(t, server, options) {
   await page.has(1, 'paused')
   await page.choose(await makeFile(t, 120 * MiB, 'too large.iso'))
   await page.has(1, 'failed')
-  await page.choose(await makeFile(t, 60 * MiB, 'archive 2026.tar'))
+  await page.choose(await makeFile(t, 80 * MiB, 'archive 2026.tar'))
   await page.tab.waitForFunction(() => parseFloat(document.querySelector('[data-state=uploading] .bar')?.style.getPropertyValue('--sent')) > 0.1)
   return page
 }
