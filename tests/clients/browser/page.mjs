@@ -1,7 +1,7 @@
 // Debian's Chromium, and the page's hooks: what a person would do on it, and what it sent.
 //
 // TUS_PAGE_DIR names a directory whose files are shown in place of the server's own page: to work on the page without
-// building the server.
+// building the server. Bodies are slow then: the browser hands each to the debugger first.
 
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'

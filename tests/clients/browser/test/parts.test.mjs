@@ -275,3 +275,18 @@ test('a file that is too large leaves no parts', limits, async (t) => {
   assert.equal(page.sent('PATCH').length, 0)
   for (const part of page.parts) assert.equal((await head(part)).status, 404)
 })
+
+test('where each connection is limited, parts are faster: see the figures', limits, async (t) => {
+  const file = await makeFile(t, 64 * MiB)
+  for (const [how, flags] of [['in parts', []], ['whole', ['--disable-concatenation']]]) {
+    const server = await startServer(t, ...flags)
+    const relay = await relayTo(t, server, 8 * MiB)
+    const page = await openPage(t, browser, server, { url: relay.page })
+    const begin = performance.now()
+    await page.choose(file)
+    await page.reaches('done')
+    t.diagnostic(`64 MiB at 8 MiB/s for each connection, ${how}: ${Math.round(performance.now() - begin)} ms`)
+    assert.equal(await server.storedSha256(await page.url()), file.sha256)
+    await page.tab.close()
+  }
+})
