@@ -2,7 +2,7 @@
 
 use std::{path::Path, thread, time::Duration};
 
-use tus_mio_server::admin::{AdminError, Administration, Client, Offline};
+use tus_mio_server::admin::{AdminError, Administration, Client, MOST, Offline, UploadPage, UploadQuery};
 use tus_redb::{OpenError, Options, Store};
 
 use super::{
@@ -94,6 +94,26 @@ impl<'a> Access<'a> {
             )),
             AdminError::Malformed(text) => Failure::Usage(text),
             other => Failure::Environment(format!("{dir}: {other}")),
+        }
+    }
+
+    /// Hands on at most so many uploads, page by page, and returns where the next ones begin. The first page comes always.
+    pub(crate) fn each_page(
+        &self,
+        mut query: UploadQuery,
+        limit: usize,
+        mut take: impl FnMut(&UploadPage) -> Result<(), Failure>,
+    ) -> Result<Option<String>, Failure> {
+        let mut left = limit;
+        loop {
+            query.limit = Some(left.clamp(1, MOST));
+            let page = self.ask().uploads(&query).map_err(|error| self.failed(error, ""))?;
+            take(&page)?;
+            left = left.saturating_sub(page.uploads.len());
+            if page.next.is_none() || left == 0 {
+                return Ok(page.next);
+            }
+            query.after = page.next;
         }
     }
 }

@@ -11,7 +11,7 @@ use super::{
     admin_args::AdminArgs,
     bucket::BucketArgs,
     choices::{Location, MethodOverride, ProxyHeaders},
-    config::ConfigArgs,
+    config_args::ConfigArgs,
     health::HealthArgs,
     help::{
         AFTER_HELP, CAT_HELP, CHECK_HELP, COMPLETIONS_HELP, DELETE_HELP, EXPORT_HELP, LIST_HELP, MAN_HELP,

@@ -6,7 +6,7 @@ use std::io::Read;
 use tus_mio_server::admin::{AdminError, FindingDocument, UploadDetails, UploadQuery};
 use tus_proto::{Algorithm, Hasher};
 
-use super::{Failure, access::Access, progress::Progress, store::each_page};
+use super::{Failure, access::Access, progress::Progress};
 
 /// How many bytes are hashed at once.
 const PIECE: usize = 256 << 10;
@@ -28,7 +28,7 @@ pub(crate) fn compare(
     progress: &mut Progress,
 ) -> Result<(Deep, Vec<FindingDocument>), Failure> {
     let (mut deep, mut findings) = (Deep::default(), Vec::new());
-    each_page(store, UploadQuery::default(), usize::MAX, |page| {
+    store.each_page(UploadQuery::default(), usize::MAX, |page| {
         for upload in page.uploads.iter().filter(|upload| upload.complete) {
             let details = match store.ask().upload(&upload.id) {
                 // It went meanwhile.

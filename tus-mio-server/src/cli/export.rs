@@ -14,7 +14,7 @@ use super::{
     json::Json,
     listing_args::ExportArgs,
     report,
-    store::{each_page, output, unread, unwritten},
+    store::{output, unread, unwritten},
 };
 
 /// What came of an export.
@@ -35,7 +35,7 @@ pub(crate) fn export(args: &ExportArgs) -> Result<(), Failure> {
     let dir = &args.to;
     fs::create_dir_all(dir).map_err(|error| unmade(dir, &error))?;
     let mut done = Done::default();
-    each_page(&store, args.query(), usize::MAX, |page| {
+    store.each_page(args.query(), usize::MAX, |page| {
         for upload in &page.uploads {
             export_one(&store, dir, upload, &mut done)?;
         }
@@ -106,7 +106,7 @@ fn copy(bytes: &mut dyn Read, out: &mut dyn Write, length: u64) -> Result<(), Co
 /// Writes a tar archive to standard output.
 fn archive(store: &Access<'_>, args: &ExportArgs) -> Result<(), Failure> {
     let mut archive = tar::Builder::new(output());
-    each_page(store, args.query(), usize::MAX, |page| {
+    store.each_page(args.query(), usize::MAX, |page| {
         for upload in &page.uploads {
             let Some((details, content)) = found(store, &upload.id)? else { continue };
             let mut document = Vec::new();

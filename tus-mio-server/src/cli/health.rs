@@ -11,7 +11,7 @@ use std::{
 use clap::Args;
 use tus_mio_server::{Address, admin};
 
-use super::{Failure, config::ConfigArgs, value};
+use super::{Failure, config_args::ConfigArgs, value};
 
 /// How long the server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);

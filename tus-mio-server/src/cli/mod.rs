@@ -6,6 +6,7 @@ mod args;
 mod bucket;
 mod choices;
 mod config;
+mod config_args;
 mod deep;
 #[cfg(test)]
 mod documented;

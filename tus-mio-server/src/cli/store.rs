@@ -2,7 +2,7 @@
 
 use std::io::{self, BufWriter, Read, Write};
 
-use tus_mio_server::admin::{FindingDocument, MOST, UploadPage, UploadQuery, finding};
+use tus_mio_server::admin::{FindingDocument, finding};
 use tus_redb::{Options, Store};
 
 use super::{
@@ -27,7 +27,7 @@ pub(crate) fn list(args: &ListArgs) -> Result<(), Failure> {
     let store = args.store.which.access()?;
     let (query, limit) = args.query();
     let mut listing = None;
-    let next = each_page(&store, query, limit, |page| {
+    let next = store.each_page(query, limit, |page| {
         // Only now is it known that the question makes sense.
         let listing = match &mut listing {
             Some(listing) => listing,
@@ -43,26 +43,6 @@ pub(crate) fn list(args: &ListArgs) -> Result<(), Failure> {
         let _ = writeln!(io::stderr(), "there are more: go on with --after {next}");
     }
     Ok(())
-}
-
-/// Hands on at most so many uploads, page by page, and returns where the next ones begin. The first page comes always.
-pub(crate) fn each_page(
-    store: &Access<'_>,
-    mut query: UploadQuery,
-    limit: usize,
-    mut take: impl FnMut(&UploadPage) -> Result<(), Failure>,
-) -> Result<Option<String>, Failure> {
-    let mut left = limit;
-    loop {
-        query.limit = Some(left.clamp(1, MOST));
-        let page = store.ask().uploads(&query).map_err(|error| store.failed(error, ""))?;
-        take(&page)?;
-        left = left.saturating_sub(page.uploads.len());
-        if page.next.is_none() || left == 0 {
-            return Ok(page.next);
-        }
-        query.after = page.next;
-    }
 }
 
 /// Shows one upload.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use tus_redb::Options;
 
-use super::{Failure, access::Access, bucket::PlaceArgs, config::ConfigArgs, value};
+use super::{Failure, access::Access, bucket::PlaceArgs, config_args::ConfigArgs, value};
 
 /// Which store.
 #[derive(Args, Clone, Debug)]

@@ -14,7 +14,7 @@ use std::{
     path::PathBuf,
 };
 
-use clap::{Arg, ArgMatches, Args, Command, CommandFactory, parser::ValueSource};
+use clap::{Arg, ArgMatches, Command, CommandFactory, parser::ValueSource};
 
 use self::file::File;
 use super::{
@@ -24,15 +24,6 @@ use super::{
     tusd_flags::{self, Translated},
     usage,
 };
-
-/// The flag for the file.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct ConfigArgs {
-    /// Read settings from this TOML file, whose keys are the flags' names. Flags override the environment, which
-    /// overrides the file [default: none]
-    #[arg(long, env = "TUS_CONFIG", value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
-}
 
 /// A command line with what the file adds to it.
 #[derive(Clone, Debug)]

@@ -14,7 +14,7 @@ use self::{
     report::{Fate, Report},
     tusd::{Directory, Rules, Upload},
 };
-use super::{Failure, bucket::PlaceArgs, config::ConfigArgs, value};
+use super::{Failure, bucket::PlaceArgs, config_args::ConfigArgs, value};
 
 /// How many uploads share a transaction.
 const GROUP: usize = 64;
