@@ -20,8 +20,8 @@ use tus_redb::{Change, Options, Store};
 fn create(dir: &Path, ids: impl Iterator<Item = String>) {
     let store = Store::open(dir, &Options::default()).unwrap();
     let changes: Vec<_> = ids
-        .map(|id| {
-            Change::Create(Record {
+        .map(|id| Change::Create {
+            record: Record {
                 id: UploadId::new(&id).unwrap(),
                 created: WallTime::from_micros(1),
                 offset: 0,
@@ -30,7 +30,8 @@ fn create(dir: &Path, ids: impl Iterator<Item = String>) {
                 expires: None,
                 concat: None,
                 explicit: None,
-            })
+            },
+            first: None,
         })
         .collect();
     assert!(store.commit(&changes).iter().all(|completion| *completion == Completion::Created));

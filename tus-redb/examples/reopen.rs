@@ -77,6 +77,7 @@ fn create(store: &Store, first: u64, count: u64) {
         concat: None,
         explicit: None,
     };
-    let changes: Vec<_> = (first..first + count).map(|n| Change::Create(record(n))).collect();
+    let changes: Vec<_> =
+        (first..first + count).map(|n| Change::Create { record: record(n), first: None }).collect();
     assert!(store.commit(&changes).iter().all(|completion| *completion == Completion::Created));
 }

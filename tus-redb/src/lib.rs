@@ -19,7 +19,7 @@
 //! let created = WallTime::from_micros(0);
 //! let (metadata, expires) = (String::new(), None);
 //! let record = Record { id: id.clone(), created, offset: 0, length: Some(5), metadata, expires, concat: None, explicit: None };
-//! assert_eq!(store.commit(&[Change::Create(record)]), [Completion::Created]);
+//! assert_eq!(store.commit(&[Change::Create { record, first: None }]), [Completion::Created]);
 //!
 //! let fence = store.first_fence();
 //! let mut sink = store.append(&id, fence, 0)?;

@@ -49,7 +49,7 @@ fn finish(store: &Arc<Store>, name: &str, filename: &str, bytes: &[u8]) -> Optio
         concat,
         explicit: None,
     };
-    let created = store.commit(&[Change::Create(record)]).remove(0);
+    let created = store.commit(&[Change::Create { record, first: None }]).remove(0);
     if created != Completion::Created {
         return None;
     }

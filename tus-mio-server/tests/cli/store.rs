@@ -41,7 +41,7 @@ fn upload(store: &Store, id: &str, length: Option<u64>, metadata: &str, body: &[
         concat: None,
         explicit: None,
     };
-    assert_eq!(store.commit(&[Change::Create(record)]), [Completion::Created]);
+    assert_eq!(store.commit(&[Change::Create { record, first: None }]), [Completion::Created]);
     if body.is_empty() {
         return;
     }
@@ -132,8 +132,8 @@ fn list_goes_through_all_pages() {
     let changes: Vec<_> = ids
         .iter()
         .map(|id| UploadId::new(id).unwrap())
-        .map(|id| {
-            Change::Create(Record {
+        .map(|id| Change::Create {
+            record: Record {
                 id,
                 created,
                 offset: 0,
@@ -142,7 +142,8 @@ fn list_goes_through_all_pages() {
                 expires: None,
                 concat: None,
                 explicit: None,
-            })
+            },
+            first: None,
         })
         .collect();
     assert!(store.commit(&changes).iter().all(|completion| *completion == Completion::Created));

@@ -28,7 +28,8 @@ fn fill(dir: &Path) {
     let _open = FORKING.read().unwrap_or_else(PoisonError::into_inner);
     let store = Store::open(dir, &Options::default()).unwrap();
     for group in (0..UPLOADS).collect::<Vec<_>>().chunks(10_000) {
-        let changes: Vec<_> = group.iter().map(|n| Change::Create(record(*n))).collect();
+        let changes: Vec<_> =
+            group.iter().map(|n| Change::Create { record: record(*n), first: None }).collect();
         assert!(store.commit(&changes).iter().all(|completion| *completion == Completion::Created));
     }
 }

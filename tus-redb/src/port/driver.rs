@@ -119,10 +119,7 @@ impl tus_driver::Store for RedbStore {
                     ticket.answer(Completion::Failed(Failure::NoSpace).into());
                     return Answer::Later;
                 }
-                match first.filter(|first| !first.is_empty()) {
-                    Some(first) => Change::CreateWith { record, first },
-                    None => Change::Create(record),
-                }
+                Change::Create { record, first: first.filter(|first| !first.is_empty()) }
             }
             PortChange::Concat { record, parts, max, delete_parts } => {
                 Change::Concat { record, parts, max, delete_parts }

@@ -4,6 +4,7 @@
 
 use std::{sync::Mutex, time::Duration};
 
+use tus_driver::FirstBytes;
 use tus_proto::{Completion, Failure, Instant, Record, UploadId};
 
 use crate::{
@@ -131,11 +132,8 @@ impl Quota {
     ) {
         let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
         let growth = match (change, completion) {
-            (Change::Create(record), Completion::Created) => {
-                Growth { bytes: 0, missing: signed(record.length.unwrap_or(0)) }
-            }
-            (Change::CreateWith { record, first }, Completion::Created) => {
-                let bytes = first.len();
+            (Change::Create { record, first }, Completion::Created) => {
+                let bytes = first.as_ref().map_or(0, FirstBytes::len);
                 let missing = record.length.map_or(0, |length| length.saturating_sub(bytes));
                 Growth { bytes: signed(bytes), missing: signed(missing) }
             }

@@ -32,8 +32,7 @@ impl Store {
         named: bool,
     ) -> Result<Result<Step, Completion>, Error> {
         let (id, fence) = match change {
-            Change::Create(record) => return Ok(self.admit_create(record, None)),
-            Change::CreateWith { record, first } => return Ok(self.admit_create(record, Some(first))),
+            Change::Create { record, first } => return Ok(self.admit_create(record, first.as_ref())),
             Change::Concat { record, parts, max, delete_parts } => {
                 return Ok(self.admit_concat(record, parts, *max, *delete_parts));
             }

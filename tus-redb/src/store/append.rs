@@ -52,8 +52,8 @@ impl Store {
     }
 
     /// Memory for the first bytes of a new upload, which come with its record in one
-    /// [`Change::CreateWith`](crate::Change::CreateWith). `None` if so many don't go into the records, or if too many are
-    /// in memory now.
+    /// [`Change::Create`](crate::Change::Create). `None` if so many don't go into the records, or if too many are in memory
+    /// now.
     pub fn reserve(&self, bytes: u64) -> Option<FirstBytes> {
         if self.staging.reserve.is_spent() {
             return None;

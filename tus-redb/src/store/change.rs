@@ -14,15 +14,13 @@ use crate::{
 /// A change to the records.
 #[derive(Clone, Debug)]
 pub enum Change {
-    /// A new record, its offset 0. Completes as `Created` or `Exists`.
-    Create(Record),
-    /// The same together with the upload's first bytes, which lie in the records: its offset is how many they are, and it
-    /// is complete if that is its length. Completes as `Created` or `Exists`.
-    CreateWith {
+    /// A new record. It comes alone, its offset 0, or together with the upload's first bytes, which lie in the records: then
+    /// its offset is how many they are, and it is complete if that is its length. Completes as `Created` or `Exists`.
+    Create {
         /// The new record, its offset 0.
         record: Record,
-        /// Never empty. [`Store::reserve`](crate::Store::reserve) has made it.
-        first: FirstBytes,
+        /// The first bytes, if they come with it. Never empty. [`Store::reserve`](crate::Store::reserve) has made them.
+        first: Option<FirstBytes>,
     },
     /// A final is made of parts, in time that grows with their number alone. Completes as `Concatenated`,
     /// `Rejected` or `Exists`.

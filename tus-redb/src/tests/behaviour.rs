@@ -39,7 +39,7 @@ fn no_more_files_than_may_be_are_open_until_a_flush() {
     let options = Options { max_unflushed_files: 2, ..options(Durability::Eventual) };
     let store = Store::open_on(Arc::new(disk.clone()), &options).unwrap();
     let names = ["a", "b", "c", "d"];
-    store.commit(&names.map(|name| Change::Create(record(name, Some(9)))));
+    store.commit(&names.map(|name| Change::Create { record: record(name, Some(9)), first: None }));
     // Twice: what is open already may be written to again.
     for round in 0..2 {
         let sinks = names.map(|name| staged(&store, name, round + 1, round * 4, b"0123"));
@@ -63,18 +63,21 @@ fn no_more_files_than_may_be_are_open_until_a_flush() {
 fn a_bad_change_does_not_hinder_the_others() {
     let disk = SimDisk::new();
     let store = open(&disk, Durability::Strict);
-    store.commit(&[Change::Create(record("a", Some(10))), Change::Create(record("b", Some(10)))]);
+    store.commit(&[
+        Change::Create { record: record("a", Some(10)), first: None },
+        Change::Create { record: record("b", Some(10)), first: None },
+    ]);
     let one = fence(&store, 1);
     let sink = staged(&store, "a", 1, 0, b"0123456789");
     let group = [
-        Change::Create(record("a", Some(3))),
+        Change::Create { record: record("a", Some(3)), first: None },
         commit("nobody", one, 0, 0, None),
         commit("a", one, 2, 4, Some(&sink)),
         commit("a", one, 0, 4, Some(&sink)),
         commit("a", one, 4, 11, Some(&sink)),
         commit("b", one, 0, 4, Some(&sink)),
         Change::Delete { id: id("nobody"), fence: one },
-        Change::Create(record("c", None)),
+        Change::Create { record: record("c", None), first: None },
     ];
     let completions = store.commit(&group);
     let expected = [
@@ -94,7 +97,7 @@ fn a_bad_change_does_not_hinder_the_others() {
 #[test]
 fn nothing_is_committed_that_was_not_synced() {
     let store = open(&SimDisk::new(), Durability::Strict);
-    store.commit(&[Change::Create(record("a", None))]);
+    store.commit(&[Change::Create { record: record("a", None), first: None }]);
     let one = fence(&store, 1);
     let mut sink = staged(&store, "a", 1, 0, b"0123");
     sink.write(b"4567").unwrap();
@@ -108,7 +111,7 @@ fn nothing_is_committed_that_was_not_synced() {
 #[test]
 fn a_length_is_told_once_and_bounds_the_offset() {
     let store = open(&SimDisk::new(), Durability::Strict);
-    store.commit(&[Change::Create(record("a", None))]);
+    store.commit(&[Change::Create { record: record("a", None), first: None }]);
     let fence = fence(&store, 1);
     let sink = staged(&store, "a", 1, 0, b"0123");
     let change = |to, length, finish| Change::Commit {
@@ -133,7 +136,7 @@ fn a_length_is_told_once_and_bounds_the_offset() {
 #[test]
 fn a_writer_that_lost_its_lock_changes_nothing() {
     let store = open(&SimDisk::new(), Durability::Strict);
-    store.commit(&[Change::Create(record("a", Some(100)))]);
+    store.commit(&[Change::Create { record: record("a", Some(100)), first: None }]);
     let (old, new) = (fence(&store, 1), fence(&store, 2));
     let mut zombie = staged(&store, "a", 1, 0, b"old!");
     // The new holder has only begun to write: nothing on the disk says so yet.
@@ -158,7 +161,7 @@ fn a_writer_that_lost_its_lock_changes_nothing() {
 #[test]
 fn a_fresh_extent_goes_behind_the_committed_bytes() {
     let store = open(&SimDisk::new(), Durability::Strict);
-    store.commit(&[Change::Create(record("a", Some(6)))]);
+    store.commit(&[Change::Create { record: record("a", Some(6)), first: None }]);
     let sink = staged(&store, "a", 1, 0, b"abcGARBAGE");
     store.commit(&[commit("a", fence(&store, 1), 0, 3, Some(&sink))]);
     store.commit(&[Change::NewExtent { id: id("a"), fence: fence(&store, 2), at: 3 }]);
@@ -174,7 +177,10 @@ fn a_fresh_extent_goes_behind_the_committed_bytes() {
 fn no_file_is_made_before_the_first_byte_and_none_stays_behind_the_last() {
     let disk = SimDisk::new();
     let store = open(&disk, Durability::Strict);
-    store.commit(&[Change::Create(record("a", Some(4))), Change::Create(record("empty", Some(0)))]);
+    store.commit(&[
+        Change::Create { record: record("a", Some(4)), first: None },
+        Change::Create { record: record("empty", Some(0)), first: None },
+    ]);
     let sink = store.append(&id("a"), fence(&store, 1), 0).unwrap();
     sink.syncer().sync(None).unwrap();
     drop(sink);
@@ -197,7 +203,7 @@ fn no_file_is_made_before_the_first_byte_and_none_stays_behind_the_last() {
 #[test]
 fn discarded_bytes_are_gone_and_committed_ones_are_not() {
     let store = open(&SimDisk::new(), Durability::Strict);
-    store.commit(&[Change::Create(record("a", None))]);
+    store.commit(&[Change::Create { record: record("a", None), first: None }]);
     let sink = staged(&store, "a", 1, 0, b"keep, forget");
     store.commit(&[commit("a", fence(&store, 1), 0, 4, Some(&sink))]);
     drop(sink);
@@ -210,7 +216,7 @@ fn discarded_bytes_are_gone_and_committed_ones_are_not() {
 #[test]
 fn a_file_that_may_still_be_written_to_is_removed_when_that_has_ended() {
     let store = open(&SimDisk::new(), Durability::Strict);
-    store.commit(&[Change::Create(record("a", None))]);
+    store.commit(&[Change::Create { record: record("a", None), first: None }]);
     // It has not made its file yet, and must not after the file's row is gone.
     let mut sink = store.append(&id("a"), fence(&store, 1), 0).unwrap();
     store.commit(&[Change::Delete { id: id("a"), fence: fence(&store, 2) }]);
@@ -227,7 +233,7 @@ fn a_file_that_may_still_be_written_to_is_removed_when_that_has_ended() {
 fn eventual_keeps_files_until_their_end_is_durable() {
     let disk = SimDisk::new();
     let store = open(&disk, Durability::Eventual);
-    store.commit(&[Change::Create(record("a", Some(4)))]);
+    store.commit(&[Change::Create { record: record("a", Some(4)), first: None }]);
     let sink = staged(&store, "a", 1, 0, b"abcd");
     store.commit(&[commit("a", fence(&store, 1), 0, 4, Some(&sink))]);
     drop(sink);
@@ -245,7 +251,7 @@ fn leftovers_are_found_by_the_next_opening() {
     for durability in [Durability::Strict, Durability::Eventual] {
         let disk = SimDisk::new();
         let store = open(&disk, durability);
-        store.commit(&[Change::Create(record("a", Some(4)))]);
+        store.commit(&[Change::Create { record: record("a", Some(4)), first: None }]);
         drop(staged(&store, "a", 1, 0, b"abcd"));
         store.commit(&[Change::Delete { id: id("a"), fence: fence(&store, 1) }]);
         disk.crash(Crash::Process);
@@ -273,7 +279,7 @@ fn numbers_rise_with_each_opening() {
 fn a_failed_sync_is_the_end_of_the_sink() {
     let disk = SimDisk::new();
     let store = open(&disk, Durability::Strict);
-    store.commit(&[Change::Create(record("a", None))]);
+    store.commit(&[Change::Create { record: record("a", None), first: None }]);
     let mut sink = store.append(&id("a"), fence(&store, 1), 0).unwrap();
     sink.write(b"lost").unwrap();
     let next = disk.calls();
@@ -290,7 +296,7 @@ fn a_failed_sync_is_the_end_of_the_sink() {
 fn eventual_takes_back_what_a_flush_could_not_sync() {
     let disk = SimDisk::new();
     let store = open(&disk, Durability::Eventual);
-    store.commit(&[Change::Create(record("a", None))]);
+    store.commit(&[Change::Create { record: record("a", None), first: None }]);
     let mut sink = staged(&store, "a", 1, 0, b"kept");
     store.commit(&[commit("a", fence(&store, 1), 0, 4, Some(&sink))]);
     store.flush().unwrap();
@@ -312,7 +318,10 @@ fn eventual_takes_back_what_a_flush_could_not_sync() {
 fn what_could_not_be_synced_together_is_learned_file_by_file() {
     let disk = SimDisk::new();
     let store = open(&disk, Durability::Eventual);
-    store.commit(&[Change::Create(record("a", None)), Change::Create(record("b", None))]);
+    store.commit(&[
+        Change::Create { record: record("a", None), first: None },
+        Change::Create { record: record("b", None), first: None },
+    ]);
     let (a, b) = (staged(&store, "a", 1, 0, b"abcd"), staged(&store, "b", 2, 0, b"abcd"));
     store.commit(&[
         commit("a", fence(&store, 1), 0, 4, Some(&a)),
@@ -337,7 +346,10 @@ fn what_could_not_be_synced_together_is_learned_file_by_file() {
 fn one_sync_for_all_is_enough_for_each() {
     let disk = SimDisk::new();
     let store = open(&disk, Durability::Eventual);
-    store.commit(&[Change::Create(record("a", None)), Change::Create(record("b", None))]);
+    store.commit(&[
+        Change::Create { record: record("a", None), first: None },
+        Change::Create { record: record("b", None), first: None },
+    ]);
     let (a, b) = (staged(&store, "a", 1, 0, b"abcd"), staged(&store, "b", 2, 0, b"efgh"));
     store.commit(&[
         commit("a", fence(&store, 1), 0, 4, Some(&a)),
@@ -358,7 +370,7 @@ fn one_sync_for_all_is_enough_for_each() {
 fn strict_takes_over_what_eventual_left_in_its_log() {
     let disk = SimDisk::new();
     let store = open(&disk, Durability::Eventual);
-    store.commit(&[Change::Create(record("a", Some(4)))]);
+    store.commit(&[Change::Create { record: record("a", Some(4)), first: None }]);
     let sink = staged(&store, "a", 1, 0, b"abcd");
     store.commit(&[commit("a", fence(&store, 1), 0, 4, Some(&sink))]);
     disk.crash(Crash::Process);
@@ -375,7 +387,8 @@ fn a_full_disk_takes_commits_and_deletes_and_recovers() {
         let disk = SimDisk::new();
         let store = open(&disk, durability);
         let names: Vec<String> = (0..300).map(|n| format!("upload-{n:04}")).collect();
-        let creations: Vec<_> = names.iter().map(|n| Change::Create(record(n, Some(100)))).collect();
+        let creations: Vec<_> =
+            names.iter().map(|n| Change::Create { record: record(n, Some(100)), first: None }).collect();
         store.commit(&creations);
         let mut sinks: Vec<_> = names.iter().map(|name| staged(&store, name, 1, 0, &[7; 60])).collect();
         disk.set_free(Some(0));
@@ -383,7 +396,8 @@ fn a_full_disk_takes_commits_and_deletes_and_recovers() {
         // Each in a group of its own: every commit needs new pages while the last one's are still held.
         let mut refused = false;
         for n in 0..200 {
-            refused |= store.commit(&[Change::Create(record(&format!("more-{n}"), None))])
+            refused |= store
+                .commit(&[Change::Create { record: record(&format!("more-{n}"), None), first: None }])
                 == [Completion::Failed(Failure::NoSpace)];
             // The log has its space; the records want more.
             let _ = store.flush();
@@ -411,7 +425,10 @@ fn a_full_disk_takes_commits_and_deletes_and_recovers() {
         }
         // The files gave back enough for the reserve, and it comes first.
         assert!(!store.is_full());
-        assert_eq!(store.commit(&[Change::Create(record("new", None))]), [Completion::Created]);
+        assert_eq!(
+            store.commit(&[Change::Create { record: record("new", None), first: None }]),
+            [Completion::Created]
+        );
         assert_eq!(body(&store, first), [7; 60]);
         drop(staged(&store, "new", 2, 0, b"fits"));
     }
@@ -430,8 +447,10 @@ fn one_store_a_directory_and_none_made_by_looking() {
 #[test]
 fn uploads_are_listed_in_order_page_by_page() {
     let store = open(&SimDisk::new(), Durability::Strict);
-    let creations: Vec<_> =
-        ["c", "a", "d", "b"].iter().map(|name| Change::Create(record(name, None))).collect();
+    let creations: Vec<_> = ["c", "a", "d", "b"]
+        .iter()
+        .map(|name| Change::Create { record: record(name, None), first: None })
+        .collect();
     store.commit(&creations);
     let names = |after: Option<&str>, limit| -> Vec<String> {
         let page = store.list(after.map(id).as_ref(), limit).unwrap();

@@ -34,7 +34,7 @@ fn part(store: &Store, name: &str, length: Option<u64>) {
 
 fn part_until(store: &Store, name: &str, length: Option<u64>, expires: Option<WallTime>) {
     let record = Record { concat: Some(Concat::Partial), expires, ..record(name, length) };
-    assert_eq!(do_one(store, Change::Create(record)), Completion::Created);
+    assert_eq!(do_one(store, Change::Create { record, first: None }), Completion::Created);
 }
 
 fn concat(name: &str, parts: &[&str]) -> Change {
@@ -231,7 +231,7 @@ fn parts_that_are_not_fit_are_refused_and_leave_nothing() {
     write(&store, "whole", b"ab");
     part(&store, "begun", Some(5));
     part(&store, "deferred", None);
-    store.commit(&[Change::Create(record("plain", Some(2)))]);
+    store.commit(&[Change::Create { record: record("plain", Some(2)), first: None }]);
     made(&store, concat("final", &["whole"]));
     part_until(&store, "over", Some(1), at(0));
     let limited =

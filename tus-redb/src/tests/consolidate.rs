@@ -32,7 +32,7 @@ fn upload_as(store: &Store, concat: Option<Concat>, name: &str, parts: &[usize])
     let whole = bytes(parts);
     let length = whole.len() as u64;
     let record = Record { concat, ..record(name, Some(length)) };
-    (store.commit(&[Change::Create(record)]) == [Completion::Created]).then_some(())?;
+    (store.commit(&[Change::Create { record, first: None }]) == [Completion::Created]).then_some(())?;
     let mut at = 0;
     for (number, part) in parts.iter().enumerate() {
         let fence = Fence(store.first_fence().0 + number as u64);
@@ -83,7 +83,7 @@ fn a_finished_upload_is_put_into_one_file() {
             let store = open(&disk, durability);
             upload(&store, "a", &PARTS).unwrap();
             upload(&store, "single", &[700]).unwrap();
-            store.commit(&[Change::Create(record("empty", Some(0)))]);
+            store.commit(&[Change::Create { record: record("empty", Some(0)), first: None }]);
             store.flush().unwrap();
             assert!(store.needs_consolidation());
             assert_eq!(store.awaits_consolidation(&id("a")), Ok(true));

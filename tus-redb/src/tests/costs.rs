@@ -40,7 +40,10 @@ fn last_commit(store: &Store, name: &str, len: usize) -> Change {
 }
 
 fn create_part(name: &str, length: usize) -> Change {
-    Change::Create(Record { concat: Some(Concat::Partial), ..record(name, Some(length as u64)) })
+    Change::Create {
+        record: Record { concat: Some(Concat::Partial), ..record(name, Some(length as u64)) },
+        first: None,
+    }
 }
 
 pub(super) fn concat(name: &str, parts: &[String]) -> Change {
@@ -169,12 +172,16 @@ impl Ten {
     }
 
     fn create(&self) -> Vec<Change> {
-        let plain = |kind, length, expires| {
-            Change::Create(Record { expires, ..record(&self.name(kind), Some(length)) })
+        let plain = |kind, length, expires| Change::Create {
+            record: Record { expires, ..record(&self.name(kind), Some(length)) },
+            first: None,
         };
         let part = |kind, length| {
             let record = record(&self.name(kind), Some(length));
-            Change::Create(Record { expires: Some(at(10)), concat: Some(Concat::Partial), ..record })
+            Change::Create {
+                record: Record { expires: Some(at(10)), concat: Some(Concat::Partial), ..record },
+                first: None,
+            }
         };
         vec![
             plain(0, 4, None),

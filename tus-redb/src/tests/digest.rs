@@ -24,7 +24,7 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
 /// Makes an upload of these bytes.
 fn write(store: &Store, record: Record, bytes: &[u8]) -> Option<()> {
     let name = record.id.to_string();
-    if store.commit(&[Change::Create(record)]) != [Completion::Created] {
+    if store.commit(&[Change::Create { record, first: None }]) != [Completion::Created] {
         return None;
     }
     let fence = store.first_fence();
@@ -62,11 +62,11 @@ fn each_complete_upload_has_one_wherever_its_bytes_are() {
         let store = open(&SimDisk::new(), durability).unwrap();
         write(&store, record("file", Some(10)), b"0123456789").unwrap();
         write(&store, record("inline", Some(3)), b"012").unwrap();
-        store.commit(&[Change::Create(record("empty", Some(0)))]);
+        store.commit(&[Change::Create { record: record("empty", Some(0)), first: None }]);
         write(&store, part("a", 6), b"abcdef").unwrap();
         write(&store, part("b", 2), b"gh").unwrap();
         store.commit(&[concat("now", &["a", "b", "a"])]);
-        store.commit(&[Change::Create(part("late", 5))]);
+        store.commit(&[Change::Create { record: part("late", 5), first: None }]);
         store.commit(&[concat("later", &["a", "late"])]);
         write(&store, record("half", Some(10)), b"01234").unwrap();
         digest_all(&store);

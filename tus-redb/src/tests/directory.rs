@@ -21,7 +21,10 @@ fn an_upload_survives_closing_and_both_kinds_of_opening() {
         let dir = dir.path().join("new").join("store");
         let store = open(&dir, first).unwrap();
         assert_eq!(fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
-        assert_eq!(store.commit(&[Change::Create(record("a", Some(5)))]), [Completion::Created]);
+        assert_eq!(
+            store.commit(&[Change::Create { record: record("a", Some(5)), first: None }]),
+            [Completion::Created]
+        );
         let fence = store.first_fence();
         let mut sink = store.append(&id("a"), fence, 0).unwrap();
         sink.write(b"he").unwrap();
@@ -86,7 +89,7 @@ fn verify_says_what_is_wrong_with_the_files() {
     let store = open(dir.path(), Durability::Strict).unwrap();
     let fence = store.first_fence();
     for name in ["cut", "missing"] {
-        store.commit(&[Change::Create(record(name, None))]);
+        store.commit(&[Change::Create { record: record(name, None), first: None }]);
         let mut sink = store.append(&id(name), fence, 0).unwrap();
         sink.write(b"0123456789").unwrap();
         sink.syncer().sync(None).unwrap();
@@ -137,7 +140,8 @@ fn a_page_that_has_rotted_is_told_when_the_records_are_checked() {
     let dir = tempdir().unwrap();
     let store = open(dir.path(), Durability::Strict).unwrap();
     for at in 0..100 {
-        let made = store.commit(&[Change::Create(record(&format!("upload-{at}"), Some(5)))]);
+        let made =
+            store.commit(&[Change::Create { record: record(&format!("upload-{at}"), Some(5)), first: None }]);
         assert_eq!(made, [Completion::Created]);
     }
     drop(store);

@@ -46,8 +46,9 @@ fn write(store: &Store, name: &str, to: u64, expires: Option<WallTime>) {
 #[test]
 fn what_is_past_its_time_goes_and_what_is_not_stays() {
     let store = open(&SimDisk::new(), Durability::Strict);
-    store.commit(&["a", "b", "c", "d"].map(|name| Change::Create(expiring(name, 10))));
-    store.commit(&[Change::Create(record("e", Some(4)))]);
+    store
+        .commit(&["a", "b", "c", "d"].map(|name| Change::Create { record: expiring(name, 10), first: None }));
+    store.commit(&[Change::Create { record: record("e", Some(4)), first: None }]);
     write(&store, "b", 2, Some(at(20)));
     write(&store, "c", 4, None);
     assert_eq!(store.sweep(at(9), 8), Ok(Swept::default()));
@@ -63,21 +64,27 @@ fn what_is_past_its_time_goes_and_what_is_not_stays() {
 #[test]
 fn it_is_remembered_for_a_day_and_its_id_is_nobody_elses_in_that_time() {
     let store = open(&SimDisk::new(), Durability::Strict);
-    store.commit(&[Change::Create(expiring("a", 10))]);
+    store.commit(&[Change::Create { record: expiring("a", 10), first: None }]);
     assert!(!store.remembers(&id("a")).unwrap());
     store.sweep(at(10), 8).unwrap();
     assert!(store.remembers(&id("a")).unwrap());
-    assert_eq!(store.commit(&[Change::Create(record("a", None))]), [Completion::Exists]);
+    assert_eq!(
+        store.commit(&[Change::Create { record: record("a", None), first: None }]),
+        [Completion::Exists]
+    );
     assert_eq!(store.sweep(at(9 + DAY), 8), Ok(Swept::default()));
     assert_eq!(store.sweep(at(10 + DAY), 8), Ok(Swept { forgotten: 1, ..Swept::default() }));
     assert!(!store.remembers(&id("a")).unwrap());
-    assert_eq!(store.commit(&[Change::Create(record("a", None))]), [Completion::Created]);
+    assert_eq!(
+        store.commit(&[Change::Create { record: record("a", None), first: None }]),
+        [Completion::Created]
+    );
 }
 
 #[test]
 fn a_deleted_upload_leaves_nothing_to_expire() {
     let store = open(&SimDisk::new(), Durability::Strict);
-    store.commit(&[Change::Create(expiring("a", 10))]);
+    store.commit(&[Change::Create { record: expiring("a", 10), first: None }]);
     store.commit(&[Change::Delete { id: id("a"), fence: store.first_fence() }]);
     assert_eq!(store.sweep(at(10), 8), Ok(Swept::default()));
     assert!(!store.remembers(&id("a")).unwrap());
@@ -86,7 +93,7 @@ fn a_deleted_upload_leaves_nothing_to_expire() {
 #[test]
 fn nothing_goes_while_it_is_written_to() {
     let store = open(&SimDisk::new(), Durability::Strict);
-    store.commit(&[Change::Create(expiring("a", 10))]);
+    store.commit(&[Change::Create { record: expiring("a", 10), first: None }]);
     let sink = store.append(&id("a"), store.first_fence(), 0).unwrap();
     assert_eq!(store.sweep(at(10), 8), Ok(Swept::default()));
     drop(sink);
@@ -98,7 +105,7 @@ fn a_sweep_is_done_in_parts() {
     let store = open(&SimDisk::new(), Durability::Strict);
     let names: Vec<_> = (0..5).map(|n| UploadId::new(&format!("u{n}")).unwrap()).collect();
     let records = names.iter().map(|id| Record { id: id.clone(), ..expiring("a", 10) });
-    store.commit(&records.map(Change::Create).collect::<Vec<_>>());
+    store.commit(&records.map(|record| Change::Create { record, first: None }).collect::<Vec<_>>());
     let parts: Vec<_> = std::iter::from_fn(|| Some(store.sweep(at(10), 2).unwrap()))
         .take(3)
         .map(|swept| (swept.expired, swept.more))
@@ -112,7 +119,10 @@ fn an_expired_upload_does_not_come_back_with_a_crash() {
     for (durability, crash) in crashes.chain([(Durability::Eventual, Crash::Process)]) {
         let disk = SimDisk::new();
         let store = open(&disk, durability);
-        store.commit(&[Change::Create(expiring("a", 10)), Change::Create(expiring("b", 99))]);
+        store.commit(&[
+            Change::Create { record: expiring("a", 10), first: None },
+            Change::Create { record: expiring("b", 99), first: None },
+        ]);
         store.sweep(at(10), 8).unwrap();
         // What the store still does while it is dropped does not reach the disk any more.
         disk.die_at(disk.calls());
@@ -133,7 +143,7 @@ fn the_next_opening_goes_on_where_the_last_sweep_was_whatever_the_calendar_says(
         assert_eq!(store.time(), None);
         assert_eq!(store.sweep(at(1_000), 8), Ok(Swept::default()));
         // It is durable with the next commit.
-        store.commit(&[Change::Create(expiring("a", 1_000 + DAY))]);
+        store.commit(&[Change::Create { record: expiring("a", 1_000 + DAY), first: None }]);
         store.flush().unwrap();
         disk.die_at(disk.calls());
         drop(store);
@@ -160,7 +170,7 @@ fn the_time_is_noted_without_a_commit_too_but_seldom_and_only_where_something_wa
             disk.calls() > before
         };
         assert!(!sweep(1_000));
-        store.commit(&[Change::Create(expiring("a", 1_000 + DAY))]);
+        store.commit(&[Change::Create { record: expiring("a", 1_000 + DAY), first: None }]);
         store.flush().unwrap();
         assert!(!sweep(1_060) && !sweep(1_599));
         assert!(sweep(1_600));
@@ -175,7 +185,10 @@ fn the_time_is_noted_without_a_commit_too_but_seldom_and_only_where_something_wa
 #[test]
 fn verify_finds_an_index_that_tells_another_time_than_the_record() {
     let store = open(&SimDisk::new(), Durability::Strict);
-    store.commit(&[Change::Create(expiring("a", 10)), Change::Create(expiring("b", 20))]);
+    store.commit(&[
+        Change::Create { record: expiring("a", 10), first: None },
+        Change::Create { record: expiring("b", 20), first: None },
+    ]);
     {
         let mut writer = lock(&store.writer);
         let database = store.database(&mut writer).unwrap();

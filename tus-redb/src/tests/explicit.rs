@@ -40,7 +40,7 @@ fn only_a_commit_that_says_so_completes_and_a_crash_forgets_nothing() {
         let mut explicit = Explicit::new(false);
         explicit.digest = Digest::new(&[1; 20]).map(|digest| Box::new((Algorithm::Sha1, digest)));
         let new = Record { explicit: Some(explicit.clone()), ..record("a", Some(4)) };
-        assert_eq!(store.commit(&[Change::Create(new)]), [Completion::Created]);
+        assert_eq!(store.commit(&[Change::Create { record: new, first: None }]), [Completion::Created]);
         assert_eq!(advance(&store, 0, 4, None, false), Completion::Committed { offset: 4 });
         // What is not synced comes out of the journal.
         drop(store);
@@ -71,9 +71,9 @@ fn only_a_commit_that_says_so_completes_and_a_crash_forgets_nothing() {
 fn one_that_is_created_complete_is_told_at_once() {
     let store = open(&SimDisk::new(), Durability::Strict);
     let new = Record { explicit: Some(Explicit::new(true)), ..record("a", Some(0)) };
-    store.commit(&[Change::Create(new.clone())]);
+    store.commit(&[Change::Create { record: new.clone(), first: None }]);
     assert_eq!(store.outbox(0, 9).unwrap()[0].record, new);
     let unfinished = Record { explicit: Some(Explicit::new(false)), ..record("b", Some(0)) };
-    store.commit(&[Change::Create(unfinished)]);
+    store.commit(&[Change::Create { record: unfinished, first: None }]);
     assert_eq!(store.outbox(0, 9).unwrap().len(), 1);
 }

@@ -92,7 +92,8 @@ fn what_is_told_after_a_failed_sync_is_on_the_disk() {
             let store = open(&disk, Durability::Strict);
             let next = disk.calls() + call;
             disk.fail(next..next + 1, Fault::Io);
-            let completion = store.commit(&[Change::Create(record("a", None))]).pop().unwrap();
+            let completion =
+                store.commit(&[Change::Create { record: record("a", None), first: None }]).pop().unwrap();
             disk.crash(Crash::Machine(seed));
             drop(store);
             if completion == Completion::Created {
@@ -113,7 +114,7 @@ fn closing_on_a_failing_disk_makes_no_record_durable_whose_bytes_are_not() {
             let disk = SimDisk::new();
             let store = open(&disk, Durability::Eventual);
             let fence = store.first_fence();
-            store.commit(&[Change::Create(record("a", None))]);
+            store.commit(&[Change::Create { record: record("a", None), first: None }]);
             let mut sink = store.append(&id("a"), fence, 0).unwrap();
             sink.write(b"bytes").unwrap();
             sink.syncer().sync(None).unwrap();
@@ -138,7 +139,7 @@ fn a_failing_opening_makes_no_record_durable_whose_bytes_are_not() {
             let disk = SimDisk::new();
             let store = open(&disk, Durability::Eventual);
             let fence = store.first_fence();
-            store.commit(&[Change::Create(record("a", None))]);
+            store.commit(&[Change::Create { record: record("a", None), first: None }]);
             let mut sink = store.append(&id("a"), fence, 0).unwrap();
             sink.write(b"bytes").unwrap();
             sink.syncer().sync(None).unwrap();
@@ -167,7 +168,7 @@ fn a_failed_sync_ends_every_writer_of_the_file() {
         let disk = SimDisk::new();
         let store = open(&disk, Durability::Eventual);
         let (first, second) = (store.first_fence(), Fence(store.first_fence().0 + 1));
-        store.commit(&[Change::Create(record("a", None))]);
+        store.commit(&[Change::Create { record: record("a", None), first: None }]);
         let mut sink = store.append(&id("a"), first, 0).unwrap();
         sink.write(b"one").unwrap();
         sink.syncer().sync(None).unwrap();
@@ -194,7 +195,7 @@ fn the_next_process_knows_what_a_failed_sync_has_lost() {
         let disk = SimDisk::new();
         let store = open(&disk, Durability::Eventual);
         let fence = store.first_fence();
-        store.commit(&[Change::Create(record("a", None))]);
+        store.commit(&[Change::Create { record: record("a", None), first: None }]);
         let mut sink = store.append(&id("a"), fence, 0).unwrap();
         sink.write(b"safe").unwrap();
         sink.syncer().sync(None).unwrap();
@@ -226,7 +227,7 @@ fn what_was_lost_once_is_not_lost_again() {
             let disk = SimDisk::new();
             let store = open(&disk, Durability::Eventual);
             let fence = store.first_fence();
-            store.commit(&[Change::Create(record("a", None))]);
+            store.commit(&[Change::Create { record: record("a", None), first: None }]);
             let mut sink = store.append(&id("a"), fence, 0).unwrap();
             sink.write(b"lost").unwrap();
             sink.syncer().sync(None).unwrap();
@@ -262,7 +263,7 @@ fn a_sweep_goes_on_by_itself_when_the_disk_is_well_again() {
         let disk = SimDisk::new();
         let store = open(&disk, Durability::Strict);
         let mortal = Record { expires: Some(expired), ..record("a", Some(5)) };
-        assert_eq!(store.commit(&[Change::Create(mortal)]), [Completion::Created]);
+        assert_eq!(store.commit(&[Change::Create { record: mortal, first: None }]), [Completion::Created]);
         drop(store);
         // Whatever is read comes from the disk.
         let uncached = Options { cache_bytes: 0, ..options(Durability::Strict) };
@@ -288,7 +289,7 @@ fn nobody_is_refused_for_what_was_not_committed() {
             let store = open(&disk, durability);
             let from = disk.calls() + at;
             disk.fail(from..from + 1, Fault::Io);
-            let twice = || Change::Create(record("a", Some(5)));
+            let twice = || Change::Create { record: record("a", Some(5)), first: None };
             let told = store.commit(&[Change::Forget { id: id("b") }, twice(), twice()]);
             disk.heal();
             let failed = Completion::Failed(Failure::Io);

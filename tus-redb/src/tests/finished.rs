@@ -29,7 +29,7 @@ fn open(disk: &SimDisk, durability: Durability) -> Store {
 /// Makes an upload of these bytes, of as many as it is to have.
 fn finish(store: &Store, record: Record, bytes: &[u8]) -> Option<()> {
     let name = record.id.to_string();
-    let created = store.commit(&[Change::Create(record)]);
+    let created = store.commit(&[Change::Create { record, first: None }]);
     if created != [Completion::Created] {
         return None;
     }
@@ -53,7 +53,7 @@ fn finished_uploads_go_after_their_time_and_parts_and_unfinished_ones_do_not() {
         store.tell_time(at(1_000));
         finish(&store, record("file", Some(10)), b"0123456789").unwrap();
         finish(&store, record("small", Some(3)), b"012").unwrap();
-        store.commit(&[Change::Create(record("empty", Some(0)))]);
+        store.commit(&[Change::Create { record: record("empty", Some(0)), first: None }]);
         let part = Record { concat: Some(Concat::Partial), ..record("part", Some(10)) };
         finish(&store, part, b"0123456789").unwrap();
         let whole = Record { concat: Some(Concat::Final("final;/part".into())), ..record("whole", None) };

@@ -137,7 +137,7 @@ impl World {
     }
 
     pub(super) fn create(&mut self, name: &'static str, length: Option<u64>) -> Completion {
-        self.change(name, Change::Create(record(name, length)), Some(Vec::new()))
+        self.change(name, Change::Create { record: record(name, length), first: None }, Some(Vec::new()))
     }
 
     /// Makes an upload together with its first bytes, or one after the other where the store would have that.
@@ -149,7 +149,7 @@ impl World {
         self.pattern = self.pattern.wrapping_add(1);
         let bytes: Vec<u8> = (0..n).map(|i| self.pattern ^ (i % 7) as u8).collect();
         let (record, first) = (record(name, length), bytes.clone().into());
-        self.change(name, Change::CreateWith { record, first }, Some(bytes));
+        self.change(name, Change::Create { record, first: Some(first) }, Some(bytes));
     }
 
     pub(super) fn delete(&mut self, name: &'static str) -> Completion {
@@ -159,7 +159,7 @@ impl World {
 
     pub(super) fn create_part(&mut self, name: &'static str, length: Option<u64>) -> Completion {
         let record = Record { concat: Some(Concat::Partial), ..record(name, length) };
-        self.change(name, Change::Create(record), Some(Vec::new()))
+        self.change(name, Change::Create { record, first: None }, Some(Vec::new()))
     }
 
     /// Makes a final; `wanted` says what becomes of whom.

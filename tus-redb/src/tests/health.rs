@@ -27,7 +27,10 @@ fn a_probe_fails_as_long_as_the_disk_does() {
         assert_eq!(store.probe(), Err(Failure::Io), "{durability:?}");
         disk.heal();
         assert_eq!(store.probe(), Ok(()), "{durability:?}");
-        assert_eq!(store.commit(&[Change::Create(record("a", None))]), [Completion::Created]);
+        assert_eq!(
+            store.commit(&[Change::Create { record: record("a", None), first: None }]),
+            [Completion::Created]
+        );
     }
 }
 
@@ -38,7 +41,8 @@ fn a_probe_finds_space_that_has_come_back() {
         let store = open(&disk, durability);
         disk.set_free(Some(0));
         for number in 0..200 {
-            store.commit(&[Change::Create(record(&format!("upload-{number}"), None))]);
+            store
+                .commit(&[Change::Create { record: record(&format!("upload-{number}"), None), first: None }]);
             let _ = store.flush();
         }
         assert!(store.is_full(), "{durability:?}");
@@ -58,7 +62,7 @@ fn a_probe_makes_no_record_durable_whose_bytes_are_not() {
             let disk = SimDisk::new();
             let store = open(&disk, durability);
             let fence = store.first_fence();
-            store.commit(&[Change::Create(record("a", None))]);
+            store.commit(&[Change::Create { record: record("a", None), first: None }]);
             let mut sink = store.append(&id("a"), fence, 0).unwrap();
             sink.write(b"bytes").unwrap();
             sink.syncer().sync(None).unwrap();

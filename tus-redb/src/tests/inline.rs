@@ -36,7 +36,7 @@ pub(super) fn offset(store: &Store, name: &str) -> u64 {
 }
 
 pub(super) fn create(store: &Store, record: Record) {
-    assert_eq!(store.commit(&[Change::Create(record)]), [Completion::Created]);
+    assert_eq!(store.commit(&[Change::Create { record, first: None }]), [Completion::Created]);
 }
 
 /// A sink for what follows, for the writer of this number.

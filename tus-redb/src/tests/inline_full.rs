@@ -114,7 +114,7 @@ fn full(durability: Durability, committed: u64, staged: u64, one_by_one: bool) {
 
     disk.set_free(Some(0));
     let refused = (0..500).any(|n| {
-        let more = Change::Create(record(&format!("more-{n}"), None));
+        let more = Change::Create { record: record(&format!("more-{n}"), None), first: None };
         store.commit(&[more]) == [Completion::Failed(Failure::NoSpace)]
     });
     assert!(refused && store.is_full(), "{context}");
@@ -244,7 +244,7 @@ fn the_records_are_compacted_only_where_that_pays() {
 /// A whole upload; `None` if there is no room for it.
 fn upload(store: &Store, name: &str, len: u64) -> Option<()> {
     let fence = store.first_fence();
-    let created = store.commit(&[Change::Create(record(name, Some(len)))]);
+    let created = store.commit(&[Change::Create { record: record(name, Some(len)), first: None }]);
     let mut sink = store.append(&id(name), fence, 0).ok()?;
     sink.write(&bytes(0..len)).ok()?;
     sink.syncer().sync(Some(len)).ok()?;

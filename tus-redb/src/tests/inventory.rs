@@ -19,7 +19,7 @@ fn filled(durability: Durability, count: u64) -> Store {
             expires: (number % 10 == 9).then_some(NOW),
             ..record(&name, None)
         };
-        assert_eq!(store.commit(&[Change::Create(made)]), [Completion::Created]);
+        assert_eq!(store.commit(&[Change::Create { record: made, first: None }]), [Completion::Created]);
         if size > 0 {
             let mut sink = store.append(&id(&name), Fence(1), 0).unwrap();
             sink.write(&vec![0; size as usize]).unwrap();

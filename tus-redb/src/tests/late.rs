@@ -12,7 +12,10 @@ fn the_file_of_a_late_writer_goes_also_where_nothing_else_is_to_be_flushed() {
     for durability in [Durability::Strict, Durability::Eventual] {
         let disk = SimDisk::new();
         let store = Store::open_on(Arc::new(disk.clone()), &options(durability)).unwrap();
-        assert_eq!(store.commit(&[Change::Create(record("a", Some(5)))]), [Completion::Created]);
+        assert_eq!(
+            store.commit(&[Change::Create { record: record("a", Some(5)), first: None }]),
+            [Completion::Created]
+        );
         let (early, late) = (Fence(store.first_fence().0 + 1), store.first_fence());
         let mut sink = store.append(&id("a"), late, 0).unwrap();
         sink.write(b"hello").unwrap();

@@ -101,7 +101,7 @@ fn a_log_that_can_not_be_synced_takes_nothing_before_a_checkpoint() {
                 let before = headers(&disk);
                 let sync = disk.calls() + 1;
                 disk.fail(sync..sync + failing, fault);
-                let told = store.commit(&[Change::Create(record("b", None))]);
+                let told = store.commit(&[Change::Create { record: record("b", None), first: None }]);
                 disk.heal();
                 assert!(matches!(told[..], [Completion::Failed(_)]), "{context}");
                 create(&store, record("c", None));

@@ -43,14 +43,14 @@ fn over_the_edge(durability: Durability, crash: Option<Crash>, flushed: bool) {
     let disk = SimDisk::new();
     let store = open(&disk, durability);
     let first = store.first_fence().0;
-    store.commit(&[Change::Create(record("old", None))]);
+    store.commit(&[Change::Create { record: record("old", None), first: None }]);
     append(&store, "old", Fence(first + 1));
     store.flush().unwrap();
     store.staging.files.skip_to(BLOCK - 3);
     let mut highest = Fence(first);
     for n in 0..6 {
         let name = format!("upload-{n}");
-        store.commit(&[Change::Create(record(&name, None))]);
+        store.commit(&[Change::Create { record: record(&name, None), first: None }]);
         highest = Fence(first + BLOCK - 3 + n);
         append(&store, &name, highest);
     }
@@ -75,7 +75,7 @@ fn over_the_edge(durability: Durability, crash: Option<Crash>, flushed: bool) {
         assert!(lost || fence > highest, "{context}: {fence:?} and {highest:?}");
         assert_eq!(store.verify().unwrap(), [], "{context}");
         let new = format!("new-{}", fence.0);
-        store.commit(&[Change::Create(record(&new, None))]);
+        store.commit(&[Change::Create { record: record(&new, None), first: None }]);
         append(&store, &new, fence);
         for upload in store.list(None, 99).unwrap() {
             append(&store, upload.id.as_str(), Fence(fence.0 + 1));

@@ -33,7 +33,7 @@ fn open(disk: &SimDisk, durability: Durability) -> Store {
 }
 
 fn create(store: &Store, name: &str, length: u64) -> Completion {
-    store.commit(&[Change::Create(record(name, Some(length)))]).remove(0)
+    store.commit(&[Change::Create { record: record(name, Some(length)), first: None }]).remove(0)
 }
 
 /// Writes up to `to`, which is the end if `finish` says so.
@@ -86,10 +86,10 @@ fn what_comes_true_is_kept_until_it_is_acknowledged() {
         delete(&store, "unfinished");
         delete(&store, "a");
         assert_eq!(delete(&store, "nobody"), Completion::Missing);
-        store.commit(&[Change::Create(Record {
-            expires: Some(WallTime::from_micros(1)),
-            ..record("expires", Some(4))
-        })]);
+        store.commit(&[Change::Create {
+            record: Record { expires: Some(WallTime::from_micros(1)), ..record("expires", Some(4)) },
+            first: None,
+        }]);
         assert_eq!(store.sweep(WallTime::from_micros(2), 9).unwrap().expired, 1);
         store.flush().unwrap();
 
@@ -160,7 +160,7 @@ fn an_upload_is_completed_once() {
 #[test]
 fn a_length_that_is_told_at_the_end_completes() {
     let store = open(&SimDisk::new(), Durability::Strict);
-    store.commit(&[Change::Create(record("a", None))]);
+    store.commit(&[Change::Create { record: record("a", None), first: None }]);
     drop(write(&store, "a", 0, 4, false));
     assert_eq!(store.outbox_len(), Ok(0));
     let fence = store.first_fence();
@@ -175,7 +175,7 @@ fn a_length_that_is_told_at_the_end_completes() {
 fn an_event_tells_what_a_final_was() {
     let store = open(&SimDisk::new(), Durability::Strict);
     let of_part = Record { concat: Some(Concat::Partial), ..record("part", Some(4)) };
-    store.commit(&[Change::Create(of_part.clone())]);
+    store.commit(&[Change::Create { record: of_part.clone(), first: None }]);
     let pending = |name: &str| Record {
         concat: Some(Concat::Final(format!("as sent for {name}"))),
         ..record(name, None)
@@ -452,7 +452,7 @@ fn an_upload_that_is_about_to_be_put_into_one_file_is_told_of_after_that() {
     let store = open(&SimDisk::new(), Durability::Strict);
     for name in ["p", "q"] {
         let part = Record { concat: Some(Concat::Partial), ..record(name, Some(4)) };
-        store.commit(&[Change::Create(part)]);
+        store.commit(&[Change::Create { record: part, first: None }]);
         finish(&store, name, 4);
     }
     let of = Record { concat: Some(Concat::Final("final; /p /q".to_owned())), ..record("final", None) };
@@ -471,7 +471,7 @@ fn an_upload_that_could_not_be_put_into_one_file_is_told_of_all_the_same() {
     let store = open(&disk, Durability::Strict);
     for name in ["p", "q"] {
         let part = Record { concat: Some(Concat::Partial), ..record(name, Some(4)) };
-        store.commit(&[Change::Create(part)]);
+        store.commit(&[Change::Create { record: part, first: None }]);
         finish(&store, name, 4);
     }
     let of = Record { concat: Some(Concat::Final("final; /p /q".to_owned())), ..record("final", None) };

@@ -49,7 +49,7 @@ pub(super) fn open(dir: &Path, durability: Durability) -> Result<Store, OpenErro
 }
 
 fn create(store: &Store, record: Record) {
-    assert_eq!(store.commit(&[Change::Create(record)]), [Completion::Created]);
+    assert_eq!(store.commit(&[Change::Create { record, first: None }]), [Completion::Created]);
 }
 
 fn concat(store: &Store, name: &str, parts: &[&str]) -> Completion {

@@ -23,12 +23,12 @@ fn open(disk: &SimDisk, durability: Durability) -> Store {
     Store::open_on(Arc::new(disk.clone()), &options).unwrap()
 }
 
-fn first(len: u64) -> FirstBytes {
-    bytes(0..len).into()
+fn first(len: u64) -> Option<FirstBytes> {
+    Some(bytes(0..len).into())
 }
 
 fn create_with(store: &Store, record: Record, len: u64) {
-    let change = Change::CreateWith { record, first: first(len) };
+    let change = Change::Create { record, first: first(len) };
     assert_eq!(store.commit(&[change]), [Completion::Created]);
 }
 
@@ -91,7 +91,7 @@ fn an_id_that_is_there_is_not_touched() {
     let disk = SimDisk::new();
     let store = open(&disk, Durability::Strict);
     create_with(&store, record("a", Some(300)), 300);
-    let again = Change::CreateWith { record: record("a", Some(20)), first: first(20) };
+    let again = Change::Create { record: record("a", Some(20)), first: first(20) };
     assert_eq!(store.commit(&[again]), [Completion::Exists]);
     assert_eq!(offset(&store, "a"), 300);
     assert_eq!(store.verify().unwrap(), []);
@@ -147,7 +147,7 @@ fn a_crash_at_any_call_leaves_all_of_it_or_nothing() {
                 disk.write_short(short);
                 disk.die_at(before + call);
             }
-            let change = Change::CreateWith { record: record("a", Some(300)), first: first(300) };
+            let change = Change::Create { record: record("a", Some(300)), first: first(300) };
             let created = store.commit(&[change]) == [Completion::Created];
             let flushed = store.flush().is_ok();
             (disk.calls() - before, created, created && flushed)

@@ -16,7 +16,10 @@ fn open(disk: &SimDisk) -> Store {
 
 /// An upload whose bytes lie in as many files as there are `parts`.
 fn upload(store: &Store, name: &str, parts: &[&[u8]]) {
-    assert_eq!(store.commit(&[Change::Create(record(name, None))]), [Completion::Created]);
+    assert_eq!(
+        store.commit(&[Change::Create { record: record(name, None), first: None }]),
+        [Completion::Created]
+    );
     let mut at = 0;
     for (number, part) in parts.iter().enumerate() {
         let fence = Fence(store.first_fence().0 + number as u64);
@@ -131,7 +134,10 @@ fn one_that_can_not_be_opened_says_why() {
     let store = open(&disk);
     assert_eq!(store.open_source(&id("a")).unwrap_err(), Rejected::Missing);
     let expires = Some(WallTime::from_micros(10));
-    store.commit(&[Change::Create(tus_proto::Record { expires, ..record("a", None) })]);
+    store.commit(&[Change::Create {
+        record: tus_proto::Record { expires, ..record("a", None) },
+        first: None,
+    }]);
     assert_eq!(store.open_source(&id("a")).unwrap().read_at(0, &mut [0]), Ok(0));
     store.sweep(WallTime::from_micros(10), 8).unwrap();
     assert_eq!(store.open_source(&id("a")).unwrap_err(), Rejected::Gone);

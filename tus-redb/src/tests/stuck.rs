@@ -21,7 +21,7 @@ fn at(seconds: u64) -> WallTime {
 }
 
 fn put(store: &Store, name: &str) {
-    store.commit(&[Change::Create(record(name, None))]);
+    store.commit(&[Change::Create { record: record(name, None), first: None }]);
     let fence = store.first_fence();
     let mut sink = store.append(&id(name), fence, 0).unwrap();
     sink.write(b"bytes").unwrap();
@@ -40,7 +40,10 @@ fn records_that_can_not_be_swept_hinder_no_other() {
     let store = open(&SimDisk::new());
     for n in 0..9 {
         let expires = Some(at(10 + n));
-        store.commit(&[Change::Create(Record { expires, ..record(&format!("upload-{n}"), Some(5)) })]);
+        store.commit(&[Change::Create {
+            record: Record { expires, ..record(&format!("upload-{n}"), Some(5)) },
+            first: None,
+        }]);
     }
     {
         let mut writer = lock(&store.writer);
@@ -59,7 +62,10 @@ fn records_that_can_not_be_swept_hinder_no_other() {
     }
     assert_eq!(expired, 5);
     // And those that become due later are seen, too.
-    store.commit(&[Change::Create(Record { expires: Some(at(9)), ..record("late", Some(5)) })]);
+    store.commit(&[Change::Create {
+        record: Record { expires: Some(at(9)), ..record("late", Some(5)) },
+        first: None,
+    }]);
     expired = (0..4).map(|_| store.sweep(at(99), 2).unwrap().expired).sum();
     assert_eq!(expired, 1);
 }
@@ -92,7 +98,7 @@ fn a_full_disk_is_not_filled_by_every_append() {
     let fence = store.first_fence();
     disk.set_free(Some(0));
     for n in 0..500 {
-        store.commit(&[Change::Create(record(&format!("more-{n}"), None))]);
+        store.commit(&[Change::Create { record: record(&format!("more-{n}"), None), first: None }]);
         let _ = store.flush();
     }
     assert!(store.is_full());

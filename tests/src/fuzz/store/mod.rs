@@ -227,7 +227,10 @@ impl World {
         let at = self.model.add(partial, Vec::new(), expires);
         let concat = partial.then_some(Concat::Partial);
         let record = self.record(&self.model.uploads[at].id.clone(), length, concat);
-        let made = self.change(Change::Create(record), vec![(at, Some((Vec::new(), length == Some(0))))]);
+        let made = self.change(
+            Change::Create { record, first: None },
+            vec![(at, Some((Vec::new(), length == Some(0))))],
+        );
         assert!(matches!(made, Completion::Created | Completion::Failed(_)), "{made:?}");
     }
 

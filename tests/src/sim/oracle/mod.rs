@@ -145,9 +145,7 @@ impl Oracle {
     /// The store has told what became of a change.
     pub(super) fn on_change(&mut self, change: &Change, completion: &Completion) {
         let id = match change {
-            Change::Create(record) | Change::CreateWith { record, .. } | Change::Concat { record, .. } => {
-                &record.id
-            }
+            Change::Create { record, .. } | Change::Concat { record, .. } => &record.id,
             Change::Commit { id, .. } | Change::NewExtent { id, .. } | Change::Delete { id, .. } => id,
             _ => return,
         };
@@ -162,12 +160,12 @@ impl Oracle {
                 upload.can_be(Some(*offset), "Conflict", id);
                 upload.settle(Some(*offset));
             }
-            (Change::Create(record), Completion::Created) => {
+            (Change::Create { record, first: None }, Completion::Created) => {
                 upload.can_be(None, "Created", id);
                 upload.partial = record.is_partial();
                 upload.settle(Some(0));
             }
-            (Change::CreateWith { record, first }, Completion::Created) => {
+            (Change::Create { record, first: Some(first) }, Completion::Created) => {
                 upload.can_be(None, "Created", id);
                 upload.partial = record.is_partial();
                 assert!(first.len() <= whole, "{id}: more bytes than the upload has");
@@ -179,9 +177,11 @@ impl Oracle {
                 upload.expires = record.expires;
                 upload.settle(Some(first.len()));
             }
-            (Change::Create(_), Completion::Failed(_)) => upload.may_be(Some(0)),
+            (Change::Create { first: None, .. }, Completion::Failed(_)) => upload.may_be(Some(0)),
             // The record and its bytes are there together, or not at all.
-            (Change::CreateWith { first, .. }, Completion::Failed(_)) => upload.may_be(Some(first.len())),
+            (Change::Create { first: Some(first), .. }, Completion::Failed(_)) => {
+                upload.may_be(Some(first.len()))
+            }
             (Change::Concat { .. }, Completion::Concatenated(record)) => {
                 upload.can_be(None, "Concatenated", id);
                 assert!([0, whole].contains(&record.offset), "{id}: a final neither pending nor complete");

@@ -219,8 +219,10 @@ impl Work {
 /// A change in a few words.
 fn outline(change: &Change) -> String {
     match change {
-        Change::Create(record) => format!("create {}", record.id),
-        Change::CreateWith { record, first } => format!("create {} with {} bytes", record.id, first.len()),
+        Change::Create { record, first: None } => format!("create {}", record.id),
+        Change::Create { record, first: Some(first) } => {
+            format!("create {} with {} bytes", record.id, first.len())
+        }
         Change::Commit { id, fence, from, to, finish, .. } => {
             format!("commit {id} {from}..{to} fence {} finish {finish}", fence.0)
         }

@@ -186,7 +186,7 @@ mod tests {
             explicit: None,
         };
         let to = bytes.len() as u64;
-        assert_eq!(store.commit(&[Change::Create(record)]), [Completion::Created]);
+        assert_eq!(store.commit(&[Change::Create { record, first: None }]), [Completion::Created]);
         let mut sink = store.append(&id, Fence(1), 0).unwrap();
         sink.write(bytes).unwrap();
         let syncer = sink.syncer();
