@@ -1,5 +1,5 @@
-//! Numbers and text as bytes: little endian, text and bytes behind their length. What records and journal frames are
-//! made of.
+//! Numbers and text as bytes: little endian, text and bytes after their length. What rows, events and the log's frames
+//! are made of.
 
 /// Appends to a buffer.
 #[derive(Default)]

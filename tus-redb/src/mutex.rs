@@ -1,4 +1,4 @@
-//! Locking a mutex, for all of the store.
+//! Locking a mutex, for the whole crate: a poisoned one is taken as it is.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

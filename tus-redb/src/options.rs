@@ -37,8 +37,7 @@ pub struct Options {
     /// How many pending finals may name one part: as many are written with each commit to it. Default 4.
     pub max_waiting: usize,
     /// Whether finished uploads that lie in several files are to be put into one, by
-    /// [`Store::consolidate`](crate::Store::consolidate). Default
-    /// true.
+    /// [`Store::consolidate`](crate::Store::consolidate). Default true.
     pub consolidate: bool,
     /// Up to how many bytes a body lies in the records, in place of a file of its own: making a file takes ten times
     /// as long as all else about a small upload. It has no [path](crate::Store::paths) then. Default 0: each has

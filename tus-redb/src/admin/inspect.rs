@@ -12,10 +12,7 @@ use redb::ReadTransaction;
 use tus_proto::{Failure, UploadId};
 
 use crate::{
-    admin::{
-        finding::Finding,
-        inventory::{CursorError, STEP},
-    },
+    admin::{finding::Finding, inventory::STEP, query::CursorError},
     disk::DATA,
     error::Error,
     files::file_id::{Extent, FileId},

@@ -4,7 +4,10 @@ pub(crate) mod adopt;
 pub(crate) mod finding;
 pub(crate) mod inspect;
 pub(crate) mod inventory;
-pub(crate) mod repair;
+pub(crate) mod query;
+pub(crate) mod remedy;
+mod repair;
+mod repair_tables;
 pub(crate) mod verify;
 
 use std::{io, ops::Bound, path::PathBuf};

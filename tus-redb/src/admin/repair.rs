@@ -1,15 +1,15 @@
 //! Mending what a check has found.
 //!
-//! Two rules. Where the records are right, the tables beside them are written anew from them. Where a record promises
+//! Two rules. Where the records are right, the other tables are written anew from them. Where a record promises
 //! more than is there, it is cut back to what is, so that its client can send the rest: an upload that says that it is
-//! complete and is not would be a lie to whoever reads it. What has no right answer is left as it is, for the operator.
+//! complete and is not would be a lie to its readers. What has no right answer is left as it is, for the operator.
 //!
-//! No byte is destroyed. Files that nothing refers to are moved to a directory beside the data; and nothing is moved
+//! No byte is destroyed. Files that nothing refers to are moved to a directory of their own; and nothing is moved
 //! while there is a record that can't be read, as it may refer to them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt, io,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -20,84 +20,26 @@ use tus_proto::{Failure, UploadId};
 use crate::{
     admin::{
         finding::Finding,
-        verify::{Audit, differing},
+        remedy::{Remedy, Repair},
+        verify::Audit,
     },
     disk::{DATA, Disk, Mode, accept, os::OsDisk, write_all},
     error::{Error, OpenError},
-    files::file_id::{Extent, FileId},
+    files::file_id::Extent,
     log::{HALVES, journal::JOURNAL, read::Salvaged},
     mutex::lock,
     options::Options,
     records::{
         copy::CopyProgress,
         database::{self, FRAGMENTED},
-        record::{Bytes, Row},
+        record::Row,
     },
     store::Store,
-    tables::{Keeps, Tables, concat},
+    tables::{Keeps, Tables},
 };
 
 /// Where files go that nothing refers to.
 const ASIDE: &str = "aside";
-
-/// A finding, and what was done about it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Repair {
-    /// What was wrong.
-    pub finding: Finding,
-    /// What was done; `None` if it was left as it is, because no answer is right.
-    pub remedy: Option<Remedy>,
-}
-
-/// What was done about a [`Finding`]. Its text goes on after that of the finding.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Remedy {
-    /// The upload ends where its bytes do, and is not complete: its client can send the rest.
-    CutBack {
-        /// How many bytes it has now.
-        offset: u64,
-    },
-    /// The file was moved.
-    SetAside {
-        /// Where it is now.
-        path: PathBuf,
-    },
-    /// Of a damaged log the changes before the damage were kept.
-    Salvaged {
-        /// How many groups of changes were kept.
-        kept: u64,
-        /// The number of the first group that is lost; groups are numbered as they are committed.
-        from: u64,
-        /// That of the last one of which something tells that it was there; `None` if nothing tells of any.
-        to: Option<u64>,
-        /// A copy of the log as it was.
-        path: PathBuf,
-    },
-    /// A table was corrected by the records.
-    Corrected,
-    /// An entry that tells nothing was removed.
-    Removed,
-}
-
-impl fmt::Display for Remedy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::CutBack { offset } => write!(f, "it was cut back to {offset} bytes"),
-            Self::SetAside { path } => write!(f, "it was moved to {}", path.display()),
-            Self::Salvaged { kept, from, to, path } => {
-                write!(f, "it kept the {kept} groups of changes before the damage, and lost ")?;
-                match to {
-                    Some(to) => write!(f, "those with the numbers {from} to {to}")?,
-                    None => write!(f, "those from number {from} on, if there were any")?,
-                }
-                write!(f, "; a copy of the log is at {}", path.display())
-            }
-            Self::Corrected => f.write_str("the tables were corrected"),
-            Self::Removed => f.write_str("it was removed"),
-        }
-    }
-}
 
 impl Store {
     /// Opens a store that is there, to repair it. Of a log that does not continue the records, or is damaged, with which it
@@ -374,110 +316,4 @@ fn free_place(disk: &dyn Disk, path: &str) -> io::Result<String> {
     let numbered = (2..).map(|n| format!("{name}.{n}"));
     let free = std::iter::once(name.clone()).chain(numbered).find(|name| !taken.contains(name));
     Ok(format!("{ASIDE}/{}", free.unwrap_or(name)))
-}
-
-impl Tables<'_> {
-    fn correct_counts(&mut self, audit: &Audit) -> Result<(), Error> {
-        for (&file, &references) in &audit.references {
-            let counted = audit.books.counts.get(&file).copied().unwrap_or_default();
-            // What can't be read may be one reference more.
-            let count = if audit.damaged.is_empty() { references } else { references.max(counted) };
-            if count != counted {
-                self.files.insert(file.0, count)?;
-            }
-            if audit.books.pending_unlink.contains(&file) {
-                self.pending_unlink()?.remove(file.0)?;
-            }
-        }
-        let unused = audit.books.counts.keys().filter(|file| !audit.references.contains_key(*file));
-        for file in unused.filter(|_| audit.damaged.is_empty()) {
-            self.files.remove(file.0)?;
-        }
-        Ok(())
-    }
-
-    fn correct_expiry(&mut self, audit: &Audit) -> Result<(), Error> {
-        for (at, id) in audit.books.expiry.difference(&audit.expiry) {
-            if !audit.damaged.contains(id) {
-                self.expiry()?.remove((*at, id.as_str()))?;
-            }
-        }
-        for (at, id) in audit.expiry.difference(&audit.books.expiry) {
-            self.expiry()?.insert((*at, id.as_str()), ())?;
-        }
-        Ok(())
-    }
-
-    fn correct_tombstones(&mut self, audit: &Audit) -> Result<(), Error> {
-        let (tombstones, lapses) = (&audit.books.tombstones, &audit.books.lapses);
-        for id in differing(tombstones, lapses) {
-            for (until, _) in lapses.iter().filter(|(_, other)| *other == id) {
-                self.lapses()?.remove((*until, id.as_str()))?;
-            }
-            // Without a time nobody knows until when it was to be remembered.
-            if let Some((until, _)) = tombstones.iter().find(|(_, other)| *other == id) {
-                self.lapses()?.insert((*until, id.as_str()), ())?;
-            }
-        }
-        Ok(())
-    }
-
-    /// An upload is not to be put into one file.
-    fn cancel_copy(&mut self, id: &UploadId) -> Result<(), Error> {
-        let copy = self.txn.open_table(FRAGMENTED)?.remove(id.as_str())?.and_then(|entry| entry.value());
-        copy.map_or(Ok(()), |copy| self.release(CopyProgress::from(copy).file))
-    }
-
-    /// A pending final takes what it has of its parts from them once more, and waits for those that are not finished
-    /// now. What it has of a part that is gone, and a final that is complete, are left as they are.
-    fn await_again(&mut self, id: &UploadId, mut row: Row, short: &BTreeSet<FileId>) -> Result<(), Error> {
-        let expires = row.expires;
-        let Some(pending) = row.pending_mut() else { return Ok(()) };
-        let is_short = |bytes: &Bytes| matches!(bytes, Bytes::There(extents) if extents.iter().any(|p| short.contains(&p.file)));
-        for place in pending.parts.iter_mut().filter(|place| is_short(&place.bytes)) {
-            let Some(mut part) = self.row_of_another(&place.id)? else { continue };
-            for extent in place.extents() {
-                self.release(extent.file)?;
-            }
-            place.bytes = concat::bytes(&part);
-            for extent in place.extents() {
-                self.share(extent.file, id)?;
-            }
-            self.waiting()?.insert((place.id.as_str(), id.as_str()), ())?;
-            // Unfinished, it expires as the final does.
-            if !part.is_complete() && part.expires.is_none() && expires.is_some() {
-                part.expires = expires;
-                self.put(&place.id, None, &part)?;
-            }
-        }
-        row.length = row.pending().and_then(|pending| pending.length());
-        self.put(id, expires, &row)
-    }
-
-    /// Has a part and a pending final know of each other as they should.
-    fn bring_in_step(&mut self, part: &UploadId, id: &UploadId) -> Result<(), Error> {
-        let row = self.row_of_another(part)?.filter(Row::is_part);
-        let waiting = self.row_of_another(id)?;
-        let awaits = |bytes: &Bytes| matches!(bytes, Bytes::Awaited(_));
-        let pending = waiting.as_ref().and_then(Row::pending);
-        let place = pending.and_then(|pending| pending.parts.iter().find(|place| place.id == *part));
-        match (place.map(|place| awaits(&place.bytes)), row) {
-            (Some(true), Some(row)) => {
-                self.waiting()?.insert((part.as_str(), id.as_str()), ())?;
-                // As if its last commit came now, if it came.
-                self.advance_part(part, &Row { length: None, ..row.clone() }, row)
-            }
-            (Some(false), Some(mut row)) if row.is_complete() => {
-                self.waiting()?.insert((part.as_str(), id.as_str()), ())?;
-                let expires = row.expires.take();
-                self.put(part, expires, &row)
-            }
-            // It waits for what will never come: for the operator.
-            (Some(true), None) => Ok(()),
-            _ => {
-                self.waiting()?.remove((part.as_str(), id.as_str()))?;
-                Ok(())
-            }
-        }
-    }
 }

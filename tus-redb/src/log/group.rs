@@ -1,4 +1,5 @@
-//! Groups as bytes. The kinds of steps are numbers that stay as they are: what was written once is read as it was meant.
+//! Groups as bytes. The number of each kind of step never changes its meaning, so a log of an earlier version is read as it
+//! was written.
 
 use tus_driver::EventKinds as Events;
 use tus_proto::{Fence, UploadId, WallTime};
@@ -8,7 +9,7 @@ use crate::{
     files::file_id::FileId,
     records::{
         copy::{CopyProgress, CopyState},
-        record::{decode_explicit, encode_explicit},
+        record_codec::{decode_explicit, encode_explicit},
     },
     tables::{
         Keeps,

@@ -1,4 +1,4 @@
-//! Putting finished uploads into one file: whoever consumes one then finds one path. Which ones those are:
+//! Putting finished uploads into one file, so that each has one path. Which uploads those are is in
 //! `tables/consolidation.rs`.
 //!
 //! An upload that is complete in more than one file stands in a table of its own until it is in one. Its bytes are

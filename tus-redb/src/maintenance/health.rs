@@ -1,5 +1,5 @@
-//! Whether the store can commit again: asked where nobody else would find out, because whoever looks at the
-//! server's health has sent all its users elsewhere.
+//! Whether the store can commit again. A load balancer that saw the server fail sends it no requests, so no commit of theirs
+//! would show that the disk has recovered.
 
 use redb::Database;
 use tus_proto::Failure;

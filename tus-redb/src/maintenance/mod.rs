@@ -1,5 +1,5 @@
-//! Housekeeping: what a store does beside requests, a bounded piece a call. How far each has come is in `store/progress.rs`; which
-//! is due is the port's to say.
+//! Housekeeping: what a store does concurrently with requests, a bounded piece a call. How far each has come is kept in
+//! `store/progress.rs`; which is due is decided by the port.
 
 pub(crate) mod consolidate;
 pub(crate) mod digest;

@@ -162,8 +162,8 @@ impl Store {
     }
 
     /// Gives the disk what is free in the file of the records, so that the reserve can be made again: on a disk that
-    /// small bodies have filled there is no other space. No record is read meanwhile ([`Self::is_compacting`]). An opening after a crash in the
-    /// middle of it takes time in proportion to the number of records.
+    /// small bodies have filled there is no other space. No record is read meanwhile ([`Self::is_compacting`]). An opening
+    /// after a crash in the middle of it takes time in proportion to the number of records.
     fn compact(&self) -> Result<(), Failure> {
         let mut writer = lock(&self.writer);
         self.flush_held(&mut writer)?;

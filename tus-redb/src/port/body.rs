@@ -1,4 +1,4 @@
-//! Bodies for the driver: its sinks and its sources are the store's own.
+//! The driver's sink and source, by the store's.
 
 use std::{
     os::fd::BorrowedFd,

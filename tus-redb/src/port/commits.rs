@@ -1,4 +1,4 @@
-//! Commits as jobs: what must be synced is, then changes wait for each other in a group, and all of one are told together.
+//! Commits as jobs: staged bytes are synced, their change joins a group, and all changes of a group are answered together.
 
 use std::sync::{Arc, atomic::Ordering};
 

@@ -1,4 +1,4 @@
-//! What a store tells a runtime beside its answers: for metrics and logs.
+//! What a store reports to a runtime in addition to its answers, for metrics and logs.
 
 use std::time::Duration;
 

@@ -42,14 +42,14 @@ pub(crate) const FRAGMENTED: TableDefinition<'_, &str, Option<(u64, u64)>> =
 pub(crate) const SHARING: TableDefinition<'_, (u64, u32, &str), ()> = TableDefinition::new("sharing");
 /// Complete uploads whose digests are to be computed, by id. Not there in a store that never did.
 pub(crate) const UNDIGESTED: TableDefinition<'_, &str, ()> = TableDefinition::new("undigested");
-/// The first bytes of data files that are small, by file: see `inline.rs`.
+/// The first bytes of data files that are small, by file: see `tables/files.rs`.
 pub(crate) const INLINE: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("small");
 /// Numbers of the store as a whole.
 pub(crate) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 
 /// The version of the tables, the log and the directories together.
 pub const FORMAT: u64 = 6;
-/// The earlier versions that an opening can make into this one: see `migration.rs`.
+/// The earlier versions that an opening can make into this one: see `tables/migration.rs`.
 pub(crate) const FORMAT_5: u64 = 5;
 pub(crate) const FORMAT_4: u64 = 4;
 pub(crate) const FORMAT_3: u64 = 3;

@@ -7,4 +7,5 @@ pub(crate) mod database;
 pub(crate) mod deferred;
 pub(crate) mod overlay;
 pub(crate) mod record;
+pub(crate) mod record_codec;
 pub(crate) mod view;

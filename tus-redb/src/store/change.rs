@@ -1,4 +1,5 @@
-//! What can be asked of the records.
+//! Changes: what can be asked of the records, and what such a request carries. Below the code that makes changes and the code
+//! that carries them out.
 
 use std::fmt;
 
@@ -124,8 +125,8 @@ pub enum Change {
     },
 }
 
-/// A step of [`Store::consolidate`](crate::Store::consolidate), which alone makes them. Completes as `Committed` with the upload's offset, or as
-/// `Missing` where the upload is gone, or is not to be put into that file any more.
+/// A step of [`Store::consolidate`](crate::Store::consolidate), which alone makes them. Completes as `Committed` with the
+/// upload's offset, or as `Missing` where the upload is gone, or is not to be put into that file any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Consolidation {
     pub(crate) id: UploadId,
@@ -133,8 +134,8 @@ pub struct Consolidation {
     pub(crate) state: Option<CopyState>,
 }
 
-/// A step of [`Store::digest`](crate::Store::digest), which alone makes them. Completes as `Committed` with the upload's offset, or as `Missing`
-/// where the upload is gone or not complete any more.
+/// A step of [`Store::digest`](crate::Store::digest), which alone makes them. Completes as `Committed` with the upload's
+/// offset, or as `Missing` where the upload is gone or not complete any more.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DigestFound {
     pub(crate) id: UploadId,

@@ -1,5 +1,5 @@
-//! Committing groups of changes: each is tried in a transaction, and those that changed something are true once they are in the
-//! log.
+//! Committing groups of changes: each is tried in a transaction, and those that changed something take effect once they are in
+//! the log.
 
 use std::sync::atomic::Ordering;
 

@@ -1,7 +1,7 @@
 //! The outbox: the events that are kept until somebody has acknowledged them.
 //!
-//! With eventual durability an event is shown only when it is durable. So whoever acts on it, outside of the store,
-//! never acts on what then falls back; and what a flush has to take back was not shown before.
+//! With eventual durability an event is shown only when it is durable. So nothing outside of the store acts on an event that
+//! then falls back; and what a flush has to take back was not shown before.
 
 use std::{collections::BTreeMap, sync::atomic::Ordering};
 

@@ -1,5 +1,5 @@
-//! How far each piece of housekeeping has come: what a store keeps of it between two calls. The work itself is in `checkpoint.rs`
-//! and in `maintenance/`.
+//! How far each piece of housekeeping has come: what a store keeps of it between two calls. Here, below the store, as it has
+//! one of each; the work itself is in `checkpoint.rs` and in `maintenance/`.
 
 use std::collections::HashSet;
 

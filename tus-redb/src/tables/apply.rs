@@ -1,4 +1,5 @@
-//! Carrying out steps: creation, commits that move an offset, and new extents. The other kinds are in the files beside this one.
+//! Carrying out steps: creation, commits that move an offset, and new extents. The other kinds have files of
+//! their own.
 
 use tus_driver::EventKind;
 use tus_proto::{Completion, Fence, UploadId, WallTime};

@@ -6,7 +6,7 @@ use tus_proto::{Concat, Record, UploadId, WallTime};
 use crate::{
     codec::{Decoder, Encoder},
     error::Error,
-    records::record::{decode_explicit, encode_explicit},
+    records::record_codec::{decode_explicit, encode_explicit},
 };
 
 /// An event in its table: from when on it is due, how often it was put off, what it is, and its note.

@@ -1,4 +1,4 @@
-//! Events: what became of uploads, kept until somebody has been told of it.
+//! Events in the tables: what became of uploads, kept until it is acknowledged. Reading them is in `store/outbox.rs`.
 //!
 //! An event is written in the transaction that makes it true, so it is there exactly when that is. Its number says
 //! in which order things came true. No number is given twice, also where an event falls back with the power: the

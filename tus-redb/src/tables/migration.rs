@@ -1,6 +1,6 @@
 //! A store of format 3, 4 or 5 is made into one of format 6 when it is opened: in one durable transaction, so that a cut leaves
 //! either. What changed after format 3 is the outbox, which was by number alone; after format 4, that there is a log in place
-//! of the journal, whose groups are still read: see `journal.rs`; after format 5, that the log has a second half, which an
+//! of the journal, whose groups are still read: see `log/journal.rs`; after format 5, that the log has a second half, which an
 //! older version would not read: its first half is read as it is.
 
 use redb::{Database, ReadableTable};

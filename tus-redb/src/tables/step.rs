@@ -1,5 +1,5 @@
-//! Steps: changes with everything in them that decides their outcome. What the log holds, and what [`Tables`](super::Tables)
-//! carries out.
+//! Steps: changes with everything in them that decides their outcome, so that a replay comes to the same. The log holds them,
+//! and [`Tables`](super::Tables) carries them out.
 
 use tus_proto::{Explicit, Fence, UploadId, WallTime};
 
