@@ -8,11 +8,12 @@ use futures_util::{StreamExt, stream};
 use tus_proto::{Failure, Record, UploadId};
 
 use crate::{
-    BucketStore, Fault, Key,
+    bucket::{Fault, Key},
     document::{Document, Place, State, Tail},
     keys,
     records::{Step, Trouble, failure},
     shared::Shared,
+    store::BucketStore,
 };
 
 /// How many keys one listing asks for.

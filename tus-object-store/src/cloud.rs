@@ -12,7 +12,7 @@ use object_store::{
 
 use tus_proto::WallTime;
 
-use crate::{Bucket, Condition, Fault, Key, Object, PartPage, Payload, Reply, Version};
+use crate::bucket::{Bucket, Condition, Fault, Key, Object, PartPage, Payload, Reply, Version};
 
 /// A bucket of the crate `object_store`, or what lies below a prefix in it. The client must not retry by itself: its
 /// retries blur which answers were lost.

@@ -10,7 +10,7 @@ use object_store::{
     memory::InMemory,
 };
 
-use crate::{Bucket, CloudBucket, part_list::S3Parts};
+use crate::{bucket::Bucket, cloud::CloudBucket, part_list::S3Parts};
 
 /// How long a store may take to accept a connection, and to answer: it completes parts in the longer one.
 const CONNECT: Duration = Duration::from_secs(5);

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use tus_driver::{Caller, LockService};
 use tus_proto::{Fence, LockCall, LockEvent, LockReply, OpId};
 
-use crate::LeaseLocks;
+use crate::lease::LeaseLocks;
 
 /// A lock service that passes calls on to [`LeaseLocks`] once [`set`](Self::set) has named them.
 #[derive(Debug, Default)]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tus_driver::EventKind;
 use tus_proto::{Algorithm, Concat, Digest, Explicit, Failure, Record, UploadId, WallTime};
 
-use crate::{Key, keys};
+use crate::{bucket::Key, keys};
 
 /// How many nonces of earlier states a record remembers: enough to find an own write that others have followed since.
 const TRAIL: usize = 8;

@@ -7,7 +7,7 @@ use tus_driver::LookupError;
 use tus_proto::{Failure, UploadId};
 
 use crate::{
-    Condition, Key,
+    bucket::{Condition, Key},
     document::{Document, State},
     extents::Removed,
     keys,

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tus_proto::{Failure, UploadId};
 
 use crate::{
-    Fault,
+    bucket::Fault,
     document::{Document, Extent, Place, Tail},
     keys,
     records::{Step, Trouble, failure},

@@ -8,11 +8,12 @@ use tus_driver::EventKind;
 use tus_proto::{Failure, Record, WallTime};
 
 use crate::{
-    BucketStore, Fault, Key, Part,
+    bucket::{Fault, Key, Part},
     document::{Document, Extent, Place, Tail},
     keys,
     records::{Trouble, failure},
     shared::Shared,
+    store::BucketStore,
 };
 
 /// How many keys one listing asks for.

@@ -11,7 +11,7 @@
 //! m/probe/…               the trial at the start
 //! ```
 
-use crate::Key;
+use crate::bucket::Key;
 
 /// How many shards the indexes have, each of which a sweep lists.
 pub(crate) const INDEX_SHARDS: u32 = 4;

@@ -10,7 +10,7 @@ use tus_driver::{DueEvents, EventKind, EventQuery, LookupError, OutboxEvent};
 use tus_proto::{Completion, Failure, UploadId, WallTime};
 
 use crate::{
-    Condition, Key,
+    bucket::{Condition, Key},
     document::{Document, Event},
     keys,
     records::{Step, Trouble, failure},

@@ -9,7 +9,10 @@ use object_store::{
 };
 use serde::Deserialize;
 
-use crate::{Fault, Part, PartPage, Reply, cloud::ListParts};
+use crate::{
+    bucket::{Fault, Part, PartPage, Reply},
+    cloud::ListParts,
+};
 
 /// How long a URL is valid. It is used at once; clocks may differ.
 const VALID: Duration = Duration::from_secs(300);

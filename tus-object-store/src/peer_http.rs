@@ -13,8 +13,8 @@ use tokio::{
 use tus_proto::{Fence, UploadId};
 
 use crate::{
-    BucketStore,
     peers::{PeerQuestion, PeerReply, PeerRequest, Peers},
+    store::BucketStore,
 };
 
 /// The shortest secret that is taken.

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use tus_proto::Instant;
 
 use crate::{
-    Condition, Fault, Key, Version,
+    bucket::{Condition, Fault, Key, Version},
     requests::{PATIENCE, Pauses, Requests},
 };
 

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tus_proto::{Failure, UploadId};
 
 use crate::{
-    Condition, Fault, Key, Payload,
+    bucket::{Condition, Fault, Key, Payload},
     document::{Document, Place},
     keys,
     records::{Step, Trouble, failure},

@@ -1,25 +1,19 @@
 //! Reading records, and changing them by compare-and-set. A change is told from an attempt whose answer was lost by the
 //! nonces that a record remembers: what a store answers to a conditional write is not believed before that.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    time::Duration,
-};
+use std::time::Duration;
 
 use tus_driver::LookupError;
 use tus_proto::{Failure, Instant, UploadId};
 
 use crate::{
-    Condition, Fault, Version,
+    bucket::{Condition, Fault, Version},
+    cache::Base,
     document::Document,
     keys,
     requests::{PATIENCE, Pauses, lock},
     shared::Shared,
 };
-
-/// How many bytes of records are kept to spare a look-up before the next change; larger ones are not kept.
-const CACHE: usize = 8 << 20;
-const CACHED: usize = 64 << 10;
 
 /// What a change does with the record that it was shown. It may be shown another, and decide anew.
 pub(crate) enum Step<R> {
@@ -61,61 +55,6 @@ pub(crate) fn failure(fault: &Fault) -> Failure {
         Fault::Unclear(_) => Failure::Unavailable,
         Fault::Denied(_) | Fault::Missing | Fault::Condition => Failure::Io,
     }
-}
-
-/// Records as they were last seen, so that a change need not read first. One that is not true any more costs a failed
-/// attempt and nothing else.
-#[derive(Default)]
-pub(crate) struct Cache {
-    records: BTreeMap<UploadId, (Document, Version, usize)>,
-    order: VecDeque<UploadId>,
-    bytes: usize,
-}
-
-impl Cache {
-    pub(crate) fn put(&mut self, id: &UploadId, document: Document, version: Version, size: usize) {
-        self.remove(id);
-        if size > CACHED {
-            return;
-        }
-        self.bytes += size;
-        self.records.insert(id.clone(), (document, version, size));
-        self.order.push_back(id.clone());
-        while self.bytes > CACHE || self.order.len() > 4 * self.records.len() + 16 {
-            let Some(oldest) = self.order.pop_front() else { return };
-            if self.bytes > CACHE || !self.records.contains_key(&oldest) {
-                self.remove(&oldest);
-            } else {
-                self.order.push_back(oldest);
-                return;
-            }
-        }
-    }
-
-    pub(crate) fn remove(&mut self, id: &UploadId) {
-        if let Some((.., size)) = self.records.remove(id) {
-            self.bytes -= size;
-        }
-    }
-
-    /// The record as it was last seen.
-    pub(crate) fn peek(&self, id: &UploadId) -> Option<Document> {
-        self.records.get(id).map(|(document, ..)| document.clone())
-    }
-
-    fn get(&self, id: &UploadId) -> Option<Base> {
-        let (document, version, size) = self.records.get(id)?;
-        let (document, version) = (document.clone(), version.clone());
-        Some(Base { document, version, size: *size, sure: false })
-    }
-}
-
-struct Base {
-    document: Document,
-    version: Version,
-    size: usize,
-    /// It was read for this change: a decision not to write can rest on it.
-    sure: bool,
 }
 
 impl Shared {

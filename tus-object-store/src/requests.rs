@@ -14,7 +14,7 @@ use futures_util::future::{Either, select};
 use tus_driver::Executor;
 use tus_proto::Instant;
 
-use crate::{Bucket, Fault, Reply};
+use crate::bucket::{Bucket, Fault, Reply};
 
 /// How long one attempt may take.
 const ATTEMPT: Duration = Duration::from_secs(10);

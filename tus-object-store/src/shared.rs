@@ -15,11 +15,11 @@ use tus_driver::{Caller, EventKinds};
 use tus_proto::{Fence, Instant, LockEvent, UploadId};
 
 use crate::{
-    Options,
     budget::Budget,
+    cache::Cache,
     document::{Document, Lease},
+    options::Options,
     peers::HeadMarks,
-    records::Cache,
     requests::{Requests, lock},
     staging::Staging,
 };

@@ -14,12 +14,17 @@ use tus_driver::{
 use tus_proto::{Algorithm, Completion, Digest, Failure, Fence, Hasher, UploadId};
 
 use crate::{
-    Bucket, BucketSink, BucketSource, LeaseLocks, OpenError, Options, Staged,
+    bucket::Bucket,
     budget::Budget,
     document::{Document, Place},
+    lease::LeaseLocks,
+    options::Options,
     peers::{HeadMarks, PeerQuestion, PeerRequest},
+    probe::OpenError,
     requests::{Requests, lock},
     shared::Shared,
+    source::BucketSource,
+    staging::{BucketSink, Staged},
 };
 
 /// How long the record that a grant has read stands for the look-up that follows it.

@@ -3,7 +3,7 @@
 use bytes::{Buf, BufMut, Bytes};
 
 use super::{CHUNK, State};
-use crate::Payload;
+use crate::bucket::Payload;
 
 impl State {
     pub(super) fn append(&mut self, data: &mut dyn Buf, mut count: usize) {

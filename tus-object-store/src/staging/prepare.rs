@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Piece, PiecePlace, Staging, State};
 use crate::{
-    Payload,
+    bucket::Payload,
     document::{Extent, Place, Tail},
     records::failure,
     requests::lock,

@@ -8,7 +8,8 @@ use tus_proto::Failure;
 
 use super::{CHUNK, Multipart, Piece, PiecePlace, Staging, State};
 use crate::{
-    Condition, Fault, Payload, keys,
+    bucket::{Condition, Fault, Payload},
+    keys,
     records::failure,
     requests::{PATIENCE, lock},
 };
