@@ -6,21 +6,24 @@
 
 mod concat;
 mod outbox;
+mod pending;
 mod state;
+mod transfer;
 
 use std::{
     fmt,
     sync::{Arc, Mutex},
-    task::{Poll, Waker},
 };
 
-use bytes::{Buf, BufMut, Bytes};
-use tus_proto::{Algorithm, Digest, Failure, Fence, Hasher, Record, UploadId, WallTime};
+use tus_proto::{Algorithm, Digest, Failure, Fence, Hasher, UploadId, WallTime};
 
-use self::state::State;
+use self::{
+    state::State,
+    transfer::{MemorySink, MemorySource, Staged},
+};
 use crate::{
     Answer, AppendGrant, Change, Changed, DueEvents, EventKinds, EventQuery, FirstBytes, Loaded, LookupError,
-    Opened, Sink, Source, Store, Ticket, mailbox::lock,
+    Opened, Store, Ticket, mailbox::lock,
 };
 
 /// How long a body may be that is made together with its record, in bytes.
@@ -57,7 +60,7 @@ impl Store for MemoryStore {
         grant: AppendGrant,
         _: impl FnOnce() -> Ticket<Opened<MemorySink>>,
     ) -> Answer<Opened<MemorySink>> {
-        Answer::Now(lock(&self.0).append(&grant).map(MemorySink))
+        Answer::Now(lock(&self.0).append(&grant).map(MemorySink::new))
     }
 
     fn reserve(&self, bytes: u64) -> Option<FirstBytes> {
@@ -97,10 +100,7 @@ impl Store for MemoryStore {
         _: impl FnOnce() -> Ticket<Opened<MemorySource>>,
     ) -> Answer<Opened<MemorySource>> {
         let state = lock(&self.0);
-        let source = |upload: &state::Upload| {
-            let (record, bytes) = (upload.record.clone(), upload.bytes.clone());
-            MemorySource { record, bytes }
-        };
+        let source = |upload: &state::Upload| MemorySource::new(&upload.record, &upload.bytes);
         Answer::Now(state.find(id).map(source))
     }
 
@@ -130,86 +130,5 @@ impl Store for MemoryStore {
 impl fmt::Debug for MemoryStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemoryStore").finish_non_exhaustive()
-    }
-}
-
-/// Bytes that a sink has staged; they begin at the offset that was committed when it was opened.
-#[derive(Clone, Debug)]
-pub struct Staged(Arc<Buffer>);
-
-#[derive(Debug)]
-struct Buffer {
-    at: u64,
-    bytes: Mutex<Vec<u8>>,
-}
-
-impl Staged {
-    /// A copy of the bytes between two offsets of the upload. It is an error if they were not all staged.
-    fn range(&self, from: u64, to: u64) -> Result<Bytes, Failure> {
-        let index = |offset: u64| offset.checked_sub(self.0.at).and_then(|index| usize::try_from(index).ok());
-        let range = index(from).zip(index(to)).map(|(from, to)| from..to);
-        let bytes = lock(&self.0.bytes);
-        range.and_then(|range| bytes.get(range)).map(Bytes::copy_from_slice).ok_or(Failure::Io)
-    }
-
-    /// Forgets what lies past this offset of the upload.
-    fn truncate(&self, offset: u64) {
-        let len = usize::try_from(offset.saturating_sub(self.0.at)).unwrap_or(usize::MAX);
-        lock(&self.0.bytes).truncate(len);
-    }
-}
-
-/// The [`Sink`] of a [`MemoryStore`].
-#[derive(Debug)]
-pub struct MemorySink(Staged);
-
-impl Sink for MemorySink {
-    type Staged = Staged;
-
-    fn write(&mut self, data: &mut dyn Buf) -> Result<(), Failure> {
-        lock(&self.0.0.bytes).put(data);
-        Ok(())
-    }
-
-    fn blocks(&self, _: usize) -> bool {
-        false
-    }
-
-    fn len(&self) -> u64 {
-        lock(&self.0.0.bytes).len() as u64
-    }
-
-    fn staged(&self) -> Staged {
-        self.0.clone()
-    }
-}
-
-/// The [`Source`] of a [`MemoryStore`]. It shares the bytes with the store, so a deletion does not take them away.
-#[derive(Debug)]
-pub struct MemorySource {
-    record: Record,
-    bytes: Vec<Bytes>,
-}
-
-impl Source for MemorySource {
-    fn record(&self) -> &Record {
-        &self.record
-    }
-
-    fn poll_read(&mut self, at: u64, buf: &mut [u8], _: &dyn Fn() -> Waker) -> Poll<Result<usize, Failure>> {
-        let mut skip = usize::try_from(at).unwrap_or(usize::MAX);
-        for chunk in &self.bytes {
-            if let Some(rest) = chunk.get(skip..).filter(|rest| !rest.is_empty()) {
-                let count = rest.len().min(buf.len());
-                buf[..count].copy_from_slice(&rest[..count]);
-                return Poll::Ready(Ok(count));
-            }
-            skip -= chunk.len();
-        }
-        Poll::Ready(Ok(0))
-    }
-
-    fn blocks(&self) -> bool {
-        false
     }
 }

@@ -1,50 +1,15 @@
 //! Finals and their parts. A final shares its parts' bytes; while a part is incomplete, it is pending.
 
-use bytes::Bytes;
 use tus_proto::{Completion, ConcatRejection, Record, UploadId, WallTime};
 
-use super::state::{Cause, State, Upload};
+use super::{
+    pending::{Part, Pending},
+    state::{Cause, State, Upload},
+};
 use crate::EventKind;
 
 /// How many pending finals may name one part.
 const MAX_WAITING: usize = 4;
-
-/// What a final is to be made of.
-pub(super) struct Pending {
-    parts: Vec<Part>,
-    delete_parts: bool,
-}
-
-struct Part {
-    /// `None` once the part is gone; it was complete then.
-    id: Option<UploadId>,
-    length: Option<u64>,
-    /// Its bytes, once it is complete.
-    bytes: Option<Vec<Bytes>>,
-}
-
-impl Pending {
-    /// The parts that are still there.
-    pub(super) fn ids(&self) -> impl Iterator<Item = &UploadId> {
-        self.parts.iter().filter_map(|part| part.id.as_ref())
-    }
-
-    /// The parts that are not complete.
-    pub(super) fn awaited(&self) -> impl Iterator<Item = &UploadId> {
-        self.parts.iter().filter(|part| part.bytes.is_none()).filter_map(|part| part.id.as_ref())
-    }
-
-    /// A complete part is gone: another upload may have its id from now on.
-    pub(super) fn forget(&mut self, id: &UploadId) {
-        let same = self.parts.iter_mut().filter(|part| part.id.as_ref() == Some(id));
-        same.for_each(|part| part.id = None);
-    }
-
-    /// The length of all parts, once all are known.
-    fn length(&self) -> Option<u64> {
-        self.parts.iter().try_fold(0u64, |sum, part| sum.checked_add(part.length?))
-    }
-}
 
 impl State {
     pub(super) fn concat(

@@ -1,15 +1,15 @@
 //! All that is committed, and what each change does to it.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, Weak},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Weak, time::Duration};
 
 use bytes::Bytes;
 use tus_proto::{Completion, Failure, Fence, Record, UploadId, WallTime};
 
-use super::{Buffer, Staged, concat::Pending, outbox::Outbox};
+use super::{
+    outbox::Outbox,
+    pending::Pending,
+    transfer::{Buffer, Staged},
+};
 use crate::{AppendGrant, Change, Commit, EventKind, FirstBytes, LookupError};
 
 /// How long an expired upload is remembered.
@@ -78,9 +78,9 @@ impl State {
             return Err(upload.conflict());
         }
         // `rotate` asks for nothing more: a sink never writes where another does, and only the last one counts.
-        let buffer = Arc::new(Buffer { at: grant.at, bytes: Mutex::default() });
-        upload.staging = Arc::downgrade(&buffer);
-        Ok(Staged(buffer))
+        let staged = Staged::at(grant.at);
+        upload.staging = staged.downgrade();
+        Ok(staged)
     }
 
     pub(super) fn apply(&mut self, change: Change<Staged>) -> Result<Completion, LookupError> {
@@ -92,8 +92,8 @@ impl State {
             Change::Commit(commit) => self.commit(commit),
             Change::Discard { id, fence } => {
                 let upload = self.for_writer(&id, fence)?;
-                if let Some(buffer) = upload.staging.upgrade() {
-                    Staged(buffer).truncate(upload.record.offset);
+                if let Some(staged) = Staged::upgrade(&upload.staging) {
+                    staged.truncate(upload.record.offset);
                 }
                 Ok(Completion::Discarded)
             }
@@ -140,7 +140,7 @@ impl State {
         }
         if to > from {
             let staged = staged.ok_or(LookupError::Failed(Failure::Io))?;
-            if upload.staging.as_ptr() != Arc::as_ptr(&staged.0) {
+            if !staged.is(&upload.staging) {
                 return Err(upload.conflict());
             }
             upload.bytes.push(staged.range(from, to).map_err(LookupError::Failed)?);

@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf, sync::Arc, task::Waker, time::Duration};
 
 use tus_proto::{Failure, Instant, Now, UploadId};
 
-use super::{Action, Pauses, Schedule, Settlement};
+use super::schedule::{Action, Pauses, Schedule, Settlement};
 use crate::{
     Answer, Changed, Counters, DueEvents, EventKind, OutboxEvent, Store, Ticket,
     hooks::{Attributions, Hook, HookCalls, HookEvent},

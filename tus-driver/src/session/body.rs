@@ -5,7 +5,7 @@ use bytes::Buf;
 use std::task::{Poll, Waker};
 use tus_proto::{Algorithm, AppendEnd, Completion, Failure, OpId};
 
-use super::HashingSink;
+use super::hashing_sink::HashingSink;
 use crate::{FirstBytes, Sink};
 
 #[derive(Debug)]
