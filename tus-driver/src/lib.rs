@@ -11,10 +11,15 @@ mod answer;
 mod body_timer;
 mod clock;
 mod counters;
+mod egress;
 mod entropy;
 mod executor;
 mod first_bytes;
 pub mod hooks;
+mod ingress;
+mod job_pool;
+mod limits;
+mod loan;
 mod locks;
 mod mailbox;
 mod memory;
@@ -33,18 +38,22 @@ pub use body_timer::BodyTimer;
 pub use bytes;
 pub use clock::Clock;
 pub use counters::Counters;
+pub use egress::{Egress, UploadReader};
 pub use entropy::Entropy;
 pub use executor::{Class, Executor, Job, Task};
 pub use first_bytes::FirstBytes;
+pub use ingress::{BodyLength, BodyPiece, BodyReader, BoxError, cut_by};
+pub use job_pool::{JobPool, Shift};
+pub use limits::Limits;
 pub use locks::{Caller, Inbox, LockService, Locks};
 pub use mailbox::{ask, park, thread_waker};
 pub use memory::MemoryStore;
 pub use open::{OpenStore, StoreRuntime};
 pub use queue::JobQueue;
 pub use requests::{Mailbox, Mailboxes, RequestHandle, Requests};
-pub use service::{RequestDriver, Service, ServiceSettings, Step};
+pub use service::{RequestDriver, RequestTask, Service, ServiceSettings, Step, TaskTurn};
 pub use session::{Arrival, Effect, EventWitness, HashingSink, Inlet, Session};
 pub use store::{
     AppendGrant, Change, Changed, Commit, DueEvents, EventKind, EventKinds, EventQuery, FileRange, Loaded,
-    LookupError, Opened, OutboxEvent, Sink, Source, Store,
+    LookupError, Opened, OutboxEvent, Sink, Source, Store, read_some,
 };

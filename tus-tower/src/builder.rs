@@ -1,81 +1,26 @@
 //! From a store and what differs from the defaults to a service.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
 use http::uri::Scheme;
 use tus_driver::{
-    LockService, OpenStore, Service, ServiceSettings,
+    Limits, LockService, OpenStore, Service, ServiceSettings,
     hooks::{AsyncHooks, HookCalls, HookRunner, HookSet, Hooks},
-    outbox::Pauses,
 };
 use tus_proto::Config;
 
 use crate::{
-    Tus,
     core::{Core, deliver},
-    executor::{Pool, TokioExecutor},
+    executor::{BuildError, Pool, TokioExecutor},
     hooks::{BlockingThreads, tasks},
+    service::Tus,
 };
-
-/// What requests may cost, in time and in bytes. Made from the defaults.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Limits {
-    /// How long no byte of a body may come while it is waited for; zero for ever. Default 30 s.
-    pub request_timeout: Duration,
-    /// How many bytes of a body buy one more second, up to `request_timeout`; with 0 any byte buys all of it. Default
-    /// 500.
-    pub body_min_rate: u64,
-    /// How many bytes of an unwanted body are read so that its connection can be kept. Default 256 KiB.
-    pub drain_bytes: u64,
-    /// How many are read after a response that ends the connection, so that the client can read the response. Default
-    /// 16 MiB.
-    pub linger_bytes: u64,
-    /// How long such bodies are read. Default 10 s.
-    pub linger_timeout: Duration,
-    /// How long a request waits for a hook before it is answered 500. Default 30 s.
-    pub hook_timeout: Duration,
-    /// How many hooks that block may run at once while requests wait for them, and as many of those that are told after
-    /// the fact, and of tasks that are. Default 4.
-    pub hook_threads: usize,
-    /// How long after its first failure a hook is told an event again; it doubles with each further one. Default 1 s.
-    pub hook_pause: Duration,
-    /// The longest such pause. Default 5 min.
-    pub hook_longest_pause: Duration,
-    /// How long requests may go on after a shutdown was asked for. Default 10 s.
-    pub shutdown_timeout: Duration,
-    /// How often expired uploads are looked for. Default 60 s.
-    pub cleanup_interval: Duration,
-    /// How many of the runtime's blocking threads may work at once for requests; one more commits, and one keeps house.
-    /// Default 4.
-    pub threads: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            request_timeout: Duration::from_secs(30),
-            body_min_rate: 500,
-            drain_bytes: 256 << 10,
-            linger_bytes: 16 << 20,
-            linger_timeout: Duration::from_secs(10),
-            hook_timeout: Duration::from_secs(30),
-            hook_threads: 4,
-            hook_pause: Duration::from_secs(1),
-            hook_longest_pause: Duration::from_secs(300),
-            shutdown_timeout: Duration::from_secs(10),
-            cleanup_interval: Duration::from_secs(60),
-            threads: 4,
-        }
-    }
-}
 
 /// Collects what differs from the defaults; [`build`](Self::build) makes the service.
 #[must_use = "nothing is served until the service is built and mounted"]
 pub struct Builder<O> {
     store: O,
     config: Config,
-    limits: Limits,
     scheme: Option<Scheme>,
     hooks: Option<MakeRunner>,
     executor: Option<TokioExecutor>,
@@ -90,8 +35,8 @@ impl Tus {
     /// [`MemoryStore`](tus_driver::MemoryStore), or a function that opens another on the
     /// [`Executor`](tus_driver::Executor) that it is given.
     pub fn builder<O: OpenStore>(store: O) -> Builder<O> {
-        let (config, limits, settings) = Default::default();
-        Builder { store, config, limits, scheme: None, hooks: None, executor: None, settings }
+        let (config, settings) = Default::default();
+        Builder { store, config, scheme: None, hooks: None, executor: None, settings }
     }
 }
 
@@ -147,7 +92,7 @@ impl<O: OpenStore> Builder<O> {
 
     /// Changes what requests may cost.
     pub fn limits(mut self, change: impl FnOnce(&mut Limits)) -> Self {
-        change(&mut self.limits);
+        change(&mut self.settings.limits);
         self
     }
 
@@ -173,21 +118,19 @@ impl<O: OpenStore> Builder<O> {
     /// # Errors
     /// There is no runtime here.
     pub fn build(self) -> Result<Tus, BuildError> {
-        let Self { store, config, limits, scheme, hooks, executor, mut settings } = self;
+        let Self { store, config, scheme, hooks, executor, mut settings } = self;
+        let limits = &settings.limits;
         let own = || TokioExecutor::start(limits.threads, store.time());
         let pool = executor.map_or_else(own, Ok)?.0;
-        settings.hooks = hooks.and_then(|make| make(&pool, &limits)).map(|runner| {
+        settings.hooks = hooks.and_then(|make| make(&pool, limits)).map(|runner| {
             let threads = BlockingThreads::new(pool.clone(), limits.hook_threads);
             HookCalls::new(runner, Arc::new(threads), limits.hook_timeout)
         });
-        let service = Service::new(store, pool.clone(), config, settings, limits.cleanup_interval);
-        let service = Arc::new(service);
-        let first = limits.hook_pause.max(Duration::from_millis(1));
-        let pauses = Pauses { first, longest: limits.hook_longest_pause.max(first) };
-        if let Some(delivery) = service.delivery(limits.hook_threads, pauses) {
+        let service = Arc::new(Service::new(store, pool.clone(), config, settings));
+        if let Some(delivery) = service.delivery() {
             pool.runtime().spawn(deliver(Arc::downgrade(&service), pool.clone(), delivery));
         }
-        Ok(Tus::new(Arc::new(Core { service, pool, limits, scheme })))
+        Ok(Tus::new(Arc::new(Core { service, pool, scheme })))
     }
 }
 
@@ -195,21 +138,7 @@ impl<O> fmt::Debug for Builder<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
             .field("config", &self.config)
-            .field("limits", &self.limits)
+            .field("limits", &self.settings.limits)
             .finish_non_exhaustive()
     }
 }
-
-/// A service can't be built: there is no tokio runtime here.
-#[derive(Clone, Debug)]
-pub struct BuildError(pub(crate) ());
-
-impl fmt::Display for BuildError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            "the service's store needs a tokio runtime: call build() within one, as in `#[tokio::main] async fn main`",
-        )
-    }
-}
-
-impl std::error::Error for BuildError {}

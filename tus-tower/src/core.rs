@@ -1,4 +1,4 @@
-//! The service, without the type of its store, and a request on its way to its response.
+//! The service, without the type of its store.
 
 use std::{
     fmt,
@@ -11,19 +11,12 @@ use std::{
 use http::{request::Parts, uri::Scheme};
 use tokio::sync::oneshot;
 use tus_driver::{
-    BodyTimer, Executor as _, Service, Store,
+    BodyReader, Executor as _, Service, Store,
     outbox::{Delivery, Turn},
 };
 use tus_proto::{ErrorCode, Failure, Framing, Response};
 
-use crate::{
-    Limits, TusBody,
-    alarm::Alarm,
-    executor::Pool,
-    ingress::{Frames, Ingress},
-    request::Request,
-    response,
-};
+use crate::{alarm::Alarm, body::TusBody, executor::Pool, request::Request, response};
 
 pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -34,7 +27,7 @@ pub(crate) trait Serve: fmt::Debug + Send + Sync {
         self: Arc<Self>,
         parts: &Parts,
         framing: Framing,
-        body: Pin<Box<dyn Frames>>,
+        body: Box<dyn BodyReader>,
     ) -> BoxFuture<http::Response<TusBody>>;
 
     /// Ends all requests and closes the store.
@@ -52,7 +45,6 @@ pub(crate) trait Serve: fmt::Debug + Send + Sync {
 pub(crate) struct Core<S: Store> {
     pub(crate) service: Arc<Service<S>>,
     pub(crate) pool: Arc<Pool>,
-    pub(crate) limits: Limits,
     /// How clients reach the application, as far as it has said it.
     pub(crate) scheme: Option<Scheme>,
 }
@@ -62,19 +54,17 @@ impl<S: Store> Serve for Core<S> {
         self: Arc<Self>,
         parts: &Parts,
         framing: Framing,
-        body: Pin<Box<dyn Frames>>,
+        body: Box<dyn BodyReader>,
     ) -> BoxFuture<http::Response<TusBody>> {
         let span = tracing::debug_span!("tus", method = %parts.method, path = parts.uri.path());
         let (base_path, scheme) = (self.service.config().base_path(), self.scheme.as_ref());
         let begun = response::with_head(parts, framing, base_path, scheme, |head| {
-            self.service.begin(head, response::remote(parts))
+            self.service.begin_task(head, response::remote(parts), body)
         });
         match begun {
-            Ok(driver) => {
-                let timer = BodyTimer::new(self.limits.request_timeout, self.limits.body_min_rate);
-                let ingress = Ingress::new(body, framing, timer);
-                let request = Request::new(self.clone(), driver, ingress, parts, span);
-                Box::pin(Begun { core: self, request: Some(Box::new(request)), answer: None })
+            Ok(task) => {
+                let (request, answer) = Request::new(task, parts.version, span, self.pool.clone());
+                Box::pin(Begun { core: self, request: Some(Box::new(request)), answer })
             }
             Err(refusal) => Box::pin(std::future::ready(self.own_answer(&refusal))),
         }
@@ -82,7 +72,7 @@ impl<S: Store> Serve for Core<S> {
 
     fn shutdown(self: Arc<Self>) -> BoxFuture<Result<(), Failure>> {
         Box::pin(async move {
-            let result = self.service.shutdown(self.limits.shutdown_timeout).await;
+            let result = self.service.shutdown().await;
             self.pool.stop_timers();
             result
         })
@@ -107,7 +97,7 @@ impl<S: Store> Core<S> {
 struct Begun<S: Store> {
     core: Arc<Core<S>>,
     request: Option<Box<Request<S>>>,
-    answer: Option<oneshot::Receiver<http::Response<TusBody>>>,
+    answer: oneshot::Receiver<http::Response<TusBody>>,
 }
 
 impl<S: Store> Future for Begun<S> {
@@ -118,22 +108,15 @@ impl<S: Store> Future for Begun<S> {
             // The task that polls this need not be one of tokio's.
             let runtime = self.core.pool.runtime().clone();
             let _entered = runtime.enter();
-            let (waiter, answered) = oneshot::channel();
-            request.answer_to(waiter);
-            self.answer = Some(answered);
             if request.poll(cx).is_pending() {
                 runtime.spawn(poll_fn(move |cx| request.poll(cx)));
             }
         }
+        let Poll::Ready(answer) = Pin::new(&mut self.answer).poll(cx) else { return Poll::Pending };
         // The request may have panicked in its task.
-        let core = self.core.clone();
-        let failed = || core.own_answer(&core.service.refusal(ErrorCode::InternalServerError, None));
-        let Some(answer) = &mut self.answer else { return Poll::Ready(failed()) };
-        match Pin::new(answer).poll(cx) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(answer)) => Poll::Ready(answer),
-            Poll::Ready(Err(_)) => Poll::Ready(failed()),
-        }
+        let core = &*self.core;
+        let failed = |_| core.own_answer(&core.service.refusal(ErrorCode::InternalServerError, None));
+        Poll::Ready(answer.unwrap_or_else(failed))
     }
 }
 

@@ -1,39 +1,24 @@
-//! The store's threads, timers and tasks on a tokio runtime. Jobs wait in three queues of their own, and each queue
-//! occupies at most so many of the runtime's blocking threads, and none while it is empty.
+//! The store's threads, timers and tasks on a tokio runtime. Jobs wait in queues of their own, and each queue occupies at
+//! most so many of the runtime's blocking threads, and none while it is empty.
 
 use std::{
-    collections::BTreeMap,
     fmt,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use tokio::{runtime::Handle, task::JoinSet, time::Instant as TokioInstant};
-use tus_driver::{Class, Clock, Executor, Job, Task};
+use tus_driver::{Class, Clock, Executor, Job, JobPool, Task};
 use tus_proto::{Instant, Now, WallTime};
-
-use crate::BuildError;
-
-/// The queues: commits, one after another; what requests wait for; housekeeping, which must not take their threads.
-const QUEUES: usize = 3;
 
 pub(crate) struct Pool {
     runtime: Handle,
     clock: Clock,
     /// When the clock was started, on tokio's: tests let that stand.
     start: TokioInstant,
-    queues: [Mutex<Queue>; QUEUES],
+    jobs: Arc<JobPool>,
     /// Each sleeps until its job is due.
     timers: Mutex<JoinSet<()>>,
-    this: Weak<Self>,
-}
-
-struct Queue {
-    jobs: BTreeMap<(Class, u64), Job>,
-    serial: u64,
-    threads: usize,
-    most: usize,
 }
 
 /// An [`Executor`] on a tokio runtime, for a store that is opened before its service is built: give it to
@@ -52,7 +37,9 @@ impl TokioExecutor {
 
     pub(crate) fn start(threads: usize, time: Option<WallTime>) -> Result<Self, BuildError> {
         let runtime = Handle::try_current().map_err(|_| BuildError(()))?;
-        Ok(Self(Pool::new(runtime, Clock::start(time), threads)))
+        let (clock, start) = (Clock::start(time), TokioInstant::now());
+        let (jobs, timers) = (Arc::new(JobPool::new(threads)), Mutex::default());
+        Ok(Self(Arc::new(Pool { runtime, clock, start, jobs, timers })))
     }
 
     /// As stores take it.
@@ -62,17 +49,6 @@ impl TokioExecutor {
 }
 
 impl Pool {
-    /// On the runtime that this is called in; at most `threads` jobs run at once that requests wait for.
-    pub(crate) fn new(runtime: Handle, clock: Clock, threads: usize) -> Arc<Self> {
-        let queue = |most| Mutex::new(Queue { jobs: BTreeMap::new(), serial: 0, threads: 0, most });
-        let queues = [queue(1), queue(threads.max(1)), queue(1)];
-        let timers = Mutex::new(JoinSet::new());
-        Arc::new_cyclic(|this| {
-            let start = TokioInstant::now();
-            Self { runtime, clock, start, queues, timers, this: this.clone() }
-        })
-    }
-
     pub(crate) fn runtime(&self) -> &Handle {
         &self.runtime
     }
@@ -84,65 +60,34 @@ impl Pool {
 
     /// Ends the timers; what they would have run is dropped.
     pub(crate) fn stop_timers(&self) {
-        lock(&self.timers).abort_all();
+        self.timers().abort_all();
     }
 
-    /// Works a queue off, and leaves when it is empty.
-    fn work(&self, queue: &Mutex<Queue>) {
-        loop {
-            let mut waiting = lock(queue);
-            let Some((_, job)) = waiting.jobs.pop_first() else {
-                waiting.threads -= 1;
-                return;
-            };
-            drop(waiting);
-            if catch_unwind(AssertUnwindSafe(job)).is_err() {
-                tracing::error!("a job of the store panicked");
-            }
-        }
+    fn timers(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.timers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-const fn queue_of(class: Class) -> usize {
-    match class {
-        Class::Commit => 0,
-        Class::Blocking | Class::Compute => 1,
-        Class::Background | Class::Idle => 2,
+/// Queues a job, and lends it a thread if it may have one.
+fn run(runtime: &Handle, jobs: &Arc<JobPool>, class: Class, job: Job) {
+    if let Some(shift) = jobs.push(class, job) {
+        let jobs = jobs.clone();
+        runtime.spawn_blocking(move || jobs.work(shift));
     }
 }
 
 impl Executor for Pool {
     fn run(&self, class: Class, job: Job) {
-        let index = queue_of(class);
-        let Some(queue) = self.queues.get(index) else { return };
-        let mut waiting = lock(queue);
-        waiting.serial += 1;
-        let serial = waiting.serial;
-        waiting.jobs.insert((class, serial), job);
-        if waiting.threads == waiting.most {
-            return;
-        }
-        waiting.threads += 1;
-        drop(waiting);
-        let this = self.this.clone();
-        self.runtime.spawn_blocking(move || {
-            if let Some(this) = this.upgrade()
-                && let Some(queue) = this.queues.get(index)
-            {
-                this.work(queue);
-            }
-        });
+        run(&self.runtime, &self.jobs, class, job);
     }
 
     fn at(&self, when: Instant, job: Job) {
-        let (this, until) = (self.this.clone(), self.wake_at(when));
+        let (runtime, jobs, until) = (self.runtime.clone(), self.jobs.clone(), self.wake_at(when));
         let timer = async move {
             tokio::time::sleep_until(until).await;
-            if let Some(this) = this.upgrade() {
-                this.run(Class::Background, job);
-            }
+            run(&runtime, &jobs, Class::Background, job);
         };
-        let mut timers = lock(&self.timers);
+        let mut timers = self.timers();
         while timers.try_join_next().is_some() {}
         timers.spawn_on(timer, &self.runtime);
     }
@@ -161,12 +106,22 @@ impl Executor for Pool {
     }
 }
 
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool").finish_non_exhaustive()
     }
 }
+
+/// A service can't be built: there is no tokio runtime here.
+#[derive(Clone, Debug)]
+pub struct BuildError(());
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "the service's store needs a tokio runtime: call build() within one, as in `#[tokio::main] async fn main`",
+        )
+    }
+}
+
+impl std::error::Error for BuildError {}

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
-use tus_driver::hooks::{AsyncHooks, AsyncRunner, HookThreads};
+use tus_driver::{
+    Limits,
+    hooks::{AsyncHooks, AsyncRunner, HookThreads},
+};
 use tus_proto::Instant;
 
-use crate::{Limits, executor::Pool};
+use crate::executor::Pool;
 
 /// The blocking threads that may call hooks.
 #[derive(Debug)]

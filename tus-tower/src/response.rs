@@ -11,7 +11,7 @@ use http::{
 use tus_driver::Source;
 use tus_proto::{Body, Connection, Framing, Head, Response};
 
-use crate::{TusBody, executor::Pool};
+use crate::{body::TusBody, executor::Pool};
 
 /// The response as it goes to the server of the connection.
 pub(crate) fn http<S: Source>(

@@ -1,11 +1,11 @@
-//! One request of a [`Service`]: its session with its mailbox, its lock and its hooks. Its runtime is left with the body,
+//! One request of a [`Service`](super::Service): its session with its mailbox, its lock and its hooks. Its runtime is left with the body,
 //! the response and the time.
 
 use std::{fmt, net::SocketAddr, sync::Arc, task::Waker};
 
 use tus_proto::{ErrorCode, HookReply, Instant, Interim, LockCall, LockEvent, LockReply, Now, Response};
 
-use super::Service;
+use super::shared::Shared;
 use crate::{Arrival, Effect, RequestHandle, Session, Store, hooks::HookWait};
 
 /// A request under way. Dropped at any point, it leaves no lock.
@@ -17,7 +17,7 @@ pub struct RequestDriver<S: Store> {
     drains_at_once: bool,
     /// After the session: the lock is released when nothing can be written any more.
     handle: RequestHandle<S>,
-    service: Arc<Service<S>>,
+    shared: Arc<Shared<S>>,
 }
 
 /// What a request wants of its runtime.
@@ -35,13 +35,13 @@ pub enum Step {
 
 impl<S: Store> RequestDriver<S> {
     pub(super) fn new(
-        service: Arc<Service<S>>,
+        shared: Arc<Shared<S>>,
         session: Session<S>,
         handle: RequestHandle<S>,
         remote: Option<SocketAddr>,
         begun: Instant,
     ) -> Self {
-        Self { session, hook: HookWait::default(), remote, begun, drains_at_once: false, handle, service }
+        Self { session, hook: HookWait::default(), remote, begun, drains_at_once: false, handle, shared }
     }
 
     /// For a runtime that can't look for bytes that have arrived and were not read: what was handed over is all that a
@@ -56,9 +56,8 @@ impl<S: Store> RequestDriver<S> {
         &mut self.session
     }
 
-    /// The service.
-    pub fn service(&self) -> &Arc<Service<S>> {
-        &self.service
+    pub(super) fn shared(&self) -> &Arc<Shared<S>> {
+        &self.shared
     }
 
     /// Takes what has arrived, and carries out what the session wants. `None` when there is no more to do now; the waker
@@ -70,22 +69,22 @@ impl<S: Store> RequestDriver<S> {
             while let Some(arrival) = self.handle.take(waker) {
                 self.take(now, arrival);
             }
-            let Self { session, hook, remote, begun, handle, service, .. } = self;
-            let counters = &service.counters;
-            let effect = session.poll(now, &service.store, &|| handle.mailbox().clone())?;
+            let Self { session, hook, remote, begun, handle, shared, .. } = self;
+            let counters = &shared.counters;
+            let effect = session.poll(now, &shared.store, &|| handle.mailbox().clone())?;
             match effect {
                 Effect::Lock(op, call @ LockCall::Acquire { .. }) => {
                     let call = if has_left() { call.without_preemption() } else { call };
                     handle.call(op, call);
                     // How long a service takes to grant a free lock does not depend on its holder.
-                    if service.requests.grants_at_once() && !handle.has_mail() {
+                    if shared.requests.grants_at_once() && !handle.has_mail() {
                         counters.lock_waited();
                     }
                 }
                 Effect::Lock(op, call) => handle.call(op, call),
                 Effect::Hook(op, call) => {
                     let inlet = handle.mailbox().clone();
-                    let reply = hook.ask((now, op, call), service.hooks.as_ref(), *remote, counters, inlet);
+                    let reply = hook.ask((now, op, call), shared.hooks.as_ref(), *remote, counters, inlet);
                     if let Some(reply) = reply {
                         session.handle(now, Arrival::Hook(op, reply));
                     }
@@ -107,7 +106,7 @@ impl<S: Store> RequestDriver<S> {
     }
 
     fn take(&mut self, now: Now, arrival: Arrival<S>) {
-        let counters = &self.service.counters;
+        let counters = &self.shared.counters;
         match &arrival {
             Arrival::Hook(op, reply) => self.hook.on_reply(*op, reply, counters),
             Arrival::Lock(LockEvent::Reply(_, LockReply::TimedOut)) => counters.lock_timed_out(),
@@ -121,7 +120,7 @@ impl<S: Store> RequestDriver<S> {
 
     /// Does what is due by the clock. Returns whether anything was, and when that is next.
     pub fn keep_time(&mut self, now: Now) -> (bool, Option<Instant>) {
-        let counters = &self.service.counters;
+        let counters = &self.shared.counters;
         let expired = self.hook.expire(now.monotonic, counters);
         if let Some(op) = expired {
             self.session.handle(now, Arrival::Hook(op, HookReply::Failed));

@@ -24,9 +24,6 @@ use self::request::Request;
 use crate::http1;
 pub use reply::{Reply, ReplyBody};
 
-/// How often expired uploads are looked for.
-const SWEEPING_INTERVAL: Duration = Duration::from_secs(60);
-
 /// A tus server without a network: requests go in, responses come out.
 ///
 /// It owns its store, and the locks that go with it: make one, and give each thread a clone. Requests at
@@ -42,7 +39,7 @@ const SWEEPING_INTERVAL: Duration = Duration::from_secs(60);
 /// |---|---|
 /// | ends, where the length is known before it is reached | 400 `ERR_UNEXPECTED_EOF` |
 /// | fails with `TimedOut` or `WouldBlock` | 500 `ERR_READ_TIMEOUT` |
-/// | fails with `InvalidData`: the framing is broken | 400 `ERR_BAD_REQUEST` |
+/// | fails with `InvalidData` or `InvalidInput`: the framing is broken | 400 `ERR_BAD_REQUEST` |
 /// | fails with anything else | 400 `ERR_UNEXPECTED_EOF`, which nobody may be left to read |
 /// | fails with `Interrupted` | it is asked again |
 ///
@@ -147,7 +144,7 @@ impl<S: Store> Blocking<S> {
         let calls = |hooks| HookCalls::new(Arc::new(hooks), Arc::new(CallingThread), Duration::MAX);
         settings.hooks = HookSet::new(hooks).map(calls);
         settings.locks = locks;
-        let service = Service::new(store, queue.clone(), config, settings, SWEEPING_INTERVAL);
+        let service = Service::new(store, queue.clone(), config, settings);
         let service = Arc::new(service);
         Self { shared: Arc::new(Shared { service, queue, busy: Mutex::default() }) }
     }

@@ -7,8 +7,8 @@ use std::{
     thread,
 };
 
-use tus_driver::{Source, Store, thread_waker};
-use tus_proto::{Body, Failure, Response};
+use tus_driver::{Store, UploadReader, thread_waker};
+use tus_proto::{Body, Response};
 use tus_redb::{RedbStore, StoreError};
 
 /// What [`Blocking`](super::Blocking) answers: a [`Response`], and the bytes that it carries.
@@ -31,7 +31,7 @@ impl<S: Store> Reply<S> {
     /// body.
     pub fn into_parts(self) -> (Response, ReplyBody<S>) {
         let bytes = match (self.response.content(), self.source) {
-            (Body::Upload { from, to }, Some(source)) => Bytes::Upload { source, at: *from, to: *to },
+            (Body::Upload { from, to }, Some(source)) => Bytes::Upload(UploadReader::new(source, *from, *to)),
             _ => Bytes::Text(Cursor::new(self.response.body().to_owned())),
         };
         (self.response, ReplyBody(bytes))
@@ -54,24 +54,15 @@ pub struct ReplyBody<S: Store = RedbStore>(Bytes<S::Source>);
 #[derive(Debug)]
 enum Bytes<T> {
     Text(Cursor<String>),
-    Upload { source: T, at: u64, to: u64 },
+    Upload(UploadReader<T>),
 }
 
 impl<S: Store> Read for ReplyBody<S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match &mut self.0 {
             Bytes::Text(text) => text.read(buffer),
-            Bytes::Upload { source, at, to } => {
-                let room = usize::try_from(*to - *at).unwrap_or(usize::MAX).min(buffer.len());
-                let buffer = buffer.get_mut(..room).unwrap_or_default();
-                let failed = |failure| io::Error::other(StoreError(failure));
-                let count = wait(|waker| source.poll_read(*at, buffer, waker)).map_err(failed)?;
-                if count == 0 && room > 0 {
-                    return Err(failed(Failure::Io));
-                }
-                *at += count as u64;
-                Ok(count)
-            }
+            Bytes::Upload(reader) => wait(|waker| reader.poll_read(buffer, waker))
+                .map_err(|failure| io::Error::other(StoreError(failure))),
         }
     }
 }

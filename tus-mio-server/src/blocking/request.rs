@@ -6,8 +6,8 @@ use std::{
     task::Waker,
 };
 
-use tus_driver::{Class, Executor as _, RequestDriver, Step, Store};
-use tus_proto::{Cut, Framing, Now, Trailers};
+use tus_driver::{BodyLength, Class, Executor as _, RequestDriver, Step, Store, cut_by};
+use tus_proto::{Framing, Now, Trailers};
 
 use super::{Reply, Shared};
 
@@ -17,8 +17,8 @@ const PIECE: usize = 64 << 10;
 /// A request under way.
 pub(super) struct Request<'a, S: Store> {
     driver: RequestDriver<S>,
-    /// How many bytes of the body are still to come; `None` if only its end tells.
-    missing: Option<u64>,
+    /// How much of the body is still to come.
+    missing: BodyLength,
     /// Whether the peer has left with the body incomplete.
     has_left: &'a dyn Fn() -> bool,
     buffer: Vec<u8>,
@@ -32,10 +32,7 @@ impl<'a, S: Store> Request<'a, S> {
         framing: Framing,
         has_left: &'a dyn Fn() -> bool,
     ) -> Self {
-        let missing = match framing {
-            Framing::Length(length) => Some(length),
-            Framing::Chunked => None,
-        };
+        let missing = BodyLength::new(framing);
         // What lies in the framework's buffers can't be seen.
         let driver = driver.draining_at_once();
         Self { driver, missing, has_left, buffer: Vec::new(), shared }
@@ -52,7 +49,7 @@ impl<'a, S: Store> Request<'a, S> {
         let waker = Waker::from(queue.clone());
         loop {
             let (now, seen) = (self.now(), queue.seen());
-            let (misses, has_left) = (self.misses(), self.has_left);
+            let (misses, has_left) = (!self.missing.is_complete(), self.has_left);
             match self.driver.poll(now, &waker, &|| misses && has_left()) {
                 Some(Step::Respond(answer)) => response = Some(answer),
                 // The framework's business: few can send an answer before the last one.
@@ -78,11 +75,6 @@ impl<'a, S: Store> Request<'a, S> {
         response.map(|response| Reply::new(response, source))
     }
 
-    /// Whether something of the body is still to be read.
-    fn misses(&self) -> bool {
-        self.missing != Some(0)
-    }
-
     fn now(&self) -> Now {
         self.shared.queue.now()
     }
@@ -91,36 +83,26 @@ impl<'a, S: Store> Request<'a, S> {
     fn read(&mut self, body: &mut dyn Read, trailers: &mut dyn FnMut() -> Trailers) {
         // One byte more than is welcome shows a body that is too long.
         let welcome = self.driver.session().welcome().saturating_add(1);
-        let wanted = welcome.min(self.missing.unwrap_or(u64::MAX));
-        let wanted = usize::try_from(wanted).unwrap_or(PIECE).min(PIECE);
+        let wanted = usize::try_from(welcome.min(self.missing.left())).unwrap_or(PIECE).min(PIECE);
         self.buffer.resize(wanted, 0);
         let read = body.read(&mut self.buffer);
         let (now, session) = (self.now(), self.driver.session());
         let count = match read {
-            Ok(0) if self.missing.is_none_or(|missing| missing == 0) => {
-                return session.end_body(now, trailers());
+            Ok(0) => {
+                return match self.missing.at_end() {
+                    Ok(()) => session.end_body(now, trailers()),
+                    Err(cut) => session.cut_body(now, cut),
+                };
             }
-            Ok(count @ 1..) => count,
+            Ok(count) => self.missing.take(count),
             Err(error) if error.kind() == ErrorKind::Interrupted => return,
-            ended => return session.cut_body(now, cut(&ended)),
+            // Whether somebody is left to read the answer is the framework's to see.
+            Err(error) => return session.cut_body(now, cut_by(&error)),
         };
         session.write(now, &mut self.buffer.get(..count).unwrap_or_default());
-        if let Some(missing) = &mut self.missing {
-            *missing = missing.saturating_sub(count as u64);
-            // A connection's next bytes are not ours.
-            if *missing == 0 {
-                session.end_body(now, trailers());
-            }
+        // A connection's next bytes are not ours.
+        if self.missing.is_complete() {
+            session.end_body(now, trailers());
         }
-    }
-}
-
-/// Why a body that came to no good end did not.
-fn cut(ended: &std::io::Result<usize>) -> Cut {
-    match ended.as_ref().map_err(std::io::Error::kind) {
-        Err(ErrorKind::TimedOut | ErrorKind::WouldBlock) => Cut::TooSlow,
-        Err(ErrorKind::InvalidData) => Cut::BadFraming,
-        // Whether somebody is left to read the answer is the framework's to see.
-        Ok(_) | Err(_) => Cut::HalfClosed,
     }
 }

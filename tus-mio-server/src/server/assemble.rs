@@ -325,8 +325,7 @@ fn close_store<S: Store>(shared: &Shared<S>) {
 }
 
 fn hooked(hooks: Arc<dyn HookRunner>, clock: Clock, settings: &Settings) -> HookCalls {
-    let first = settings.hook_pause.max(Duration::from_millis(1));
-    let pauses = Pauses { first, longest: settings.hook_longest_pause.max(first) };
+    let pauses = Pauses::new(settings.hook_pause, settings.hook_longest_pause);
     // A request waits for one hook at a time.
     let limit = settings.max_connections.max(1);
     HookCalls::new(hooks, clock, (settings.hook_threads.clamp(1, 1024), limit), settings.hook_timeout, pauses)

@@ -6,7 +6,7 @@ use std::{
     task::{Poll, Waker},
 };
 
-use tus_driver::{Source, Store};
+use tus_driver::{Source, Store, read_some};
 use tus_proto::Failure;
 
 use crate::runtime::socket::Socket;
@@ -56,8 +56,7 @@ pub(in crate::runtime) fn read_ahead<S: Store>(
     waker: &dyn Fn() -> Waker,
 ) -> ReadAhead<S> {
     data.resize(usize::try_from(limit).unwrap_or(BUFFER).min(BUFFER), 0);
-    let result = match source.poll_read(from, &mut data, waker) {
-        Poll::Ready(Ok(0)) => Err(Failure::Io),
+    let result = match read_some(&mut *source, from, &mut data, waker) {
         Poll::Ready(Ok(count)) => {
             data.truncate(count);
             Ok(())
@@ -134,13 +133,10 @@ fn by_hand(
 ) -> Result<u64, SendEnd> {
     buffer.resize(BUFFER, 0);
     let room = usize::try_from(to - at).unwrap_or(BUFFER).min(BUFFER);
-    let Poll::Ready(read) = source.poll_read(at, &mut buffer[..room], waker) else {
+    let Poll::Ready(read) = read_some(source, at, &mut buffer[..room], waker) else {
         return Err(SendEnd::NotRead);
     };
     let count = read.map_err(SendEnd::Failed)?;
-    if count == 0 {
-        return Err(SendEnd::Failed(Failure::Io));
-    }
     loop {
         return match socket.write(&buffer[..count]) {
             Ok(0) => Err(SendEnd::Broken),

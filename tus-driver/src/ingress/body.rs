@@ -1,45 +1,27 @@
-//! A request's body on its way to its session: what was read and is not handed over yet, how the body ended, and how
-//! long its client may be silent.
+//! What was read of a body and is not handed over yet, how the body ended, and how long its client may be silent.
 
 use std::{
     collections::VecDeque,
-    error::Error,
-    io::ErrorKind,
-    pin::Pin,
+    fmt,
     task::{Context, Poll},
 };
 
-use bytes::{Buf, Bytes};
-use http_body::{Body, Frame};
-use tus_driver::BodyTimer;
+use bytes::Bytes;
 use tus_proto::{Cut, Framing, Instant, Trailers};
 
-/// Any error.
-pub type BoxError = Box<dyn Error + Send + Sync>;
+use super::{
+    cut::cut_by,
+    length::BodyLength,
+    reader::{BodyPiece, BodyReader, BoxError},
+};
+use crate::BodyTimer;
 
-/// How many bytes are read ahead while others are written, and how many frames, each of which may hold on to more.
+/// How many bytes are read ahead while others are written, and how many pieces, each of which may hold on to more.
 const AHEAD: usize = 128 << 10;
-const FRAMES: usize = 64;
+const PIECES: usize = 64;
 
 /// How many bytes are still taken of a body whose request was dropped: what had arrived, and no more.
 const DREGS: u64 = 1 << 20;
-
-/// Any body.
-pub(crate) trait Frames: Send {
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>>;
-}
-
-impl<B> Frames for B
-where
-    B: Body + Send,
-    B::Data: Send,
-    B::Error: Into<BoxError>,
-{
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let bytes = |frame: Frame<B::Data>| frame.map_data(|mut data| data.copy_to_bytes(data.remaining()));
-        self.poll_frame(cx).map_ok(bytes).map_err(Into::into)
-    }
-}
 
 /// How a body ended.
 pub(crate) enum End {
@@ -47,11 +29,11 @@ pub(crate) enum End {
     Cut(Cut),
 }
 
-pub(crate) struct Ingress {
+/// What was read of a body.
+pub(crate) struct Ingress<B> {
     /// `None` once it has ended.
-    body: Option<Pin<Box<dyn Frames>>>,
-    /// How many bytes are still to come; `None` if only its end tells.
-    missing: Option<u64>,
+    body: Option<B>,
+    missing: BodyLength,
     held: VecDeque<Bytes>,
     length: usize,
     trailers: Trailers,
@@ -63,15 +45,11 @@ pub(crate) struct Ingress {
     dregs: u64,
 }
 
-impl Ingress {
-    pub(crate) fn new(body: Pin<Box<dyn Frames>>, framing: Framing, timer: BodyTimer) -> Self {
-        let missing = match framing {
-            Framing::Length(length) => Some(length),
-            Framing::Chunked => None,
-        };
+impl<B: BodyReader> Ingress<B> {
+    pub(crate) fn new(body: B, framing: Framing, timer: BodyTimer) -> Self {
         let mut this = Self {
             body: Some(body),
-            missing,
+            missing: BodyLength::new(framing),
             held: VecDeque::new(),
             length: 0,
             trailers: Trailers::default(),
@@ -80,20 +58,19 @@ impl Ingress {
             begun: false,
             dregs: DREGS,
         };
-        if missing == Some(0) {
-            this.finish(End::Complete(Trailers::default()));
-        }
+        this.end_if_complete();
         this
     }
 
-    /// Reads as far as there is room. Returns whether anything came.
+    /// Reads as far as there is room. Returns whether anything came. `gone`: nobody waits for the request any more, so
+    /// only what is here already is taken.
     pub(crate) fn read(&mut self, cx: &mut Context<'_>, now: Instant, gone: bool) -> bool {
         let mut progress = false;
         self.timer.stop(now);
-        while self.length < AHEAD && self.held.len() < FRAMES {
+        while self.length < AHEAD && self.held.len() < PIECES {
             let Some(body) = &mut self.body else { return progress };
             self.begun = true;
-            let Poll::Ready(frame) = body.as_mut().poll_next(cx) else {
+            let Poll::Ready(piece) = body.poll_piece(cx) else {
                 if gone {
                     self.finish(End::Cut(Cut::PeerGone));
                     return true;
@@ -102,7 +79,7 @@ impl Ingress {
                 return progress;
             };
             progress = true;
-            self.take(now, frame);
+            self.take(now, piece);
             if gone && self.dregs == 0 {
                 self.finish(End::Cut(Cut::PeerGone));
             }
@@ -110,35 +87,31 @@ impl Ingress {
         progress
     }
 
-    fn take(&mut self, now: Instant, frame: Option<Result<Frame<Bytes>, BoxError>>) {
-        match frame.map(|frame| frame.map(Frame::into_data)) {
-            Some(Ok(Ok(data))) => self.take_data(now, data),
-            Some(Ok(Err(frame))) => {
-                for (name, value) in frame.into_trailers().iter().flatten() {
-                    self.trailers.push(name.as_str(), value.as_bytes());
-                }
-            }
-            Some(Err(error)) => self.finish(End::Cut(cut(&*error))),
-            None if self.missing.is_some() => self.finish(End::Cut(Cut::HalfClosed)),
+    fn take(&mut self, now: Instant, piece: Option<Result<BodyPiece, BoxError>>) {
+        match piece {
+            Some(Ok(BodyPiece::Data(data))) => self.take_data(now, data),
+            Some(Ok(BodyPiece::Trailers(trailers))) => self.trailers = trailers,
+            Some(Err(error)) => self.finish(End::Cut(cut_by(&*error))),
             None => {
                 let trailers = std::mem::take(&mut self.trailers);
-                self.finish(End::Complete(trailers));
+                self.finish(self.missing.at_end().map_or_else(End::Cut, |()| End::Complete(trailers)));
             }
         }
     }
 
     fn take_data(&mut self, now: Instant, mut data: Bytes) {
-        if let Some(missing) = &mut self.missing {
-            data.truncate(usize::try_from(*missing).unwrap_or(usize::MAX));
-            *missing -= data.len() as u64;
-        }
+        data.truncate(self.missing.take(data.len()));
         self.dregs = self.dregs.saturating_sub(data.len() as u64);
         self.timer.received(now, data.len() as u64);
         self.length += data.len();
         if !data.is_empty() {
             self.held.push_back(data);
         }
-        if self.missing == Some(0) {
+        self.end_if_complete();
+    }
+
+    fn end_if_complete(&mut self) {
+        if self.missing.is_complete() {
             self.finish(End::Complete(Trailers::default()));
         }
     }
@@ -204,7 +177,7 @@ impl Ingress {
         if self.length > 0 { None } else { self.end.take() }
     }
 
-    /// Drops the body, if nobody is to be kept from losing an answer to it.
+    /// Drops what is held, and the body too if its client sends none before it is asked to, and was not.
     pub(crate) fn drop_unless_begun(&mut self, expects_continue: bool) {
         self.discard();
         if expects_continue && !self.begun {
@@ -225,16 +198,15 @@ impl Ingress {
     }
 }
 
-/// Why a body that fails did: as far as an I/O error in its chain of causes tells. Whether anybody is left to read an
-/// answer is not known here, so there is one.
-fn cut(error: &(dyn Error + 'static)) -> Cut {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        match error.downcast_ref::<std::io::Error>().map(std::io::Error::kind) {
-            Some(ErrorKind::InvalidData | ErrorKind::InvalidInput) => return Cut::BadFraming,
-            Some(ErrorKind::TimedOut | ErrorKind::WouldBlock) => return Cut::TooSlow,
-            _ => cause = error.source(),
-        }
+impl<B> fmt::Debug for Ingress<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ingress")
+            .field("missing", &self.missing)
+            .field("held", &self.length)
+            .field("timer", &self.timer)
+            .finish_non_exhaustive()
     }
-    Cut::HalfClosed
 }
+
+#[cfg(test)]
+mod tests;

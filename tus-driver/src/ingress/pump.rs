@@ -1,34 +1,31 @@
-//! Moves a request's body from its reader to its session: into the sink on the spot, or, where that may block, by a
-//! blocking thread that the sink is lent to.
+//! Moves a request's body from its reader to its session: into the sink on the spot, or, where that may block, by a job
+//! that the sink is lent to.
 
 use std::{
     collections::VecDeque,
-    future::Future,
-    pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
-use tus_driver::{Class, Executor as _, HashingSink, Session, Store};
 use tus_proto::{Failure, Now};
 
-use crate::{
-    executor::Pool,
-    ingress::{End, Ingress},
+use super::{
+    body::{End, Ingress},
+    reader::BodyReader,
 };
+use crate::{Executor, HashingSink, Session, Store, loan::Loan};
 
-pub(crate) struct Pump<S: Store> {
-    pub(crate) ingress: Ingress,
-    writing: Option<oneshot::Receiver<Written<S>>>,
+#[derive(Debug)]
+pub(crate) struct Pump<S: Store, B> {
+    pub(crate) ingress: Ingress<B>,
+    writing: Option<Loan<Written<S>>>,
 }
 
-/// What a blocking thread gives back.
+/// What a job gives back.
 type Written<S> = (HashingSink<<S as Store>::Sink>, Result<(), Failure>);
 
-impl<S: Store> Pump<S> {
-    pub(crate) fn new(ingress: Ingress) -> Self {
+impl<S: Store, B: BodyReader> Pump<S, B> {
+    pub(crate) fn new(ingress: Ingress<B>) -> Self {
         Self { ingress, writing: None }
     }
 
@@ -38,14 +35,14 @@ impl<S: Store> Pump<S> {
         cx: &mut Context<'_>,
         now: Now,
         session: &mut Session<S>,
-        pool: &Arc<Pool>,
+        executor: &dyn Executor,
         gone: bool,
     ) -> Option<bool> {
         let mut progress = false;
         if let Some(writing) = &mut self.writing
-            && let Poll::Ready(written) = Pin::new(writing).poll(cx)
+            && let Poll::Ready(written) = writing.poll(cx.waker())
         {
-            let (sink, result) = written.ok()?;
+            let (sink, result) = written?;
             self.writing = None;
             session.give_back(now, sink, result);
             progress = true;
@@ -55,11 +52,17 @@ impl<S: Store> Pump<S> {
             return Some(progress);
         }
         progress |= self.ingress.read(cx, now.monotonic, gone);
-        Some(session.is_receiving() && self.hand_over(cx, now, session, pool) || progress)
+        Some(session.is_receiving() && self.hand_over(cx, now, session, executor) || progress)
     }
 
-    /// Hands over what was read, or how the body ended.
-    fn hand_over(&mut self, cx: &Context<'_>, now: Now, session: &mut Session<S>, pool: &Arc<Pool>) -> bool {
+    /// Hands over what was read, or how the body ended. Returns whether there was anything.
+    fn hand_over(
+        &mut self,
+        cx: &Context<'_>,
+        now: Now,
+        session: &mut Session<S>,
+        executor: &dyn Executor,
+    ) -> bool {
         let (headroom, welcome) = (session.headroom(), session.welcome());
         if self.ingress.held() > 0 && headroom > 0 {
             if welcome == 0 {
@@ -71,7 +74,7 @@ impl<S: Store> Pump<S> {
             // Without room the sink has failed, and that has ended the body.
             if room > 0 {
                 let most = usize::try_from(welcome.min(headroom)).unwrap_or(usize::MAX).min(room);
-                self.write(now, session, pool, most);
+                self.write(now, session, executor, most);
             }
             return true;
         }
@@ -88,20 +91,18 @@ impl<S: Store> Pump<S> {
     }
 
     /// Writes at most so many bytes.
-    fn write(&mut self, now: Now, session: &mut Session<S>, pool: &Arc<Pool>, most: usize) {
+    fn write(&mut self, now: Now, session: &mut Session<S>, executor: &dyn Executor, most: usize) {
         let mut pieces: VecDeque<Bytes> = self.ingress.split(most);
         if !session.blocks(pieces.iter().map(Bytes::len).sum()) {
             return pieces.iter_mut().for_each(|piece| session.write(now, piece));
         }
         let Some(mut sink) = session.lend() else { return };
-        let (done, writing) = oneshot::channel();
-        let job = move || {
+        let work = move || {
             let written = pieces.iter_mut().try_for_each(|piece| sink.write(piece));
+            // The memory is free before the request reads on.
             drop(pieces);
-            // If nobody waits, the runtime is ending.
-            let _ = done.send((sink, written));
+            (sink, written)
         };
-        pool.run(Class::Blocking, Box::new(job));
-        self.writing = Some(writing);
+        self.writing = Some(Loan::new(executor, work));
     }
 }
