@@ -11,6 +11,9 @@ const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 /// How often a store that can't commit is tried, where no change comes that would.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Back-off after a flush or an unlink that failed: what they wait for, a disk or descriptors, may be back soon.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// Back-off after a failed consolidation (usually a full disk), or a digest that failed.
 const BACKOFF: Duration = Duration::from_secs(60);
 
@@ -54,6 +57,9 @@ pub(super) struct Chores {
     flushed: Option<Instant>,
     swept: Option<Instant>,
     probed: Option<Instant>,
+    /// The last one failed.
+    flush_failed: bool,
+    reclaim_at: Instant,
     consolidate_at: Instant,
     digest_at: Instant,
     flushing: bool,
@@ -72,6 +78,8 @@ impl Chores {
             // What expired while no server ran goes at once.
             swept: None,
             probed: None,
+            flush_failed: false,
+            reclaim_at: Instant::from_micros(0),
             consolidate_at: Instant::from_micros(0),
             digest_at: Instant::from_micros(0),
             flushing: false,
@@ -91,14 +99,14 @@ impl Chores {
             Some(Chore::Probe)
         } else if signals.needs_flush
             && !self.flushing
-            && (signals.flush_pressing || due(self.flushed, FLUSH_INTERVAL))
+            && ((signals.flush_pressing && !self.flush_failed) || due(self.flushed, FLUSH_INTERVAL))
         {
             (self.flushing, self.flushed) = (true, Some(now));
             Some(Chore::FlushData)
         } else if !self.sweeping && due(self.swept, self.sweep_interval) {
             (self.sweeping, self.swept) = (true, Some(now));
             Some(Chore::Sweep)
-        } else if signals.needs_reclaim && !self.reclaiming {
+        } else if signals.needs_reclaim && !self.reclaiming && self.reclaim_at <= now {
             self.reclaiming = true;
             Some(Chore::Reclaim)
         } else if signals.needs_consolidation && !self.consolidating && self.consolidate_at <= now {
@@ -115,6 +123,9 @@ impl Chores {
     /// A chore was done. Returns what follows at once: `more` says that it left something to do.
     pub(super) fn done(&mut self, now: Instant, chore: Chore, more: Result<bool, Failure>) -> Option<Chore> {
         let again = more == Ok(true);
+        if matches!(chore, Chore::Flush | Chore::EndFlush) {
+            self.flush_failed = more.is_err();
+        }
         let (flag, next) = match chore {
             // What could not be synced is rolled back by the flush.
             Chore::FlushData => return Some(Chore::Flush),
@@ -123,7 +134,12 @@ impl Chores {
             Chore::Flush => (&mut self.flushing, chore),
             Chore::EndFlush => (&mut self.flushing, Chore::FlushData),
             Chore::Sweep => (&mut self.sweeping, chore),
-            Chore::Reclaim => (&mut self.reclaiming, chore),
+            Chore::Reclaim => {
+                if more.is_err() {
+                    self.reclaim_at = now.after(PAUSE);
+                }
+                (&mut self.reclaiming, chore)
+            }
             Chore::Consolidate => {
                 if more.is_err() {
                     self.consolidate_at = now.after(BACKOFF);
@@ -168,6 +184,23 @@ mod tests {
         assert_eq!(chores.next(at(12), dirty), None);
         let pressing = Signals { flush_pressing: true, ..dirty };
         assert_eq!(chores.next(at(12), pressing), Some(Chore::FlushData));
+    }
+
+    #[test]
+    fn a_flush_or_an_unlink_that_failed_is_tried_again_a_second_later() {
+        let mut chores = Chores::new(Duration::from_secs(60));
+        let signals =
+            Signals { needs_flush: true, flush_pressing: true, needs_reclaim: true, ..Signals::default() };
+        let due =
+            |chores: &mut Chores, at| std::iter::from_fn(|| chores.next(at, signals)).collect::<Vec<_>>();
+        assert_eq!(due(&mut chores, at(1)), [Chore::FlushData, Chore::Sweep, Chore::Reclaim]);
+        chores.done(at(1), Chore::Sweep, Ok(false));
+        chores.done(at(1), Chore::Flush, Err(Failure::Io));
+        chores.done(at(1), Chore::Reclaim, Err(Failure::Unavailable));
+        assert_eq!(due(&mut chores, at(1)), [], "the disk, or descriptors, would be asked without a pause");
+        assert_eq!(due(&mut chores, at(2)), [Chore::FlushData, Chore::Reclaim]);
+        chores.done(at(2), Chore::EndFlush, Ok(false));
+        assert_eq!(due(&mut chores, at(2)), [Chore::FlushData], "the last one was good");
     }
 
     #[test]
