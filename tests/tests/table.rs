@@ -76,6 +76,7 @@ fn every_code_of_the_protocol_in_use_is_in_a_row() {
         "ERR_UPLOAD_LOCKED",
         "ERR_SERVER_SHUTDOWN",
         "ERR_INSUFFICIENT_STORAGE",
+        "ERR_STORE_UNAVAILABLE",
         "ERR_INTERNAL_SERVER_ERROR",
         "ERR_HEAD_TIMEOUT",
         "ERR_UPLOAD_EXPIRED",

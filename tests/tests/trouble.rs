@@ -66,6 +66,23 @@ fn a_full_disk_keeps_what_fitted_and_everything_else_goes_on() {
     completes(&mut drive, &location, &body);
 }
 
+#[test]
+fn without_descriptors_a_body_waits_for_better_times_and_head_and_delete_work() {
+    let mut drive = drive();
+    let body = "0123456789abcdef".repeat(4 << 10);
+    let location = create(&mut drive, body.len());
+    let other = create(&mut drive, 5);
+    let open = drive.disk().open_files();
+    drive.disk().limit_open_files(Some(open));
+    let response = done(&mut drive, &at(&location, Request::patch(0).sized(&body)));
+    assert_eq!((response.status(), response.header("Upload-Offset")), (503, None));
+    assert!(response.body().starts_with("ERR_STORE_UNAVAILABLE: "));
+    offset(&mut drive, &location);
+    assert_eq!(done(&mut drive, &at(&other, Request::delete())).status(), 204);
+    drive.disk().limit_open_files(None);
+    completes(&mut drive, &location, &body);
+}
+
 /// How many calls a PATCH of [`BODY`] makes on the disk, from when on.
 fn calls_of_a_patch() -> std::ops::Range<u64> {
     let mut drive = drive();

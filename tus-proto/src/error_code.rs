@@ -78,6 +78,8 @@ pub enum ErrorCode {
     ServerShutdown,
     /// The disk is full.
     InsufficientStorage,
+    /// The store can't be reached, or lacks something that it will have again.
+    StoreUnavailable,
     /// The address has created as many uploads as it may.
     TooManyRequests,
     /// The method is unknown, not for this URL, or disabled.
@@ -215,6 +217,9 @@ impl ErrorCode {
             Self::ServerShutdown => (503, "ERR_SERVER_SHUTDOWN", "the server is shutting down: try again"),
             Self::InsufficientStorage => {
                 (507, "ERR_INSUFFICIENT_STORAGE", "there is no space left for the upload")
+            }
+            Self::StoreUnavailable => {
+                (503, "ERR_STORE_UNAVAILABLE", "uploads can't be stored or read at the moment: try again")
             }
             Self::TooManyRequests => (
                 429,

@@ -344,7 +344,7 @@ pub enum Failure {
     NoSpace,
     /// The disk, or what stands for it, failed.
     Io,
-    /// The store can't be reached now.
+    /// The store can't be reached now, or lacks something that it will have again, such as descriptors.
     Unavailable,
     /// The writer has lost its lock to somebody else, and the store takes no byte of it any more.
     Fenced,

@@ -5,7 +5,7 @@ use std::{fmt, io, path::PathBuf};
 
 use tus_proto::{Completion, Failure};
 
-use crate::disk::is_full;
+use crate::disk::{is_full, lacks_descriptors};
 
 /// Why a store could not be opened. Its text is one line that says what to do.
 #[derive(Debug)]
@@ -146,7 +146,7 @@ fn describe(failure: Failure) -> &'static str {
     match failure {
         Failure::NoSpace => "the disk is full",
         Failure::Io => "the disk failed",
-        Failure::Unavailable => "the store can't be reached",
+        Failure::Unavailable => "the store can't be reached, or lacks descriptors",
         Failure::Fenced => "another writer has the lock",
     }
 }
@@ -222,6 +222,10 @@ pub(crate) struct Error {
 
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
+        if mutation!("no-descriptors-is-io", lacks_descriptors(&error), false) {
+            let text = format!("{error}: raise the limit of open files, or allow fewer connections");
+            return Self { failure: Failure::Unavailable, text, damaged: false };
+        }
         let failure = if is_full(&error) { Failure::NoSpace } else { Failure::Io };
         Self { failure, text: error.to_string(), damaged: false }
     }

@@ -25,6 +25,11 @@ pub const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("P15", "tests/tests/contention.rs", "a_body_is_committed_when_its_time_has_come"),
     ("P16", "tests/tests/contention.rs", "a_shutdown_commits_what_arrived_and_says_so"),
     ("P17", "tests/tests/trouble.rs", "a_full_disk_keeps_what_fitted_and_everything_else_goes_on"),
+    (
+        "P18",
+        "tests/tests/trouble.rs",
+        "without_descriptors_a_body_waits_for_better_times_and_head_and_delete_work",
+    ),
     ("W5", "tests/tests/contention.rs", "a_newcomer_does_not_wait_for_ever"),
     (
         "W6",

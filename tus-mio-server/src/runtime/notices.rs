@@ -74,7 +74,7 @@ fn matters(code: ErrorCode) -> bool {
 }
 
 fn is_error(code: ErrorCode) -> bool {
-    code == ErrorCode::InternalServerError
+    matches!(code, ErrorCode::InternalServerError | ErrorCode::StoreUnavailable)
 }
 
 fn say(code: ErrorCode, status: u16, upload: Option<&UploadId>, repeated: u64) {

@@ -231,7 +231,8 @@ pub(super) fn to_cancel(cancel: Cancel) -> ErrorCode {
 pub(super) fn to_failure(failure: Failure) -> ErrorCode {
     match failure {
         Failure::NoSpace => ErrorCode::InsufficientStorage,
-        Failure::Io | Failure::Unavailable => ErrorCode::InternalServerError,
+        Failure::Io => ErrorCode::InternalServerError,
+        Failure::Unavailable => ErrorCode::StoreUnavailable,
         Failure::Fenced => ErrorCode::UploadLocked,
     }
 }

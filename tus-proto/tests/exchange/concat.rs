@@ -113,7 +113,7 @@ fn parts_that_are_not_fit_and_a_store_in_trouble_make_nothing() {
         (Completion::Exists, 500, "ERR_INTERNAL_SERVER_ERROR"),
         (Completion::Created, 500, "ERR_INTERNAL_SERVER_ERROR"),
         (Completion::Failed(Failure::NoSpace), 507, "ERR_INSUFFICIENT_STORAGE"),
-        (Completion::Failed(Failure::Unavailable), 500, "ERR_INTERNAL_SERVER_ERROR"),
+        (Completion::Failed(Failure::Unavailable), 503, "ERR_STORE_UNAVAILABLE"),
     ] {
         let (mut script, op, _) = concatenating(expiring(), &sent());
         script.stored(op, completion);

@@ -124,7 +124,7 @@ fn a_store_that_makes_nothing_is_answered_without_a_location() {
     for (completion, status) in [
         (Completion::Failed(Failure::NoSpace), 507),
         (Completion::Failed(Failure::Io), 500),
-        (Completion::Failed(Failure::Unavailable), 500),
+        (Completion::Failed(Failure::Unavailable), 503),
         (Completion::Exists, 500),
     ] {
         let (mut script, op, _) = creating(Config::default(), &Sent::post().with("Upload-Length", 1));

@@ -182,7 +182,7 @@ fn what_is_not_there_or_can_not_be_read_is_refused() {
         (Completion::Gone, 410, "ERR_UPLOAD_EXPIRED"),
         (Completion::Opened(expired), 410, "ERR_UPLOAD_EXPIRED"),
         (Completion::Failed(Failure::Io), 500, "ERR_INTERNAL_SERVER_ERROR"),
-        (Completion::Failed(Failure::Unavailable), 500, "ERR_INTERNAL_SERVER_ERROR"),
+        (Completion::Failed(Failure::Unavailable), 503, "ERR_STORE_UNAVAILABLE"),
         (Completion::Loaded(finished(10, "")), 500, "ERR_INTERNAL_SERVER_ERROR"),
     ] {
         refused(&get(), completion, status, code);

@@ -14,7 +14,7 @@ fn a_store_that_takes_no_more_keeps_what_it_has_taken() {
     for (failure, status, code) in [
         (Failure::NoSpace, 507, "ERR_INSUFFICIENT_STORAGE"),
         (Failure::Io, 500, "ERR_INTERNAL_SERVER_ERROR"),
-        (Failure::Unavailable, 500, "ERR_INTERNAL_SERVER_ERROR"),
+        (Failure::Unavailable, 503, "ERR_STORE_UNAVAILABLE"),
         (Failure::Fenced, 423, "ERR_UPLOAD_LOCKED"),
     ] {
         let (mut script, grant) = receiving();
@@ -39,7 +39,7 @@ fn a_failed_commit_at_the_end_is_the_answer() {
     for (failure, status, code) in [
         (Failure::NoSpace, 507, "ERR_INSUFFICIENT_STORAGE"),
         (Failure::Io, 500, "ERR_INTERNAL_SERVER_ERROR"),
-        (Failure::Unavailable, 500, "ERR_INTERNAL_SERVER_ERROR"),
+        (Failure::Unavailable, 503, "ERR_STORE_UNAVAILABLE"),
     ] {
         let (mut script, grant) = receiving();
         script.body_ends(grant, 400);

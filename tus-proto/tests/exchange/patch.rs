@@ -144,7 +144,7 @@ fn an_upload_that_is_not_there_is_not_locked() {
     for (completion, status, code) in [
         (Completion::Missing, 404, "ERR_UPLOAD_NOT_FOUND"),
         (Completion::Failed(Failure::Io), 500, "ERR_INTERNAL_SERVER_ERROR"),
-        (Completion::Failed(Failure::Unavailable), 500, "ERR_INTERNAL_SERVER_ERROR"),
+        (Completion::Failed(Failure::Unavailable), 503, "ERR_STORE_UNAVAILABLE"),
     ] {
         let mut script = Script::start(&Sent::patch(0, Framing::Length(4)));
         let (op, _) = script.store();

@@ -14,6 +14,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::io::Errno;
+
 /// The directory of the directories of data files.
 pub(crate) const DATA: &str = "data";
 
@@ -221,6 +223,12 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
     )
+}
+
+/// Whether an error says that the process, or the system, has no descriptor left for another file.
+pub(crate) fn lacks_descriptors(error: &io::Error) -> bool {
+    let lacks = [Errno::MFILE, Errno::NFILE].map(|errno| Some(errno.raw_os_error()));
+    lacks.contains(&error.raw_os_error())
 }
 
 /// `result`, or success where the error was only that it is so already.

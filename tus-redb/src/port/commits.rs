@@ -88,9 +88,12 @@ impl Shared {
                     | Completion::Deleted
             )
         };
+        let failed = |completion: &Completion| {
+            matches!(completion, Completion::Failed(Failure::Io | Failure::Unavailable))
+        };
         if completions.clone().any(done) {
             self.failing.store(false, Ordering::Relaxed);
-        } else if completions.into_iter().any(|completion| *completion == Completion::Failed(Failure::Io)) {
+        } else if completions.into_iter().any(failed) {
             self.failing.store(true, Ordering::Relaxed);
         }
     }

@@ -129,6 +129,12 @@ impl SimDisk {
         self.state().free = bytes.map(|bytes| bytes / BLOCK);
     }
 
+    /// Lets at most so many files be open at once: another one, or a directory, can't be opened then. `None` for no limit.
+    /// Counts as no fault of the disk's.
+    pub fn limit_open_files(&self, most: Option<usize>) {
+        self.state().max_open_files = most;
+    }
+
     /// Lets files with these names not be removed.
     pub fn keep(&self, names: &[&str]) {
         self.state().kept = names.iter().map(|name| (*name).to_owned()).collect();
@@ -189,6 +195,7 @@ impl Disk for SimDisk {
 
     fn open(&self, path: &str, mode: Mode) -> io::Result<Arc<dyn DiskFile>> {
         let mut state = self.call(mode == Mode::Create)?;
+        state.take_descriptor()?;
         let file = match (state.names.get(path).copied(), mode) {
             (Some(Node::File(file)), _) => file,
             (Some(Node::Dir), _) => return Err(io::ErrorKind::IsADirectory.into()),
@@ -216,6 +223,7 @@ impl Disk for SimDisk {
 
     fn sync_dir(&self, path: &str) -> io::Result<()> {
         let mut state = self.call(false)?;
+        state.take_descriptor()?;
         if !state.has_dir(path) {
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -276,6 +284,7 @@ impl Disk for SimDisk {
 
     fn list(&self, path: &str) -> io::Result<Vec<String>> {
         let state = self.call(false)?;
+        state.take_descriptor()?;
         if !state.has_dir(path) {
             return Err(io::ErrorKind::NotFound.into());
         }

@@ -6,6 +6,8 @@ use std::{
     ops::Range,
 };
 
+use rustix::io::Errno;
+
 use super::{BLOCK, Fault, SECTOR};
 
 #[derive(Debug, Default)]
@@ -22,6 +24,8 @@ pub(super) struct State {
     /// Whoever looks on from outside is at it, this many times over.
     pub(super) aside: u32,
     pub(super) open_files: usize,
+    /// How many may be.
+    pub(super) max_open_files: Option<usize>,
     pub(super) short_writes: bool,
     pub(super) refuse_claims: bool,
     /// Names of files that can't be removed.
@@ -105,6 +109,14 @@ impl State {
         };
         self.faults_hit += 1;
         Err(error)
+    }
+
+    /// Fails where there is no descriptor for another file.
+    pub(super) fn take_descriptor(&self) -> io::Result<()> {
+        match self.max_open_files {
+            Some(most) if self.open_files >= most && self.aside == 0 => Err(Errno::MFILE.into()),
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn fault(&self, number: u64) -> Option<Fault> {

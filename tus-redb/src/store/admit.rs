@@ -29,7 +29,7 @@ impl Store {
         &self,
         tables: &Tables<'_>,
         change: &Change,
-        named: bool,
+        named: Result<(), Failure>,
     ) -> Result<Result<Step, Completion>, Error> {
         let (id, fence) = match change {
             Change::Create { record, first } => return Ok(self.admit_create(record, first.as_ref())),
@@ -88,6 +88,10 @@ impl Store {
             }
             Change::NewExtent { at, .. } => {
                 self.new_file().map(|file| Step::NewExtent { id, fence, at: *at, file })
+            }
+            // On a full disk, too: it is what makes room.
+            _ if mutation!("delete-wants-room", false, !self.staging.reserve.remake()) => {
+                Err(Completion::Failed(Failure::NoSpace))
             }
             _ => Ok(Step::Delete { id, fence }),
         })
@@ -154,7 +158,7 @@ fn check_staged(
     row: &Row,
     to: u64,
     syncer: Option<&Syncer>,
-    named: bool,
+    named: Result<(), Failure>,
 ) -> Result<Result<Option<Vec<u8>>, Completion>, Error> {
     let failed = Ok(Err(Completion::Failed(Failure::Io)));
     let Some((lease, last)) = syncer.map(|syncer| &syncer.lease).zip(row.extents.last()) else {
@@ -169,5 +173,6 @@ fn check_staged(
     }
     let inline = lease.inline_up_to(to);
     let first_in_the_file = inline.is_none() && (last.len == 0 || tables.is_inline(*last)?);
-    if first_in_the_file && !named { failed } else { Ok(Ok(inline)) }
+    let named = if first_in_the_file { named } else { Ok(()) };
+    Ok(named.map(|()| inline).map_err(Completion::Failed))
 }

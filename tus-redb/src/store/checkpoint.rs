@@ -226,7 +226,7 @@ impl Store {
         self.settled.store(done.last_event, Ordering::Release);
         self.noted_time.store(done.time, Ordering::Relaxed);
         if !done.pending_unlink.is_empty() {
-            self.staging.reclaimable.store(true, Ordering::Release);
+            mutation!("removed-not-unlinked", self.staging.reclaimable.store(true, Ordering::Release), ());
         }
         if done.fragmented {
             self.fragmented.store(true, Ordering::Release);

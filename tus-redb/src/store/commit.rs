@@ -71,8 +71,10 @@ impl Store {
         {
             return Err(failure);
         }
-        let named = self.options.durability == Durability::Eventual
-            || self.staging.files.sync_names().map_err(|error| self.staging.note(error)).is_ok();
+        let named = match self.options.durability {
+            Durability::Eventual => Ok(()),
+            Durability::Strict => self.staging.files.sync_names().map_err(|error| self.staging.note(error)),
+        };
         let mut database = self.open_database(writer)?;
         let mut tried = self.prepare(writer, &database, group, named);
         if let Err(trouble) = tried {
@@ -144,7 +146,7 @@ impl Store {
         writer: &mut Writer,
         database: &Database,
         group: &[Change],
-        named: bool,
+        named: Result<(), Failure>,
     ) -> Result<(WriteTransaction, Prepared), Error> {
         let batch = writer.batch.take();
         let goes_on = batch.is_some();
@@ -267,7 +269,7 @@ impl Store {
     /// No power cut takes this back: files may be removed, and uploads be put into one.
     fn tell_what_is_left(&self, effects: &Effects) {
         if !effects.pending_unlink.is_empty() {
-            self.staging.reclaimable.store(true, Ordering::Release);
+            mutation!("removed-not-unlinked", self.staging.reclaimable.store(true, Ordering::Release), ());
         }
         if effects.fragmented {
             self.fragmented.store(true, Ordering::Release);

@@ -41,6 +41,35 @@ fn fail_everywhere_with(inline_bytes: usize, durability: Durability, fault: Faul
 }
 
 #[test]
+fn a_lack_of_descriptors_is_told_apart_from_a_failing_disk_and_passes() {
+    for durability in [Durability::Strict, Durability::Eventual] {
+        let disk = SimDisk::new();
+        let store = Store::open_on(Arc::new(disk.clone()), &options(durability)).unwrap();
+        let fence = Fence(store.first_fence().0 + 1);
+        for name in ["a", "b"] {
+            assert_eq!(
+                store.commit(&[Change::Create { record: record(name, Some(5)), first: None }]),
+                [Completion::Created]
+            );
+        }
+        disk.limit_open_files(Some(disk.open_files()));
+        let mut sink = store.append(&id("a"), fence, 0).unwrap();
+        let error = sink.write(b"hello").unwrap_err();
+        assert_eq!((error.written, error.failure), (0, Failure::Unavailable), "{durability:?}");
+        let told = store.trouble().unwrap();
+        assert!(told.contains("raise the limit of open files"), "{told}");
+        // What needs no file goes on.
+        assert_eq!(store.commit(&[Change::Delete { id: id("b"), fence }]), [Completion::Deleted]);
+        disk.limit_open_files(None);
+        sink.write(b"hello").unwrap();
+        sink.syncer().sync(None).unwrap();
+        let committed = store.commit(&[commit("a", fence, 0, 5, Some(&sink))]);
+        assert_eq!(committed, [Completion::Committed { offset: 5 }]);
+        assert_eq!(disk.faults_hit(), 0);
+    }
+}
+
+#[test]
 fn strict_survives_one_failing_call() {
     fail_everywhere(Durability::Strict, Fault::Io, 1);
 }
