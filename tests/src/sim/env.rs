@@ -36,6 +36,8 @@ pub(super) struct Env {
     pub(super) over: bool,
     /// How many of the disk's faults are in the report.
     pub(super) faults_counted: u64,
+    /// The last step after which the disk had less room than everybody needs.
+    pub(super) tight_at: u64,
     /// A thread of the store has hung: who waited for it may have been turned away meanwhile.
     pub(super) hung: bool,
     last_owner: u64,
@@ -64,6 +66,7 @@ impl Env {
             report: Report::default(),
             over: false,
             faults_counted: 0,
+            tight_at: 0,
             hung: false,
             last_owner: 0,
             last_link: 0,

@@ -97,6 +97,10 @@ pub(super) struct Faults {
     pub(super) calendar: u64,
     /// Nothing goes wrong but that the power fails, again and again, most often when it meets these.
     pub(super) blackouts: Option<Meets>,
+    /// Others fill the disk to its last byte, or make room again; but for that nothing goes wrong with it.
+    pub(super) crammed: u64,
+    /// There are no descriptors for more files, for a while.
+    pub(super) descriptors: u64,
     /// Several want the same upload, and whoever holds its lock hangs: its grant runs out, and it does not know.
     pub(super) feud: bool,
 }
@@ -115,8 +119,15 @@ impl Faults {
             self.cut,
             self.pause,
             self.stall,
+            self.crammed,
+            self.descriptors,
         ];
         rates.iter().sum::<u64>() + self.lockless == 0 && !self.remote_locks
+    }
+
+    /// Whether the power fails most often when a server has ended that had nothing left to do.
+    pub(super) fn ends_at_rest(&self) -> bool {
+        self.blackouts.is_some() && self.restart > 0
     }
 
     /// Whether the disk may fail, or be full.
@@ -126,7 +137,9 @@ impl Faults {
 
     fn draw(choice: &mut Choice) -> Self {
         if choice.one_in(6) {
-            return Self { short_writes: choice.one_in(2), ..Self::default() };
+            let short_writes = choice.one_in(2);
+            // Drawn apart: the rest is what it would be without it.
+            return Self { short_writes, ..Self::scarcity(&mut choice.clone()) };
         }
         if choice.one_in(5) {
             return Self::feud(choice);
@@ -154,8 +167,16 @@ impl Faults {
             lockless: rate(&[0, 0, 3, 15]),
             stall: rate(&[20, 100]),
             calendar: rate(&[5, 20]),
-            blackouts: None,
-            feud: false,
+            ..Self::default()
+        }
+    }
+
+    /// Nothing goes wrong but that something is used up, if that.
+    fn scarcity(choice: &mut Choice) -> Self {
+        match choice.below(3) {
+            0 => Self { crammed: choice.pick(&[40, 100, 400]), ..Self::default() },
+            1 => Self { descriptors: choice.pick(&[100, 400]), ..Self::default() },
+            _ => Self::default(),
         }
     }
 
@@ -172,12 +193,21 @@ impl Faults {
 
     fn blackouts(choice: &mut Choice) -> Self {
         let (crash, short_writes) = (choice.pick(&[10, 40]), choice.one_in(2));
-        let blackouts = Some(choice.pick(&[Meets::Writes, Meets::Removals]));
-        Self { blackouts, crash, machine: 100, short_writes, ..Self::default() }
+        let meets = choice.pick(&[Meets::Writes, Meets::Removals]);
+        // Drawn apart: the rest is what it would be without it.
+        let ends = meets == Meets::Writes && choice.clone().one_in(2);
+        let (meets, restart) = if ends { (Meets::Removals, 20) } else { (meets, 0) };
+        Self { blackouts: Some(meets), crash, machine: 100, restart, short_writes, ..Self::default() }
     }
 }
 
 impl Plan {
+    /// How many bytes must be free for everybody to get space: for the reserve, were it spent, and for bodies.
+    pub(super) fn enough(&self) -> u64 {
+        let largest = self.files.iter().max().copied().unwrap_or_default();
+        self.store.reserve_bytes / 8 * 9 + 4 * largest + (256 << 10)
+    }
+
     /// Whether there are hooks at all.
     pub(super) fn hooked(&self) -> bool {
         self.hooks != Subscriptions::default()
@@ -191,6 +221,7 @@ impl Plan {
         let much = writes || faults.syncs > 0;
         let largest = choice.pick(if much { &[3_000, 20_000] } else { &[40, 3_000, 20_000, 60_000] });
         let count = if faults.feud { 1 } else { 1 + choice.below(4) };
+        let count = if faults.ends_at_rest() { 1 } else { count };
         let mut files: Vec<u64> = (0..count)
             .map(|_| match choice.one_in(12) {
                 true => 0,
@@ -208,6 +239,7 @@ impl Plan {
                 .map(|_| {
                     let often = match faults.feud || downloads {
                         _ if removals => 1,
+                        _ if faults.crammed > 0 => 2,
                         true => 3,
                         false => 6,
                     };

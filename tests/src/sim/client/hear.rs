@@ -52,7 +52,10 @@ impl Client {
                 assert_eq!(told, Some(to), "another offset than was sent");
                 self.offset = told;
             }
-            (Kind::Terminate, 204) => shelf.removed = true,
+            (Kind::Terminate, 204) => {
+                shelf.removed = true;
+                self.rest(env);
+            }
             (Kind::Fetch(_), 200 | 206 | 304 | 416) => {
                 env.report.downloads += u64::from(matches!(status, 200 | 206));
                 shelf.learn_tag(asked, answer);
@@ -63,6 +66,7 @@ impl Client {
                 if shelf.url == asked.url {
                     shelf.url = None;
                 }
+                self.rest(env);
             }
             (_, 409) => self.offset = told,
             // What was too much of a lie says nothing of how much may be sent.

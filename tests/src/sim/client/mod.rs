@@ -297,6 +297,15 @@ impl Client {
         }
     }
 
+    /// Waits until the server has tidied up what was removed, where it is to come to rest.
+    fn rest(&mut self, env: &mut Env) {
+        let faults = &env.plan.faults;
+        if (faults.ends_at_rest() || faults.crammed > 0) && !env.over {
+            let wait = Duration::from_micros(env.choice.below(5_000_000));
+            self.wake = env.later(wait);
+        }
+    }
+
     /// Waits a while before the next try.
     fn pause(&mut self, env: &mut Env) {
         let wait = Duration::from_micros(env.choice.magnitude(1_000_000));

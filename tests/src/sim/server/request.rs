@@ -59,7 +59,8 @@ impl Server {
                         "{owner:?} is dead, and would preempt"
                     );
                     let Some(request) = &mut connection.request else { return progress };
-                    request.watch.on_lock_call(env.now.monotonic, &call);
+                    let taken = request.session.has_open_body().then_some(connection.taken);
+                    request.watch.on_lock_call(env.now.monotonic, &call, taken);
                     env.lock(owner, op, call);
                 }
                 Effect::Hook(op, call) => {
@@ -130,9 +131,14 @@ impl Server {
         match &arrival {
             Arrival::Changed(_, changed) => request.watch.on_changed(&changed.completion),
             Arrival::Digested(..) | Arrival::Sink(..) => request.watch.on_answer(),
-            Arrival::Lock(LockEvent::Yield(_) | LockEvent::Lost) => request.watch.on_loss(),
+            Arrival::Lock(LockEvent::Yield(_)) => request.watch.on_yield(),
+            Arrival::Lock(LockEvent::Lost) => request.watch.on_loss(),
             Arrival::Lock(LockEvent::Checkpoint) if !request.session.has_open_body() => {
                 request.watch.on_checkpoint();
+            }
+            Arrival::Lock(LockEvent::Checkpoint) => {
+                let waiting = env.links.get(&connection.link).map_or(0, |link| link.up.arrived() as u64);
+                request.watch.on_asked(connection.taken + waiting);
             }
             _ => {}
         }

@@ -26,7 +26,10 @@ pub(super) struct Watch {
     was_gone: bool,
     /// It was held up by a pause.
     pub(super) held_up: bool,
+    /// The step before it came.
+    since: u64,
     looks: bool,
+    deletes: bool,
     /// It is a HEAD, and asked the writer at this time.
     looks_since: Option<Instant>,
     veto: Veto,
@@ -46,6 +49,10 @@ pub(super) struct Watch {
     /// What is staged may never be committed: a commit has failed, or somebody else writes there.
     forgets: bool,
     asked: Option<Asked>,
+    /// A HEAD asks: how many bytes of the connection had been taken up or had arrived by then.
+    arrived: Option<u64>,
+    /// Another has the lock: what the request does from then on can't count.
+    lost: bool,
 }
 
 /// What a hook has forbidden.
@@ -81,7 +88,9 @@ impl Watch {
             about,
             was_gone,
             held_up: false,
+            since: env.report.steps - 1,
             looks: head.method == "HEAD",
+            deletes: head.method == "DELETE",
             looks_since: None,
             veto: Veto::Nothing,
             assents: env.plan.hooks.chunk,
@@ -95,6 +104,8 @@ impl Watch {
             calls: 0,
             forgets: false,
             asked: None,
+            arrived: None,
+            lost: false,
         }
     }
 
@@ -144,6 +155,7 @@ impl Watch {
                 let verified = !self.guarded || self.body_whole || from == to;
                 assert!(verified, "{id}: {from}..{to} are to be committed, and are not verified");
                 assert!(!self.commit, "{id}: two commits of one request at once");
+                assert!(!self.lost || from == to, "{id}: {from}..{to} are to be committed without the lock");
                 self.commit = true;
             }
             _ => {}
@@ -170,9 +182,19 @@ impl Watch {
         self.staged = self.at + bytes;
     }
 
-    /// Another writer wants the lock, or has it.
-    pub(super) fn on_loss(&mut self) {
+    /// Another writer wants the lock.
+    pub(super) fn on_yield(&mut self) {
         self.forgets = true;
+    }
+
+    /// Another writer has the lock.
+    pub(super) fn on_loss(&mut self) {
+        (self.forgets, self.lost) = (true, true);
+    }
+
+    /// A HEAD asks a writer whose body goes on. So many bytes of its connection have arrived in all.
+    pub(super) fn on_asked(&mut self, arrived: u64) {
+        self.arrived = Some(arrived);
     }
 
     /// A HEAD waits for this writer.
@@ -212,15 +234,19 @@ impl Watch {
         self.was_gone |= self.about.as_ref().is_some_and(|(id, _)| env.oracle.may_be_gone(id, env.now.wall));
     }
 
-    /// The exchange calls the lock service.
-    pub(super) fn on_lock_call(&mut self, now: Instant, call: &LockCall) {
+    /// The exchange calls the lock service. `taken` is how many bytes of the connection were taken up, while its body goes on.
+    pub(super) fn on_lock_call(&mut self, now: Instant, call: &LockCall, taken: Option<u64>) {
         let looks = self.looks;
         match call {
             LockCall::Acquire { key, .. } => assert!(!looks, "a HEAD of {key} waits for a lock"),
             LockCall::Checkpoint { key } => {
                 assert!(self.looks_since.replace(now).is_none(), "a HEAD of {key} asks twice");
             }
-            LockCall::Checkpointed { key } => self.on_checkpointed(key),
+            LockCall::Checkpointed { key } => {
+                let missed = self.arrived.take().zip(taken).filter(|(arrived, taken)| taken < arrived);
+                assert!(missed.is_none(), "{key}: a HEAD is answered without what had arrived: {missed:?}");
+                self.on_checkpointed(key);
+            }
             LockCall::Renew { .. } | LockCall::Release { .. } => {}
         }
     }
@@ -235,6 +261,7 @@ impl Watch {
     pub(super) fn on_rest(&self, writing: bool) {
         let idle = self.asked.is_some() && !self.commit && writing;
         assert!(!idle, "a HEAD waits for {:?}, which does not commit", self.about);
+        assert!(!(self.lost && writing), "a writer of {:?} goes on without its lock", self.about);
     }
 
     /// Holds an answer before the final one against what is known of the upload: what it tells is committed.
@@ -250,6 +277,7 @@ impl Watch {
 
     /// Holds an answer against what is known of the upload.
     pub(super) fn check_answer(&self, env: &mut Env, response: &Response) {
+        self.check_failure(env, response);
         let status = response.status();
         let Some((id, before)) = &self.about else { return };
         if let Some(offset) = response.header("Upload-Offset") {
@@ -269,10 +297,23 @@ impl Watch {
             let took = env.now.monotonic.since(since);
             assert!(took <= HEAD_TIME || self.held_up, "a HEAD waited {took:?}");
         }
-        if status == 500 || status == 507 {
-            let excused = response.body().contains("ERR_READ_TIMEOUT") || self.veto != Veto::Nothing;
-            let faults = &env.plan.faults;
-            assert!(excused || !faults.spare_the_disk() || faults.lockless > 0, "{status} without a fault");
+    }
+
+    /// Holds an answer that something has failed against what has gone wrong.
+    fn check_failure(&self, env: &Env, response: &Response) {
+        let (status, faults) = (response.status(), &env.plan.faults);
+        let excused = response.body().contains("ERR_READ_TIMEOUT") || self.veto != Veto::Nothing;
+        let failing = !faults.spare_the_disk();
+        match status {
+            507 if faults.crammed > 0 => {
+                assert!(!self.deletes, "a DELETE wants room, and would make some");
+                assert!(env.tight_at >= self.since, "507, and there was room all the while");
+            }
+            500 | 507 => assert!(excused || failing || faults.lockless > 0, "{status} without a fault"),
+            503 if response.body().contains("ERR_STORE_UNAVAILABLE") => {
+                assert!(failing || faults.descriptors > 0, "503, and nothing is used up");
+            }
+            _ => {}
         }
     }
 }

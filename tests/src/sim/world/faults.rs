@@ -18,17 +18,18 @@ impl World {
     /// Lets something go wrong, at times.
     pub(super) fn inject(&mut self) {
         let faults = self.env.plan.faults.clone();
-        let crash = faults.crash * self.tempting;
+        let (crash, restart) = (faults.crash * self.tempting, faults.restart * self.tempting);
         let mut happens = |rate: u64| rate > 0 && self.env.choice.below(10_000) < rate;
-        let (crash, die, restart) = (happens(crash), happens(faults.die), happens(faults.restart));
+        let (crash, die, restart) = (happens(crash), happens(faults.die), happens(restart));
         let (io, full, space) = (happens(faults.io), happens(faults.full), happens(faults.space));
         let (pause, stall) = (happens(faults.pause), happens(faults.stall));
+        let (crammed, descriptors) = (happens(faults.crammed), happens(faults.descriptors));
         if happens(faults.calendar) {
             self.env.set_calendar();
         }
         let quiet = self.is_quiet();
         let Some(server) = &mut self.server else { return };
-        let Env { disk, choice, plan, .. } = &mut self.env;
+        let Env { disk, choice, plan, report, .. } = &mut self.env;
         let eventual = plan.store.durability == Durability::Eventual;
         if full || (io && !quiet) {
             let from = disk.calls() + choice.below(30);
@@ -40,6 +41,16 @@ impl World {
         }
         if space {
             disk.set_free(choice.one_in(2).then(|| choice.below(40) * 4096));
+        }
+        if crammed {
+            let free = choice.pick(&[0, 0, plan.enough() * 2]);
+            report.faults += 1;
+            disk.set_free(Some(free));
+        }
+        if descriptors {
+            let most = choice.one_in(2).then(|| disk.open_files() + choice.index(3));
+            report.faults += 1;
+            disk.limit_open_files(most);
         }
         if die && !quiet {
             let at = disk.calls() + choice.below(60);
@@ -107,6 +118,12 @@ impl World {
         self.env.note(|| "the server has ended".to_owned());
         self.lose_process();
         assert_eq!(self.env.disk.open_files(), 0, "files are open, and nobody has them");
+        if self.env.plan.faults.ends_at_rest() && !self.env.over && self.env.choice.one_in(2) {
+            // With whatever durability: what was committed is durable after a good end.
+            self.env.note(|| "the machine is switched off".to_owned());
+            self.env.report.faults += 1;
+            self.env.disk.crash(Crash::Machine(self.env.choice.below(1 << 32)));
+        }
     }
 
     fn lose_process(&mut self) {
@@ -145,6 +162,7 @@ impl World {
         self.env.over = true;
         self.env.disk.heal();
         self.env.disk.set_free(None);
+        self.env.disk.limit_open_files(None);
         self.stalled_until = self.env.now.monotonic;
         if let Some(server) = &mut self.server {
             server.unpause_all();

@@ -111,6 +111,9 @@ impl World {
         self.tempting = self.tempts(action);
         self.spoil(action);
         self.act(action, actions.is_empty());
+        if self.env.disk.free().is_some_and(|free| free < self.env.plan.enough()) {
+            self.env.tight_at = self.env.report.steps;
+        }
         if self.env.disk.has_died() {
             let machine = self.env.choice.percent(self.env.plan.faults.machine);
             self.crash(machine);
@@ -201,6 +204,11 @@ impl World {
                 if env.plan.more_finals > 0 && !env.plan.faults.feud {
                     env.oracle.check_growth(&env.disk);
                 }
+                if let Some(server) =
+                    self.server.as_ref().filter(|_| nothing_else && env.plan.faults.crammed > 0)
+                {
+                    check_room(env, server);
+                }
                 self.pass_time(nothing_else);
             }
             (_, None) => {}
@@ -271,6 +279,7 @@ impl World {
                 let excused = matches!(error, OpenError::Io { .. } | OpenError::NotWritable { .. });
                 assert!(excused && !env.over, "the store can't be opened: {error}");
                 env.disk.set_free(None);
+                env.disk.limit_open_files(None);
                 self.opens_at = env.later(Duration::from_millis(100));
                 return;
             }
@@ -338,6 +347,15 @@ fn deliver(env: &mut Env, id: LinkId, up: bool) {
     let pipe = if up { &mut link.up } else { &mut link.down };
     let count = env.choice.part(pipe.deliverable());
     pipe.deliver(count);
+}
+
+/// Nothing is left to do: what was removed must be off the disk, as nobody else makes room.
+fn check_room(env: &Env, server: &Server) {
+    let store = server.store.engine();
+    let tidied = !store.needs_flush() && !store.needs_reclaim() && !store.needs_consolidation();
+    if tidied && server.is_idle() {
+        env.disk.aside(|| check_files(store, &env.disk));
+    }
 }
 
 /// Each data file is some upload's: one that is needed, or was begun for an upload that is not complete.
