@@ -142,7 +142,7 @@ fn finished_uploads_go_after_their_time() {
 }
 
 #[test]
-fn what_uploads_take_is_measured_where_it_is_limited() {
+fn what_uploads_take_is_counted_where_it_is_limited_and_measured_elsewhere() {
     let place = Place::new();
     let (server, address) = serve(&place, "tus-data", &["--max-store-size", "1GiB", "--reserve-announced"]);
     let path = created(&address, 8);
@@ -154,6 +154,13 @@ fn what_uploads_take_is_measured_where_it_is_limited() {
     server.finish();
     let (_server, address) = serve(&place, "tus-data", &[]);
     assert_eq!(metric(&address, "tus_store_size_bytes"), "-1");
+    // The first scrape had it measured. A bound, not a measure.
+    let begun = std::time::Instant::now();
+    while metric(&address, "tus_store_size_bytes") != "8" {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(20));
+        std::thread::yield_now();
+    }
+    assert_eq!(metric(&address, "tus_store_announced_bytes"), "3");
 }
 
 #[test]

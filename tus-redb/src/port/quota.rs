@@ -1,6 +1,6 @@
 //! How much space uploads may take. What they take is measured by a look at all records now and then, in steps; what is
 //! committed between two measurements is added, so that the sum is never too small. A store without such limits measures
-//! nothing.
+//! only when somebody asks, and adds nothing.
 
 use std::{sync::Mutex, time::Duration};
 
@@ -19,6 +19,9 @@ const INTERVAL: Duration = Duration::from_secs(60);
 
 /// And how much longer than a measurement takes the pause to the next one is.
 const PAUSES: u32 = 20;
+
+/// The same where it is only asked for.
+const PAUSES_UNLIMITED: u32 = 100;
 
 /// Why an upload is not created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +49,10 @@ struct Taken {
     measuring: Option<Measuring>,
     /// When the next one is due.
     due: Option<Instant>,
+    /// Whether any was made.
+    known: bool,
+    /// Somebody asked since the last one began.
+    asked: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -99,9 +106,14 @@ impl Quota {
         }
     }
 
-    /// Bytes that are there, and bytes that are announced and missing; `None` if they are not measured.
+    /// Bytes that are there, and bytes that are announced and missing; `None` if they were not measured yet.
     pub(super) fn measured(&self) -> Option<(u64, u64)> {
-        self.limits.measures().then(|| {
+        let known = {
+            let mut taken = lock(&self.taken);
+            taken.asked = true;
+            taken.known
+        };
+        known.then(|| {
             let Space { bytes, missing } = self.taken();
             (bytes, missing)
         })
@@ -167,9 +179,10 @@ impl Quota {
     pub(super) fn is_due(&self, now: Instant) -> bool {
         let mut taken = lock(&self.taken);
         let due = taken.measuring.is_none() && taken.due.is_none_or(|due| due <= now);
-        if !self.limits.measures() || !due {
+        if !(self.limits.measures() || taken.asked) || !due {
             return false;
         }
+        taken.asked = false;
         let (sum, since) = (Space::default(), Growth::default());
         taken.measuring = Some(Measuring { begun: now, sum, after: None, since });
         true
@@ -195,7 +208,9 @@ impl Quota {
             }
             Ok(None) => {
                 (taken.measured, taken.since) = (sum, measuring.since);
-                taken.due = Some(now.after(INTERVAL.max(now.since(measuring.begun) * PAUSES)));
+                taken.known = true;
+                let pauses = if self.limits.measures() { PAUSES } else { PAUSES_UNLIMITED };
+                taken.due = Some(now.after(INTERVAL.max(now.since(measuring.begun) * pauses)));
                 Ok(false)
             }
             Err(failure) => {

@@ -59,10 +59,10 @@ impl HostMetrics {
             tus.register_with_unit(name, help, Unit::Bytes, gauge.clone());
             gauge
         };
-        let help =
-            "Bytes that uploads have, where --max-store-size or --reserve-announced counts them; else -1";
+        let help = "Bytes that uploads have; without --max-store-size and --reserve-announced as last measured, \
+                    after a scrape and at most once a minute; -1 before that";
         let stored = bytes(tus, "store_size", help);
-        let help = "Bytes that unfinished uploads have announced and not sent, counted as those; else -1";
+        let help = "Bytes that unfinished uploads have announced and not sent, counted as those";
         let announced = bytes(tus, "store_announced", help);
         let store = OnceLock::new();
         Self { refused, finished_expired, published, failed, outstanding, stored, announced, store }
