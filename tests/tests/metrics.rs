@@ -225,6 +225,59 @@ fn what_the_store_could_not_do_is_counted() {
 }
 
 #[test]
+fn a_data_file_that_is_gone_is_told_before_any_head_and_a_directory_by_the_health() {
+    let server = Running::start(|settings| {
+        settings.small_uploads = 0;
+        settings.protocol = tus_proto::Config::builder().downloads(true).build().unwrap();
+    });
+    let (finished, begun) = (create(&server, 5), create(&server, 10));
+    for location in [&finished, &begun] {
+        assert_eq!(send(&server, &at(location, Request::patch(0).sized("hello"))).status, 204);
+    }
+    let data = server.data_dir().join("data/data");
+    let hidden = server.data_dir().join("hidden");
+    for dir in std::fs::read_dir(&data).unwrap().map(|dir| dir.unwrap().path()) {
+        for file in std::fs::read_dir(dir).unwrap() {
+            std::fs::remove_file(file.unwrap().path()).unwrap();
+        }
+    }
+    assert_eq!(send(&server, &at(&finished, Request::bare("GET", ""))).status, 410);
+    assert_eq!(send(&server, &at(&begun, Request::patch(5).sized("world"))).status, 410);
+    assert_eq!(get(&server, "/healthz").status, 200, "others can be stored");
+    std::fs::rename(&data, &hidden).unwrap();
+    let location = create(&server, 5);
+    assert_eq!(send(&server, &at(&location, Request::patch(0).sized("hello"))).status, 500);
+    let comes = |status| {
+        let begun = Instant::now();
+        while get(&server, "/healthz").status != status {
+            assert!(begun.elapsed() < PATIENCE, "the health should be {status}");
+        }
+    };
+    comes(503);
+    // Records can be written: that does not make it well.
+    let location = create(&server, 5);
+    comes(503);
+    std::fs::rename(&hidden, &data).unwrap();
+    comes(200);
+    assert_eq!(send(&server, &at(&location, Request::patch(0).sized("hello"))).status, 204);
+}
+
+#[test]
+fn what_is_being_stored_and_what_is_stored_is_shown() {
+    let server = Running::start(|_| {});
+    let location = create(&server, 10);
+    let mut writer = Client::connect(server.address());
+    writer.request(&at(&location, Request::patch(0).announcing(10, "hello")));
+    shows(&server, "tus_uploads_in_progress", "1");
+    writer.write(b"world");
+    assert_eq!(writer.answer(false).unwrap().status, 204);
+    shows(&server, "tus_store_size_bytes", "10");
+    let counted = scrape(&server);
+    assert_eq!(counted.get("tus_uploads_in_progress"), None);
+    assert!(counted["tus_disk_free_bytes"].parse::<f64>().unwrap() > 0.0);
+}
+
+#[test]
 fn the_metrics_and_the_health_are_only_to_be_read() {
     let server = Running::start(|_| {});
     let health = get(&server, "/healthz?verbose");

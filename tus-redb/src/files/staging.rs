@@ -37,6 +37,8 @@ pub(crate) struct Staging {
     /// Uploads that were found without a data file of theirs.
     gone: Mutex<HashSet<UploadId>>,
     troubles: Mutex<ErrorLog>,
+    /// The disk has failed somebody since it was tried last.
+    suspect: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -71,6 +73,7 @@ impl Staging {
             open: Mutex::default(),
             gone: Mutex::default(),
             troubles: Mutex::default(),
+            suspect: AtomicBool::new(false),
         }
     }
 
@@ -179,7 +182,19 @@ impl Staging {
     pub(crate) fn note(&self, trouble: impl Into<Error>) -> Failure {
         let Error { failure, text, .. } = trouble.into();
         lock(&self.troubles).note(text);
+        if failure == Failure::Io {
+            self.suspect.store(true, Ordering::Release);
+        }
         failure
+    }
+
+    pub(crate) fn is_suspect(&self) -> bool {
+        self.suspect.load(Ordering::Acquire)
+    }
+
+    /// The disk is about to be tried.
+    pub(crate) fn forget_suspicion(&self) {
+        self.suspect.store(false, Ordering::Release);
     }
 
     pub(crate) fn take_last_error(&self) -> Option<String> {

@@ -19,6 +19,7 @@ impl Store {
     /// # Errors
     /// The disk's: it is full, or fails.
     pub fn probe(&self) -> Result<(), Failure> {
+        self.staging.forget_suspicion();
         let mut writer = lock(&self.writer);
         if !self.staging.reserve.remake() {
             return Err(Failure::NoSpace);

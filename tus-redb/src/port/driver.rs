@@ -220,7 +220,7 @@ impl tus_driver::Store for RedbStore {
     fn health(&self) -> Result<(), Failure> {
         if self.0.engine.is_full() {
             Err(Failure::NoSpace)
-        } else if self.0.failing.load(Ordering::Relaxed) {
+        } else if self.0.is_failing() {
             Err(Failure::Io)
         } else {
             Ok(())

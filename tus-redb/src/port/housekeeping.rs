@@ -61,7 +61,7 @@ impl Shared {
         let signals = Signals {
             needs_flush: self.engine.needs_flush(),
             flush_pressing: self.engine.is_flush_pressing(),
-            failing: self.failing.load(Ordering::Relaxed),
+            failing: self.is_failing() || self.engine.is_suspect(),
             full: self.engine.is_full(),
             needs_reclaim: self.engine.needs_reclaim(),
             needs_consolidation: self.engine.needs_consolidation(),
@@ -153,14 +153,23 @@ impl Shared {
             }
             Chore::Digest => self.engine.digest(DIGEST),
             Chore::Probe => {
+                let commits_failed = self.failing.load(Ordering::Relaxed);
                 let probed = self.engine.probe();
                 self.observer.flushing();
                 self.observer.flushed(probed);
-                self.failing
-                    .store(matches!(probed, Err(Failure::Io | Failure::Unavailable)), Ordering::Relaxed);
+                let fails = matches!(probed, Err(Failure::Io | Failure::Unavailable));
+                if commits_failed {
+                    self.failing.store(fails, Ordering::Relaxed);
+                }
+                self.bodies_fail.store(fails && !commits_failed, Ordering::Relaxed);
                 Ok(false)
             }
         }
+    }
+
+    /// Whether what is uploaded can't be stored.
+    pub(super) fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed) || self.bodies_fail.load(Ordering::Relaxed)
     }
 
     fn flushed(&self, flushed: Result<(), Failure>) {

@@ -54,6 +54,8 @@ struct Shared {
     quota: Quota,
     /// The disk failed the last commit.
     failing: AtomicBool,
+    /// The disk failed when it was tried, though commits succeed: the data files' directory is gone, say.
+    bodies_fail: AtomicBool,
     closing: AtomicBool,
     /// The number of the checkpoint that was begun last.
     checkpoint: AtomicU64,
@@ -102,6 +104,7 @@ impl RedbStore {
             group: Mutex::default(),
             chores: Mutex::new(Chores::new(sweep_interval)),
             failing: AtomicBool::new(false),
+            bodies_fail: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             checkpoint: AtomicU64::new(0),
             wake: Mutex::default(),
@@ -121,8 +124,9 @@ impl RedbStore {
         WeakRedbStore(Arc::downgrade(&self.0))
     }
 
-    /// How many bytes uploads have, and how many unfinished ones have announced and not sent; `None` if no limit counts
-    /// them. Waits for nothing.
+    /// How many bytes uploads have, and how many unfinished ones have announced and not sent. Where no limit counts them,
+    /// they are measured because this is asked, at most once a minute, and it tells what was measured last; `None` if
+    /// nothing was yet. Waits for nothing.
     pub fn space_taken(&self) -> Option<(u64, u64)> {
         self.0.quota.measured()
     }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::{
+    io::Read,
     sync::{Arc, Mutex, atomic::Ordering, mpsc},
     time::Duration,
 };
@@ -10,11 +11,11 @@ use tus_driver::{
     Answer, Change as PortChange, Changed, Class, FirstBytes, JobQueue, Loaded, LookupError, Store as _,
     Ticket,
 };
-use tus_proto::{Completion, Failure, Now, Record, UploadId, WallTime};
+use tus_proto::{Completion, Failure, Fence, Now, Record, UploadId, WallTime};
 
 use super::housekeeping::TICK;
 use crate::{
-    NoObserver, Options, RedbStore, Store,
+    Change, Disk, NoObserver, Options, RedbStore, Store,
     sim::{Fault, SimDisk},
 };
 
@@ -106,6 +107,96 @@ fn first_bytes_count_as_those_that_come_later_do() {
     assert_eq!(rig.create_with("c", Some(3), Some(vec![1; 3].into())), Completion::Created);
     let full = rig.create_with("d", Some(990), Some(vec![1; 3].into()));
     assert_eq!(full, Completion::Failed(Failure::NoSpace));
+}
+
+#[test]
+fn what_uploads_take_is_measured_without_a_limit_as_often_as_it_is_asked_for() {
+    let rig = Rig::with(Options { inline_bytes: 100, ..Options::default() });
+    let upload = |id| {
+        assert_eq!(rig.create_with(id, Some(9), Some(vec![1; 4].into())), Completion::Created);
+    };
+    let pass_a_minute = || (0..=60).for_each(|_| rig.pass_second());
+    upload("a");
+    pass_a_minute();
+    assert_eq!(rig.store.space_taken(), None, "nobody had asked");
+    rig.pass_second();
+    assert_eq!(rig.store.space_taken(), Some((4, 5)));
+    upload("b");
+    rig.pass_second();
+    assert_eq!(rig.store.space_taken(), Some((4, 5)), "it was measured a second ago");
+    pass_a_minute();
+    upload("c");
+    pass_a_minute();
+    assert_eq!(rig.store.space_taken(), Some((8, 10)), "nobody has asked since");
+    pass_a_minute();
+    assert_eq!(rig.store.space_taken(), Some((12, 15)));
+}
+
+#[test]
+fn bodies_that_can_not_be_stored_show_though_records_can() {
+    let rig = Rig::with(Options { inline_bytes: 0, reserve_bytes: 256 << 10, ..Options::default() });
+    assert_eq!(rig.create("a"), Completion::Created);
+    let (engine, id) = (rig.store.engine(), UploadId::new("a").unwrap());
+    let mut sink = engine.append(&id, engine.first_fence(), 0).unwrap();
+    rig.disk.fail(0..u64::MAX, Fault::Io);
+    assert!(sink.write(b"hello").is_err());
+    drop(sink);
+    rig.disk.heal();
+    rig.pass_second();
+    assert_eq!(rig.store.health(), Ok(()), "the disk works when it is tried");
+    let mut sink = engine.append(&id, engine.first_fence(), 0).unwrap();
+    rig.disk.fail(0..u64::MAX, Fault::Io);
+    assert!(sink.write(b"hello").is_err());
+    drop(sink);
+    rig.disk.heal();
+    rig.disk.rename("data", "elsewhere").unwrap();
+    rig.pass_second();
+    assert_eq!(rig.store.health(), Err(Failure::Io));
+    assert_eq!(rig.create("b"), Completion::Created);
+    rig.pass_second();
+    assert_eq!(rig.store.health(), Err(Failure::Io), "though uploads are created");
+    rig.disk.rename("elsewhere", "data").unwrap();
+    rig.pass_second();
+    assert_eq!(rig.store.health(), Ok(()));
+}
+
+/// Copying is tried a few times an hour where it is put off, and nobody else is told of it.
+#[test]
+fn what_did_not_fit_into_one_file_is_put_there_when_space_has_come_back() {
+    let rig = Rig::with(Options { inline_bytes: 0, reserve_bytes: 256 << 10, ..Options::default() });
+    let (engine, id) = (rig.store.engine(), UploadId::new("a").unwrap());
+    assert_eq!(rig.create_with("a", Some(800_000), None), Completion::Created);
+    for (at, number) in [(0, 0), (400_000, 1)] {
+        let fence = Fence(engine.first_fence().0 + number);
+        if at > 0 {
+            engine.commit(&[Change::NewExtent { id: id.clone(), fence, at }]);
+        }
+        let mut sink = engine.append(&id, fence, at).unwrap();
+        sink.write(&vec![number as u8; 400_000]).unwrap();
+        let (to, syncer) = (at + 400_000, sink.syncer());
+        syncer.sync(Some(to).filter(|to| *to == 800_000)).unwrap();
+        let (id, syncer) = (id.clone(), Some(syncer));
+        let commit =
+            Change::Commit { id, fence, from: at, to, length: None, expires: None, finish: false, syncer };
+        assert_eq!(engine.commit(&[commit]), [Completion::Committed { offset: to }]);
+    }
+    let files = || engine.paths(&id).unwrap().len();
+    rig.disk.set_free(Some(900_000));
+    let written = rig.disk.traffic("data/");
+    for second in 0..300 {
+        rig.pass_second();
+        if second % 50 == 0 {
+            assert_eq!(rig.create(&format!("other-{second}")), Completion::Created);
+        }
+    }
+    assert_eq!((files(), rig.disk.traffic("data/"), rig.store.health()), (2, written, Ok(())));
+    rig.disk.set_free(Some(4 << 20));
+    (0..=60).for_each(|_| rig.pass_second());
+    assert_eq!(files(), 1);
+    let mut bytes = Vec::new();
+    engine.read(&id).unwrap().unwrap().read_to_end(&mut bytes).unwrap();
+    assert!(bytes == [vec![0; 400_000], vec![1; 400_000]].concat());
+    assert_eq!(engine.verify().unwrap(), []);
 }
 
 #[test]

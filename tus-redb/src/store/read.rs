@@ -167,6 +167,11 @@ impl Store {
         self.staging.take_last_error()
     }
 
+    /// Whether the disk has failed somebody since [`Self::probe`] tried it last: a body whose file could not be made, say.
+    pub fn is_suspect(&self) -> bool {
+        self.staging.is_suspect()
+    }
+
     /// Whether a look at the records would wait for a compaction: event loops should not look then.
     pub fn is_compacting(&self) -> bool {
         self.compacting.load(Ordering::Acquire)
