@@ -435,6 +435,28 @@ fn a_page_can_read_why_its_head_was_refused() {
     }
 }
 
+/// The limits fit each other: as many parts as a final may have go into a head, by URLs as they are in use.
+#[test]
+fn a_final_of_as_many_parts_as_may_be_is_made() {
+    let server = Running::start(|_| {});
+    let mut client = Client::connect(server.address());
+    let part = Request::post().with("Upload-Length", 0).with("Upload-Concat", "partial");
+    let urls: Vec<_> = (0..1000)
+        .map(|_| {
+            client.request(&part);
+            let location = client.answer(false).unwrap().value("Location").unwrap().to_owned();
+            let path = &location[location.find("/files/").unwrap()..];
+            let url =
+                format!("https://{:x>1$}.example{path}", "", 67 - "https://.example".len() - path.len());
+            assert_eq!(url.len(), 67);
+            url
+        })
+        .collect();
+    client.request(&Request::post().with("Upload-Concat", format!("final;{}", urls.join(" "))));
+    let made = client.answer(false).unwrap();
+    assert_eq!((made.status, made.value("Upload-Length")), (201, Some("0")));
+}
+
 #[test]
 fn a_crowd_of_large_heads_keeps_to_its_memory_and_the_newest_are_served() {
     let server = Running::start(|settings| {

@@ -138,3 +138,83 @@ fn a_hangup_reads_the_level_again_from_the_file() {
     server.signal(Signal::TERM);
     assert_eq!(server.finish().status, Some(0));
 }
+
+/// A pipe that is full would hold up whoever writes to it.
+#[test]
+fn a_log_that_nobody_reads_holds_up_no_request() {
+    let place = Place::new();
+    let mut server = place.start(&["--listen=127.0.0.1:0", "--log-level=debug"], &[], Stdio::piped());
+    let address = address(&mut server);
+    let mut stream = TcpStream::connect(&address).unwrap();
+    // A line each: the pipe takes some hundreds, and a thousand wait.
+    for _ in 0..40 {
+        let batch = "OPTIONS /files HTTP/1.1\r\nHost: h\r\n\r\n".repeat(100);
+        stream.write_all(batch.as_bytes()).unwrap();
+        let (mut answers, mut buffer) = (Vec::new(), [0; 64 << 10]);
+        while String::from_utf8_lossy(&answers).matches("HTTP/1.1 204 ").count() < 100
+            || !answers.ends_with(b"\r\n\r\n")
+        {
+            let count = stream.read(&mut buffer).unwrap();
+            assert!(count > 0);
+            answers.extend_from_slice(&buffer[..count]);
+        }
+    }
+    let get =
+        |path| answer(&address, &format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"));
+    assert!(get("/healthz").starts_with("HTTP/1.1 200 "));
+    let metrics = get("/metrics");
+    let dropped = metrics.lines().find_map(|line| line.strip_prefix("tus_log_lines_dropped_total "));
+    assert!(dropped.unwrap().parse::<u64>().unwrap() > 0, "{metrics}");
+    server.signal(Signal::TERM);
+    assert_eq!(server.finish().status, Some(0));
+}
+
+#[test]
+fn what_concerns_an_operator_is_one_line_however_often_it_comes() {
+    let place = Place::new();
+    let arguments = ["--listen=127.0.0.1:0", "--max-store-size=5", "--small-uploads=0"];
+    let mut server = place.start(&arguments, &[], Stdio::piped());
+    let address = address(&mut server);
+    let started = server.wait_for_log("started");
+    for told in [env!("CARGO_PKG_VERSION"), &address, "tus-data"] {
+        assert!(started.contains(told), "{told}: {started}");
+    }
+
+    let tus = "Host: h\r\nConnection: close\r\nTus-Resumable: 1.0.0\r\n";
+    let body = "Content-Type: application/offset+octet-stream\r\nContent-Length: 5\r\n\r\nhello";
+    let create = format!("POST /files HTTP/1.1\r\n{tus}Upload-Length: 10\r\n");
+    let created = answer(&address, &format!("{create}{body}"));
+    let location = field(&created, "Location").unwrap();
+    let path = &location[location.find("/files").unwrap()..];
+    let shown = place.run(&["show", "--json", path.strip_prefix("/files/").unwrap()], &[]);
+    let shown: Value = serde_json::from_str(shown.assert_quiet_success()).unwrap();
+    let file = shown["data"][0]["path"].as_str().unwrap();
+    std::fs::rename(place.path(file), place.path("moved")).unwrap();
+
+    let name = std::path::Path::new(file).file_name().unwrap().to_str().unwrap();
+    let ask = |status: u16, request: &str| {
+        for _ in 0..10 {
+            let answer = answer(&address, request);
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{status}: {answer}");
+        }
+    };
+    ask(410, &format!("PATCH {path} HTTP/1.1\r\n{tus}Upload-Offset: 5\r\n{body}"));
+    assert!(server.wait_for_log(name).contains("ERROR"));
+    let long = "x".repeat(100_000);
+    for (status, request) in [
+        (507, format!("{create}\r\n")),
+        (431, format!("OPTIONS /files HTTP/1.1\r\n{tus}X: {long}\r\n\r\n")),
+        (414, format!("OPTIONS /{long} HTTP/1.1\r\n{tus}\r\n")),
+        (400, format!("OPTIONS /files HTTP/1.1\r\n{tus}no field\r\n\r\n")),
+    ] {
+        ask(status, &request);
+    }
+    server.signal(Signal::TERM);
+    let run = server.finish();
+    for told in ["ERR_INSUFFICIENT_STORAGE", "ERR_HEAD_TOO_LARGE", "ERR_URI_TOO_LONG", "ERR_BAD_REQUEST"] {
+        // What was only counted comes after a pause.
+        let lines = run.stderr.lines().filter(|line| line.contains(told));
+        assert!((1..=3).contains(&lines.count()), "{told}: {}", run.stderr);
+    }
+    assert!(run.stderr.matches(name).count() <= 3, "{}", run.stderr);
+}

@@ -18,6 +18,7 @@ fn bad_usage_is_one_line_and_touches_nothing() {
         (&["--checkpoint-size", "0"], &["at least 1 byte"]),
         (&["--threads", "0"], &["'0'", "from 1 to 64"]),
         (&["--base-path", "files"], &["\"files\"", "must start with /"]),
+        (&["--cors-allow-origin", "*", "--cors-allow-credentials"], &["credentials", "origin"]),
         (&["--behind-proxy", "--location-base-url", "https://example.org"], &["not both"]),
         (&["--max-parts", "0"], &["'0'", "from 1 to 100000"]),
         (&["--idle-timeout", "0"], &["--idle-timeout", "at least 1ms"]),

@@ -8,7 +8,10 @@ use super::{
     harness::{commit, id, options, record},
     inline::{BOTH, body, bytes, create, files, put, sink_of},
 };
-use crate::{Change, Durability, Options, Sink, Store, sim::SimDisk};
+use crate::{
+    Change, Durability, Options, Sink, Store,
+    sim::{Fault, SimDisk},
+};
 
 const KIB: u64 = 1 << 10;
 
@@ -239,6 +242,56 @@ fn the_records_are_compacted_only_where_that_pays() {
     assert!(!store.is_full(), "{compactions:?}");
     assert!(store.compactions() <= 3, "{compactions:?}");
     assert_eq!(store.verify().unwrap(), []);
+}
+
+/// Deletes the uploads that fill a disk, one by one, and reclaims after each. In that after the `at`-th the disk fails from its
+/// `call`-th call on. Tells in which the records' file became shorter first, and after how many calls.
+fn delete_all(durability: Durability, failing: Option<(usize, u64, Fault)>) -> Option<(usize, u64)> {
+    let disk = SimDisk::new();
+    let store = open(&disk, durability);
+    disk.set_free(Some(4 << 20));
+    let names: Vec<_> = (0..9_000)
+        .map(|n| format!("{n:04}"))
+        .take_while(|name| upload(&store, name, 16_000).is_some())
+        .collect();
+    let mut shortened = None;
+    for (n, name) in names.iter().enumerate() {
+        let delete = Change::Delete { id: id(name), fence: Fence(u64::MAX) };
+        assert_eq!(store.commit(&[delete]), [Completion::Deleted], "{failing:?}: {:?}", store.trouble());
+        store.flush().unwrap();
+        let (calls, len) = (disk.calls(), store.records.len().unwrap());
+        let failing = failing.filter(|(at, ..)| *at == n);
+        if let Some((_, call, fault)) = failing {
+            disk.fail(calls + call..u64::MAX, fault);
+        }
+        let reclaimed = (0..100).map(|_| store.reclaim(64)).find(|reclaimed| !matches!(reclaimed, Ok(1..)));
+        match failing {
+            Some((_, _, Fault::Io)) => assert!(matches!(reclaimed, Some(Err(_))), "{failing:?}"),
+            Some(_) => {}
+            None => assert_eq!(reclaimed, Some(Ok(0)), "{:?}", store.trouble()),
+        }
+        if shortened.is_none() && store.records.len().unwrap() < len {
+            shortened = Some((n, disk.calls() - calls));
+        }
+        disk.heal();
+        if failing.is_some() {
+            assert!(names[n + 1..].iter().all(|name| body(&store, name) == bytes(0..16_000)), "{failing:?}");
+        }
+    }
+    assert_eq!(store.verify().unwrap(), []);
+    shortened
+}
+
+#[test]
+fn a_compaction_that_fails_fails_no_deletion() {
+    for durability in BOTH {
+        let (at, calls) = delete_all(durability, None).expect("the records are compacted");
+        for quarter in 0..4 {
+            for fault in [Fault::Io, Fault::Full] {
+                delete_all(durability, Some((at, calls * quarter / 4, fault)));
+            }
+        }
+    }
 }
 
 /// A whole upload; `None` if there is no room for it.
