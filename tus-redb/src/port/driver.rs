@@ -209,7 +209,12 @@ impl tus_driver::Store for RedbStore {
     fn close(&self, ticket: Ticket<Result<(), Failure>>) {
         self.0.closing.store(true, Ordering::Release);
         let shared = self.0.clone();
-        let job = move || ticket.answer(shared.engine.flush());
+        let job = move || {
+            let flushed = shared.engine.flush();
+            // No housekeeping comes that would.
+            shared.tell_trouble();
+            ticket.answer(flushed);
+        };
         self.0.executor.run(Class::Commit, Box::new(job));
     }
 

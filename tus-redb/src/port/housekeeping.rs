@@ -70,6 +70,11 @@ impl Shared {
         while let Some(chore) = self.next_chore(now, signals) {
             self.queue(chore);
         }
+        self.tell_trouble();
+    }
+
+    /// Tells the operator what went wrong last.
+    pub(super) fn tell_trouble(&self) {
         if let Some(text) = self.engine.trouble() {
             self.observer.error(&text);
         }

@@ -15,7 +15,7 @@ use tus_proto::{Completion, Failure, Fence, Now, Record, UploadId, WallTime};
 
 use super::housekeeping::TICK;
 use crate::{
-    Change, Disk, NoObserver, Options, RedbStore, Store,
+    Change, Disk, NoObserver, Observer, Options, RedbStore, Store,
     sim::{Fault, SimDisk},
 };
 
@@ -33,11 +33,15 @@ impl Rig {
     }
 
     fn with(options: Options) -> Self {
+        Self::observed(options, Box::new(NoObserver))
+    }
+
+    fn observed(options: Options, observer: Box<dyn Observer>) -> Self {
         let (disk, clock) = (SimDisk::new(), Arc::new(Mutex::new(Now::default())));
         let engine = Store::open_on(Arc::new(disk.clone()), &options).unwrap();
         let shown = clock.clone();
         let jobs = Arc::new(JobQueue::new(move || *shown.lock().unwrap(), |_| false));
-        let store = RedbStore::start(engine, jobs.clone(), Box::new(NoObserver), Duration::from_secs(60));
+        let store = RedbStore::start(engine, jobs.clone(), observer, Duration::from_secs(60));
         let rig = Self { disk, clock, jobs, store };
         rig.work();
         rig
@@ -274,4 +278,32 @@ fn a_look_at_records_that_are_compacted_is_left_to_a_thread_that_may_wait() {
     assert!(matches!(told.try_recv(), Ok(Err(LookupError::Missing))));
     let never = || -> Ticket<Loaded> { panic!("it answers at once") };
     assert!(matches!(rig.store.load(&id, never), Answer::Now(Err(LookupError::Missing))));
+}
+
+/// Hands on what it is to tell the operator.
+struct Errors(mpsc::Sender<String>);
+
+impl Observer for Errors {
+    fn error(&self, text: &str) {
+        let _ = self.0.send(text.to_owned());
+    }
+}
+
+#[test]
+fn what_went_wrong_is_told_also_at_the_end() {
+    let (tell, told) = mpsc::channel();
+    let rig = Rig::observed(Options { inline_bytes: 0, ..Options::default() }, Box::new(Errors(tell)));
+    assert_eq!(rig.create("a"), Completion::Created);
+    let (engine, id) = (rig.store.engine(), UploadId::new("a").unwrap());
+    let mut sink = engine.append(&id, engine.first_fence(), 0).unwrap();
+    rig.disk.fail(0..u64::MAX, Fault::Io);
+    assert!(sink.write(b"hello").is_err());
+    rig.disk.heal();
+    drop(sink);
+    assert!(told.try_recv().is_err(), "no second has passed");
+    let (closed, end) = mpsc::channel();
+    rig.store.close(Ticket::new(move |result| closed.send(result).unwrap()));
+    rig.work();
+    assert_eq!(end.try_recv(), Ok(Ok(())));
+    assert!(told.try_recv().is_ok());
 }
