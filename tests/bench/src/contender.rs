@@ -71,7 +71,7 @@ impl Places {
 }
 
 const OURS: [(&str, bool); 2] = [("ours-strict", true), ("ours-eventual", false)];
-/// The tower service behind hyper: an example of `tus-tower`'s.
+/// The tower service in axum, as most would mount it: an example of `tus-tower`'s.
 const TOWER: [(&str, bool); 2] = [("tower-strict", true), ("tower-eventual", false)];
 const FLOORS: [(&str, &str, How); 5] = [
     ("floor-splice", "splice", How::Splice),
@@ -137,8 +137,10 @@ impl Contender {
     fn tower(strict: bool, places: &Places) -> Way {
         let program = places.bench.with_file_name("examples").join("hyper");
         if !program.is_file() {
-            let reason =
-                format!("there is no {}: build tus-tower's examples with --release first", program.display());
+            let reason = format!(
+                "there is no {}: build it first, with --release -p tus-tower --example axum --features axum,metrics",
+                program.display()
+            );
             return Way::Absent { reason };
         }
         let durability = if strict { "strict" } else { "eventual" };
