@@ -11,11 +11,11 @@ use tus_driver::{
     Answer, Change as PortChange, Changed, Class, FirstBytes, JobQueue, Loaded, LookupError, Store as _,
     Ticket,
 };
-use tus_proto::{Completion, Failure, Fence, Now, Record, UploadId, WallTime};
+use tus_proto::{Algorithm, Completion, Failure, Fence, Now, Record, UploadId, WallTime};
 
 use super::housekeeping::TICK;
 use crate::{
-    Change, Disk, NoObserver, Observer, Options, RedbStore, Store,
+    Change, Disk, Durability, Mode, NoObserver, Observer, Options, RedbStore, Store,
     sim::{Fault, SimDisk},
 };
 
@@ -218,6 +218,39 @@ fn a_failing_disk_shows_and_so_does_its_recovery() {
     rig.pass_second();
     assert!(!rig.is_failing() && rig.store.health().is_ok());
     assert_eq!(rig.create("c"), Completion::Created);
+}
+
+#[test]
+fn what_a_failed_sync_has_lost_is_not_hashed() {
+    let options = Options { inline_bytes: 0, durability: Durability::Eventual, ..Options::default() };
+    let rig = Rig::with(Options { reserve_bytes: 256 << 10, ..options });
+    let (engine, id) = (rig.store.engine(), UploadId::new("a").unwrap());
+    assert_eq!(rig.create("a"), Completion::Created);
+    let fence = engine.first_fence();
+    let mut sink = engine.append(&id, fence, 0).unwrap();
+    sink.write(b"hello").unwrap();
+    sink.syncer().sync(None).unwrap();
+    let (length, expires, syncer) = (None, None, Some(sink.syncer()));
+    let commit =
+        Change::Commit { id: id.clone(), fence, from: 0, to: 5, length, expires, finish: false, syncer };
+    assert_eq!(engine.commit(&[commit]), [Completion::Committed { offset: 5 }]);
+    let hash = || {
+        let (tell, told) = mpsc::channel();
+        let ticket = || Ticket::new(move |digest| tell.send(digest).unwrap());
+        assert!(matches!(rig.store.hash(&id, 5, Algorithm::Sha1, ticket), Answer::Later));
+        // The flush would take the bytes back: this job alone.
+        assert!(rig.jobs.run_one(Class::Compute));
+        told.try_recv().unwrap()
+    };
+    assert!(hash().is_ok());
+    let next = rig.disk.calls();
+    rig.disk.fail(next..next + 1, Fault::Evict);
+    assert_eq!(engine.flush_data(), Err(Failure::Io));
+    // As a write behind the lost bytes would: there are zeros in their place now.
+    let [(path, _)] = &*engine.paths(&id).unwrap() else { panic!("it has one file") };
+    let path = path.strip_prefix("/sim").unwrap().to_str().unwrap();
+    rig.disk.open(path, Mode::Existing).unwrap().set_len(5).unwrap();
+    assert_eq!(hash(), Err(LookupError::Failed(Failure::Io)));
 }
 
 #[test]

@@ -172,6 +172,11 @@ impl Store {
         self.staging.is_suspect()
     }
 
+    /// Whether a sync has failed under committed bytes, and the records have not fallen back yet.
+    pub(crate) fn has_lost_bytes(&self) -> bool {
+        !lock(&self.lost).files().is_empty()
+    }
+
     /// Whether a look at the records would wait for a compaction: event loops should not look then.
     pub fn is_compacting(&self) -> bool {
         self.compacting.load(Ordering::Acquire)
