@@ -11,7 +11,7 @@ use tus_proto::Failure;
 
 use crate::{Executor, Source, loan::Loan, read_some};
 
-/// How many bytes are read at once into a piece.
+/// The most bytes of a piece.
 const PIECE_BYTES: u64 = 128 << 10;
 
 /// Reads the bytes of an upload from one offset to another.
@@ -33,7 +33,7 @@ impl<T: Source> UploadReader<T> {
         self.to - self.at
     }
 
-    /// Reads the next ones: at least one if there is room for any; 0 after the last.
+    /// Reads the next bytes: at least one if `buf` has room; 0 after the last.
     ///
     /// # Errors
     /// The store's. The response was promised these bytes, so its connection must end.
@@ -62,7 +62,7 @@ impl<T: Source> UploadReader<T> {
 /// What a read brings.
 type Piece = Poll<Result<Bytes, Failure>>;
 
-/// Reads the bytes of an upload for a runtime that must not block: where reading may, a job of the executor's does it.
+/// Reads the bytes of an upload for a runtime that must not block: a job of the executor reads where reading may block.
 pub struct Egress<T: Source> {
     place: Place<T>,
     executor: Arc<dyn Executor>,
@@ -77,7 +77,7 @@ enum Place<T> {
 }
 
 impl<T: Source> Egress<T> {
-    /// Reads on, with jobs of this executor.
+    /// Reads what is left of `reader`, with jobs of this executor.
     pub fn new(reader: UploadReader<T>, executor: Arc<dyn Executor>) -> Self {
         Self { place: Place::Here(reader), executor }
     }

@@ -1,4 +1,4 @@
-//! Jobs for a pool of threads that is not ours: each class of work has a bound of threads, and none while it has no work.
+//! Jobs for a pool of threads that the runtime owns: each queue occupies a bounded number of threads, and none while it is empty.
 
 use std::{
     collections::BTreeMap,
@@ -28,13 +28,13 @@ struct Queue {
 pub struct Shift(usize);
 
 impl JobPool {
-    /// At most `threads` jobs run at once that requests wait for; one more commits, and one keeps house.
+    /// At most `threads` jobs run at once that requests wait for, one more that commits, and one of housekeeping.
     pub fn new(threads: usize) -> Self {
         let queue = |most| Mutex::new(Queue { jobs: BTreeMap::new(), serial: 0, threads: 0, most });
         Self([queue(1), queue(threads.max(1)), queue(1)])
     }
 
-    /// Queues a job. `Some` if a thread is to be lent, which calls [`work`](Self::work) with it.
+    /// Queues a job. If `Some`, the caller must call [`work`](Self::work) with it on a thread that may block.
     #[must_use = "without the thread the job is not run"]
     pub fn push(&self, class: Class, job: Job) -> Option<Shift> {
         let index = match class {

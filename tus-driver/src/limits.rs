@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use crate::outbox::Pauses;
 
-/// What requests may cost, in time and in bytes. Made from the defaults.
+/// What requests may cost, in time and in bytes. Begin with [`Limits::default`], and change fields.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Limits {
-    /// How long no byte of a body may come while it is waited for; zero for ever. Default 30 s.
+    /// How long a client may send no byte of a body that is waited for; zero for no limit. Default 30 s.
     pub request_timeout: Duration,
-    /// How many bytes of a body buy one more second, up to `request_timeout`; with 0 any byte buys all of it. Default
-    /// 500.
+    /// The minimum rate: so many bytes of a body extend its deadline by one second, up to `request_timeout`; with 0 any byte
+    /// restores all of it. Default 500.
     pub body_min_rate: u64,
     /// How many bytes of an unwanted body are read so that its connection can be kept. Default 256 KiB.
     pub drain_bytes: u64,
@@ -22,8 +22,8 @@ pub struct Limits {
     pub linger_timeout: Duration,
     /// How long a request waits for a hook before it is answered 500. Default 30 s.
     pub hook_timeout: Duration,
-    /// How many hooks that block may run at once while requests wait for them, and as many of those that are told after
-    /// the fact, and of tasks that are. Default 4.
+    /// How many hooks that block may run at once while requests wait for them. The same bound holds for hooks that are told
+    /// after the fact, and for those of them that are tasks. Default 4.
     pub hook_threads: usize,
     /// How long after its first failure a hook is told an event again; it doubles with each further one. Default 1 s.
     pub hook_pause: Duration,
@@ -33,8 +33,8 @@ pub struct Limits {
     pub shutdown_timeout: Duration,
     /// How often expired uploads are looked for. Default 60 s.
     pub cleanup_interval: Duration,
-    /// How many of the runtime's blocking threads may work at once for requests; one more commits, and one keeps house.
-    /// Default 4.
+    /// How many of the runtime's blocking threads may work at once for requests; one more commits, and one does
+    /// housekeeping. Default 4.
     pub threads: usize,
 }
 

@@ -1,4 +1,4 @@
-//! What a job on another thread has for a while: a sink that it writes to, a source that it reads.
+//! A value that is lent to a job on another thread: a sink that it writes to, a source that it reads.
 
 use std::{
     fmt,
@@ -8,11 +8,11 @@ use std::{
 
 use crate::{Class, Executor, mailbox::lock};
 
-/// What a job has, and gives back when it is done.
+/// A value that a job has, and gives back when it is done.
 pub(crate) struct Loan<T>(Arc<Mutex<State<T>>>);
 
 enum State<T> {
-    /// The job has it; it wakes this when it is done.
+    /// The job has the value, and wakes this waker when it is done.
     Out(Option<Waker>),
     Back(T),
     /// The job has panicked, or was dropped.
@@ -20,7 +20,7 @@ enum State<T> {
 }
 
 impl<T: Send + 'static> Loan<T> {
-    /// Has the executor run `work`, which may block and gives back what it has.
+    /// Has the executor run `work`, which may block and returns the value.
     pub(crate) fn new(executor: &dyn Executor, work: impl FnOnce() -> T + Send + 'static) -> Self {
         let state = Arc::new(Mutex::new(State::Out(None)));
         let returns = Returns(state.clone());
@@ -28,7 +28,8 @@ impl<T: Send + 'static> Loan<T> {
         Self(state)
     }
 
-    /// Takes back what the job has; `None` if that is lost. `Pending` until it is done: the waker is woken then.
+    /// Takes the value back; `None` if the job has panicked or was dropped. `Pending` until the job is done: the waker is woken
+    /// then.
     pub(crate) fn poll(&mut self, waker: &Waker) -> Poll<Option<T>> {
         let mut state = lock(&self.0);
         match std::mem::replace(&mut *state, State::Lost) {

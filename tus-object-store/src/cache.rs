@@ -1,4 +1,4 @@
-//! Records as they were last seen.
+//! A cache of records as they were last seen.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -6,12 +6,12 @@ use tus_proto::UploadId;
 
 use crate::{bucket::Version, document::Document};
 
-/// How many bytes of records are kept to spare a look-up before the next change; larger ones are not kept.
+/// How many bytes of records are kept.
 const CACHE: usize = 8 << 20;
+/// The largest record that is kept, in bytes.
 const CACHED: usize = 64 << 10;
 
-/// Records as they were last seen, so that a change need not read first. One that is not true any more costs a failed
-/// attempt and nothing else.
+/// A cache of records, so that a change need not read first. A stale one costs a compare-and-set that fails, and nothing else.
 #[derive(Default)]
 pub(crate) struct Cache {
     records: BTreeMap<UploadId, (Document, Version, usize)>,

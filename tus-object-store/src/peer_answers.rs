@@ -1,4 +1,4 @@
-//! How this server asks others, and does what they ask of it.
+//! Asking other servers to checkpoint or to yield, and doing what they ask of this one.
 
 use std::sync::Arc;
 

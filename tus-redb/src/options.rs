@@ -1,18 +1,18 @@
-//! How a store is opened: what it promises, and how much memory and disk it may take. Below everything else, as every
+//! How a store is opened: what it promises, and how much memory and disk it may take. Outside the rooms, as every
 //! room reads some of it.
 
 use std::time::Duration;
 
 use tus_driver::EventKinds as Events;
 
-/// When a completion may be told.
+/// How durable a change is when its completion is reported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
     /// What is completed survives a power cut.
     #[default]
     Strict,
     /// What is completed survives the end of the process at once, and a power cut once it was flushed. After
-    /// one, an upload may have fallen back to what it was at the last flush, and what it tells is there.
+    /// one, an upload may have fallen back to its state at the last flush. The bytes up to its offset are there.
     Eventual,
 }
 
@@ -49,8 +49,8 @@ pub struct Options {
     /// Whether a SHA-256 is computed and kept of each upload that becomes complete, by
     /// [`Store::digest`](crate::Store::digest). Default false.
     pub digests: bool,
-    /// How much of the disk uploads may take, for a store behind the driver's port: then the start of that takes time in
-    /// proportion to the number of records. Default: as much as there is.
+    /// How much of the disk uploads may take. It is enforced by the driver's port. With a limit, opening that takes time in
+    /// proportion to the number of records. Default: no limit.
     pub space: SpaceLimits,
     /// The permissions of data files, as bits of the owner, the group and others; whatever the umask. Default 0600.
     pub file_mode: u32,

@@ -56,7 +56,7 @@ impl Body for TusBody {
                 Poll::Pending => return Poll::Pending,
             },
         };
-        // What was promised can't be sent: the connection must end.
+        // The announced bytes can't be sent: the connection must end.
         let failed =
             |failure| io::Error::other(format!("the upload can't be read: the store failed ({failure:?})"));
         let piece = piece.map_err(failed)?;

@@ -1,4 +1,4 @@
-//! The service, without the type of its store.
+//! The service behind a trait object, so that its type does not name its store.
 
 use std::{
     fmt,

@@ -1,5 +1,5 @@
-//! The store's threads, timers and tasks on a tokio runtime. Jobs wait in queues of their own, and each queue occupies at
-//! most so many of the runtime's blocking threads, and none while it is empty.
+//! The store's threads, timers and tasks on a tokio runtime. Jobs wait in queues of their own, and each queue occupies a
+//! bounded number of the runtime's blocking threads, and none while it is empty.
 
 use std::{
     fmt,

@@ -1,5 +1,5 @@
-//! One request, polled: at first within the response's future, and from when it must wait on in a task of its own, so that
-//! it ends well whatever becomes of that future.
+//! One request, polled: at first within the response's future, and once it has to wait, in a task of its own, so that it
+//! ends in order even if that future is dropped.
 
 use std::{
     sync::Arc,
@@ -53,7 +53,7 @@ impl<S: Store> Request<S> {
                 TaskTurn::Respond(response, source) => {
                     let answer = response::http(&response, source, pool, *closes);
                     if let Some(waiter) = waiter.take() {
-                        // Dropped, if nobody waits.
+                        // The response is dropped if its future was.
                         let _ = waiter.send(answer);
                     }
                 }

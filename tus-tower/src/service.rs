@@ -1,4 +1,4 @@
-//! What applications mount, await and end.
+//! [`Tus`], the service that applications mount and shut down.
 
 use std::{
     convert::Infallible,
@@ -28,7 +28,7 @@ impl Tus {
         Self(serve)
     }
 
-    /// What ends it.
+    /// A handle that shuts the service down.
     pub fn handle(&self) -> TusHandle {
         TusHandle(self.0.clone())
     }

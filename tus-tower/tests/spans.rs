@@ -20,7 +20,7 @@ use tracing_subscriber::{
 };
 use tus_tower::{Tus, tus_driver::MemoryStore};
 
-/// Notes each event that tells a status: the spans that it is in, the outermost first, and the status.
+/// Records each event with a status: the spans that it is in, the outermost first, and the status.
 #[derive(Clone, Default)]
 struct Notes(Arc<Mutex<Vec<String>>>);
 

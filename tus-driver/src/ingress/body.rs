@@ -16,7 +16,7 @@ use super::{
 };
 use crate::BodyTimer;
 
-/// How many bytes are read ahead while others are written, and how many pieces, each of which may hold on to more.
+/// How many bytes are read ahead while others are written, and how many pieces: a piece may keep a larger buffer allocated.
 const AHEAD: usize = 128 << 10;
 const PIECES: usize = 64;
 
@@ -62,8 +62,8 @@ impl<B: BodyReader> Ingress<B> {
         this
     }
 
-    /// Reads as far as there is room. Returns whether anything came. `gone`: nobody waits for the request any more, so
-    /// only what is here already is taken.
+    /// Reads as far as there is room. Returns whether anything came. `gone`: the response's future was dropped, so only
+    /// bytes that have arrived already are taken.
     pub(crate) fn read(&mut self, cx: &mut Context<'_>, now: Instant, gone: bool) -> bool {
         let mut progress = false;
         self.timer.stop(now);
@@ -177,7 +177,7 @@ impl<B: BodyReader> Ingress<B> {
         if self.length > 0 { None } else { self.end.take() }
     }
 
-    /// Drops what is held, and the body too if its client sends none before it is asked to, and was not.
+    /// Drops what is held, and also the body if its client waits for `100 Continue` and was not sent it.
     pub(crate) fn drop_unless_begun(&mut self, expects_continue: bool) {
         self.discard();
         if expects_continue && !self.begun {
@@ -185,7 +185,7 @@ impl<B: BodyReader> Ingress<B> {
         }
     }
 
-    /// Reads on and forgets what comes, until `left` bytes have come. Ready when that is all.
+    /// Reads on and discards what comes, at most `left` bytes. Ready when the body has ended or `left` is used up.
     pub(crate) fn poll_forget(&mut self, cx: &mut Context<'_>, now: Instant, left: &mut u64) -> Poll<()> {
         while self.read(cx, now, false) {
             match left.checked_sub(self.length as u64) {

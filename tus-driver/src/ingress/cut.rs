@@ -1,4 +1,4 @@
-//! Why a body that fails did.
+//! Why a body was cut short, by the error of its reader.
 
 use std::{
     error::Error,
@@ -7,13 +7,13 @@ use std::{
 
 use tus_proto::Cut;
 
-/// Why a body was cut short by an error, as far as an I/O error in its chain of causes tells:
+/// Why a body was cut short, by the kind of the I/O error in the error's chain of causes:
 ///
 /// | kind | means |
 /// |---|---|
 /// | `TimedOut`, `WouldBlock` | its client is too slow |
 /// | `InvalidData`, `InvalidInput` | its framing is broken |
-/// | any other, or none | its client has ended its side; whether anybody is left to read a response is not known, so there is one |
+/// | any other, or none | its client has closed its side; it may still read a response, so one is sent |
 pub fn cut_by(error: &(dyn Error + 'static)) -> Cut {
     let mut cause = Some(error);
     while let Some(error) = cause {

@@ -2,7 +2,7 @@
 
 use tus_proto::{Cut, Framing};
 
-/// How many bytes of a body are still to come; or that only its end tells.
+/// How many bytes of a body are still to come. With chunked framing it is not known until the end.
 #[derive(Clone, Copy, Debug)]
 pub struct BodyLength(Option<u64>);
 
@@ -15,7 +15,7 @@ impl BodyLength {
         })
     }
 
-    /// So many bytes came. Returns how many of them belong to the body: what follows it on its connection does not.
+    /// `count` bytes came. Returns how many of them belong to the body; what follows on the connection does not.
     pub fn take(&mut self, count: usize) -> usize {
         let Some(left) = &mut self.0 else { return count };
         let count = count.min(usize::try_from(*left).unwrap_or(usize::MAX));
@@ -28,7 +28,7 @@ impl BodyLength {
         self.0.unwrap_or(u64::MAX)
     }
 
-    /// Whether all have come. Never for a body whose end alone tells.
+    /// Whether all have come. Always false if the length is not known.
     pub fn is_complete(&self) -> bool {
         self.0 == Some(0)
     }

@@ -99,7 +99,7 @@ impl<S: Store, B: BodyReader> Pump<S, B> {
         let Some(mut sink) = session.lend() else { return };
         let work = move || {
             let written = pieces.iter_mut().try_for_each(|piece| sink.write(piece));
-            // The memory is free before the request reads on.
+            // Frees the memory before the request reads on.
             drop(pieces);
             (sink, written)
         };

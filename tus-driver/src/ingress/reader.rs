@@ -13,8 +13,8 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// A request's body, as a framework has decoded it. It is dropped once it has ended, and when no more of it is wanted.
 pub trait BodyReader: Send {
-    /// The next piece; `None` after the last. It is asked only when there is room, so that back-pressure reaches the
-    /// socket; the first time when nothing but the body can still fail, so that `100 Continue` may go out by that.
+    /// The next piece; `None` after the last. It is polled only when there is room, so that back-pressure reaches the
+    /// socket. The first poll comes when only the body can still fail, so a runtime may send `100 Continue` then.
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<BodyPiece, BoxError>>>;
 }
 

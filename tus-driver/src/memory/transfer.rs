@@ -26,17 +26,17 @@ impl Staged {
         Self(Arc::new(Buffer { at, bytes: Mutex::default() }))
     }
 
-    /// What the upload keeps of it: it goes with its sink and with those who may commit from it.
+    /// A weak reference for the upload: the bytes go with their sink and the commits that may use them.
     pub(super) fn downgrade(&self) -> Weak<Buffer> {
         Arc::downgrade(&self.0)
     }
 
-    /// What is kept there, if anybody has it still.
+    /// The staged bytes behind a weak reference, if they are still there.
     pub(super) fn upgrade(kept: &Weak<Buffer>) -> Option<Self> {
         kept.upgrade().map(Self)
     }
 
-    /// Whether this is what is kept there.
+    /// Whether a weak reference is to these bytes.
     pub(super) fn is(&self, kept: &Weak<Buffer>) -> bool {
         kept.as_ptr() == Arc::as_ptr(&self.0)
     }

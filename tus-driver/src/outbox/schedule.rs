@@ -20,7 +20,7 @@ pub struct Pauses {
 }
 
 impl Pauses {
-    /// These, but at least a millisecond.
+    /// These pauses; `first` is at least a millisecond, and `longest` at least `first`.
     pub fn new(first: Duration, longest: Duration) -> Self {
         let first = first.max(Duration::from_millis(1));
         Self { first, longest: longest.max(first) }
@@ -56,7 +56,7 @@ pub struct Settlement {
 }
 
 impl Settlement {
-    /// The change that tells the store.
+    /// The change that records it in the store.
     pub fn change<T>(self) -> Change<T> {
         let Self { id, number, until } = self;
         match until {

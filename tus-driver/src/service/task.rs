@@ -17,8 +17,8 @@ use crate::{
 /// A request under way, with its body. Dropped at any point, it leaves no lock; polled to its end, it loses no byte that
 /// had arrived, whatever becomes of its client.
 pub struct RequestTask<S: Store, B> {
-    /// `None` once it is over, and the store let go: what is left is to read what the client still sends, so that it can
-    /// read the response.
+    /// `None` once the request is over and the store released. Only the rest of the client's body is read then, so that the
+    /// client can read the response.
     driver: Option<RequestDriver<S>>,
     pump: Pump<S, B>,
     /// How many bytes of a body are still read once the request is over, and until when.
@@ -52,10 +52,10 @@ impl<S: Store, B: BodyReader> RequestTask<S, B> {
         }
     }
 
-    /// Does what there is to do now. `gone`: nobody waits for the response any more; what has arrived of the body is still
+    /// Does what there is to do now. `gone`: the response is not waited for any more; what has arrived of the body is still
     /// taken, and nothing after it.
     pub fn poll(&mut self, cx: &mut Context<'_>, now: Now, gone: bool) -> TaskTurn<S::Source> {
-        // Of a client that has gone with its body incomplete, nobody is left to send the rest.
+        // A client that has gone with its body incomplete sends no more of it.
         let has_left = gone && self.pump.ingress.misses();
         let mut progress = false;
         while let Some(driver) = &mut self.driver
@@ -63,7 +63,7 @@ impl<S: Store, B: BodyReader> RequestTask<S, B> {
         {
             progress = true;
             match step {
-                // The server of the connection does it when the body is first polled.
+                // The connection's server sends `100 Continue` when the body is first polled. Interim responses are left out.
                 Step::Continue | Step::Interim(_) => {}
                 Step::Respond(response) => {
                     let source = driver.session().take_source();

@@ -1,4 +1,4 @@
-//! What goes in and out of a session besides the bytes of its body.
+//! What goes into and out of a session, except the bytes of its body.
 
 use std::sync::Arc;
 
@@ -51,15 +51,15 @@ pub enum Arrival<S: Store> {
     Cancel(Cancel),
 }
 
-/// How what is answered later finds its session: a runtime posts it to the thread, task or queue that has the session,
-/// and wakes that. An arrival for a session that is over is dropped.
+/// The way by which late answers reach their session: a runtime posts them to the thread, task or queue that has the session,
+/// and wakes it. An arrival for a session that is over is dropped.
 pub trait Inlet<S: Store>: Send + 'static {
     /// Posts an arrival, from any thread. Never waits.
     fn post(&self, arrival: Arrival<S>);
 }
 
-/// Hears which events a session's changes are about to put into the outbox, and of which request, before the store is
-/// called: so that it knows more of an event than the outbox does, however soon that shows it.
+/// Receives which events a session's changes are about to put into the outbox, and for which request. It is called before the
+/// store is: so it knows an event's request before the outbox shows the event.
 pub trait EventWitness: Send + Sync {
     /// A change is about to be made that makes this event true if it succeeds. Events that it makes of other uploads
     /// are not told.

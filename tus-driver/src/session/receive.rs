@@ -52,7 +52,8 @@ impl<S: Store> Session<S> {
         self.body.as_ref().and_then(Body::sink).is_some_and(|sink| sink.blocks(len))
     }
 
-    /// Writes decoded bytes, no more than there is room for. What is more than welcome is not taken, and ends the body.
+    /// Writes decoded bytes, no more than there is room for. Bytes beyond [`welcome`](Self::welcome) are not taken, and end the
+    /// body.
     pub fn write(&mut self, now: Now, data: &mut dyn Buf) {
         let Some(body) = &mut self.body else { return };
         let before = body.staged;
@@ -83,7 +84,7 @@ impl<S: Store> Session<S> {
         self.end(now, AppendEnd::Cut(cut));
     }
 
-    /// The body has more bytes than are welcome: for a runtime that has not handed them over.
+    /// The body has more bytes than are welcome. For a runtime that has not handed them over.
     pub fn overflow(&mut self, now: Now) {
         self.end(now, AppendEnd::Overflow);
     }

@@ -118,7 +118,7 @@ pub struct Commit<T> {
 pub struct Changed {
     /// As the command completes.
     pub completion: Completion,
-    /// The uploads whose events the change put into the outbox: its own, and finals that became complete or went with it.
+    /// The uploads whose events the change put into the outbox: its own, and finals that it completed or removed.
     pub events: Vec<UploadId>,
 }
 

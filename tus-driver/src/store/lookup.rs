@@ -16,7 +16,7 @@ pub type Opened<T> = Result<T, LookupError>;
 pub enum LookupError {
     /// There is no such upload.
     Missing,
-    /// It has expired lately. For readers; for writers it is missing.
+    /// It has expired lately. Only readers get this; for writers it is `Missing`.
     Gone,
     /// The committed offset is this one, or the writer has lost its lock.
     Conflict {

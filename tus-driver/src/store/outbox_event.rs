@@ -13,7 +13,7 @@ pub enum EventKind {
     Terminated,
 }
 
-/// A set of [`EventKind`]s. An event that is kept and that nobody acknowledges stays for ever.
+/// A set of [`EventKind`]s. An event that is kept and never acknowledged stays for ever.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EventKinds {
     /// [`EventKind::Created`].

@@ -82,7 +82,7 @@ pub trait Source: fmt::Debug + Send + 'static {
     fn blocks(&self) -> bool;
 
     /// The file in which the byte at this offset lies, for runtimes that can send a file without touching its bytes.
-    /// `None` past the last byte, and where there is no such file.
+    /// `None` past the last byte, or if the byte is in no file.
     ///
     /// # Errors
     /// The store's.
@@ -103,8 +103,7 @@ pub struct FileRange<'a> {
     pub len: u64,
 }
 
-/// Reads bytes of an upload as [`Source::poll_read`] does, where there must be some: at least one, or an error. Bytes that
-/// are missing are [`Failure::Io`].
+/// Reads bytes of an upload as [`Source::poll_read`] does, but at least one: missing bytes are [`Failure::Io`].
 ///
 /// # Errors
 /// The store's.

@@ -96,11 +96,11 @@ impl<'a, S: Store> Request<'a, S> {
             }
             Ok(count) => self.missing.take(count),
             Err(error) if error.kind() == ErrorKind::Interrupted => return,
-            // Whether somebody is left to read the answer is the framework's to see.
+            // The framework sees whether anybody is left to read the answer.
             Err(error) => return session.cut_body(now, cut_by(&error)),
         };
         session.write(now, &mut self.buffer.get(..count).unwrap_or_default());
-        // A connection's next bytes are not ours.
+        // What follows the body on the connection is not ours.
         if self.missing.is_complete() {
             session.end_body(now, trailers());
         }

@@ -97,7 +97,7 @@ impl<'a> Access<'a> {
         }
     }
 
-    /// Hands on at most so many uploads, page by page, and returns where the next ones begin. The first page comes always.
+    /// Passes on at most so many uploads, page by page, and returns where the next ones begin. The first page is always passed on.
     pub(crate) fn each_page(
         &self,
         mut query: UploadQuery,

@@ -1,4 +1,4 @@
-//! The flag that names the file of settings.
+//! The flag `--config`, which names the file of settings.
 
 use std::path::PathBuf;
 

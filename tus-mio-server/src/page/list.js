@@ -113,7 +113,7 @@ export class List {
       if (room <= 0) return;
       for (const upload of this.uploads) {
         if (upload.state !== 'queued') continue;
-        // Several files use several connections as it is.
+        // Several files use several connections anyway.
         upload.start(this.count(...MOVING) === 1 ? PARTS : 1);
         if (--room === 0) return;
       }

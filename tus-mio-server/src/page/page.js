@@ -173,7 +173,7 @@ async function abilities() {
   }
 }
 
-// The upload that the parts become is created first: see `transfer.js`.
+// The page creates the final before its parts are complete: see `transfer.js`.
 async function takesParts() {
   try {
     return parts && (await abilities()).extensions.includes('concatenation-unfinished');

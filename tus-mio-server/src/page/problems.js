@@ -1,4 +1,4 @@
-// What can go wrong with an upload, and what then helps.
+// What can go wrong with an upload, and whether to retry by itself, to let the person retry, or to give up.
 
 import { Refusal, Unreachable } from './tus.js';
 import { t } from './words.js';

@@ -1,6 +1,6 @@
 // How the bytes of one file get to the server: as one upload over one connection, or in parts over several, which the server
-// puts together. A connection is often slower than the way to the server: by its distance, its losses, or a limit on each. It knows
-// the wire, and neither the person nor the pauses that all of an upload makes.
+// puts together. One connection often can't fill the line: because of distance, losses, or a limit for each connection. This module
+// knows the protocol. The screen, and the pauses of the upload as a whole, are in `upload.js`.
 //
 // In parts, the upload that they become (the final) is created before any byte is sent. So the server judges it first, its URL
 // is known from then on, and it is complete with the last byte: no request for it can get lost at the end, when it could only be

@@ -138,7 +138,7 @@ impl Parts {
         let (polls, mailboxes) = loops_of(&settings)?;
         let clock = Clock::start(time);
         let events = hooks.as_ref().map(|hooks| hooks.events()).unwrap_or_default();
-        // Nobody asks it for a final that the last byte of a part completes: so the page sends no parts.
+        // `pre-finish` is not called for a final that the last byte of a part completes: so the page sends no parts.
         let asks_before_finish = hooks.as_ref().is_some_and(|hooks| hooks.subscriptions().finish);
         let hooks = hooks.map(|hooks| hooked(hooks, clock, &settings));
         let worker_count = settings.workers.clamp(1, 64);

@@ -139,7 +139,7 @@ fn a_hangup_reads_the_level_again_from_the_file() {
     assert_eq!(server.finish().status, Some(0));
 }
 
-/// A pipe that is full would hold up whoever writes to it.
+/// A full pipe would block its writer.
 #[test]
 fn a_log_that_nobody_reads_holds_up_no_request() {
     let place = Place::new();

@@ -8,14 +8,12 @@ use crate::{
     header::{IfMatch, Selection, attachment, is_media_type, is_multipart, metadata_value},
 };
 
-/// What tells this upload from any other that may ever have its address. A finished one never changes: the tag
-/// is a strong one.
+/// The strong entity tag: it differs between all uploads that ever have the same URL. A finished upload never changes.
 pub(super) fn entity_tag(record: &Record) -> String {
     format!("\"{}-{:x}\"", record.id, record.created.as_micros())
 }
 
-/// Whether the upload is what a request wants it to be. Only a finished one has a tag: one under way is another
-/// with each byte.
+/// Whether a request's `If-Match` holds. Only a finished upload has a tag: an unfinished one changes with each byte.
 pub(super) fn matches(if_match: &IfMatch, record: &Record) -> bool {
     if !if_match.is_there() {
         return true;
@@ -24,7 +22,7 @@ pub(super) fn matches(if_match: &IfMatch, record: &Record) -> bool {
     if_match.holds(&tag)
 }
 
-/// What a browser may make of an upload that is opened all the same: nothing that runs or loads anything.
+/// For an upload that a browser shows in spite of `Content-Disposition`: it may run and load nothing.
 const CONTENT_SECURITY_POLICY: &str = "sandbox; default-src 'none'";
 
 /// What is sent of a finished upload.

@@ -1,4 +1,4 @@
-//! The way of a request that needs the upload's lock: it looks at the record, asks for the lock, and looks again.
+//! Requests that need the upload's lock: they read the record, ask for the lock, and read the record again.
 
 use super::{
     Exchange, State,
@@ -57,15 +57,15 @@ impl Exchange {
         }
     }
 
-    /// PATCH and DELETE look before they ask for the lock: what is not there, or is ahead of the client
-    /// already, is told without disturbing the running writer.
+    /// PATCH and DELETE read the record before they ask for the lock: a missing upload, or an offset that is past the client's,
+    /// is rejected without disturbing the current writer.
     pub(super) fn load(&mut self, purpose: Purpose) {
         let op = self.store(Command::Load { id: purpose.id().clone() });
         self.state = State::Loading(op, purpose);
     }
 
     pub(super) fn on_loaded(&mut self, now: Now, mut purpose: Purpose, completion: Completion) {
-        // Whoever writes keeps it alive, and may only be late with that: its time is over if it still is under the lock.
+        // A writer renews it, and may only be late: its time is over if it still is when the lock is held.
         if let Completion::Loaded(record) = &completion
             && record.is_expired(now.wall)
             && !record.is_final()

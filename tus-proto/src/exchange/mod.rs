@@ -250,7 +250,7 @@ impl Exchange {
         match core::mem::replace(&mut self.state, State::Over) {
             State::QueryingOffset(query) => self.on_record(now, op, query, completion),
             State::Loading(waited, purpose) if waited == op => self.on_loaded(now, purpose, completion),
-            // Who lost the lock while it looked must not write by what it saw.
+            // The lock was lost while the record was read: nothing may be written by that record.
             State::Reloading(waited, _) | State::Rechecking(waited, _)
                 if waited == op && self.cancelled == Some(Cancel::LockLost) =>
             {
@@ -290,7 +290,7 @@ impl Exchange {
             State::Over => self.stale(State::Over),
             other => {
                 self.state = other;
-                // A lost lock says more than any earlier reason: nothing may be committed any more.
+                // A lost lock overrides any earlier reason: nothing may be committed any more.
                 self.cancelled = match cancel {
                     Cancel::LockLost => Some(cancel),
                     _ => self.cancelled.or(Some(cancel)),

@@ -25,9 +25,9 @@ pub(super) struct CreateRequest {
     pub length: Option<u64>,
     pub metadata: String,
     pub checksums: Checksums,
-    /// Whether the body holds the upload's first bytes,
+    /// Whether the body holds the upload's first bytes.
     pub with_upload: bool,
-    /// and the client waits for `100 Continue` before it sends them.
+    /// Whether the client waits for `100 Continue` before it sends them.
     pub waits: bool,
     /// What `Location` has before the id.
     pub location: String,
@@ -62,7 +62,7 @@ pub(super) struct PatchRequest {
 pub(super) struct TerminateRequest {
     pub id: UploadId,
     pub if_match: IfMatch,
-    /// Its time was over when it was looked at: whoever writes to it may only be late to move that on.
+    /// Its time was over when it was looked at: its writer may only be late to renew it.
     pub late: bool,
 }
 
@@ -80,7 +80,7 @@ pub(super) struct HeadRejection {
 #[derive(Debug)]
 pub(super) struct Parts {
     pub ids: Vec<UploadId>,
-    /// Of the first of them, or of all: nothing where there is no hook to see them.
+    /// The records of the first ones, or of all. Empty if no hook is to see them.
     seen: Vec<Option<Record>>,
 }
 
@@ -120,9 +120,9 @@ pub(super) struct Download {
     pub id: UploadId,
     pub conditions: Conditions,
     pub part: Wanted,
-    /// Whoever writes was asked to commit; what came of it tells whether the upload's time is over.
+    /// The writer was asked to commit: its reply says whether the upload's time is over.
     pub awaited: bool,
-    /// Somebody writes to it: its time is not over.
+    /// It has a writer: its time is not over.
     pub written: bool,
 }
 
@@ -136,8 +136,8 @@ impl Download {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
     All,
-    /// The head, which tells the length of what would follow.
+    /// The head, with the length of the body that is left out.
     Head,
-    /// The head, in a message of which nobody knows that nothing follows.
+    /// The head, for a HEAD by method override: the message's framing does not know that no body follows.
     BareHead,
 }

@@ -46,19 +46,19 @@ pub enum Sort {
 /// Which uploads are wanted, and in which order.
 #[derive(Clone, Debug)]
 pub struct ListQuery {
-    /// In this state alone.
+    /// Only uploads in this state.
     pub state: Option<UploadState>,
-    /// Created before this time alone.
+    /// Only uploads created before this time.
     pub created_before: Option<WallTime>,
-    /// With more bytes than this alone.
+    /// Only uploads with more bytes than this.
     pub larger_than: Option<u64>,
     /// The time on the clock by which uploads expire: it decides which have.
     pub now: WallTime,
     /// The order.
     pub sort: Sort,
-    /// The other way round.
+    /// In descending order.
     pub descending: bool,
-    /// From the one past this on.
+    /// Begin after this place.
     pub after: Option<Cursor>,
     /// How many at the most.
     pub limit: usize,
@@ -142,7 +142,7 @@ impl FromStr for Cursor {
     }
 }
 
-/// The text names no place. The fault is its author's.
+/// The text of a cursor is invalid: the request is wrong, not the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CursorError(pub(crate) ());
 

@@ -13,7 +13,7 @@ pub struct Repair {
     pub remedy: Option<Remedy>,
 }
 
-/// What was done about a [`Finding`]. Its text goes on after that of the finding.
+/// What was done about a [`Finding`]. Its text is written after that of the finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Remedy {
@@ -27,20 +27,20 @@ pub enum Remedy {
         /// Where it is now.
         path: PathBuf,
     },
-    /// Of a damaged log the changes before the damage were kept.
+    /// The changes before the damage of the log were kept.
     Salvaged {
         /// How many groups of changes were kept.
         kept: u64,
         /// The number of the first group that is lost; groups are numbered as they are committed.
         from: u64,
-        /// That of the last one of which something tells that it was there; `None` if nothing tells of any.
+        /// The number of the last lost group that the log shows to have existed; `None` if it shows none.
         to: Option<u64>,
         /// A copy of the log as it was.
         path: PathBuf,
     },
     /// A table was corrected by the records.
     Corrected,
-    /// An entry that tells nothing was removed.
+    /// An unreadable entry was removed.
     Removed,
 }
 

@@ -1,8 +1,8 @@
 //! Mending what a check has found.
 //!
 //! Two rules. Where the records are right, the other tables are written anew from them. Where a record promises
-//! more than is there, it is cut back to what is, so that its client can send the rest: an upload that says that it is
-//! complete and is not would be a lie to its readers. What has no right answer is left as it is, for the operator.
+//! more than is there, it is cut back to what is, so that its client can send the rest: its readers must not take
+//! it for complete. What has no right answer is left as it is, for the operator.
 //!
 //! No byte is destroyed. Files that nothing refers to are moved to a directory of their own; and nothing is moved
 //! while there is a record that can't be read, as it may refer to them.

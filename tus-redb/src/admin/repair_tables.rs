@@ -1,5 +1,5 @@
-//! What mending does to the tables: the others are written anew from the records, and finals whose bytes are lost wait for
-//! them again.
+//! What a repair does to the tables: all but the records are rewritten from the records, and finals whose bytes are lost wait
+//! for their parts again.
 
 use std::collections::BTreeSet;
 
@@ -55,7 +55,7 @@ impl Tables<'_> {
             for (until, _) in lapses.iter().filter(|(_, other)| *other == id) {
                 self.lapses()?.remove((*until, id.as_str()))?;
             }
-            // Without a time nobody knows until when it was to be remembered.
+            // Without a time it is not known until when it was to be remembered.
             if let Some((until, _)) = tombstones.iter().find(|(_, other)| *other == id) {
                 self.lapses()?.insert((*until, id.as_str()), ())?;
             }
@@ -118,7 +118,7 @@ impl Tables<'_> {
                 let expires = row.expires.take();
                 self.put(part, expires, &row)
             }
-            // It waits for what will never come: for the operator.
+            // It waits for a part that will never come: the operator decides.
             (Some(true), None) => Ok(()),
             _ => {
                 self.waiting()?.remove((part.as_str(), id.as_str()))?;

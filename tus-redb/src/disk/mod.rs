@@ -16,7 +16,7 @@ use std::{
 
 use rustix::io::Errno;
 
-/// The directory of the directories of data files.
+/// The directory that contains the directories of data files.
 pub(crate) const DATA: &str = "data";
 
 /// How [`Disk::open`] treats a name that is not there.

@@ -1,7 +1,7 @@
 //! The directories of data files, some of whose new names are not durable yet.
 //!
-//! Files stand in directories by the order of their creation, so that files made together share a directory, and one sync of
-//! it.
+//! Files are put into directories in the order of their creation, so that files made together share a directory, and one sync of
+//! it makes all their names durable.
 
 use std::{
     collections::BTreeSet,
@@ -27,7 +27,7 @@ pub(crate) struct Files {
     next: AtomicU64,
     /// Directories that hold names which are not durable.
     unsynced: Mutex<BTreeSet<String>>,
-    /// Held while they are synced: who finds none left must know that none is half way.
+    /// Held while they are synced: a caller that finds none left must not return before a sync under way has ended.
     syncing: Mutex<()>,
 }
 
@@ -36,7 +36,7 @@ impl Files {
         Self { disk, epoch, next: AtomicU64::new(0), unsynced: Mutex::default(), syncing: Mutex::default() }
     }
 
-    /// An id nobody had before; `None` once there are no more.
+    /// An id that was never used before; `None` once there are no more.
     pub(crate) fn new_id(&self) -> Option<FileId> {
         let first = self.first().0;
         let advance = |count: u64| first.checked_add(count).and(count.checked_add(1));

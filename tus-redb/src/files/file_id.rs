@@ -1,4 +1,4 @@
-//! The names of data files: a file's id says where it is. Below everything that speaks of files.
+//! The names of data files: a file's id says where it is.
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
-//! Bytes of uploads on the disk: how data files are named, who may write to which, what is not durable yet. Knows the ids of
-//! uploads, and nothing of their records.
+//! Bytes of uploads on the disk: how data files are named, which writer may write to which, what is not durable yet. It knows
+//! the ids of uploads, but not their records.
 
 pub(crate) mod append_lease;
 pub(crate) mod directory;

@@ -37,7 +37,7 @@ pub(crate) struct Staging {
     /// Uploads that were found without a data file of theirs.
     gone: Mutex<HashSet<UploadId>>,
     troubles: Mutex<ErrorLog>,
-    /// The disk has failed somebody since it was tried last.
+    /// A call of the disk has failed since the last probe.
     suspect: AtomicBool,
 }
 

@@ -18,7 +18,7 @@ pub(crate) const JOURNAL: &str = "journal";
 
 /// Of format 4.
 const MAGIC: &str = "tus-redb journal 3";
-/// Of format 3: its groups do not tell their time, and acknowledge events by number alone.
+/// Of format 3: its groups have no time, and acknowledge events by number only.
 const MAGIC_2: &str = "tus-redb journal 2";
 /// Length and checksum of a frame.
 const FRAME_HEAD: u64 = 16;

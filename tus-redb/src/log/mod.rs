@@ -15,7 +15,7 @@
 //! no harm. Space that was written once is overwritten, and not given up: syncing it moves no metadata, and a full disk can't
 //! take it away.
 //!
-//! Here is the format of a half; `read.rs` and `write.rs` are the two sides of it, `group.rs` is a group as bytes.
+//! Here is the format of a half; `read.rs` reads it, `write.rs` writes it, and `group.rs` encodes and decodes a group.
 
 mod group;
 pub(crate) mod journal;
@@ -50,7 +50,7 @@ struct Header {
     boot: String,
     epoch: u64,
     secret: [u64; 2],
-    /// The number of the last group before this epoch: it was acknowledged or used up, or never will be anything.
+    /// The number of the last group before this epoch. It was acknowledged, or its number is used up and is not given again.
     after: u64,
 }
 
@@ -110,8 +110,8 @@ fn frame_len(group: usize) -> usize {
     FRAME_HEAD.saturating_add(group).next_multiple_of(ALIGNMENT)
 }
 
-/// Against torn writes; with a secret `key`, also against bytes that a client has chosen without knowing it. Each word is
-/// mixed in by a step that can be undone: so no change of a single one goes unnoticed.
+/// A checksum against torn writes; with a secret `key`, also against bytes that a client has chosen without knowing it. Each
+/// word is mixed in by an invertible step: so every change of a single word is detected.
 pub(crate) fn checksum(key: u64, bytes: &[u8]) -> u64 {
     let step = |hash: u64, word: u64| (hash.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let (words, rest) = bytes.as_chunks();

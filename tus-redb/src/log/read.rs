@@ -18,11 +18,11 @@ use crate::{
 pub(crate) struct Contents {
     /// In the order in which they were committed, of each half up to the first one that is not whole.
     pub(crate) groups: Vec<Group>,
-    /// Whether the bytes and names of data files that the groups tell of were durable before them.
+    /// Whether the bytes and names of the groups' data files were durable before the groups.
     pub(crate) strict: bool,
     /// Groups of eventual durability were here, and a power cut may have taken them.
     pub(crate) stale: bool,
-    /// The number of the newest group that must be here, as a later frame or epoch tells; 0 if none does.
+    /// The number of the newest group that must be here, by what a later frame or epoch says; 0 if none does.
     known: u64,
     /// The highest number of a group that can be read after one that can't; 0 if there is none.
     cut_off: u64,
@@ -30,14 +30,14 @@ pub(crate) struct Contents {
     damaged: bool,
 }
 
-/// What a damaged log has and has not, from the first number above the records' on.
+/// What a damaged log has and lacks of the groups that follow those in the records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Salvaged {
     /// How many groups are there, one after another.
     pub(crate) kept: u64,
     /// The first number that is lost.
     pub(crate) from: u64,
-    /// The last one of which something tells that it was there; `None` if nothing tells of any.
+    /// The last lost number that a later frame or epoch shows to have existed; `None` if none does.
     pub(crate) to: Option<u64>,
 }
 
@@ -67,7 +67,7 @@ impl Contents {
         Salvaged { kept, from, to: (last >= from).then_some(last) }
     }
 
-    /// The whole frames at the beginning of `bytes`, and what later ones tell of the first that is not whole.
+    /// Adds the whole frames at the beginning of `bytes`, and what later frames say about the first that is not whole.
     fn add(&mut self, header: &Header, bytes: &[u8]) {
         let mut at = 0;
         let rest = |at| bytes.get(at..).unwrap_or_default();
@@ -129,7 +129,7 @@ pub(crate) fn read_log(disk: &dyn Disk) -> io::Result<Contents> {
 
 /// What a half is found to be.
 enum Half {
-    /// One whose beginning did not become durable, too: it holds nothing.
+    /// It holds nothing; also one whose header did not become durable.
     Blank,
     Damaged,
     /// Its header, and the bytes of its frames.

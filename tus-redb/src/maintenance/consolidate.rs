@@ -4,8 +4,8 @@
 //! An upload that is complete in more than one file stands in a table of its own until it is in one. Its bytes are
 //! copied concurrently with everything else, a bounded number at a time. How many were copied is recorded when they are durable,
 //! so that a crash costs one call's work. Then one transaction puts the new file in place of the old ones, which are
-//! reclaimed as those of deleted uploads are. As each file has its row before it is made, a crash leaves nothing
-//! behind, and an upload that goes takes its half of a copy along.
+//! reclaimed as those of deleted uploads are. As each file has its row before it is made, a crash leaves no
+//! orphan, and removing an upload removes its unfinished copy.
 
 use std::{ops::Bound, sync::atomic::Ordering};
 

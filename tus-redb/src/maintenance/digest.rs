@@ -2,8 +2,8 @@
 //! a later look at every byte can tell what a disk has changed.
 //!
 //! An upload that becomes complete is noted in a table of its own, in the same transaction. It is read back in steps of a
-//! bounded number of bytes, when its bytes are most likely still in memory. Its digest and the end of the note are one
-//! transaction. A crash before that costs the reading of one upload; a digest is never of other bytes than the record's.
+//! bounded number of bytes, when its bytes are most likely still in memory. One transaction stores its digest and removes
+//! the note. A crash before that costs the reading of one upload; a digest is never of other bytes than the record's.
 
 use std::{ops::Bound, sync::atomic::Ordering};
 

@@ -11,7 +11,8 @@ const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 /// How often a store that can't commit is tried, where no change comes that would.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Back-off after a flush or an unlink that failed: what they wait for, a disk or descriptors, may be back soon.
+/// Back-off after an unlink that failed: the disk, or a descriptor, may be available again soon. A flush that failed waits for
+/// [`FLUSH_INTERVAL`].
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Back-off after a failed consolidation (usually a full disk), or a digest that failed.
@@ -57,7 +58,7 @@ pub(super) struct Chores {
     flushed: Option<Instant>,
     swept: Option<Instant>,
     probed: Option<Instant>,
-    /// The last one failed.
+    /// The last flush failed, so an urgent one waits for its interval too.
     flush_failed: bool,
     reclaim_at: Instant,
     consolidate_at: Instant,

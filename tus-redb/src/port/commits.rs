@@ -77,7 +77,7 @@ impl Shared {
         }
     }
 
-    /// Sees from a group's completions whether the disk works. Where nothing was to be committed, nothing shows.
+    /// Notes from a group's completions whether the disk works. A group that committed nothing says nothing about it.
     pub(super) fn learn<'a>(&self, completions: impl Iterator<Item = &'a Completion> + Clone) {
         let done = |completion: &Completion| {
             matches!(
@@ -100,7 +100,7 @@ impl Shared {
 
     pub(super) fn commit_change(self: &Arc<Self>, mut commit: Commit<Syncer>, ticket: Ticket<Changed>) {
         if commit.staged.is_none() && commit.finish {
-            // An upload that its length alone completes may have garbage past its end, too.
+            // An upload that becomes complete by its length may have garbage past its end too.
             let sink = self.engine.append(&commit.id, commit.fence, commit.from);
             commit.staged = sink.ok().map(|sink| sink.syncer());
         }

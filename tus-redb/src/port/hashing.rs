@@ -1,4 +1,5 @@
-//! Digests as jobs: staged bytes for a checksum, and those of a complete upload, a piece a job, so that others have their turn.
+//! Digests as jobs, of staged bytes for a checksum and of a complete upload: each job hashes one piece, so that other jobs have
+//! their turn.
 
 use std::sync::Arc;
 
@@ -55,8 +56,8 @@ impl Shared {
             }
         }
         if until == to {
-            // What a failed sync has lost may read as something else until the records fall back. A digest of that would be
-            // held against the client.
+            // Bytes that a failed sync has lost may read as something else until the records are rolled back. The client would
+            // be rejected for such a digest.
             let lost = self.engine.has_lost_bytes();
             let digest = if lost { Err(LookupError::Failed(Failure::Io)) } else { Ok(hasher.finish()) };
             return ticket.answer(digest);

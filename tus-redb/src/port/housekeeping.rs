@@ -1,4 +1,4 @@
-//! Housekeeping as jobs: once a second, and after each group, the chores that are due are given to the executor.
+//! Housekeeping as jobs: once a second, after each group and after each chore, gives the chores that are due to the executor.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -73,14 +73,14 @@ impl Shared {
         self.tell_trouble();
     }
 
-    /// Tells the operator what went wrong last.
+    /// Reports the last error to the observer.
     pub(super) fn tell_trouble(&self) {
         if let Some(text) = self.engine.trouble() {
             self.observer.error(&text);
         }
     }
 
-    /// Measures what uploads take, if that is limited: before the first is created.
+    /// Measures how much space uploads take, if that is due, before the first upload is created.
     pub(super) fn measure_all(&self) {
         let now = || self.executor.now().monotonic;
         if self.quota.is_due(now()) {
@@ -172,7 +172,7 @@ impl Shared {
         }
     }
 
-    /// Whether what is uploaded can't be stored.
+    /// Whether uploads can't be stored.
     pub(super) fn is_failing(&self) -> bool {
         self.failing.load(Ordering::Relaxed) || self.bodies_fail.load(Ordering::Relaxed)
     }

@@ -54,7 +54,7 @@ struct Shared {
     quota: Quota,
     /// The disk failed the last commit.
     failing: AtomicBool,
-    /// The disk failed when it was tried, though commits succeed: the data files' directory is gone, say.
+    /// The last probe failed though commits succeed: for example because the data files' directory is gone.
     bodies_fail: AtomicBool,
     closing: AtomicBool,
     /// The number of the checkpoint that was begun last.
@@ -124,9 +124,9 @@ impl RedbStore {
         WeakRedbStore(Arc::downgrade(&self.0))
     }
 
-    /// How many bytes uploads have, and how many unfinished ones have announced and not sent. Where no limit counts them,
-    /// they are measured because this is asked, at most once a minute, and it tells what was measured last; `None` if
-    /// nothing was yet. Waits for nothing.
+    /// How many bytes uploads have, and how many unfinished ones have announced and not sent. Without a limit of space,
+    /// a call causes a measurement, at most one a minute, and returns the last result; `None` before the first. Does not
+    /// wait.
     pub fn space_taken(&self) -> Option<(u64, u64)> {
         self.0.quota.measured()
     }

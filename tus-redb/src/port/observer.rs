@@ -6,7 +6,7 @@ use tus_proto::{Completion, Failure};
 
 use crate::{maintenance::sweep::Swept, port::quota::Refusal, store::change::Change};
 
-/// Hears what a store does beside its answers: for metrics and logs. Called from the store's jobs.
+/// Receives what a store does in addition to its answers, for metrics and logs. Called from the store's jobs.
 pub trait Observer: Send + Sync {
     /// A group of so many changes was committed, and took so long.
     fn committed(&self, changes: usize, took: Duration) {
@@ -47,7 +47,7 @@ pub trait Observer: Send + Sync {
     }
 }
 
-/// An observer that hears nothing.
+/// An observer that ignores everything.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoObserver;
 

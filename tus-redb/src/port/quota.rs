@@ -20,7 +20,7 @@ const INTERVAL: Duration = Duration::from_secs(60);
 /// And how much longer than a measurement takes the pause to the next one is.
 const PAUSES: u32 = 20;
 
-/// The same where it is only asked for.
+/// The same for a store without limits, which measures only for metrics.
 const PAUSES_UNLIMITED: u32 = 100;
 
 /// Why an upload is not created.
@@ -49,9 +49,9 @@ struct Taken {
     measuring: Option<Measuring>,
     /// When the next one is due.
     due: Option<Instant>,
-    /// Whether any was made.
+    /// Whether a measurement was completed.
     known: bool,
-    /// Somebody asked since the last one began.
+    /// A result was asked for since the last measurement began.
     asked: bool,
 }
 

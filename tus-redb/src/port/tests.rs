@@ -164,7 +164,7 @@ fn bodies_that_can_not_be_stored_show_though_records_can() {
     assert_eq!(rig.store.health(), Ok(()));
 }
 
-/// Copying is tried a few times an hour where it is put off, and nobody else is told of it.
+/// A postponed copy is tried a few times an hour, and causes no other work.
 #[test]
 fn what_did_not_fit_into_one_file_is_put_there_when_space_has_come_back() {
     let rig = Rig::with(Options { inline_bytes: 0, reserve_bytes: 256 << 10, ..Options::default() });
@@ -246,7 +246,7 @@ fn what_a_failed_sync_has_lost_is_not_hashed() {
     let next = rig.disk.calls();
     rig.disk.fail(next..next + 1, Fault::Evict);
     assert_eq!(engine.flush_data(), Err(Failure::Io));
-    // As a write behind the lost bytes would: there are zeros in their place now.
+    // As a write past the lost bytes would: there are zeros in their place now.
     let [(path, _)] = &*engine.paths(&id).unwrap() else { panic!("it has one file") };
     let path = path.strip_prefix("/sim").unwrap().to_str().unwrap();
     rig.disk.open(path, Mode::Existing).unwrap().set_len(5).unwrap();
@@ -313,7 +313,7 @@ fn a_look_at_records_that_are_compacted_is_left_to_a_thread_that_may_wait() {
     assert!(matches!(rig.store.load(&id, never), Answer::Now(Err(LookupError::Missing))));
 }
 
-/// Hands on what it is to tell the operator.
+/// Passes on the errors that the store reports.
 struct Errors(mpsc::Sender<String>);
 
 impl Observer for Errors {

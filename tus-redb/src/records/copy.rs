@@ -1,4 +1,4 @@
-//! How far an upload is in being put into one file: what its table, the log and the copying itself say of it.
+//! How far the consolidation of an upload is: shared by its table, the log and the copying.
 
 use crate::files::file_id::FileId;
 
@@ -17,7 +17,8 @@ impl From<(u64, u64)> for CopyProgress {
     }
 }
 
-/// What is to be recorded of a copy. All but its beginning change nothing where it is not that copy any more.
+/// What is to be recorded of a copy. All but [`Begun`](Self::Begun) change nothing once the upload is not
+/// copied into that file any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CopyState {
     /// It begins, in a new file.

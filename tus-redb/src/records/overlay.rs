@@ -1,6 +1,6 @@
-//! What an open batch changed of the records. A batch is groups of changes that share a transaction: it is the log that makes a
-//! group true, and a transaction for each would be a fifth of what a small upload costs. Until a batch is committed nobody but
-//! its writer sees what is in it: so the rows and the small bodies that it changed stand here, for readers. Where it changes
+//! What an open batch changed of the records. A batch is groups of changes that share a transaction: a group
+//! is committed by the log, and a transaction for each would be a fifth of what a small upload costs. Until a batch is committed,
+//! only its writer sees what is in it: so the rows and the small bodies that it changed are here, for readers. If it changes
 //! anything else that is read, it is committed at once: see `store/batch.rs`.
 
 use std::collections::HashMap;

@@ -1,4 +1,4 @@
-//! A record as it lies in the database: what [`Record`] tells, and where the bytes are. As bytes: `record_codec.rs`.
+//! A row of the database: a [`Record`], and where its bytes are. Its encoding is in `record_codec.rs`.
 
 use std::collections::BTreeSet;
 

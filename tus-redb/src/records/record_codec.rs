@@ -11,7 +11,7 @@ use crate::{
 /// The layout of a row's bytes, in their first byte: rows of several layouts may lie side by side.
 const LAYOUT: u8 = 2;
 
-/// The layout of a row that has [`Row::explicit`]: the same, and that behind it.
+/// The layout of a row that has [`Row::explicit`]: the same, and that after it.
 const LAYOUT_EXPLICIT: u8 = 3;
 
 /// The layout of a row that has [`Row::sha256`]: [`LAYOUT`], whether there is [`Row::explicit`], that, and the digest.
@@ -41,7 +41,7 @@ impl Row {
         bytes.0
     }
 
-    /// None where the bytes are damaged.
+    /// `None` if the bytes are damaged.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let mut bytes = Decoder(bytes);
         let layout = bytes.byte()?;

@@ -130,7 +130,7 @@ impl SimDisk {
     }
 
     /// Lets at most so many files be open at once: another one, or a directory, can't be opened then. `None` for no limit.
-    /// Counts as no fault of the disk's.
+    /// Is not counted as a fault of the disk.
     pub fn limit_open_files(&self, most: Option<usize>) {
         self.state().max_open_files = most;
     }

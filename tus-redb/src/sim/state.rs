@@ -111,7 +111,7 @@ impl State {
         Err(error)
     }
 
-    /// Fails where there is no descriptor for another file.
+    /// Fails if there is no descriptor for another file.
     pub(super) fn take_descriptor(&self) -> io::Result<()> {
         match self.max_open_files {
             Some(most) if self.open_files >= most && self.aside == 0 => Err(Errno::MFILE.into()),

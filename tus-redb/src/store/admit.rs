@@ -49,7 +49,7 @@ impl Store {
             Change::Postpone { id, number, until } => {
                 return Ok(Ok(Step::Postpone { id: id.clone(), number: *number, until: *until }));
             }
-            // Its fence is above any: it is the time that decides.
+            // Its fence is above all others: only the time decides.
             Change::Expire { id, .. } => (id.clone(), Fence(u64::MAX)),
             Change::Commit { id, fence, .. }
             | Change::NewExtent { id, fence, .. }
@@ -89,7 +89,7 @@ impl Store {
             Change::NewExtent { at, .. } => {
                 self.new_file().map(|file| Step::NewExtent { id, fence, at: *at, file })
             }
-            // On a full disk, too: it is what makes room.
+            // On a full disk too: deletions make room.
             _ if mutation!("delete-wants-room", false, !self.staging.reserve.remake()) => {
                 Err(Completion::Failed(Failure::NoSpace))
             }
@@ -142,7 +142,7 @@ impl Store {
         Ok(Step::Consolidation { id: id.clone(), state })
     }
 
-    /// The id of a new data file, where there is room for more than commits and deletes.
+    /// The id of a new data file, if there is room for more than commits and deletes.
     pub(crate) fn new_file(&self) -> Result<FileId, Completion> {
         if !self.staging.reserve.remake() {
             return Err(Completion::Failed(Failure::NoSpace));

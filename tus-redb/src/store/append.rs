@@ -1,5 +1,5 @@
-//! Where the bytes of an upload go: sinks after the committed ones, memory for a first small body, and what is staged and never
-//! committed.
+//! Where the bytes of an upload go: sinks for bytes past the committed ones, memory for a small body that comes with its record,
+//! and discarding what is staged and never committed.
 
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ impl Store {
         let inline = self.inline_of(last).map_err(Rejected::Failed)?;
         let earlier = self.inline_before_last(&row).map_err(Rejected::Failed)?;
         let lease = AppendLease::new(&self.staging, id, fence, at, last, inline, earlier);
-        // From here on the grant keeps the file from being reclaimed. Had it been before, the record is gone.
+        // From here on the lease keeps the file from being reclaimed. If it was reclaimed before, the record is gone.
         let row = self.row(id).map_err(Rejected::Failed)?.ok_or(Rejected::Missing)?;
         check_append(&row, fence, at)?;
         if row.extents.last().copied() != last {
@@ -61,7 +61,7 @@ impl Store {
         self.inline_limits.reserve(bytes)
     }
 
-    /// What further bytes of a last extent may join in the records; `None` if there they don't go.
+    /// The committed inline bytes of a last extent, to which further ones may be added; `None` if it is not inline.
     fn inline_of(&self, last: Option<Extent>) -> Result<Option<Inline>, Failure> {
         let Some(last) = last else { return Ok(None) };
         let committed = match last.len {
@@ -94,7 +94,7 @@ impl Store {
             }
             Ok(Some(row)) => {
                 // What can't be cut now is garbage all the same, and goes when the upload does.
-                // A final has none of its own: its parts' are not its to cut.
+                // A final has no staged bytes: the files of its parts must not be cut.
                 if !row.is_final()
                     && let Some(last) = row.extents.last()
                     && let Ok(file) = self.staging.files.open(last.file)

@@ -1,5 +1,5 @@
-//! Batches: groups that share a transaction of the records, which is committed when enough is in it. Until then readers see it by
-//! the overlay.
+//! Batches: groups that share a transaction of the records, which is committed when enough is in it. Until then readers see its
+//! changes in the overlay.
 
 use redb::WriteTransaction;
 
@@ -28,8 +28,8 @@ impl Store {
         if is_over { self.publish(writer) } else { Ok(()) }
     }
 
-    /// Commits the batch, where there is one. How many groups were committed is noted with the next flush: without that
-    /// nobody reads it from the tables.
+    /// Commits the batch, if there is one. The number of the last group is written with the next flush: it is read from the
+    /// tables only after one.
     pub(crate) fn publish(&self, writer: &mut Writer) -> Result<(), Error> {
         let Some(txn) = writer.batch.take() else { return Ok(()) };
         txn.commit()?;

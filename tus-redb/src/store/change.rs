@@ -1,5 +1,5 @@
-//! Changes: what can be asked of the records, and what such a request carries. Below the code that makes changes and the code
-//! that carries them out.
+//! Changes: what can be asked of the records, and what such a request carries. Data only: `admit.rs` checks changes, and
+//! `commit.rs` carries them out.
 
 use std::fmt;
 
@@ -130,7 +130,7 @@ pub enum Change {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Consolidation {
     pub(crate) id: UploadId,
-    /// None to begin.
+    /// `None` to begin.
     pub(crate) state: Option<CopyState>,
 }
 

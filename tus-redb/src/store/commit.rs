@@ -38,19 +38,18 @@ struct Prepared {
     effects: Effects,
 }
 
-/// A checkpoint is not put off when a half of the log holds more changes than this, as replaying them takes time,
+/// A checkpoint is not put off when a half of the log holds more changes than this, as replaying them takes time.
 pub(crate) const STEPS_LIMIT: usize = 16 << 10;
-/// nor, where the reserve is not twice as large as the records' cache, when it is longer than this part of the reserve.
-/// If the disk is full then, the reserve must take in what the flush writes: that is what redb buffers, at most as much
-/// as the cache may hold. Groups touch few pages each, and most of them the same ones.
+/// Where the reserve is less than twice the records' cache, the log may be no longer than the reserve divided by this.
+/// On a full disk the reserve must take what the flush writes: that is what redb buffers, at most as much as the cache
+/// may hold. Groups touch few pages each, and most of them the same ones.
 const LOG_PART: u64 = 4;
-/// Nor when this many files are open because they await it.
+/// A checkpoint is not put off when this many files are open because they await it.
 pub(crate) const DIRTY_LIMIT: usize = 256;
 
 impl Store {
-    /// Carries out a group of changes in one transaction, and tells what became of each, in their order. One
-    /// that is rejected does not hinder the others. What completes well has the durability the store was
-    /// opened with. Blocks on the disk.
+    /// Carries out a group of changes in one transaction, and returns what became of each, in their order. A rejected change
+    /// does not affect the others. What completes well has the durability the store was opened with. Blocks on the disk.
     pub fn commit(&self, group: &[Change]) -> Vec<Completion> {
         self.commit_with_events(group).into_iter().map(|done| done.completion).collect()
     }
@@ -101,7 +100,7 @@ impl Store {
         let steps: Vec<Step> = steps.into_iter().map(|(_, step)| step).collect();
         self.charge_records(&steps);
         if let Err(failure) = self.conclude(writer, txn, goes_on, &steps, effects) {
-            // A change that was rejected after the first of them may have been told of what that one would have made.
+            // A change that was rejected after the first of them may have been answered by what that one would have made.
             completions.iter_mut().skip(first).for_each(|done| *done = Completion::Failed(failure).into());
         } else {
             self.finals_finished.fetch_add(finals, Ordering::Relaxed);
@@ -109,9 +108,9 @@ impl Store {
         Ok(completions)
     }
 
-    /// Whether the next group can't wait for who calls [`Self::flush`]; if so, whether it needs the end of the checkpoint, and
-    /// not only the other half of the log. On a full disk it does: what a group gives up is used again only after a flush,
-    /// and the log has the space that it has.
+    /// `None` if the next group can be committed before a checkpoint. Else whether it needs the end of the checkpoint, and not
+    /// only the other half of the log. On a full disk it does: what a group frees is used again only after a flush, and the
+    /// log can't grow.
     fn needs_room(&self, writer: &Writer) -> Option<bool> {
         let log = writer.log.as_ref()?;
         let wait =
@@ -182,7 +181,7 @@ impl Store {
         Ok((txn, prepared))
     }
 
-    /// Makes a tried group true: it is once it is in the log.
+    /// Commits a group whose changes were tried: it is committed once it is in the log.
     fn conclude(
         &self,
         writer: &mut Writer,
@@ -256,8 +255,8 @@ impl Store {
         Ok(())
     }
 
-    /// A group is committed: where what is free in the records stands for the reserve, it is less by what the group puts
-    /// there.
+    /// A group is committed. Where free space in the records' file stands in for the reserve, reduces it by what the group
+    /// puts there.
     pub(crate) fn charge_records(&self, steps: &[Step]) {
         if self.staging.reserve.is_set_aside() {
             return;

@@ -1,6 +1,6 @@
 //! The store: what it is made of. Requests read it (`read.rs`), write to it (`append.rs`), change its records (`commit.rs`) and
-//! ask what is in its outbox; it is opened (`open.rs`), opened again after an error (`reopen.rs`), and made durable
-//! (`checkpoint.rs`). Each of these files adds methods to [`Store`]; none of them is known here.
+//! ask what is in its outbox (`outbox.rs`). It is opened (`open.rs`), opened again after an error (`reopen.rs`), and made durable
+//! (`checkpoint.rs`). Each of these files adds methods to [`Store`]; this one has its fields.
 
 mod admit;
 mod append;
@@ -58,7 +58,7 @@ pub struct Store {
     pub(crate) writer: Mutex<Writer>,
     /// Sources have it too.
     pub(crate) live: Arc<Mutex<ReadView>>,
-    /// Held while a snapshot is looked at, and taken alone by who closes the database. Taken before `live`.
+    /// Read-locked while a snapshot is in use, write-locked to close the database. Taken before `live`.
     pub(crate) snapshots: RwLock<()>,
     /// Held while data is synced: a flush must not overtake one.
     pub(crate) flushing: Mutex<()>,
@@ -75,8 +75,8 @@ pub struct Store {
     /// The time as it was told last, in microseconds.
     pub(crate) now: AtomicU64,
     pub(crate) finals_finished: AtomicU64,
-    /// How far the lives of uploads have come, as far as sweeps have told; and how much of that is durable. In
-    /// microseconds, 0 where nobody knows.
+    /// The time by which uploads expire, as of the last sweep; and how much of it is durable. In microseconds, 0 if not
+    /// known.
     pub(crate) time: AtomicU64,
     pub(crate) noted_time: AtomicU64,
     pub(crate) fragmented: AtomicBool,
@@ -84,17 +84,17 @@ pub struct Store {
     pub(crate) undigested: AtomicBool,
     /// The digest that is being computed. Held while it is.
     pub(crate) digesting: Mutex<Digesting>,
-    /// On a full disk: what compacting the records would give.
+    /// On a full disk: how much space compacting the records would free.
     pub(crate) compaction: Mutex<Compaction>,
-    /// Records are being compacted: who looks at them waits for seconds.
+    /// Records are being compacted: reading them waits for seconds.
     pub(crate) compacting: AtomicBool,
-    /// Behind which data file the next reclaim looks: those before could not be removed. Held by whoever reclaims.
+    /// After which data file the next reclaim begins: those before could not be removed. Held during a reclaim.
     pub(crate) reclaimed_to: Mutex<Option<FileId>>,
     /// Held while a sweep is made.
     pub(crate) swept_to: Mutex<SweptTo>,
     /// The upload whose turn it was last to be put into one file. Held while it is.
     pub(crate) last_task: Mutex<Option<UploadId>>,
-    /// Uploads whose last copy failed, or does not fit: who wants one file need not wait for it.
+    /// Uploads whose last copy failed, or does not fit: their completion events do not wait for it.
     pub(crate) backoffs: Mutex<BTreeMap<UploadId, Backoff>>,
     /// Released last, when everything else is closed.
     pub(crate) _directory_lock: Box<dyn Debug + Send + Sync>,
@@ -105,7 +105,7 @@ pub struct Store {
 pub(crate) struct Writer {
     /// The number of the last group that was committed.
     pub(crate) sequence: u64,
-    /// Up to which block of 2^32 the records tell that its fencing numbers and file ids are used.
+    /// The highest block of 2^32 fencing numbers and file ids that the records mark as used.
     pub(crate) block: u64,
     /// `None` while the store is being opened.
     pub(crate) log: Option<Log>,
@@ -113,13 +113,13 @@ pub(crate) struct Writer {
     pub(crate) batch: Option<WriteTransaction>,
     /// Eventual durability: files that grew since the last flush.
     pub(crate) grown: BTreeMap<FileId, Grown>,
-    /// Files that came to hold since the last flush what lay in the records.
+    /// Files that have taken over, since the last flush, bytes that lay in the records.
     pub(crate) spilled: BTreeSet<FileId>,
     /// Eventual durability: files that were given up since the last flush, and may come back with the power.
     pub(crate) pending_unlink: HashSet<FileId>,
     /// Eventual durability: whether uploads became complete since the last flush that are to be put into one file.
     pub(crate) fragmented: bool,
-    /// The checkpoint that is under way, which has all before the groups that the fields above tell of.
+    /// The checkpoint that is under way: it covers all groups before those that the fields above are about.
     pub(crate) checkpoint: Option<Checkpoint>,
     /// How many were begun in this opening, and the number of the last one that became durable.
     pub(crate) checkpoints: u64,

@@ -1,4 +1,4 @@
-//! Why a store could not be opened, and whose fault that is.
+//! Why a store could not be opened: whether the disk, the file's contents, or another process is the cause.
 
 use std::io;
 
@@ -37,7 +37,7 @@ impl From<Error> for Unopened {
     }
 }
 
-/// Says whose fault it is that a store can't be opened.
+/// Makes an [`OpenError`] of what went wrong: it names the store's directory.
 pub(super) struct Fault<'a>(pub(super) &'a dyn Disk);
 
 impl Fault<'_> {

@@ -1,4 +1,4 @@
-//! The outbox: the events that are kept until somebody has acknowledged them.
+//! The outbox: the events that are kept until they are acknowledged.
 //!
 //! With eventual durability an event is shown only when it is durable. So nothing outside of the store acts on an event that
 //! then falls back; and what a flush has to take back was not shown before.
@@ -19,9 +19,9 @@ use crate::{
 };
 
 impl Store {
-    /// The first event of each upload that is due at `now`, the longest due first; of one upload alone if one is named. An
-    /// upload that is about to be put into one file has none before it is, unless there is no space for that: whoever
-    /// consumes it wants one file. Waits for a commit that is under way.
+    /// The first event of each upload that is due at `now`, the longest due first; of one upload only if the query names one.
+    /// The completion of an upload that is to be put into one file is held back until it is, unless there is no space for
+    /// that: hooks want one file. Waits for a commit that is under way.
     pub(crate) fn due_events(&self, query: &EventQuery) -> Result<DueEvents, Failure> {
         let full = self.is_full();
         self.read_outbox(|this, txn| match &query.upload {
@@ -89,7 +89,7 @@ impl Store {
             return Ok(None);
         }
         let Some(Some(Stored { event, attempts, .. })) = stored else {
-            // It must not stand in the way of the others.
+            // A damaged event must not delay the others.
             self.staging.note(damaged(number));
             return Ok(None);
         };
@@ -106,8 +106,8 @@ impl Store {
         }
     }
 
-    /// At most `limit` events in the order of their numbers, due or not, after number `after`. Reads the whole outbox: for
-    /// who looks into a store. Waits for a commit that is under way.
+    /// At most `limit` events in the order of their numbers, due or not, after number `after`. Reads the whole outbox, so it
+    /// is for inspection. Waits for a commit that is under way.
     pub fn outbox(&self, after: u64, limit: usize) -> Result<Vec<OutboxEvent>, Failure> {
         let until = self.shown_up_to();
         self.read_outbox(|this, txn| {
@@ -142,8 +142,8 @@ impl Store {
         found.map_err(|trouble| self.give_up(&mut writer, database, trouble))
     }
 
-    /// Keeps these events from now on, whatever the options say: for who learns only then which ones somebody will
-    /// acknowledge.
+    /// Keeps these events from now on, whatever the options say: for callers that learn only after opening which events will
+    /// be acknowledged.
     pub fn keep_events(&self, events: Events) {
         *lock(&self.events) = events;
     }
@@ -178,7 +178,7 @@ impl Store {
         })
     }
 
-    /// Removes a complete upload that the server has made something of, and keeps no event of that. Returns whether there
+    /// Removes a complete upload, for example once it is published, and keeps no event of the removal. Returns whether there
     /// was one.
     pub fn consume(&self, id: &UploadId) -> Result<bool, Failure> {
         match self.commit(&[Change::Consume { id: id.clone() }]).pop() {
@@ -221,7 +221,7 @@ impl Store {
             Ok(count) => return Ok(count),
             Err(trouble) => self.staging.note(trouble),
         };
-        // Whoever holds the writer's lock will meet the same trouble, and reopen the records.
+        // Another holder of the writer's lock meets the same error, and reopens the records.
         let Ok(mut writer) = self.writer.try_lock() else { return Err(failure) };
         self.reopen(&mut writer)?;
         lock(&self.live).events().map_err(|trouble| self.staging.note(trouble))

@@ -1,5 +1,5 @@
-//! How far each piece of housekeeping has come: what a store keeps of it between two calls. Here, below the store, as it has
-//! one of each; the work itself is in `checkpoint.rs` and in `maintenance/`.
+//! How far each piece of housekeeping has come: what a store keeps of it between two calls. The types are here because
+//! [`Store`](super::Store) has a field of each; the work itself is in `checkpoint.rs` and in `maintenance/`.
 
 use std::collections::HashSet;
 
@@ -25,14 +25,14 @@ pub(crate) struct Checkpoint {
 /// An entry of an index of times.
 pub(crate) type Due = (u64, UploadId);
 
-/// How far in each index everything due was tried that could not be removed, for the next sweep.
+/// The last entry of each index that was due and could not be removed: the next sweep begins after it.
 #[derive(Debug, Default)]
 pub(crate) struct SweptTo {
     pub(crate) expired: Option<Due>,
     pub(crate) forgotten: Option<Due>,
 }
 
-/// What is free in the file of the records on a full disk, and what giving it to the disk was worth the last time.
+/// How much is free in the records' file on a full disk, and whether compacting it paid the last time.
 #[derive(Debug, Default)]
 pub(crate) struct Compaction {
     /// How many bytes are free in that file; not known before the first look.
@@ -47,20 +47,20 @@ pub(crate) struct Compaction {
 }
 
 impl Compaction {
-    /// That of a store that is opened; `full` says on a full disk: nobody knows what is free in its records.
+    /// For a store that is opened; `full`: on a full disk. How much is free in its records is not known then.
     pub(crate) fn of_opening(full: bool) -> Self {
         Self { freed: full, ..Self::default() }
     }
 }
 
-/// Why an upload is not put into one file now.
+/// Back-off of an upload whose consolidation failed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Backoff {
     /// How much space was free when it did not fit in spite of what the disk had said: a quota, for example.
     pub(crate) free: Option<u64>,
-    /// How many passes over all uploads it rests, unless its length has become free since.
+    /// For how many passes over all uploads it is skipped, unless its length has become free since.
     pub(crate) rest: u32,
-    /// How many it rests after the next failure.
+    /// For how many it is skipped after the next failure.
     pub(crate) next_rest: u32,
 }
 

@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-/// Of how many data files it is looked whether they are there before an upload is read.
+/// How many of an upload's data files are checked for existence before it is read.
 const LOOKED_AT: usize = 64;
 
 impl Store {
@@ -95,7 +95,7 @@ impl Store {
         if damaged {
             return Err(failure);
         }
-        // Whoever holds the writer's lock will meet the same trouble, and reopen the records.
+        // Another holder of the writer's lock meets the same error, and reopens the records.
         let Ok(mut writer) = self.writer.try_lock() else { return Err(failure) };
         self.reopen(&mut writer)?;
         lock(&self.live).row(id).map_err(|trouble| self.staging.note(trouble))
@@ -127,7 +127,7 @@ impl Store {
         }
     }
 
-    /// The same for who looks within a call of the store's.
+    /// The same within a call of the store, which returns the error.
     pub(crate) fn awaits_one_file(&self, id: &UploadId) -> Result<bool, Error> {
         let may_be = self.options.consolidate && !lock(&self.backoffs).contains_key(id);
         Ok(may_be && lock(&self.live).fragmented(id)?.is_some())
@@ -167,7 +167,7 @@ impl Store {
         self.staging.take_last_error()
     }
 
-    /// Whether the disk has failed somebody since [`Self::probe`] tried it last: a body whose file could not be made, say.
+    /// Whether a call of the disk has failed since the last [`Self::probe`], for example to make the file of a body.
     pub fn is_suspect(&self) -> bool {
         self.staging.is_suspect()
     }

@@ -1,4 +1,4 @@
-//! The open database: opened anew after an I/O error, as redb does nothing else then, and closed with the store.
+//! The open database: opened anew after an I/O error, because redb rejects every call until then, and closed with the store.
 
 use std::sync::{Arc, PoisonError, atomic::Ordering};
 
@@ -13,7 +13,7 @@ use crate::{
 };
 
 impl Store {
-    /// The open database with all that was changed in it, for who holds the writer's lock.
+    /// The open database with all changes committed. The caller holds the writer's lock.
     pub(crate) fn database(&self, writer: &mut Writer) -> Result<Arc<Database>, Failure> {
         if let Err(trouble) = self.publish(writer) {
             // It is in the log.
@@ -23,7 +23,7 @@ impl Store {
         self.open_database(writer)
     }
 
-    /// The open database, for who goes on with the batch that is open in it.
+    /// The open database, for a caller that continues the batch that is open in it.
     pub(crate) fn open_database(&self, writer: &mut Writer) -> Result<Arc<Database>, Failure> {
         let open = lock(&self.live).database.clone();
         match open {
@@ -32,8 +32,8 @@ impl Store {
         }
     }
 
-    /// Opens the records anew: after an I/O error redb does nothing else. Copies of the database are gone by
-    /// now, because only who holds the writer's lock has any.
+    /// Opens the records anew: after an I/O error redb rejects every call until then. No copy of the database's handle is left,
+    /// because only the holder of the writer's lock has any.
     pub(crate) fn reopen(&self, writer: &mut Writer) -> Result<Arc<Database>, Failure> {
         writer.batch = None;
         // What redb has written and not synced goes, or is there: its replay from the log is the same.
@@ -43,7 +43,7 @@ impl Store {
         }
         let _no_snapshots = self.snapshots.write().unwrap_or_else(PoisonError::into_inner);
         let mut live = lock(&self.live);
-        // A database that goes makes durable what it holds: records whose bytes may not be there yet.
+        // Dropping a database makes durable what it holds: records whose bytes may not be there yet.
         self.records.seal();
         *live = ReadView::default();
         self.records.unseal();
@@ -67,13 +67,13 @@ impl Store {
         let database = database::open(&self.records, &self.options)?;
         writer.replay(&*self.disk, &database)?;
         writer.end_torn_log(&database)?;
-        // Of a change whose answer was lost nobody has learned what it left to do.
+        // A change whose answer was lost may have left something to reclaim or to consolidate.
         self.staging.reclaimable.store(true, Ordering::Release);
         self.fragmented.store(self.options.consolidate, Ordering::Release);
         Ok(Arc::new(database))
     }
 
-    /// What was read before this is old now.
+    /// Makes later reads show what was committed just now.
     pub(crate) fn renew_view(&self) {
         lock(&self.live).renew();
     }

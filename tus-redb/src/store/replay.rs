@@ -1,4 +1,4 @@
-//! Bringing the records to where the log is, and what the writer remembers until the next flush.
+//! Bringing the records to where the log is, and remembering what the next flush must know.
 
 use redb::Database;
 
@@ -15,7 +15,7 @@ use crate::{
 };
 
 impl Writer {
-    /// Brings the records to where the log is, and tells whether that added something. If so, it is as durable as it was
+    /// Brings the records to where the log is, and returns whether that added something. If so, it is as durable as it was
     /// before.
     pub(crate) fn replay(&mut self, disk: &dyn Disk, database: &Database) -> Result<bool, Error> {
         self.replay_contents(read_log(disk)?, database)
@@ -76,7 +76,7 @@ impl Writer {
         };
         let sequence = log.tried().max(self.sequence);
         let txn = database::begin_durable(database)?;
-        // What the log tells of them goes with it.
+        // The log entries of these files are discarded, so their inline bytes are dropped here.
         Tables::open(&txn, Keeps::default())?.drop_inline(std::mem::take(&mut self.spilled))?;
         database::set_sequence(&txn, sequence)?;
         txn.commit()?;

@@ -22,8 +22,8 @@ use crate::{
 };
 
 impl Tables<'_> {
-    /// Notes that an upload, which is complete from now on, is to be put into one file, if it isn't: also where it lies
-    /// in the records, if whoever is told of it is told of its files.
+    /// Notes that an upload, which is complete from now on, is to be put into one file, if it isn't in one; also if it
+    /// lies in the records, where hooks are told of files.
     pub(crate) fn scatter(&mut self, id: &UploadId, row: &Row) -> Result<(), Error> {
         if !self.keeps.fragmented || !row.is_complete() || repeats(row) {
             return Ok(());
@@ -39,8 +39,8 @@ impl Tables<'_> {
     }
 
     /// Notes that an upload is to be put into one file later, where it shares one with another upload now: the copy
-    /// would not free it. Returns whether it does. Not so where some of it lies in the records, and whoever is told of it
-    /// is told of its files.
+    /// would not free it. Returns whether that was noted. It is not if some of the upload lies in the records, and
+    /// hooks are told of files.
     fn park(&mut self, id: &UploadId, row: &Row) -> Result<bool, Error> {
         // Parts lie in the records only where they were sent before anybody asked for files, and are small.
         if self.keeps.events.completed && self.is_partly_inline(row)? {

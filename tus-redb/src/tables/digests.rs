@@ -9,7 +9,7 @@ use crate::{
 };
 
 impl Tables<'_> {
-    /// Notes that an upload, which is complete from now on, is to be digested, if such are.
+    /// Notes that an upload, which is complete from now on, is to be digested, if the options ask for digests.
     pub(crate) fn note_undigested(&mut self, id: &UploadId) -> Result<(), Error> {
         if self.keeps.digests {
             self.txn.open_table(UNDIGESTED)?.insert(id.as_str(), ())?;

@@ -67,7 +67,7 @@ impl Tables<'_> {
         Ok(changed(Completion::Deleted))
     }
 
-    /// The same for who knows the number alone, in a journal of format 3.
+    /// The same where only the number is known, in a journal of format 3.
     pub(crate) fn acknowledge_number(&mut self, number: u64) -> Result<Outcome, Error> {
         let mut id = None;
         for entry in self.txn.open_table(EVENTS)?.iter()? {
@@ -92,7 +92,7 @@ impl Tables<'_> {
         Ok(changed(Completion::Exists))
     }
 
-    /// Lets an upload's first event rest.
+    /// Postpones an upload's first event.
     pub(crate) fn postpone(&mut self, id: &UploadId, number: u64, until: WallTime) -> Result<Outcome, Error> {
         let first = self.first_event(id)?.filter(|(first, _)| *first == number);
         let Some(Stored { due, attempts, event, note }) = first.and_then(|(_, bytes)| stored(number, &bytes))

@@ -3,8 +3,8 @@
 //! One rule says where an extent's bytes are: in the records, where the entry under its file's id is at least as long as
 //! the extent; else in the file. So a body that outgrows the limit is written to the file from its first byte on, and a
 //! commit then says no more than that the extent is longer. Its entry goes when that can't be taken back any more: at
-//! once with strict durability, with the next flush else. All that counts, holds and condemns data files goes on by
-//! their ids, and knows nothing of this.
+//! once with strict durability, with the next flush else. Reference counts, append leases and
+//! pending unlinks go by the files' ids, and do not depend on this.
 
 use redb::ReadableTable;
 use tus_proto::UploadId;

@@ -32,18 +32,18 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) completion: Completion,
-    /// Whether the tables are another now.
+    /// Whether the tables were changed.
     pub(crate) changed: bool,
 }
 
-/// What a transaction did beside the records, for those who must know once it is committed.
+/// What a transaction did in addition to the records, for what must follow once it is committed.
 #[derive(Debug, Default)]
 pub(crate) struct Effects {
     /// Extents that grew in their files, each with the length it had.
     pub(crate) grown: Vec<(FileId, UploadId, u64)>,
-    /// Files that hold now what lay in the records.
+    /// Files that have taken over bytes that lay in the records.
     pub(crate) spilled: Vec<FileId>,
-    /// Files that a final came to refer to beside another upload.
+    /// Files of another upload that a final now refers to as well.
     pub(crate) shared: Vec<(FileId, UploadId)>,
     /// Files nothing refers to any more.
     pub(crate) pending_unlink: Vec<FileId>,
@@ -59,7 +59,7 @@ pub(crate) struct Effects {
     pub(crate) events: Vec<UploadId>,
     /// [`Tables::block`].
     pub(crate) block: u64,
-    /// What is looked at before the transaction is committed, where it is a batch's.
+    /// For a batch: what readers see of the transaction before it is committed.
     pub(crate) overlay: Option<Overlay>,
 }
 
@@ -68,7 +68,7 @@ pub(crate) struct Effects {
 pub(crate) enum Cause {
     /// Its client said so, or the operator.
     Request,
-    /// Its time was over. It is remembered as long.
+    /// Its time was over. Its id is remembered until then.
     Expiry { remember: WallTime },
     /// It was a part, and its final is complete; or the server has made something else of it.
     Consumed,
@@ -100,7 +100,7 @@ pub(crate) struct Tables<'txn> {
     pub(crate) txn: &'txn WriteTransaction,
     pub(crate) keeps: Keeps,
     pub(crate) effects: Effects,
-    /// Up to which block the records are known to tell that its numbers are used.
+    /// The highest block of fencing numbers and file ids that the records are known to mark as used.
     pub(crate) block: u64,
 }
 
@@ -182,7 +182,7 @@ impl<'txn> Tables<'txn> {
         self.reindex(id, before, row.expires)
     }
 
-    /// Notes that something is another now which is looked at, and is no row that is still there.
+    /// Notes for the overlay that something other than a row changed which readers look at.
     pub(crate) fn note_more(&mut self) {
         if let Some(overlay) = &mut self.effects.overlay {
             overlay.note_more();

@@ -19,7 +19,7 @@ impl Tables<'_> {
         Ok(changed(Completion::Deleted))
     }
 
-    /// Removes a complete upload, and tells nobody.
+    /// Removes a complete upload, and keeps no event.
     pub(super) fn consume(&mut self, id: &UploadId) -> Result<Outcome, Error> {
         let Some(row) = self.row(id)? else { return Ok(unchanged(Completion::Missing)) };
         if !row.is_complete() {
@@ -43,7 +43,7 @@ impl Tables<'_> {
         self.remove_alone(id, row, cause)
     }
 
-    /// Every upload that goes, goes here.
+    /// Every removal of an upload passes here.
     fn remove_alone(&mut self, id: &UploadId, row: &Row, cause: Cause) -> Result<(), Error> {
         self.uploads.remove(id.as_str())?;
         self.note_more();

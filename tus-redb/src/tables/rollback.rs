@@ -1,4 +1,4 @@
-//! What the disk has lost is taken back: with eventual durability a record may stand on bytes whose sync fails
+//! Roll-back of what the disk has lost: with eventual durability a record may refer to bytes whose sync fails
 //! afterwards.
 
 use redb::ReadableTable;

@@ -245,7 +245,8 @@ fn the_records_are_compacted_only_where_that_pays() {
 }
 
 /// Deletes the uploads that fill a disk, one by one, and reclaims after each. In that after the `at`-th the disk fails from its
-/// `call`-th call on. Tells in which the records' file became shorter first, and after how many calls.
+/// `call`-th call on. Returns in which the records' file became shorter first, and
+/// after how many calls.
 fn delete_all(durability: Durability, failing: Option<(usize, u64, Fault)>) -> Option<(usize, u64)> {
     let disk = SimDisk::new();
     let store = open(&disk, durability);

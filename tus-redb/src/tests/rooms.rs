@@ -1,5 +1,5 @@
-//! The rooms of this crate stand on each other: a file imports from rooms below its own alone. A new arrow upwards is a
-//! piece in the wrong room.
+//! The rooms of this crate (its directories) are layers: a file imports only from rooms below its own. An import upwards means
+//! that something is in the wrong room.
 
 use std::{
     fs,
@@ -61,7 +61,7 @@ fn no_room_imports_from_one_above_it() {
             let shipped = text.split("#[cfg(test)]\nmod ").next().unwrap();
             for name in imported(shipped) {
                 arrows += usize::from(ROOMS.contains(&name.as_str()));
-                // The crate's own face, as `crate::Store`, is of all rooms.
+                // A re-export of the crate's root, as `crate::Store`, may come from any room.
                 let of_all = name.starts_with(char::is_uppercase);
                 if of_all || ROOMS.iter().skip(floor + 1).any(|above| *above == name) {
                     upwards.push(format!("{} imports {name}", file.display()));

@@ -349,7 +349,7 @@ fn deliver(env: &mut Env, id: LinkId, up: bool) {
     pipe.deliver(count);
 }
 
-/// Nothing is left to do: what was removed must be off the disk, as nobody else makes room.
+/// Nothing is left to do: what was removed must be off the disk, as nothing else will make room.
 fn check_room(env: &Env, server: &Server) {
     let store = server.store.engine();
     let tidied = !store.needs_flush() && !store.needs_reclaim() && !store.needs_consolidation();

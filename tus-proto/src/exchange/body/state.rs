@@ -70,10 +70,10 @@ impl Reply {
     }
 }
 
-/// Where a reception stands with the hook that has a say before its last commit.
+/// The state of the hook that is asked before the last commit of a body.
 #[derive(Debug)]
 pub(in crate::exchange) enum ChunkVerdict {
-    /// Given, or nobody is to be asked.
+    /// Given, or not needed.
     Accepted,
     /// To be asked for, once all bytes are there.
     Due,
