@@ -76,10 +76,11 @@ impl Store {
 
     /// Opens an upload that is noted, to be read. `None` if there is nothing to read, and the note is gone.
     fn open_undigested(&self, id: &UploadId) -> Result<Option<DigestTask>, Failure> {
+        let losses = self.losses().ok_or(Failure::Io)?;
         match self.open_source(id) {
             Ok(source) if source.record().length == Some(source.record().offset) => {
                 let hasher = Box::new(Hasher::new(Algorithm::Sha256));
-                Ok(Some(DigestTask { source, hasher, at: 0 }))
+                Ok(Some(DigestTask { source, hasher, at: 0, losses }))
             }
             Err(Rejected::Failed(failure)) => Err(failure),
             Err(Rejected::Gone) if self.staging.was_gone(id) => Err(Failure::Io),
@@ -113,6 +114,10 @@ impl Store {
         }
         if task.at < whole {
             return Ok(Some(task));
+        }
+        if self.losses() != Some(task.losses) {
+            // It may have read bytes that a failed sync has lost, and that the client has sent again since.
+            return Err(Failure::Io);
         }
         let digest = task.hasher.finish();
         let sha256 = digest.as_bytes().try_into().ok();

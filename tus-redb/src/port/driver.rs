@@ -150,12 +150,16 @@ impl tus_driver::Store for RedbStore {
         algorithm: Algorithm,
         later: impl FnOnce() -> Ticket<Result<Digest, LookupError>>,
     ) -> Answer<Result<Digest, LookupError>> {
+        let Some(losses) = self.0.engine.losses() else {
+            return Answer::Now(Err(LookupError::Failed(Failure::Io)));
+        };
         let source = match self.0.engine.open_source(id) {
             Ok(source) => source,
             Err(rejected) => return Answer::Now(Err(rejected.into())),
         };
         let (shared, ticket) = (self.0.clone(), later());
-        let job = move || shared.hash_on(source, (0, to), Box::new(Hasher::new(algorithm)), ticket);
+        let hasher = Box::new(Hasher::new(algorithm));
+        let job = move || shared.hash_on(source, (0, to), (hasher, losses), ticket);
         self.0.executor.run(Class::Compute, Box::new(job));
         Answer::Later
     }

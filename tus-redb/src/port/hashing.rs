@@ -31,12 +31,13 @@ impl Shared {
         }
     }
 
-    /// Hashes a source from one offset to another, a piece a job.
+    /// Hashes a source from one offset to another, a piece a job. `losses` is what [`Store::losses`](crate::Store::losses) said
+    /// before the first piece.
     pub(super) fn hash_on(
         self: Arc<Self>,
         mut source: Source,
         (from, to): (u64, u64),
-        mut hasher: Box<Hasher>,
+        (mut hasher, losses): (Box<Hasher>, u64),
         ticket: Ticket<Result<Digest, LookupError>>,
     ) {
         const PIECE: usize = 256 << 10;
@@ -58,12 +59,15 @@ impl Shared {
         if until == to {
             // Bytes that a failed sync has lost may read as something else until the records are rolled back. The client would
             // be rejected for such a digest.
-            let lost = self.engine.has_lost_bytes();
-            let digest = if lost { Err(LookupError::Failed(Failure::Io)) } else { Ok(hasher.finish()) };
-            return ticket.answer(digest);
+            let sound = self.engine.losses() == Some(losses);
+            return ticket.answer(if sound {
+                Ok(hasher.finish())
+            } else {
+                Err(LookupError::Failed(Failure::Io))
+            });
         }
         let executor = self.executor.clone();
-        let next = move || self.hash_on(source, (until, to), hasher, ticket);
+        let next = move || self.hash_on(source, (until, to), (hasher, losses), ticket);
         executor.run(Class::Compute, Box::new(next));
     }
 }

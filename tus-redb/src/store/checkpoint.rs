@@ -95,7 +95,9 @@ impl Store {
 
     /// What was staged in this file since the last flush is lost, whatever can still be read of it.
     pub(crate) fn lose(&self, file: FileId) {
-        if let Err(error) = lock(&self.lost).insert(&*self.disk, &self.staging.reserve, file) {
+        let mut lost = lock(&self.lost);
+        self.losses.fetch_add(1, Ordering::AcqRel);
+        if let Err(error) = lost.insert(&*self.disk, &self.staging.reserve, file) {
             self.staging.note(error);
         }
     }

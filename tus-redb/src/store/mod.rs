@@ -74,6 +74,8 @@ pub struct Store {
     pub(crate) settled: AtomicU64,
     /// The time as it was told last, in microseconds.
     pub(crate) now: AtomicU64,
+    /// How many files' syncs have failed under committed bytes.
+    pub(crate) losses: AtomicU64,
     pub(crate) finals_finished: AtomicU64,
     /// The time by which uploads expire, as of the last sweep; and how much of it is durable. In microseconds, 0 if not
     /// known.

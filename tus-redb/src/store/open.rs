@@ -135,6 +135,7 @@ fn open(
         log_len: AtomicU64::new(0),
         log_steps: AtomicUsize::new(0),
         settled: AtomicU64::new(last_event),
+        losses: AtomicU64::new(0),
         finals_finished: AtomicU64::new(0),
         now: AtomicU64::new(time),
         time: AtomicU64::new(time),

@@ -78,4 +78,6 @@ pub(crate) struct DigestTask {
     pub(crate) source: Source,
     pub(crate) hasher: Box<Hasher>,
     pub(crate) at: u64,
+    /// What [`Store::losses`](crate::Store::losses) said before it was begun.
+    pub(crate) losses: u64,
 }

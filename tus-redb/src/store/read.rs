@@ -172,9 +172,11 @@ impl Store {
         self.staging.is_suspect()
     }
 
-    /// Whether a sync has failed under committed bytes, and the records have not fallen back yet.
-    pub(crate) fn has_lost_bytes(&self) -> bool {
-        !lock(&self.lost).files().is_empty()
+    /// How many files' syncs have failed under committed bytes so far; `None` while records still name what one has lost.
+    /// Bytes that were read between two equal numbers are those that were committed.
+    pub(crate) fn losses(&self) -> Option<u64> {
+        let lost = lock(&self.lost);
+        lost.files().is_empty().then(|| self.losses.load(Ordering::Acquire))
     }
 
     /// Whether a look at the records would wait for a compaction: event loops should not look then.
