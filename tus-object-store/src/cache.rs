@@ -40,18 +40,13 @@ impl Cache {
         self.order.push_back((id.clone(), self.puts));
         while self.bytes > CACHE {
             let Some((oldest, put)) = self.order.pop_front() else { return };
-            if self.is_current(&oldest, put) {
+            if is_current(&self.records, &oldest, put) {
                 self.remove(&oldest);
             }
         }
         if self.order.len() > 4 * self.records.len() + 16 {
-            let records = &self.records;
-            self.order.retain(|(id, put)| records.get(id).is_some_and(|cached| cached.put == *put));
+            self.order.retain(|(id, put)| is_current(&self.records, id, *put));
         }
-    }
-
-    fn is_current(&self, id: &UploadId, put: u64) -> bool {
-        self.records.get(id).is_some_and(|cached| cached.put == put)
     }
 
     pub(crate) fn remove(&mut self, id: &UploadId) {
@@ -69,6 +64,11 @@ impl Cache {
         let Cached { document, version, size, .. } = self.records.get(id)?;
         Some(Base { document: document.clone(), version: version.clone(), size: *size, sure: false })
     }
+}
+
+/// Whether this is the last time that the record was put here, and it was not removed since.
+fn is_current(records: &BTreeMap<UploadId, Cached>, id: &UploadId, put: u64) -> bool {
+    records.get(id).is_some_and(|cached| cached.put == put)
 }
 
 /// A record that a change starts from.

@@ -123,40 +123,38 @@ impl Chores {
 
     /// A chore was done. Returns what follows at once: `more` says that it left something to do.
     pub(super) fn done(&mut self, now: Instant, chore: Chore, more: Result<bool, Failure>) -> Option<Chore> {
-        let again = more == Ok(true);
-        if matches!(chore, Chore::Flush | Chore::EndFlush) {
-            self.flush_failed = more.is_err();
-        }
-        let (flag, next) = match chore {
+        let (again, failed) = (more == Ok(true), more.is_err());
+        let rest = |at: &mut Instant, pause| {
+            if failed {
+                *at = now.after(pause);
+            }
+        };
+        let flag = match chore {
             // What could not be synced is rolled back by the flush.
             Chore::FlushData => return Some(Chore::Flush),
             // There may be nothing to wait for.
             Chore::Flush if again => return Some(Chore::EndFlush),
-            Chore::Flush => (&mut self.flushing, chore),
-            Chore::EndFlush => (&mut self.flushing, Chore::FlushData),
-            Chore::Sweep => (&mut self.sweeping, chore),
+            Chore::Flush | Chore::EndFlush => {
+                self.flush_failed = failed;
+                &mut self.flushing
+            }
+            Chore::Sweep => &mut self.sweeping,
             Chore::Reclaim => {
-                if more.is_err() {
-                    self.reclaim_at = now.after(PAUSE);
-                }
-                (&mut self.reclaiming, chore)
+                rest(&mut self.reclaim_at, PAUSE);
+                &mut self.reclaiming
             }
             Chore::Consolidate => {
-                if more.is_err() {
-                    self.consolidate_at = now.after(BACKOFF);
-                }
-                (&mut self.consolidating, chore)
+                rest(&mut self.consolidate_at, BACKOFF);
+                &mut self.consolidating
             }
             Chore::Digest => {
-                if more.is_err() {
-                    self.digest_at = now.after(BACKOFF);
-                }
-                (&mut self.digesting, chore)
+                rest(&mut self.digest_at, BACKOFF);
+                &mut self.digesting
             }
-            Chore::Probe => (&mut self.probing, chore),
+            Chore::Probe => &mut self.probing,
         };
         *flag = again;
-        again.then_some(next)
+        again.then_some(chore)
     }
 }
 
