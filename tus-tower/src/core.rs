@@ -1,4 +1,4 @@
-//! The service behind a trait object, so that its type does not name its store.
+//! The service as a trait object, so that its type does not name its store.
 
 use std::{
     fmt,
