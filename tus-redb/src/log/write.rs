@@ -116,14 +116,17 @@ impl Log {
         Ok(())
     }
 
-    /// Turns to the other half with a new epoch, after the group with this number, if the records have all that it holds.
+    /// Turns to the other half with a new epoch, after the group with this number, if the records have all that it holds;
+    /// of a torn log, all that was tried: a group that has failed would be shown by a replay of the epoch before.
     /// With strict durability the header is synced with the first frame. After a failure nothing is taken before the next
     /// checkpoint.
     pub(crate) fn turn(&mut self, after: u64) -> io::Result<()> {
         let next = 1 - self.active;
         let epoch = self.halves.iter().map(|half| half.header.epoch).max().unwrap_or(0);
+        let tried = self.tried();
         let Some(half) = self.halves.get_mut(next) else { return Ok(()) };
-        if mutation!("half-used-too-early", half.last > self.durable, false) {
+        let needed = if self.torn { tried } else { half.last };
+        if mutation!("half-used-too-early", needed > self.durable, false) {
             return Ok(());
         }
         self.torn = true;

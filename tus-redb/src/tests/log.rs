@@ -93,30 +93,42 @@ fn a_log_that_can_not_be_synced_takes_nothing_before_a_checkpoint() {
     for fault in [Fault::Io, Fault::Evict] {
         for failing in 1..12 {
             for seed in 0..6 {
-                let context = format!("{fault:?}, {failing} calls fail, seed {seed}");
-                let disk = SimDisk::new();
-                let store = with_inline(&disk, 1 << 20);
-                create(&store, record("a", None));
-                put(&store, "a", 300);
-                let before = headers(&disk);
-                let sync = disk.calls() + 1;
-                disk.fail(sync..sync + failing, fault);
-                let told = store.commit(&[Change::Create { record: record("b", None), first: None }]);
-                disk.heal();
-                assert!(matches!(told[..], [Completion::Failed(_)]), "{context}");
-                create(&store, record("c", None));
-                assert!(!lock(&store.writer).log.as_ref().unwrap().is_torn(), "{context}");
-                assert_eq!(store.load(&id("b")), Ok(None), "{context}");
-                assert_ne!(headers(&disk)[1], before[1], "the other half has begun, {context}");
-                disk.crash(Crash::Machine(seed));
-                drop(store);
-                let store = with_inline(&disk, 1 << 20);
-                assert_eq!(store.load(&id("b")), Ok(None), "{context}");
-                assert_eq!((offset(&store, "a"), offset(&store, "c")), (300, 0), "{context}");
-                assert_eq!(store.verify().unwrap(), [], "{context}");
+                for under_way in [false, true] {
+                    fail_to_sync_the_log(fault, failing, seed, under_way);
+                }
             }
         }
     }
+}
+
+/// The sync of a group fails, and so many calls in all; with `under_way` while a checkpoint is written that does not have
+/// the group that was acknowledged last.
+fn fail_to_sync_the_log(fault: Fault, failing: u64, seed: u64, under_way: bool) {
+    let context =
+        format!("{fault:?}, {failing} calls fail, seed {seed}, a checkpoint under way: {under_way}");
+    let disk = SimDisk::new();
+    let store = with_inline(&disk, 1 << 20);
+    create(&store, record("a", None));
+    if under_way {
+        assert!(store.begin_flush().unwrap().is_some());
+    }
+    put(&store, "a", 300);
+    let (before, half) = (headers(&disk), usize::from(!under_way));
+    let sync = disk.calls() + 1;
+    disk.fail(sync..sync + failing, fault);
+    let told = store.commit(&[Change::Create { record: record("b", None), first: None }]);
+    disk.heal();
+    assert!(matches!(told[..], [Completion::Failed(_)]), "{context}");
+    create(&store, record("c", None));
+    assert!(!lock(&store.writer).log.as_ref().unwrap().is_torn(), "{context}");
+    assert_eq!(store.load(&id("b")), Ok(None), "{context}");
+    assert_ne!(headers(&disk)[half], before[half], "the other half has begun, {context}");
+    disk.crash(Crash::Machine(seed));
+    drop(store);
+    let store = with_inline(&disk, 1 << 20);
+    assert_eq!(store.load(&id("b")), Ok(None), "{context}");
+    assert_eq!((offset(&store, "a"), offset(&store, "c")), (300, 0), "{context}");
+    assert_eq!(store.verify().unwrap(), [], "{context}");
 }
 
 #[test]
