@@ -297,6 +297,24 @@ impl Exchange {
                 };
             }
         }
+        if cancel == Cancel::LockLost {
+            self.take_back_change(now);
+        }
+    }
+
+    /// A change that is asked for, and not handed out yet when the lock is lost, is answered as a store would that knows of
+    /// the next holder. There is one at most.
+    fn take_back_change(&mut self, now: Now) {
+        let needs_lock = |output: &Output| match output {
+            Output::Store(_, command) => {
+                matches!(command, Command::Commit { .. } | Command::Discard { .. } | Command::Delete { .. })
+            }
+            _ => false,
+        };
+        let change = self.outputs.iter().position(needs_lock);
+        if let Some(Output::Store(op, _)) = change.and_then(|at| self.outputs.remove(at)) {
+            self.on_store(now, op, Completion::Conflict { offset: 0 });
+        }
     }
 
     fn on_timeout(&mut self, now: Now) {

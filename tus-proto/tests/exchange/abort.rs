@@ -154,6 +154,30 @@ fn a_lock_lost_beside_a_commit_waits_for_it_and_sends_no_other() {
 }
 
 #[test]
+fn a_lost_lock_takes_back_a_commit_that_was_not_handed_out_yet() {
+    let (mut script, grant) = receiving();
+    script.staged(grant, 100);
+    script.input(Input::Yield(Some(3)));
+    script.input(Input::Cancel(Cancel::LockLost));
+    script.stop();
+    script.idle();
+    script.appended(grant, 100, AppendEnd::Stopped);
+    script.release();
+    script.refuses(400, "ERR_UPLOAD_INTERRUPTED");
+    // A HEAD that waited for it is told what is committed without it.
+    let (mut script, grant) = receiving();
+    script.staged(grant, 40);
+    script.input(Input::Checkpoint);
+    script.input(Input::Cancel(Cancel::LockLost));
+    script.stop();
+    assert!(matches!(script.lock().1, LockCall::Checkpointed { .. }));
+    script.idle();
+    script.appended(grant, 40, AppendEnd::Stopped);
+    script.release();
+    script.refuses(400, "ERR_UPLOAD_INTERRUPTED");
+}
+
+#[test]
 fn a_commit_refused_because_the_lock_is_lost_is_answered_as_that() {
     let (mut script, grant) = receiving();
     script.staged(grant, 100);

@@ -62,4 +62,9 @@ fn who_lost_the_lock_removes_nothing() {
     script.stored(op, Completion::Conflict { offset: 3 });
     script.release();
     problem(&mut script, 400, "ERR_UPLOAD_INTERRUPTED");
+    // It was lost before the removal was handed out.
+    let mut script = locked(&append(3, "?0", Framing::Length(8)), &begun(3, 10));
+    script.input(Input::Cancel(Cancel::LockLost));
+    script.release();
+    problem(&mut script, 400, "ERR_UPLOAD_INTERRUPTED");
 }
