@@ -1,6 +1,6 @@
 //! The tower service, mounted in axum, on a port and in a directory of the system's choice.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use axum::Router;
 use tempfile::TempDir;
@@ -17,7 +17,7 @@ pub struct Mounted {
     address: SocketAddr,
     handle: TusHandle,
     runtime: Option<Runtime>,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Mounted {
@@ -57,12 +57,17 @@ impl Mounted {
             axum::serve(listener, app).await.unwrap();
         });
         let address = runtime.block_on(told).unwrap();
-        Self { address, handle, runtime: Some(runtime), _dir: dir }
+        Self { address, handle, runtime: Some(runtime), dir }
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where its store is.
+    pub fn data_dir(&self) -> &Path {
+        self.dir.path()
     }
 
     /// What ends its service.

@@ -241,8 +241,22 @@ fn a_data_file_that_is_gone_is_told_before_any_head_and_a_directory_by_the_healt
             std::fs::remove_file(file.unwrap().path()).unwrap();
         }
     }
-    assert_eq!(send(&server, &at(&finished, Request::bare("GET", ""))).status, 410);
-    assert_eq!(send(&server, &at(&begun, Request::patch(5).sized("world"))).status, 410);
+    let head = |location: &str| send(&server, &at(location, Request::head())).status;
+    assert_eq!((head(&finished), head(&begun)), (200, 200), "nobody has noticed");
+    for _ in 0..2 {
+        for (location, sent) in
+            [(&finished, Request::bare("GET", "")), (&begun, Request::patch(5).sized("world"))]
+        {
+            let answer = send(&server, &at(location, sent));
+            assert_eq!(answer.status, 410);
+            assert!(String::from_utf8_lossy(&answer.body).contains("ERR_UPLOAD_GONE"), "{answer:?}");
+        }
+        assert_eq!((head(&finished), head(&begun)), (410, 410));
+    }
+    for location in [&finished, &begun] {
+        assert_eq!(send(&server, &at(location, Request::delete())).status, 204);
+        assert_eq!(head(location), 404);
+    }
     assert_eq!(get(&server, "/healthz").status, 200, "others can be stored");
     std::fs::rename(&data, &hidden).unwrap();
     let location = create(&server, 5);

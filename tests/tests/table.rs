@@ -71,7 +71,7 @@ fn every_code_of_the_protocol_in_use_is_in_a_row() {
     }
     told.extend(table::framing::cases().iter().filter_map(|case| case.code));
     // Those that a row can't bring about: a lock that nobody yields, a shutdown, a full or broken disk, a head
-    // that never ends, a time that is over.
+    // that never ends, a time that is over, a data file that is gone.
     let elsewhere = [
         "ERR_UPLOAD_LOCKED",
         "ERR_SERVER_SHUTDOWN",
@@ -80,6 +80,7 @@ fn every_code_of_the_protocol_in_use_is_in_a_row() {
         "ERR_INTERNAL_SERVER_ERROR",
         "ERR_HEAD_TIMEOUT",
         "ERR_UPLOAD_EXPIRED",
+        "ERR_UPLOAD_GONE",
     ];
     told.extend(elsewhere);
     for code in [

@@ -148,3 +148,34 @@ fn what_is_left_out_is_in_the_table() {
         assert!(table::framing::cases().iter().any(|raw| raw.name == name), "{name:?}");
     }
 }
+
+#[test]
+fn an_upload_whose_data_file_is_gone_is_told_as_such_and_can_be_deleted() {
+    let server = Mounted::start(tus_proto::Config::default(), |_| {});
+    let send = |request: Request| {
+        let mut client = Client::connect(server.address());
+        client.request(&request);
+        client.answer(request.is_head()).unwrap()
+    };
+    // More than goes into the records.
+    let body = "a".repeat(1 << 20);
+    let created = send(Request::post().with("Upload-Length", body.len() + 5));
+    let location = created.value("Location").unwrap();
+    let location = location.split_once("//").and_then(|(_, rest)| rest.find('/').map(|at| &rest[at..]));
+    let at = |request: Request| Request { target: location.unwrap().to_owned(), ..request };
+    assert_eq!(send(at(Request::patch(0).sized(&body))).status, 204);
+    for dir in std::fs::read_dir(server.data_dir().join("data")).unwrap() {
+        for file in std::fs::read_dir(dir.unwrap().path()).unwrap() {
+            std::fs::remove_file(file.unwrap().path()).unwrap();
+        }
+    }
+    assert_eq!(send(at(Request::head())).status, 200, "nobody has noticed");
+    for _ in 0..2 {
+        let answer = send(at(Request::patch(body.len() as u64).sized("hello")));
+        assert_eq!(answer.status, 410);
+        assert!(answer.body.starts_with(b"ERR_UPLOAD_GONE"), "{answer:?}");
+        assert_eq!(send(at(Request::head())).status, 410);
+    }
+    assert_eq!(send(at(Request::delete())).status, 204);
+    assert_eq!(send(at(Request::head())).status, 404);
+}

@@ -20,6 +20,8 @@ pub enum ErrorCode {
     UploadNotFound,
     /// The upload was there, and its time ran out.
     UploadExpired,
+    /// The upload's bytes are not in the store any more, or not all of them: it can only be deleted.
+    UploadGone,
     /// `Upload-Complete` is missing or malformed.
     InvalidUploadComplete,
     /// The length that a request tells is not that of the upload, or it tells several.
@@ -151,6 +153,11 @@ impl ErrorCode {
             ),
             Self::UploadNotFound => (404, "ERR_UPLOAD_NOT_FOUND", "there is no such upload"),
             Self::UploadExpired => (410, "ERR_UPLOAD_EXPIRED", "the upload has expired"),
+            Self::UploadGone => (
+                410,
+                "ERR_UPLOAD_GONE",
+                "the upload's data is not on the server any more: delete it and begin anew",
+            ),
             Self::UploadLocked => {
                 (423, "ERR_UPLOAD_LOCKED", "another request is at work on this upload: try again")
             }

@@ -252,6 +252,9 @@ pub enum Completion {
     Missing,
     /// The upload has expired and was removed, and is remembered for a while.
     Gone,
+    /// The upload is there, as this record, but bytes of it are not any more: the disk lost them, or somebody removed
+    /// them. It can only be deleted.
+    Lost(Record),
     /// The record is made.
     Created,
     /// An upload of that id is there, or was.

@@ -3,7 +3,7 @@
 
 use std::{fmt, io, path::PathBuf};
 
-use tus_proto::{Completion, Failure};
+use tus_proto::{Completion, Failure, Record};
 
 use crate::disk::{is_full, lacks_descriptors};
 
@@ -152,13 +152,14 @@ fn describe(failure: Failure) -> &'static str {
 }
 
 /// Why an upload can't be appended to, or opened for reading. Nothing was changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rejected {
     /// There is no such upload.
     Missing,
-    /// It has expired lately, which is said to readers; to writers it is missing. Or a data file with bytes of it is not
-    /// there any more.
+    /// It has expired lately, which is said to readers; to writers it is missing.
     Gone,
+    /// It is there, as this record, but a data file with bytes of it is not any more.
+    Lost(Box<Record>),
     /// The committed offset is this one, or the writer has lost its lock.
     Conflict {
         /// The committed offset.
@@ -173,6 +174,7 @@ impl From<Rejected> for Completion {
         match refused {
             Rejected::Missing => Self::Missing,
             Rejected::Gone => Self::Gone,
+            Rejected::Lost(record) => Self::Lost(*record),
             Rejected::Conflict { offset } => Self::Conflict { offset },
             Rejected::Failed(failure) => Self::Failed(failure),
         }
@@ -183,7 +185,8 @@ impl fmt::Display for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing => f.write_str("there is no such upload"),
-            Self::Gone => f.write_str("the upload has expired, or its data is gone"),
+            Self::Gone => f.write_str("the upload has expired"),
+            Self::Lost(_) => f.write_str("a data file of the upload is not there any more"),
             Self::Conflict { offset } => {
                 write!(f, "the committed offset is {offset}, or the writer lost its lock")
             }

@@ -42,6 +42,22 @@ pub const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("S7", "tests/tests/trailers.rs", "one_that_was_not_announced_is_verified_all_the_same"),
     ("S8", "tests/tests/trailers.rs", "header_and_trailer_must_agree"),
     ("E2", "tests/tests/expiry.rs", "it_is_410_at_its_time_and_swept_soon_after"),
+    (
+        "E8",
+        "tests/tests/metrics.rs",
+        "a_data_file_that_is_gone_is_told_before_any_head_and_a_directory_by_the_health",
+    ),
+    (
+        "E8",
+        "tests/tests/wire_tower.rs",
+        "an_upload_whose_data_file_is_gone_is_told_as_such_and_can_be_deleted",
+    ),
+    ("E8", "tus-proto/tests/exchange/lost.rs", "it_can_be_deleted"),
+    (
+        "E8",
+        "tus-redb/src/port/tests.rs",
+        "an_upload_whose_file_is_gone_is_lost_to_all_once_one_noticed_and_can_be_deleted",
+    ),
     ("E5", "tus-redb/src/tests/concat.rs", "a_pending_final_lives_on_with_its_parts_and_they_with_it"),
     ("E6", "tus-proto/tests/exchange/expiry.rs", "while_somebody_writes_to_it_it_is_not_over"),
     ("E7", "tus-mio-server/tests/process/calendar.rs", "no_jump_of_the_calendar_ends_an_unfinished_upload"),

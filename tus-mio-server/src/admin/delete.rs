@@ -46,6 +46,7 @@ impl<S: Store> Deleter<'_, S> {
     fn bytes(&self, id: &UploadId) -> Result<u64, AdminError> {
         match ask(|later| self.store.load(id, later)) {
             Ok(record) => Ok(record.offset),
+            Err(LookupError::Lost(record)) => Ok(record.offset),
             Err(LookupError::Missing) => Err(AdminError::unknown(id.as_str())),
             // Its deletion has an answer of its own.
             Err(LookupError::Gone) => Ok(0),

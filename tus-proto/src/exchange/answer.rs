@@ -242,6 +242,7 @@ pub(super) fn to_completion(completion: &Completion) -> ErrorCode {
     match completion {
         Completion::Missing => ErrorCode::UploadNotFound,
         Completion::Gone => ErrorCode::UploadExpired,
+        Completion::Lost(_) => ErrorCode::UploadGone,
         Completion::Failed(failure) => to_failure(*failure),
         // As above: the writer has lost its lock.
         Completion::Conflict { .. } => ErrorCode::UploadLocked,

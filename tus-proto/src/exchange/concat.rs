@@ -48,7 +48,9 @@ impl Exchange {
                 gathering.seen = gathering.seen.saturating_add(1);
                 return self.gather(gathering, now);
             }
-            Completion::Loaded(_) | Completion::Missing | Completion::Gone => ErrorCode::InvalidConcat,
+            Completion::Loaded(_) | Completion::Missing | Completion::Gone | Completion::Lost(_) => {
+                ErrorCode::InvalidConcat
+            }
             other => answer::to_completion(other),
         };
         self.end(now, Some(Answer::Failed(code)));

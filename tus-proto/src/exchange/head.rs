@@ -78,6 +78,7 @@ impl Exchange {
                     }
                     Completion::Missing => Answer::HeadFailed(ErrorCode::UploadNotFound),
                     Completion::Gone => Answer::HeadFailed(ErrorCode::UploadExpired),
+                    Completion::Lost(_) => Answer::HeadFailed(ErrorCode::UploadGone),
                     _ => Answer::HeadFailed(ErrorCode::UploadLocked),
                 };
                 self.end(now, Some(answer));

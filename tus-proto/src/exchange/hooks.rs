@@ -12,6 +12,7 @@ use super::{
     body::state::{Append, ChunkVerdict, End, Failed, InFlight, Receiving, Reply, Report},
     checks::{self, Address},
     content,
+    locked::whole_or_lost,
     pending::{Incoming, Pending},
     request::Request,
 };
@@ -109,6 +110,8 @@ impl Exchange {
                 Err(code) => self.end(now, Some(pending.failed(code))),
             };
         }
+        // Hooks decide about an upload that has lost bytes as about any other; what comes then is answered by its state.
+        let completion = whole_or_lost(completion);
         let call = match &pending {
             Pending::Terminate(termination) => match self.lives(now, completion) {
                 Ok(upload) if !content::matches(&termination.if_match, &upload) => {
@@ -346,7 +349,7 @@ impl Exchange {
 fn shown(now: Now, completion: Completion) -> Result<Option<Record>, ErrorCode> {
     match completion {
         Completion::Loaded(record) => Ok(Some(record).filter(|record| !record.is_expired(now.wall))),
-        Completion::Missing | Completion::Gone => Ok(None),
+        Completion::Missing | Completion::Gone | Completion::Lost(_) => Ok(None),
         other => Err(answer::to_completion(&other)),
     }
 }

@@ -44,6 +44,14 @@ impl Purpose {
     }
 }
 
+/// For what needs no byte of the upload: its record is the same whether or not bytes of it were lost.
+pub(super) fn whole_or_lost(completion: Completion) -> Completion {
+    match completion {
+        Completion::Lost(record) => Completion::Loaded(record),
+        other => other,
+    }
+}
+
 impl Exchange {
     /// The upload's record, if it is there and its time is not over.
     pub(super) fn lives(&mut self, now: Now, completion: Completion) -> Result<Record, ErrorCode> {
@@ -65,6 +73,10 @@ impl Exchange {
     }
 
     pub(super) fn on_loaded(&mut self, now: Now, mut purpose: Purpose, completion: Completion) {
+        let completion = match &purpose {
+            Purpose::Terminate(_) => whole_or_lost(completion),
+            _ => completion,
+        };
         // A writer renews it, and may only be late: its time is over if it still is when the lock is held.
         if let Completion::Loaded(record) = &completion
             && record.is_expired(now.wall)

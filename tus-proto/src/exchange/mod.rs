@@ -51,7 +51,7 @@ use concat::Gathering;
 use head::OffsetQuery;
 use hooks::{Stopped, Told};
 use lease::Lease;
-use locked::Purpose;
+use locked::{Purpose, whole_or_lost};
 use pending::Pending;
 use request::{Download, HeadRejection, PatchRequest, Request, TerminateRequest};
 use rufh::Rufh;
@@ -257,10 +257,12 @@ impl Exchange {
                 self.end(now, Some(Answer::Failed(answer::to_cancel(Cancel::LockLost))));
             }
             State::Reloading(waited, patch) if waited == op => self.on_reloaded(now, patch, completion),
-            State::Rechecking(waited, termination) if waited == op => match self.lives(now, completion) {
-                Ok(_) => self.terminate(termination),
-                Err(code) => self.end(now, Some(Answer::Failed(code))),
-            },
+            State::Rechecking(waited, termination) if waited == op => {
+                match self.lives(now, whole_or_lost(completion)) {
+                    Ok(_) => self.terminate(termination),
+                    Err(code) => self.end(now, Some(Answer::Failed(code))),
+                }
+            }
             State::Creating(waited, created) if waited == op => self.on_created(now, created, completion),
             State::Reserving(waited, created) if waited == op => self.on_reserved(created, &completion),
             State::Concatenating(waited, location) if waited == op => {

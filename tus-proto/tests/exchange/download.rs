@@ -180,6 +180,7 @@ fn what_is_not_there_or_can_not_be_read_is_refused() {
     for (completion, status, code) in [
         (Completion::Missing, 404, "ERR_UPLOAD_NOT_FOUND"),
         (Completion::Gone, 410, "ERR_UPLOAD_EXPIRED"),
+        (Completion::Lost(finished(10, "")), 410, "ERR_UPLOAD_GONE"),
         (Completion::Opened(expired), 410, "ERR_UPLOAD_EXPIRED"),
         (Completion::Failed(Failure::Io), 500, "ERR_INTERNAL_SERVER_ERROR"),
         (Completion::Failed(Failure::Unavailable), 503, "ERR_STORE_UNAVAILABLE"),

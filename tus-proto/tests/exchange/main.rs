@@ -17,6 +17,7 @@ mod head;
 mod hooks;
 mod limits;
 mod lock;
+mod lost;
 mod patch;
 mod rufh;
 mod script;

@@ -67,7 +67,7 @@ impl Store {
         match self.open_source(id) {
             Ok(source) => Ok(Some(Body::new(source))),
             Err(Rejected::Failed(failure)) => Err(failure),
-            Err(Rejected::Gone) if self.staging.was_gone(id) => Err(Failure::Io),
+            Err(Rejected::Lost(_)) => Err(Failure::Io),
             Err(_) => Ok(None),
         }
     }

@@ -36,6 +36,8 @@ pub(crate) struct Staging {
     open: Mutex<Open>,
     /// Uploads that were found without a data file of theirs.
     gone: Mutex<HashSet<UploadId>>,
+    /// Whether there may be such: each look at a record asks.
+    has_gone: AtomicBool,
     troubles: Mutex<ErrorLog>,
     /// A call of the disk has failed since the last probe.
     suspect: AtomicBool,
@@ -72,6 +74,7 @@ impl Staging {
             reclaimable: AtomicBool::new(true),
             open: Mutex::default(),
             gone: Mutex::default(),
+            has_gone: AtomicBool::new(false),
             troubles: Mutex::default(),
             suspect: AtomicBool::new(false),
         }
@@ -165,12 +168,13 @@ impl Staging {
     /// An upload's data file is not there, though bytes in it are committed: somebody has moved it away.
     pub(crate) fn note_gone(&self, id: &UploadId, file: FileId) {
         lock(&self.gone).insert(id.clone());
+        self.has_gone.store(true, Ordering::Release);
         self.note(Error::damaged(&format!("{file:?}, a data file of upload {id}, is not there")));
     }
 
     /// Whether an upload was found without a data file of its own.
     pub(crate) fn was_gone(&self, id: &UploadId) -> bool {
-        lock(&self.gone).contains(id)
+        self.has_gone.load(Ordering::Acquire) && lock(&self.gone).contains(id)
     }
 
     /// All its data files are there again, or the upload is not.

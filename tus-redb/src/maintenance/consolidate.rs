@@ -158,7 +158,7 @@ impl Store {
         let mut source = match self.open_source(&id) {
             Ok(source) => source,
             Err(Rejected::Failed(failure)) => return Err(failure),
-            Err(Rejected::Gone) if self.staging.was_gone(&id) => {
+            Err(Rejected::Lost(_)) => {
                 self.back_off(id, None);
                 return Err(Failure::Io);
             }

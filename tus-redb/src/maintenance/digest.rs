@@ -83,7 +83,7 @@ impl Store {
                 Ok(Some(DigestTask { source, hasher, at: 0, losses }))
             }
             Err(Rejected::Failed(failure)) => Err(failure),
-            Err(Rejected::Gone) if self.staging.was_gone(id) => Err(Failure::Io),
+            Err(Rejected::Lost(_)) => Err(Failure::Io),
             Ok(_) | Err(_) => {
                 let created = WallTime::from_micros(0);
                 self.found(DigestFound { id: id.clone(), created, sha256: None })?;

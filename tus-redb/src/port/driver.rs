@@ -37,14 +37,13 @@ impl Shared {
     }
 
     fn load(&self, id: &UploadId) -> Loaded {
-        match self.engine.load(id) {
-            Ok(Some(record)) => Ok(record),
-            Ok(None) => Err(match self.engine.remembers(id) {
-                Ok(true) => LookupError::Gone,
-                Ok(false) => LookupError::Missing,
-                Err(failure) => LookupError::Failed(failure),
-            }),
-            Err(failure) => Err(LookupError::Failed(failure)),
+        match self.engine.look_up(id) {
+            Completion::Loaded(record) => Ok(record),
+            Completion::Lost(record) => Err(LookupError::Lost(Box::new(record))),
+            Completion::Gone => Err(LookupError::Gone),
+            Completion::Missing => Err(LookupError::Missing),
+            Completion::Failed(failure) => Err(LookupError::Failed(failure)),
+            _ => Err(LookupError::Failed(Failure::Io)),
         }
     }
 }
@@ -242,6 +241,7 @@ impl From<Rejected> for LookupError {
         match refused {
             Rejected::Missing => Self::Missing,
             Rejected::Gone => Self::Gone,
+            Rejected::Lost(record) => Self::Lost(record),
             Rejected::Conflict { offset } => Self::Conflict { offset },
             Rejected::Failed(failure) => Self::Failed(failure),
         }

@@ -8,8 +8,8 @@ use std::{
 };
 
 use tus_driver::{
-    Answer, Change as PortChange, Changed, Class, FirstBytes, JobQueue, Loaded, LookupError, Store as _,
-    Ticket,
+    Answer, AppendGrant, Change as PortChange, Changed, Class, FirstBytes, JobQueue, Loaded, LookupError,
+    Store as _, Ticket,
 };
 use tus_proto::{Algorithm, Completion, Failure, Fence, Now, Record, UploadId, WallTime};
 
@@ -344,4 +344,49 @@ fn what_went_wrong_is_told_also_at_the_end() {
     rig.work();
     assert_eq!(end.try_recv(), Ok(Ok(())));
     assert!(told.try_recv().is_ok());
+}
+
+#[test]
+fn an_upload_whose_file_is_gone_is_lost_to_all_once_one_noticed_and_can_be_deleted() {
+    let rig = Rig::with(Options { inline_bytes: 0, reserve_bytes: 256 << 10, ..Options::default() });
+    let (engine, id) = (rig.store.engine(), UploadId::new("a").unwrap());
+    assert_eq!(rig.create("a"), Completion::Created);
+    let fence = engine.first_fence();
+    let mut sink = engine.append(&id, fence, 0).unwrap();
+    sink.write(b"hello").unwrap();
+    sink.syncer().sync(None).unwrap();
+    let (syncer, length, expires) = (Some(sink.syncer()), None, None);
+    let commit =
+        Change::Commit { id: id.clone(), fence, from: 0, to: 5, length, expires, finish: false, syncer };
+    assert_eq!(engine.commit(&[commit]), [Completion::Committed { offset: 5 }]);
+    drop(sink);
+    let never = || -> Ticket<Loaded> { panic!("it answers at once") };
+    let loaded = || match rig.store.load(&id, never) {
+        Answer::Now(loaded) => loaded,
+        Answer::Later => panic!("it answers at once"),
+    };
+    let path = engine.paths(&id).unwrap().remove(0).0;
+    let file = path.strip_prefix("/sim").unwrap().to_str().unwrap().to_owned();
+    let record = loaded().unwrap();
+    assert_eq!(record.offset, 5);
+    rig.disk.rename(&file, "moved").unwrap();
+    assert_eq!(loaded(), Ok(record.clone()), "nobody has noticed");
+    let lost = LookupError::Lost(Box::new(record.clone()));
+    let opened = rig.store.open(&id, || panic!("it answers at once"));
+    assert!(matches!(opened, Answer::Now(Err(error)) if error == lost));
+    assert_eq!(loaded(), Err(lost.clone()), "from then on");
+    rig.disk.rename("moved", &file).unwrap();
+    assert_eq!(loaded(), Ok(record), "it is back");
+
+    rig.disk.rename(&file, "moved").unwrap();
+    let append = AppendGrant { id: id.clone(), fence, at: 5, max: 5, rotate: false };
+    let opened = rig.store.append(append, || panic!("it answers at once"));
+    assert!(matches!(opened, Answer::Now(Err(error)) if error == lost));
+    assert_eq!(loaded(), Err(lost));
+    let (tell, told) = mpsc::channel();
+    let ticket = || Ticket::new(move |changed: Changed| tell.send(changed).unwrap());
+    rig.store.change(PortChange::Delete { id: id.clone(), fence }, ticket);
+    rig.work();
+    assert_eq!(told.try_recv().unwrap().completion, Completion::Deleted);
+    assert_eq!(loaded(), Err(LookupError::Missing));
 }

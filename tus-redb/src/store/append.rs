@@ -25,7 +25,7 @@ impl Store {
     /// [`Change::NewExtent`](crate::Change::NewExtent) comes first.
     ///
     /// # Errors
-    /// [`Rejected`]; [`Rejected::Gone`] where the file that it would append to was moved away.
+    /// [`Rejected`]; [`Rejected::Lost`] where the file that it would append to was moved away.
     pub fn append(&self, id: &UploadId, fence: Fence, at: u64) -> Result<Sink, Rejected> {
         let row = self.row(id).map_err(Rejected::Failed)?.ok_or(Rejected::Missing)?;
         check_append(&row, fence, at)?;
@@ -46,7 +46,7 @@ impl Store {
             return Err(Rejected::Conflict { offset: row.offset() });
         }
         if self.is_gone(id, last.as_slice()).map_err(Rejected::Failed)? {
-            return Err(Rejected::Gone);
+            return Err(Rejected::Lost(Box::new(row.record(id))));
         }
         Ok(Sink::new(Arc::new(lease)))
     }

@@ -10,7 +10,7 @@ use tus_proto::{Completion, Failure, Fence, Record, UploadId};
 
 use crate::{
     error::{Error, Rejected},
-    files::file_id::Extent,
+    files::file_id::{Extent, FileId},
     mutex::lock,
     options::SpaceLimits,
     records::record::Row,
@@ -44,7 +44,9 @@ impl Store {
     /// Carries out [`Command::Load`](tus_proto::Command::Load). As cheap as [`Self::load`].
     pub fn look_up(&self, id: &UploadId) -> Completion {
         match self.load(id) {
-            Ok(Some(_)) if self.staging.was_gone(id) && self.is_still_gone(id) => Completion::Gone,
+            Ok(Some(record)) if self.staging.was_gone(id) && self.is_still_gone(id) => {
+                Completion::Lost(record)
+            }
             Ok(Some(record)) => Completion::Loaded(record),
             Ok(None) => match self.remembers(id) {
                 Ok(true) => Completion::Gone,
@@ -55,8 +57,17 @@ impl Store {
         }
     }
 
-    /// Whether a data file with committed bytes of an upload is not there, of the first [`LOOKED_AT`].
+    /// Whether a data file with committed bytes of an upload is not there, of the first [`LOOKED_AT`]. If so, that is
+    /// noted.
     pub(crate) fn is_gone(&self, id: &UploadId, extents: &[Extent]) -> Result<bool, Failure> {
+        let missing = self.missing_file(extents)?;
+        if let Some(file) = missing {
+            self.staging.note_gone(id, file);
+        }
+        Ok(missing.is_some())
+    }
+
+    fn missing_file(&self, extents: &[Extent]) -> Result<Option<FileId>, Failure> {
         let mut looked_at = BTreeSet::new();
         for extent in extents.iter().filter(|extent| extent.len > 0) {
             if looked_at.len() == LOOKED_AT {
@@ -68,17 +79,16 @@ impl Store {
             let is_inline =
                 lock(&self.live).is_inline(*extent).map_err(|trouble| self.staging.note(trouble))?;
             if !is_inline {
-                self.staging.note_gone(id, extent.file);
-                return Ok(true);
+                return Ok(Some(extent.file));
             }
         }
-        Ok(false)
+        Ok(None)
     }
 
-    /// Looks again: the file may have been moved back.
+    /// Looks again: the file may have been moved back. The operator was told when it was found missing.
     fn is_still_gone(&self, id: &UploadId) -> bool {
         let row = self.row(id).ok().flatten();
-        let gone = row.is_some_and(|row| self.is_gone(id, &row.extents).unwrap_or(false));
+        let gone = row.is_some_and(|row| matches!(self.missing_file(&row.extents), Ok(Some(_))));
         if !gone {
             self.staging.forget_gone(id);
         }
@@ -105,7 +115,7 @@ impl Store {
     /// cheap as [`Self::load`] but for what it costs to take note of each extent.
     ///
     /// # Errors
-    /// [`Rejected::Missing`]; [`Rejected::Gone`], also where one of its data files was moved away; or the disk's.
+    /// [`Rejected::Missing`]; [`Rejected::Gone`]; [`Rejected::Lost`] where one of its data files was moved away; or the disk's.
     pub fn open_source(&self, id: &UploadId) -> Result<Source, Rejected> {
         loop {
             let Some(row) = self.row(id).map_err(Rejected::Failed)? else {
@@ -120,7 +130,7 @@ impl Store {
             let again = self.row(id).map_err(Rejected::Failed)?;
             if let Some(row) = again.filter(|row| files(row).eq(held.files.iter().copied())) {
                 if self.is_gone(id, &row.extents).map_err(Rejected::Failed)? {
-                    return Err(Rejected::Gone);
+                    return Err(Rejected::Lost(Box::new(row.record(id))));
                 }
                 return Ok(Source::new(row.record(id), &row, self.live.clone(), held));
             }

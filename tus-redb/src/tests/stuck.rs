@@ -124,10 +124,14 @@ fn a_data_file_that_is_gone_is_told_as_such() {
     put(&store, "b");
     let (file, fence) = (path(&store, "a"), store.first_fence());
     disk.rename(&file, "moved").unwrap();
-    assert_eq!(store.append(&id("a"), fence, 5).unwrap_err(), Rejected::Gone);
-    assert_eq!(store.open_source(&id("a")).unwrap_err(), Rejected::Gone);
+    let record = store.load(&id("a")).unwrap().unwrap();
+    assert_eq!(store.look_up(&id("a")), Completion::Loaded(record.clone()), "nobody has noticed");
+    let lost = Rejected::Lost(Box::new(record.clone()));
+    assert_eq!(store.append(&id("a"), fence, 5).unwrap_err(), lost);
+    assert_eq!(store.open_source(&id("a")).unwrap_err(), lost);
     assert!(store.trouble().unwrap().contains(&file));
-    assert_eq!(store.look_up(&id("a")), Completion::Gone, "from then on");
+    assert_eq!(store.look_up(&id("a")), Completion::Lost(record), "from then on");
+    assert_eq!(store.trouble(), None, "it was told");
     assert!(matches!(store.look_up(&id("b")), Completion::Loaded(_)));
     assert_eq!(store.read(&id("a")).unwrap_err(), Failure::Io);
     disk.rename("moved", &file).unwrap();

@@ -154,6 +154,7 @@ impl Run {
             Completion::Digested(self.digest()),
             Completion::Discarded,
             Completion::Gone,
+            Completion::Lost(record(total, total)),
             Completion::Deleted,
             Completion::Failed(Failure::NoSpace),
             Completion::Failed(Failure::Io),

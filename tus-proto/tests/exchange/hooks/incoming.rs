@@ -83,6 +83,14 @@ fn it_sees_that_there_is_no_upload() {
 }
 
 #[test]
+fn it_sees_an_upload_that_has_lost_bytes_and_nobody_else_does() {
+    let mut script = start(&Sent::tus("PATCH", "/files/upload"));
+    let (op, _) = script.store();
+    script.stored(op, Completion::Lost(record(3, 10)));
+    assert_eq!(incoming(&mut script).1.2, Some(record(3, 10)));
+}
+
+#[test]
 fn the_collection_is_no_upload() {
     let mut script = start(&Sent::post().with("Upload-Length", 10));
     let (op, (request, named, seen)) = incoming(&mut script);

@@ -42,6 +42,20 @@ fn the_upload_goes_if_the_hook_agrees() {
 }
 
 #[test]
+fn the_hook_decides_about_one_that_has_lost_bytes_too() {
+    let mut script = Script::start_with(hooked(TERMINATE).build().unwrap(), &Sent::delete());
+    let (op, _) = script.store();
+    script.stored(op, Completion::Lost(record(10, 10)));
+    script.acquire();
+    let (op, _) = script.store();
+    script.stored(op, Completion::Lost(record(10, 10)));
+    let (op, call) = script.hook();
+    assert!(matches!(call, HookCall::Terminate { upload, .. } if upload == record(10, 10)));
+    script.decided(op, HookReply::Proceed);
+    assert!(matches!(script.store().1, Command::Delete { .. }));
+}
+
+#[test]
 fn it_stays_if_the_hook_does_not() {
     let (mut script, op) = asked();
     script.decided(op, refuse(403, "still needed"));
