@@ -211,17 +211,22 @@ impl Executor for Gate {
     }
 }
 
-#[tokio::test]
-async fn a_body_waits_for_the_store() {
+/// A service whose store commits nothing while it is shut, and 64 KiB at once else.
+fn gated() -> (Tus, Arc<AtomicBool>, tempfile::TempDir) {
     let shut = Arc::new(AtomicBool::new(false));
-    let (engine, _dir) = Stores::redb();
+    let (engine, dir) = Stores::redb();
     let gate = shut.clone();
     let open = move |inner: Arc<dyn Executor>| {
         let gate = Arc::new(Gate { inner, shut: gate });
         RedbStore::start(engine, gate, Box::new(NoObserver), Duration::from_secs(60))
     };
     let config = Config::builder().checkpoint_bytes(64 << 10).build().unwrap();
-    let tus = Tus::builder(open).config(config).build().unwrap();
+    (Tus::builder(open).config(config).build().unwrap(), shut, dir)
+}
+
+#[tokio::test]
+async fn a_body_waits_for_the_store() {
+    let (tus, shut, _dir) = gated();
     let path = create(&tus, 4 << 20).await;
     shut.store(true, Ordering::Release);
     let taken = Arc::new(AtomicU64::new(0));
@@ -240,6 +245,30 @@ async fn a_body_waits_for_the_store() {
     assert!(before <= 64 << 12, "{before}");
     shut.store(false, Ordering::Release);
     assert_eq!(response.await.unwrap().headers()["upload-offset"], (4 << 20).to_string());
+}
+
+#[tokio::test]
+async fn a_head_is_told_what_had_arrived_though_the_store_lags() {
+    let (tus, shut, _dir) = gated();
+    let path = create(&tus, 4 << 20).await;
+    shut.store(true, Ordering::Release);
+    let (mut sender, body) = Channel::<Bytes, Infallible>::new(1);
+    let _response = tokio::spawn(support::service(&tus, patch(&path, 0, body)));
+    // As much as is staged without a commit, and some that is read ahead.
+    let piece = Bytes::from(vec![7; 16 << 10]);
+    for _ in 0..12 {
+        sender.send_data(piece.clone()).await.unwrap();
+    }
+    while sender.capacity() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let mut head = Box::pin(offset(&tus, &path));
+    for _ in 0..100 {
+        assert_eq!(futures_poll(&mut head).await, Poll::Pending, "nothing is committed");
+        tokio::task::yield_now().await;
+    }
+    shut.store(false, Ordering::Release);
+    assert_eq!(head.await, Some(12 * (16 << 10)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -19,6 +19,8 @@ use crate::{Executor, HashingSink, Session, Store, loan::Loan};
 pub(crate) struct Pump<S: Store, B> {
     pub(crate) ingress: Ingress<B>,
     writing: Option<Loan<Written<S>>>,
+    /// A HEAD waits, and what was held is handed over although there was no headroom.
+    swept: bool,
 }
 
 /// What a job gives back.
@@ -26,7 +28,7 @@ type Written<S> = (HashingSink<<S as Store>::Sink>, Result<(), Failure>);
 
 impl<S: Store, B: BodyReader> Pump<S, B> {
     pub(crate) fn new(ingress: Ingress<B>) -> Self {
-        Self { ingress, writing: None }
+        Self { ingress, writing: None, swept: false }
     }
 
     /// Moves the body on. Returns whether anything came of it; `None` if a write has panicked, and the sink is lost.
@@ -63,7 +65,14 @@ impl<S: Store, B: BodyReader> Pump<S, B> {
         session: &mut Session<S>,
         executor: &dyn Executor,
     ) -> bool {
-        let (headroom, welcome) = (session.headroom(), session.welcome());
+        let (welcome, drains) = (session.welcome(), session.wants_drain());
+        self.swept &= drains;
+        let mut headroom = session.headroom();
+        let sweeps = drains && headroom == 0 && !self.swept;
+        if sweeps {
+            // A HEAD is told what had arrived. That is no more than is held.
+            headroom = self.ingress.held() as u64;
+        }
         if self.ingress.held() > 0 && headroom > 0 {
             if welcome == 0 {
                 self.ingress.discard();
@@ -73,6 +82,7 @@ impl<S: Store, B: BodyReader> Pump<S, B> {
             let Poll::Ready(room) = session.poll_room(now, &|| cx.waker().clone()) else { return false };
             // Without room the sink has failed, and that has ended the body.
             if room > 0 {
+                self.swept |= sweeps;
                 let most = usize::try_from(welcome.min(headroom)).unwrap_or(usize::MAX).min(room);
                 self.write(now, session, executor, most);
             }
@@ -82,7 +92,6 @@ impl<S: Store, B: BodyReader> Pump<S, B> {
             Some(End::Complete(trailers)) => session.end_body(now, trailers),
             Some(End::Cut(cut)) => session.cut_body(now, cut),
             None => {
-                let drains = session.wants_drain();
                 session.drained(now);
                 return drains;
             }
