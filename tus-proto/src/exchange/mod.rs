@@ -22,6 +22,7 @@
 mod answer;
 mod body;
 mod buffered;
+mod cancel;
 mod checks;
 mod concat;
 mod content;
@@ -280,42 +281,6 @@ impl Exchange {
             }
             State::Receiving(receiving) => self.on_received(now, receiving, op, completion),
             other => self.stale(other),
-        }
-    }
-
-    fn on_cancel(&mut self, now: Now, cancel: Cancel) {
-        match core::mem::replace(&mut self.state, State::Over) {
-            State::Receiving(receiving) => self.cancel_body(now, receiving, cancel),
-            // The queue for a lock may be long; every other state ends by itself, and soon.
-            State::Locking(_, purpose) => self.end(now, Some(purpose.refused(answer::to_cancel(cancel)))),
-            State::Consulting(_, pending) => self.abandon(now, &pending, cancel),
-            State::Over => self.stale(State::Over),
-            other => {
-                self.state = other;
-                // A lost lock overrides any earlier reason: nothing may be committed any more.
-                self.cancelled = match cancel {
-                    Cancel::LockLost => Some(cancel),
-                    _ => self.cancelled.or(Some(cancel)),
-                };
-            }
-        }
-        if cancel == Cancel::LockLost {
-            self.take_back_change(now);
-        }
-    }
-
-    /// A change that is asked for, and not handed out yet when the lock is lost, is answered as a store would that knows of
-    /// the next holder. There is one at most.
-    fn take_back_change(&mut self, now: Now) {
-        let needs_lock = |output: &Output| match output {
-            Output::Store(_, command) => {
-                matches!(command, Command::Commit { .. } | Command::Discard { .. } | Command::Delete { .. })
-            }
-            _ => false,
-        };
-        let change = self.outputs.iter().position(needs_lock);
-        if let Some(Output::Store(op, _)) = change.and_then(|at| self.outputs.remove(at)) {
-            self.on_store(now, op, Completion::Conflict { offset: 0 });
         }
     }
 

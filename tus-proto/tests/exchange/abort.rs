@@ -170,7 +170,7 @@ fn a_lost_lock_takes_back_a_commit_that_was_not_handed_out_yet() {
     script.input(Input::Checkpoint);
     script.input(Input::Cancel(Cancel::LockLost));
     script.stop();
-    assert!(matches!(script.lock().1, LockCall::Checkpointed { .. }));
+    script.checkpointed();
     script.idle();
     script.appended(grant, 40, AppendEnd::Stopped);
     script.release();

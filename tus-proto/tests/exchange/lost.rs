@@ -2,7 +2,7 @@
 
 use tus_proto::{Command, Completion, Config, Event, Framing, LockReply};
 
-use super::script::{FENCE, Script, Sent, id, record};
+use super::script::{Script, Sent, id, record};
 
 fn lost() -> Completion {
     Completion::Lost(record(3, 10))
@@ -59,10 +59,7 @@ fn it_can_be_deleted() {
     let (op, _) = script.store();
     script.stored(op, lost());
     script.acquire();
-    let (op, command) = script.store();
-    assert_eq!(command, Command::Delete { id: id(), fence: FENCE });
-    script.stored(op, Completion::Deleted);
-    script.release();
+    script.deletes();
     assert_eq!(script.responds().status(), 204);
     assert_eq!(script.events, [Event::Terminated]);
 }

@@ -364,6 +364,15 @@ impl Script {
         self.stored(op, Completion::Discarded);
     }
 
+    /// The upload goes, and then the lock.
+    #[track_caller]
+    pub(crate) fn deletes(&mut self) {
+        let (op, command) = self.store();
+        assert_eq!(command, Command::Delete { id: id(), fence: FENCE });
+        self.stored(op, Completion::Deleted);
+        self.release();
+    }
+
     /// The writer's word to the HEADs that wait for it.
     #[track_caller]
     pub(crate) fn checkpointed(&mut self) {

@@ -195,7 +195,7 @@ impl Exchange {
         }
     }
 
-    fn stop(&mut self, receiving: &mut Receiving) {
+    pub(in crate::exchange) fn stop(&mut self, receiving: &mut Receiving) {
         if let Append::Open { stopping, .. } = &mut receiving.append
             && !core::mem::replace(stopping, true)
         {
@@ -338,25 +338,6 @@ impl Exchange {
             }
             other => self.stale(other),
         }
-    }
-
-    /// The request must end while a body is being received.
-    pub(in crate::exchange) fn cancel_body(
-        &mut self,
-        now: Now,
-        mut receiving: Box<Receiving>,
-        cancel: Cancel,
-    ) {
-        // An outcome that is decided stands. A writer that lost the lock must not commit even a complete body.
-        let decided = receiving.cancelled.is_some() || receiving.outcome().is_some();
-        // What is not made yet has no lock that could be lost.
-        let unlocked = self.lock_key().is_none();
-        if if cancel == Cancel::LockLost { unlocked } else { decided } {
-            return self.stale(State::Receiving(receiving));
-        }
-        receiving.cancelled = Some(cancel);
-        self.stop(&mut receiving);
-        self.advance(now, receiving);
     }
 
     pub(in crate::exchange) fn on_yield(&mut self, now: Now, offset: Option<u64>) {

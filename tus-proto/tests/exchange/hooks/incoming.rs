@@ -83,11 +83,16 @@ fn it_sees_that_there_is_no_upload() {
 }
 
 #[test]
-fn it_sees_an_upload_that_has_lost_bytes_and_nobody_else_does() {
-    let mut script = start(&Sent::tus("PATCH", "/files/upload"));
+fn it_sees_an_upload_that_has_lost_bytes_and_the_client_does_not() {
+    let mut script = start(&Sent::patch(3, Framing::Length(4)));
     let (op, _) = script.store();
     script.stored(op, Completion::Lost(record(3, 10)));
-    assert_eq!(incoming(&mut script).1.2, Some(record(3, 10)));
+    let (op, (_, _, seen)) = incoming(&mut script);
+    assert_eq!(seen, Some(record(3, 10)));
+    script.decided(op, HookReply::Proceed);
+    let (op, _) = script.store();
+    script.stored(op, Completion::Lost(record(3, 10)));
+    script.refuses(410, "ERR_UPLOAD_GONE");
 }
 
 #[test]

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use tus_proto::{AppendEnd, Command, Completion, Framing, HookCall, HookReply, OpId, Subscriptions};
+use tus_proto::{AppendEnd, Completion, Framing, HookCall, HookReply, OpId, Subscriptions};
 
 use super::{NOBODY, hooked, refuse};
-use crate::script::{FENCE, Grant, Script, Sent, id, record};
+use crate::script::{Grant, Script, Sent, record};
 
 const PROGRESS: Subscriptions = Subscriptions { progress: Some(Duration::from_millis(500)), ..NOBODY };
 
@@ -76,10 +76,7 @@ fn it_may_stop_the_upload() {
     script.decided(op, refuse(400, "enough"));
     script.stop();
     script.appended(grant, 25, AppendEnd::Stopped);
-    let (op, command) = script.store();
-    assert_eq!(command, Command::Delete { id: id(), fence: FENCE });
-    script.stored(op, Completion::Deleted);
-    script.release();
+    script.deletes();
     let response = script.responds();
     assert_eq!((response.status(), response.body()), (400, "enough"));
 }

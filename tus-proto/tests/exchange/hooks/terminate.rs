@@ -6,7 +6,7 @@ use tus_proto::{
 };
 
 use super::{NOBODY, hooked, refuse};
-use crate::script::{FENCE, Script, Sent, id, record};
+use crate::script::{Script, Sent, record};
 
 const TERMINATE: Subscriptions = Subscriptions { terminate: true, ..NOBODY };
 
@@ -33,10 +33,7 @@ fn asked() -> (Script, OpId) {
 fn the_upload_goes_if_the_hook_agrees() {
     let (mut script, op) = asked();
     script.decided(op, HookReply::Proceed);
-    let (op, command) = script.store();
-    assert_eq!(command, Command::Delete { id: id(), fence: FENCE });
-    script.stored(op, Completion::Deleted);
-    script.release();
+    script.deletes();
     assert_eq!(script.responds().status(), 204);
     assert_eq!(script.events, [Event::Terminated]);
 }

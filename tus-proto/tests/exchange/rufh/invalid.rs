@@ -1,17 +1,9 @@
 //! More bytes than an upload was to have: it is invalid for good.
 
-use tus_proto::{AppendEnd, Cancel, Command, Completion, Event, Framing, Input};
+use tus_proto::{AppendEnd, Cancel, Completion, Event, Framing, Input};
 
 use super::{append, begun, locked, problem};
-use crate::script::{FENCE, Script, id, record};
-
-#[track_caller]
-fn deletes(script: &mut Script) {
-    let (op, command) = script.store();
-    assert_eq!(command, Command::Delete { id: id(), fence: FENCE });
-    script.stored(op, Completion::Deleted);
-    script.release();
-}
+use crate::script::{Script, record};
 
 #[test]
 fn a_body_past_the_length_removes_the_upload() {
@@ -19,12 +11,12 @@ fn a_body_past_the_length_removes_the_upload() {
     let grant = script.append();
     assert_eq!(grant.max, 7);
     script.appended(grant, 7, AppendEnd::Overflow);
-    deletes(&mut script);
+    script.deletes();
     problem(&mut script, 400, "ERR_UPLOAD_SIZE_EXCEEDED");
     assert_eq!(script.events, [Event::Terminated]);
     // By its head already.
     let mut script = locked(&append(3, "?0", Framing::Length(8)), &begun(3, 10));
-    deletes(&mut script);
+    script.deletes();
     problem(&mut script, 400, "ERR_UPLOAD_SIZE_EXCEEDED");
 }
 
