@@ -27,6 +27,15 @@ pub mod tower;
 pub use message::{Answer, Body, Request};
 pub use row::{Expect, Row, Step, Wire};
 
+/// Removes all data files of the store in this directory, as an operator might by mistake.
+pub fn remove_data_files(store: &std::path::Path) {
+    for dir in std::fs::read_dir(store.join("data")).unwrap() {
+        for file in std::fs::read_dir(dir.unwrap().path()).unwrap() {
+            std::fs::remove_file(file.unwrap().path()).unwrap();
+        }
+    }
+}
+
 /// The examples of docs/embedding.md, compiled. They are here because a package has only its own directory.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/embedding.md")]

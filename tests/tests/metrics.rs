@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tests::{Answer, Request, client::Client, server::Running};
+use tests::{Answer, Request, client::Client, remove_data_files, server::Running};
 use tus_mio_server::{Server, Settings};
 
 /// How long what must come may take. A bound, not a measure.
@@ -236,11 +236,7 @@ fn a_data_file_that_is_gone_is_told_before_any_head_and_a_directory_by_the_healt
     }
     let data = server.data_dir().join("data/data");
     let hidden = server.data_dir().join("hidden");
-    for dir in std::fs::read_dir(&data).unwrap().map(|dir| dir.unwrap().path()) {
-        for file in std::fs::read_dir(dir).unwrap() {
-            std::fs::remove_file(file.unwrap().path()).unwrap();
-        }
-    }
+    remove_data_files(&server.data_dir().join("data"));
     let head = |location: &str| send(&server, &at(location, Request::head())).status;
     assert_eq!((head(&finished), head(&begun)), (200, 200), "nobody has noticed");
     for _ in 0..2 {

@@ -8,7 +8,7 @@ use tests::{
     Request, Row, Step,
     client::{Client, Tcp},
     h2::H2,
-    row,
+    remove_data_files, row,
     row::End,
     rules,
     table::{self, framing::Raw},
@@ -164,11 +164,7 @@ fn an_upload_whose_data_file_is_gone_is_told_as_such_and_can_be_deleted() {
     let location = location.split_once("//").and_then(|(_, rest)| rest.find('/').map(|at| &rest[at..]));
     let at = |request: Request| Request { target: location.unwrap().to_owned(), ..request };
     assert_eq!(send(at(Request::patch(0).sized(&body))).status, 204);
-    for dir in std::fs::read_dir(server.data_dir().join("data")).unwrap() {
-        for file in std::fs::read_dir(dir.unwrap().path()).unwrap() {
-            std::fs::remove_file(file.unwrap().path()).unwrap();
-        }
-    }
+    remove_data_files(server.data_dir());
     assert_eq!(send(at(Request::head())).status, 200, "nobody has noticed");
     for _ in 0..2 {
         let answer = send(at(Request::patch(body.len() as u64).sized("hello")));

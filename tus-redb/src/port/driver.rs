@@ -37,14 +37,7 @@ impl Shared {
     }
 
     fn load(&self, id: &UploadId) -> Loaded {
-        match self.engine.look_up(id) {
-            Completion::Loaded(record) => Ok(record),
-            Completion::Lost(record) => Err(LookupError::Lost(Box::new(record))),
-            Completion::Gone => Err(LookupError::Gone),
-            Completion::Missing => Err(LookupError::Missing),
-            Completion::Failed(failure) => Err(LookupError::Failed(failure)),
-            _ => Err(LookupError::Failed(Failure::Io)),
-        }
+        Ok(self.engine.look_up(id)?)
     }
 }
 

@@ -82,6 +82,20 @@ impl Rig {
         told.try_recv().unwrap().completion
     }
 
+    /// Makes an upload, and commits these bytes of it to a data file.
+    fn put(&self, id: &UploadId, bytes: &[u8]) {
+        assert_eq!(self.create(id.as_str()), Completion::Created);
+        let (engine, to) = (self.store.engine(), bytes.len() as u64);
+        let fence = engine.first_fence();
+        let mut sink = engine.append(id, fence, 0).unwrap();
+        sink.write(bytes).unwrap();
+        sink.syncer().sync(None).unwrap();
+        let (length, expires, syncer) = (None, None, Some(sink.syncer()));
+        let commit =
+            Change::Commit { id: id.clone(), fence, from: 0, to, length, expires, finish: false, syncer };
+        assert_eq!(engine.commit(&[commit]), [Completion::Committed { offset: to }]);
+    }
+
     fn is_failing(&self) -> bool {
         self.store.0.failing.load(Ordering::Relaxed)
     }
@@ -225,15 +239,7 @@ fn what_a_failed_sync_has_lost_is_not_hashed() {
     let options = Options { inline_bytes: 0, durability: Durability::Eventual, ..Options::default() };
     let rig = Rig::with(Options { reserve_bytes: 256 << 10, ..options });
     let (engine, id) = (rig.store.engine(), UploadId::new("a").unwrap());
-    assert_eq!(rig.create("a"), Completion::Created);
-    let fence = engine.first_fence();
-    let mut sink = engine.append(&id, fence, 0).unwrap();
-    sink.write(b"hello").unwrap();
-    sink.syncer().sync(None).unwrap();
-    let (length, expires, syncer) = (None, None, Some(sink.syncer()));
-    let commit =
-        Change::Commit { id: id.clone(), fence, from: 0, to: 5, length, expires, finish: false, syncer };
-    assert_eq!(engine.commit(&[commit]), [Completion::Committed { offset: 5 }]);
+    rig.put(&id, b"hello");
     let ask = || {
         let (tell, told) = mpsc::channel();
         let ticket = || Ticket::new(move |digest| tell.send(digest).unwrap());
@@ -350,16 +356,8 @@ fn what_went_wrong_is_told_also_at_the_end() {
 fn an_upload_whose_file_is_gone_is_lost_to_all_once_one_noticed_and_can_be_deleted() {
     let rig = Rig::with(Options { inline_bytes: 0, reserve_bytes: 256 << 10, ..Options::default() });
     let (engine, id) = (rig.store.engine(), UploadId::new("a").unwrap());
-    assert_eq!(rig.create("a"), Completion::Created);
+    rig.put(&id, b"hello");
     let fence = engine.first_fence();
-    let mut sink = engine.append(&id, fence, 0).unwrap();
-    sink.write(b"hello").unwrap();
-    sink.syncer().sync(None).unwrap();
-    let (syncer, length, expires) = (Some(sink.syncer()), None, None);
-    let commit =
-        Change::Commit { id: id.clone(), fence, from: 0, to: 5, length, expires, finish: false, syncer };
-    assert_eq!(engine.commit(&[commit]), [Completion::Committed { offset: 5 }]);
-    drop(sink);
     let never = || -> Ticket<Loaded> { panic!("it answers at once") };
     let loaded = || match rig.store.load(&id, never) {
         Answer::Now(loaded) => loaded,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use redb::ReadTransaction;
-use tus_proto::{Completion, Failure, Fence, Record, UploadId};
+use tus_proto::{Failure, Fence, Record, UploadId};
 
 use crate::{
     error::{Error, Rejected},
@@ -42,18 +42,25 @@ impl Store {
     }
 
     /// Carries out [`Command::Load`](tus_proto::Command::Load). As cheap as [`Self::load`].
-    pub fn look_up(&self, id: &UploadId) -> Completion {
-        match self.load(id) {
-            Ok(Some(record)) if self.staging.was_gone(id) && self.is_still_gone(id) => {
-                Completion::Lost(record)
-            }
-            Ok(Some(record)) => Completion::Loaded(record),
-            Ok(None) => match self.remembers(id) {
-                Ok(true) => Completion::Gone,
-                Ok(false) => Completion::Missing,
-                Err(failure) => Completion::Failed(failure),
-            },
-            Err(failure) => Completion::Failed(failure),
+    ///
+    /// # Errors
+    /// [`Rejected::Missing`]; [`Rejected::Gone`]; [`Rejected::Lost`] once it was noticed that one of its data files was moved
+    /// away; or the disk's.
+    pub fn look_up(&self, id: &UploadId) -> Result<Record, Rejected> {
+        let row = self.row(id).map_err(Rejected::Failed)?.ok_or_else(|| self.absent(id))?;
+        let record = row.record(id);
+        if self.staging.was_gone(id) && self.is_still_gone(id, &row) {
+            return Err(Rejected::Lost(Box::new(record)));
+        }
+        Ok(record)
+    }
+
+    /// Why an upload has no record.
+    fn absent(&self, id: &UploadId) -> Rejected {
+        match self.remembers(id) {
+            Ok(true) => Rejected::Gone,
+            Ok(false) => Rejected::Missing,
+            Err(failure) => Rejected::Failed(failure),
         }
     }
 
@@ -86,9 +93,8 @@ impl Store {
     }
 
     /// Looks again: the file may have been moved back. The operator was told when it was found missing.
-    fn is_still_gone(&self, id: &UploadId) -> bool {
-        let row = self.row(id).ok().flatten();
-        let gone = row.is_some_and(|row| matches!(self.missing_file(&row.extents), Ok(Some(_))));
+    fn is_still_gone(&self, id: &UploadId, row: &Row) -> bool {
+        let gone = matches!(self.missing_file(&row.extents), Ok(Some(_)));
         if !gone {
             self.staging.forget_gone(id);
         }
@@ -118,13 +124,7 @@ impl Store {
     /// [`Rejected::Missing`]; [`Rejected::Gone`]; [`Rejected::Lost`] where one of its data files was moved away; or the disk's.
     pub fn open_source(&self, id: &UploadId) -> Result<Source, Rejected> {
         loop {
-            let Some(row) = self.row(id).map_err(Rejected::Failed)? else {
-                return Err(match self.look_up(id) {
-                    Completion::Gone => Rejected::Gone,
-                    Completion::Failed(failure) => Rejected::Failed(failure),
-                    _ => Rejected::Missing,
-                });
-            };
+            let row = self.row(id).map_err(Rejected::Failed)?.ok_or_else(|| self.absent(id))?;
             let held = Held::new(&self.staging, files(&row).collect());
             // From here on the files can't be reclaimed. If the upload still has them now, they were not before.
             let again = self.row(id).map_err(Rejected::Failed)?;

@@ -9,7 +9,7 @@ use super::{
     inline::{bytes, create, offset, open, put, sink_of},
 };
 use crate::{
-    Change, Durability, Events, Options, Store,
+    Change, Durability, Events, Options, Rejected, Store,
     mutex::lock,
     sim::{Crash, Fault, SimDisk},
 };
@@ -76,9 +76,9 @@ fn what_is_no_row_is_told_as_well() {
     }
     let delete = Change::Delete { id: id("a"), fence: Fence(u64::MAX) };
     assert_eq!(store.commit(&[delete]), [Completion::Deleted]);
-    assert_eq!(store.look_up(&id("a")), Completion::Missing);
+    assert_eq!(store.look_up(&id("a")), Err(Rejected::Missing));
     assert_eq!(store.sweep(WallTime::from_micros(8), 8).unwrap().expired, 1);
-    assert_eq!(store.look_up(&id("b")), Completion::Gone);
+    assert_eq!(store.look_up(&id("b")), Err(Rejected::Gone));
     create(&store, record("c", Some(10)));
     assert_eq!(store.outbox_len().unwrap(), 0);
     put(&store, "c", 10);

@@ -461,7 +461,7 @@ fn an_unfinished_part_that_expires_takes_its_finals_along_and_all_are_remembered
     made(&store, until("f", &["slow", "done"], 12));
     assert_eq!(store.sweep(WallTime::from_micros(11_000_000), 8).unwrap().expired, 1);
     for name in ["slow", "f"] {
-        assert_eq!(store.look_up(&id(name)), Completion::Gone, "{name}");
+        assert_eq!(store.look_up(&id(name)), Err(Rejected::Gone), "{name}");
     }
     assert_eq!(expires(&store, "done"), at(12));
     check(&store);
